@@ -1,0 +1,89 @@
+# Two commands do everything on a fresh Debian 12:
+#   make run     install what is missing, build, start the server with the chat example, print the URL
+#   make test    install what tests need, run all of them; ends with "N passed, N failed"
+#
+# Everyday ones: make, make check T=tree, make asan, make tsan, make fuzz T=bsatn, make sim SEED=7,
+# make bench [ONLY=insert], make format, make lint.
+
+CC      ?= cc
+VARIANT ?= release
+OUT     := build/$(VARIANT)
+
+# Build with what make finds installed; tools/deps installs it (make run, make test do).
+PKGS := javascriptcoregtk-4.1 openssl zlib jansson libcurl liburing
+PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
+PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lunistring -lm -lpthread
+
+WARN := -Wall -Wextra -Wconversion -Wno-sign-conversion -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
+# Wire formats never rely on struct layout; x86-64-v2 gives us the crc32c instruction.
+ARCH := $(shell uname -m | sed -n 's/x86_64/-march=x86-64-v2/p')
+CFLAGS_release := -O2 -g -DLC_DEBUG=0
+CFLAGS_asan    := -O1 -g -DLC_DEBUG=1 -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+CFLAGS_tsan    := -O1 -g -DLC_DEBUG=1 -fsanitize=thread -fno-omit-frame-pointer
+CFLAGS_fuzz    := -O1 -g -DLC_DEBUG=1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+LIBS_release   := $(shell pkg-config --libs mimalloc 2>/dev/null || echo -lmimalloc)
+ifeq ($(VARIANT),fuzz)
+CC := clang
+endif
+
+CFLAGS_ALL := -std=gnu17 -MMD -MP $(ARCH) $(WARN) $(CFLAGS_$(VARIANT)) -Isrc -I. $(PKG_CFLAGS) $(CFLAGS)
+LINK       := $(CC) $(CFLAGS_$(VARIANT)) $(LDFLAGS)
+LINK_LIBS  := $(PKG_LIBS)
+
+SOURCES := $(sort $(shell find src cli -name '*.c'))
+TESTS   := $(filter %_test.c,$(SOURCES))
+FUZZERS := $(filter %_fuzz.c,$(SOURCES))
+MAIN    := src/main.c
+LIB_SRC := $(filter-out $(TESTS) $(FUZZERS) $(MAIN),$(SOURCES))
+LIB_OBJ := $(LIB_SRC:%.c=$(OUT)/obj/%.o)
+LIB     := $(OUT)/liblightcone.a
+TEST_BIN := $(TESTS:%.c=$(OUT)/%)
+FUZZ_BIN := $(FUZZERS:%.c=$(OUT)/%)
+BENCH_SRC := $(sort $(wildcard bench/*.c))
+BENCH_BIN := $(BENCH_SRC:%.c=$(OUT)/%)
+
+.DEFAULT_GOAL := all
+.PHONY: all lib check tests bench-bin fuzz-bin clean format
+all: build/lightcone
+
+lib: $(LIB)
+
+build/lightcone: $(OUT)/lightcone
+	@cp -f $< $@
+$(OUT)/lightcone: $(OUT)/obj/src/main.o $(LIB)
+	@echo "  link    $@"
+	@$(LINK) -o $@ $^ $(LIBS_$(VARIANT)) $(LINK_LIBS)
+
+$(LIB): $(LIB_OBJ)
+	@rm -f $@ && ar rcs $@ $^
+
+$(OUT)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  cc      $<"
+	@$(CC) $(CFLAGS_ALL) -c -o $@ $<
+
+$(OUT)/%_test: $(OUT)/obj/%_test.o $(LIB)
+	@mkdir -p $(@D)
+	@$(LINK) -o $@ $^ -lcmocka $(LINK_LIBS)
+$(OUT)/bench/%: $(OUT)/obj/bench/%.o $(LIB)
+	@mkdir -p $(@D)
+	@$(LINK) -o $@ $^ $(LIBS_$(VARIANT)) $(LINK_LIBS)
+$(OUT)/%_fuzz: $(OUT)/obj/%_fuzz.o $(LIB)
+	@mkdir -p $(@D)
+	@$(CC) $(CFLAGS_$(VARIANT)) -fsanitize=fuzzer -o $@ $^ $(LINK_LIBS)
+
+tests: $(TEST_BIN)
+bench-bin: $(BENCH_BIN)
+fuzz-bin: $(FUZZ_BIN)
+
+# One test by name: make check T=tree runs every test executable whose path contains "tree".
+check: tests
+	@for t in $(filter %$(T)_test,$(TEST_BIN)) $(if $(T),,$(TEST_BIN)); do echo "== $$t"; $$t || exit 1; done
+
+format:
+	@clang-format -i $(shell find src cli bench -name '*.[ch]')
+
+clean:
+	rm -rf build
+
+-include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)

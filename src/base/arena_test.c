@@ -1,0 +1,65 @@
+#include "base/arena.h"
+
+#include "base/mem.h"
+#include "base/test.h"
+
+TEST(arena, hands_out_aligned_memory_that_lasts_until_reset) {
+    Arena arena = {0};
+    uint8_t *seen[100];
+    for (int i = 0; i < 100; i++) {
+        seen[i] = arena_alloc(&arena, (size_t)i * 37);
+        EXPECT(seen[i] && (uintptr_t)seen[i] % 16 == 0);
+        memset(seen[i], i, (size_t)i * 37);
+    }
+    for (int i = 1; i < 100; i++) {
+        EXPECT_EQ(seen[i][0], i);
+        EXPECT_EQ(seen[i][i * 37 - 1], i);
+    }
+    arena_reset(&arena);
+    EXPECT_EQ(arena.used_bytes, 0);
+    arena_deinit(&arena);
+}
+
+TEST(arena, reports_a_failed_allocation_and_stays_usable) {
+    Arena arena = {0};
+    mem_fault_arm(0);
+    EXPECT(arena_alloc(&arena, 10) == NULL);
+    EXPECT(mem_fault_hit());
+    mem_fault_arm(-1);
+    EXPECT(arena_alloc(&arena, 10) != NULL);
+    EXPECT(arena_zalloc_array(&arena, SIZE_MAX / 2, 3) == NULL);
+    arena_deinit(&arena);
+}
+
+TEST(buf, remembers_a_failure_until_cleared) {
+    Buf buf = {0};
+    mem_fault_arm(0);
+    buf_put(&buf, "abc", 3);
+    mem_fault_arm(-1);
+    buf_put(&buf, "def", 3);
+    EXPECT(!buf_ok(&buf));
+    EXPECT_EQ(buf.len, 0);
+    buf_clear(&buf);
+    buf_printf(&buf, "%d-%s", 7, "x");
+    EXPECT_BYTES(buf_bytes(&buf), BYTES("7-x", 3));
+    buf_deinit(&buf);
+}
+
+TEST(utf8, accepts_and_refuses_what_the_standard_says) {
+    EXPECT(utf8_valid(BYTES("h\xc3\xa9llo \xf0\x9f\x98\x80", 11)));
+    EXPECT(!utf8_valid(BYTES("\xc0\x80", 2)));          // overlong
+    EXPECT(!utf8_valid(BYTES("\xed\xa0\x80", 3)));      // surrogate
+    EXPECT(!utf8_valid(BYTES("\xf4\x90\x80\x80", 4)));  // above U+10FFFF
+    EXPECT(!utf8_valid(BYTES("abc\xe2\x82", 5)));       // cut short
+    EXPECT_EQ(utf8_cut(STR("ab\xe2\x82\xac"), 4), 2);
+}
+
+TEST(hex, goes_both_ways_and_refuses_what_is_not_hex) {
+    uint8_t out[3];
+    EXPECT(hex_read(STR("00fFa5"), out));
+    EXPECT_HEX(BYTES(out, 3), "00ffa5");
+    EXPECT(!hex_read(STR("0"), out));
+    EXPECT(!hex_read(STR("0g"), out));
+}
+
+TEST_MAIN()

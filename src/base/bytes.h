@@ -1,0 +1,130 @@
+// bytes.h: borrowed bytes, borrowed text, and a buffer that grows.
+//
+// `Bytes` is a view passed by value; it owns nothing, and each function that returns one says how
+// long it stays valid. `Str` is the same for UTF-8 text; it is not terminated. `Buf` owns its
+// memory. Appending to a Buf cannot fail at the call: a failed allocation is remembered in
+// `failed`, later appends do nothing, and whoever finishes the buffer asks buf_ok() once. That
+// keeps encoders readable without losing the error.
+#pragma once
+#include "base/err.h"
+
+typedef struct Bytes {
+    const uint8_t *ptr;
+    size_t len;
+} Bytes;
+
+typedef struct Str {
+    const char *ptr;
+    size_t len;
+} Str;
+
+#define BYTES_NONE   ((Bytes){NULL, 0})
+#define BYTES(p, n)  ((Bytes){(const uint8_t *)(p), (n)})
+#define STR(literal) ((Str){"" literal, sizeof(literal) - 1})
+#define STR_NONE     ((Str){NULL, 0})
+#define STR_FMT      "%.*s"  // printf("…" STR_FMT "…", STR_ARG(str))
+#define STR_ARG(str) ((int)(str).len), ((str).ptr)
+
+static inline Str str_from(const char *terminated) {
+    return (Str){terminated, terminated ? strlen(terminated) : 0};
+}
+static inline Bytes str_bytes(Str str) {
+    return (Bytes){(const uint8_t *)str.ptr, str.len};
+}
+static inline Str bytes_str(Bytes bytes) {
+    return (Str){(const char *)bytes.ptr, bytes.len};
+}
+static inline bool bytes_eq(Bytes a, Bytes b) {
+    return a.len == b.len && (a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0);
+}
+static inline bool str_eq(Str a, Str b) {
+    return bytes_eq(str_bytes(a), str_bytes(b));
+}
+int bytes_cmp(Bytes a, Bytes b);   // memcmp order, the shorter prefix first
+bool str_eq_nocase(Str a, Str b);  // ASCII only
+bool str_starts(Str text, Str prefix);
+bool utf8_valid(Bytes text);
+// Length of the longest prefix of at most `max` bytes that does not cut a character.
+size_t utf8_cut(Str text, size_t max);
+// A 64-bit hash for tables in memory. Never stored, may change between versions.
+uint64_t bytes_hash(Bytes bytes);
+
+typedef struct Buf {
+    uint8_t *ptr;
+    size_t len;
+    size_t cap;
+    bool failed;  // an allocation failed; the content is incomplete
+} Buf;
+
+void buf_deinit(Buf *buf);  // frees; leaves an empty, usable Buf
+void buf_clear(Buf *buf);   // keeps the memory, forgets content and failure
+bool buf_reserve(Buf *buf, size_t more);
+void buf_put(Buf *buf, const void *bytes, size_t len);
+uint8_t *buf_extend(Buf *buf, size_t len);  // uninitialised room; NULL after a failure
+void buf_printf(Buf *buf, const char *fmt, ...) PRINTF_LIKE(2, 3);
+
+static inline bool buf_ok(const Buf *buf) {
+    return !buf->failed;
+}
+static inline Bytes buf_bytes(const Buf *buf) {  // valid until the next append
+    return (Bytes){buf->ptr, buf->len};
+}
+static inline void buf_put_bytes(Buf *buf, Bytes bytes) {
+    buf_put(buf, bytes.ptr, bytes.len);
+}
+static inline void buf_put_str(Buf *buf, Str str) {
+    buf_put(buf, str.ptr, str.len);
+}
+static inline void buf_put_u8(Buf *buf, uint8_t v) {
+    if (LIKELY(buf->len < buf->cap)) {
+        buf->ptr[buf->len++] = v;
+        return;
+    }
+    buf_put(buf, &v, 1);
+}
+
+// Little-endian words, wherever they stand. We support little-endian machines only (asserted in
+// bytes.c), so these are loads and stores.
+static inline uint16_t load_u16(const void *p) {
+    uint16_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+static inline uint32_t load_u32(const void *p) {
+    uint32_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+static inline uint64_t load_u64(const void *p) {
+    uint64_t v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+static inline void store_u16(void *p, uint16_t v) {
+    memcpy(p, &v, sizeof v);
+}
+static inline void store_u32(void *p, uint32_t v) {
+    memcpy(p, &v, sizeof v);
+}
+static inline void store_u64(void *p, uint64_t v) {
+    memcpy(p, &v, sizeof v);
+}
+static inline void buf_put_u16(Buf *buf, uint16_t v) {
+    buf_put(buf, &v, sizeof v);
+}
+static inline void buf_put_u32(Buf *buf, uint32_t v) {
+    buf_put(buf, &v, sizeof v);
+}
+static inline void buf_put_u64(Buf *buf, uint64_t v) {
+    buf_put(buf, &v, sizeof v);
+}
+// u32 length, then the bytes: BSATN's form of strings and byte arrays.
+static inline void buf_put_lp(Buf *buf, Bytes bytes) {
+    buf_put_u32(buf, (uint32_t)bytes.len);
+    buf_put_bytes(buf, bytes);
+}
+
+// Hex. Encoding is lower case; decoding takes either case and refuses odd lengths.
+void hex_append(Buf *buf, Bytes bytes);
+void hex_write(char *out /* 2 * len, not terminated */, Bytes bytes);
+bool hex_read(Str text, uint8_t *out /* text.len / 2 */);

@@ -1,0 +1,99 @@
+// live.h: subscriptions. A commit finds the queries that its rows concern, and each distinct query
+// encodes its delta once, whoever watches.
+//
+// PICTURE
+//   query text ──query_compile──> template T + parameters p
+//   template ──> groups g = (T, p) ──> subscribers (client, query set)
+//   per table: guards   hash(values of T's equality columns) -> groups      broadcast list -> groups
+//   commit's rows ──stab──> groups ──residual test──> delta of g, encoded once ──> each subscriber
+//
+// Property that every test may use: what a client holds equals what its query would return if run
+// now, at every commit, for every subscriber. Spec: sql-and-subscriptions §3, §4.3;
+// websocket-and-data-model §7.
+#pragma once
+#include "query/query.h"
+
+typedef struct Live Live;              // of one database; used by its loop's thread
+typedef struct LiveClient LiveClient;  // one connection's subscriptions
+
+MUST_USE Err live_open(const QueryCatalog *catalog, Live **out);
+void live_close(Live **live);
+
+// `owner` is handed back with each update. The client is alive until live_client_close.
+MUST_USE Err live_client_open(Live *live, void *owner, const QueryCaller *caller, LiveClient **out);
+void live_client_close(LiveClient **client);  // drops its subscriptions
+
+// Rows of one query of a subscription, as a finished BsatnRowList.
+typedef struct LiveRows {
+    Str table_name;
+    Bytes rows;
+} LiveRows;
+
+// Subscribe a set of queries, all or nothing, and produce the initial rows at the head (§7.5:
+// duplicates by exact trimmed text removed, no entry for a query over an empty table). *out points
+// into client-owned memory, valid until the next call on this client.
+//   ERR_EXISTS   the id is in use (the old set stays)
+//   ERR_INVALID… a query does not compile; diag has the message with ", executing: `…`"
+//   ERR_LIMIT    more queries than the client may have
+MUST_USE Err live_subscribe(LiveClient *client,
+                            uint32_t query_set,
+                            const Str *queries,
+                            uint32_t count,
+                            const LiveRows **out,
+                            uint32_t *out_count,
+                            Diag *diag);
+// End a set. With `want_rows`, *out holds the rows its queries yield now. ERR_NOT_FOUND.
+MUST_USE Err live_unsubscribe(LiveClient *client,
+                              uint32_t query_set,
+                              bool want_rows,
+                              const LiveRows **out,
+                              uint32_t *out_count,
+                              Diag *diag);
+
+// One row that a commit removed or added, net (a row removed and added again is not in it).
+typedef struct LiveChange {
+    Table *table;
+    uint32_t table_id;
+    bool is_event;
+    Bytes old_row;  // ptr NULL: there was none
+    Bytes new_row;  // ptr NULL: there is none
+} LiveChange;       // an update of a keyed row is one change with both
+
+// A group's delta in one transaction: encoded once, shared by all who watch the group.
+typedef struct LiveDelta {
+    Str table_name;
+    bool is_event;
+    Bytes inserts;  // BsatnRowList; for an event table the events
+    Bytes deletes;  // BsatnRowList
+    uint64_t id;    // differs between deltas of one commit; for sharing finished frames
+} LiveDelta;
+
+typedef struct LiveSetDelta {
+    uint32_t query_set;
+    const LiveDelta *delta;
+} LiveSetDelta;  // sorted by query set, then table name
+
+typedef struct LiveUpdate {  // what one client must be told about one commit
+    void *owner;
+    const LiveSetDelta *sets;
+    uint32_t set_count;
+} LiveUpdate;
+
+// Work out who must hear what. *out is valid until the next live_commit. A failure (ERR_NOMEM)
+// leaves clients behind the truth: the caller must close their connections (live_clients_stale).
+MUST_USE Err live_commit(Live *live,
+                         const LiveChange *changes,
+                         size_t count,
+                         const LiveUpdate **out,
+                         size_t *out_count);
+
+// After a schema change: recompile everything against the catalog. Sets that no longer compile are
+// dropped and reported, with the reason.
+typedef void (*LiveDropped)(void *ctx, void *owner, uint32_t query_set, const char *reason);
+MUST_USE Err live_schema_changed(Live *live, LiveDropped dropped, void *ctx);
+
+typedef struct LiveStats {
+    uint64_t clients, query_sets, groups, templates;
+    uint64_t commits, groups_tested, groups_hit, rows_encoded;
+} LiveStats;
+LiveStats live_stats(const Live *live);

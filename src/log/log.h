@@ -1,0 +1,51 @@
+// log.h: durable history. Whatever was acknowledged can be replayed.
+//
+// The commit log of one database: commits with dense offsets, written in batches. A batch is what
+// one turn of the loop committed; it costs one write and one fdatasync however many commits are in
+// it. Where batches go is a LogSink: local segment files here, a replicated log later, so appending
+// is asynchronous in form: log_flush starts it, the sink reports DURABLE or FENCED.
+//
+// The file format is documented at the top of segment.c, the commit's in commit.h.
+#pragma once
+#include "log/commit.h"
+#include "os/io.h"
+
+typedef struct Log Log;
+
+typedef struct LogOptions {
+    const Io *io;
+    const char *dir;         // of this database's segments; made when it is not there
+    uint64_t segment_bytes;  // preallocated size of a segment; 0: 64 MiB
+    bool in_memory;          // keep nothing: every batch is durable at once
+} LogOptions;
+
+// Open for appending. Reads every segment once, calling `replay` with each commit in order (NULL:
+// only verify). A torn tail is cut and reported in *torn_bytes; damage anywhere else is ERR_CORRUPT
+// with file and offset in diag, and nothing is changed. The commit borrows from the log's buffer
+// and is valid during the call only.
+typedef Err (*LogReplay)(void *ctx, const Commit *commit, Diag *diag);
+MUST_USE Err log_open(const LogOptions *options,
+                      LogReplay replay,
+                      void *ctx,
+                      Log **out,
+                      uint64_t *torn_bytes,
+                      Diag *diag);
+// Waits for a flush in flight; what was not flushed is lost.
+void log_close(Log **log);
+
+// Build a commit in the current batch, straight into its buffer: begin, its operations, end. `end`
+// gives it its offset. `abandon` removes a begun one. Nothing reaches the disk before log_flush.
+void log_commit_begin(Log *log, const CommitInfo *info);
+void log_commit_op(Log *log, CommitOpKind kind, uint32_t table_id, Bytes bytes);
+MUST_USE Err log_commit_end(Log *log, TxOffset *out);  // ERR_NOMEM: the commit is not in the batch
+void log_commit_abandon(Log *log);
+
+// Make everything ended so far durable. OK: log_durable_end() covers it (local sink: on return).
+// ERR_IO or ERR_DISK_FULL: the log refuses every later commit with that error (log_failed), since a
+// failed fsync says nothing about what is on the disk.
+MUST_USE Err log_flush(Log *log, Diag *diag);
+TxOffset log_end(const Log *log);          // the next offset to be given out
+TxOffset log_durable_end(const Log *log);  // every offset below it is on disk
+Err log_failed(const Log *log);            // OK, or why it stopped
+uint64_t log_bytes(const Log *log);        // size of all segments
+uint64_t log_syncs(const Log *log);        // fdatasyncs done

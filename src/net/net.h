@@ -1,0 +1,125 @@
+// net.h: sockets, HTTP/1.1 and WebSockets, in one loop that never blocks.
+//
+// PICTURE
+//   accept ─> NetConn(HTTP) ─request─> handler: http_respond | http_stream_begin … | ws_accept
+//                                                                └> NetConn(WS) ─message─> handler
+//
+// A NetLoop belongs to one thread. Everything that arrives is bounded (§ limits below) and every
+// limit has an answer. What leaves is queued as references to shared, finished frames and goes out
+// in one writev a socket in net_flush: the caller decides when, which is after the log's fsync.
+// Spec: websocket-and-data-model §5, http-api-and-auth §1.
+#pragma once
+#include "os/io.h"
+
+typedef struct NetLoop NetLoop;
+typedef struct NetConn NetConn;
+
+typedef struct NetLimits {     // zeros mean the defaults
+    size_t head_bytes_max;     // 64 KiB
+    size_t body_bytes_max;     // 2 MiB; handler->body_limit may raise it for a route
+    size_t message_bytes_max;  // 32 MiB
+    size_t out_messages_max;   // 16384 a connection, then it is cut off (1008)
+    size_t out_bytes_max;      // 64 MiB a connection, likewise
+    uint32_t connections_max;  // 20000
+    Micros ping_interval;      // 15 s
+    Micros idle_timeout;       // 30 s
+    Micros close_timeout;      // 250 ms
+    Micros request_timeout;    // 30 s from the first byte of a request to its last
+} NetLimits;
+
+typedef struct HttpHeader {
+    Str name, value;
+} HttpHeader;
+
+typedef struct HttpRequest {  // borrows from the connection; valid until it is answered
+    Str method, path, query;  // path as sent (not percent-decoded), without the query
+    const HttpHeader *headers;
+    uint32_t header_count;
+    Bytes body;
+    bool keep_alive;
+    bool is_upgrade;
+} HttpRequest;
+Str http_header(const HttpRequest *request, Str name);  // first value, ptr NULL when absent
+bool http_query_value(Str query, Str key, Arena *arena, Str *out);  // percent-decoded
+Err http_percent_decode(Str text, Arena *arena, Str *out);
+
+// A finished frame or piece of a response, shared by all connections it is queued on.
+typedef struct NetFrame {
+    uint32_t refs;
+    uint32_t len;
+    uint8_t bytes[];
+} NetFrame;
+NetFrame *net_frame_ws_binary(Bytes payload);                 // framed, refs 1; NULL: no memory
+NetFrame *net_frame_ws_parts(const Bytes *parts, int count);  // payload in parts, one frame
+void net_frame_retain(NetFrame *frame);
+void net_frame_release(NetFrame **frame);
+
+typedef struct NetHandler {
+    void *ctx;
+    // How large may this request's body be? 0: the default. The head is complete, the body is not.
+    size_t (*body_limit)(void *ctx, const HttpRequest *head);
+    // A whole request. Answer it, now or later, exactly once.
+    void (*request)(void *ctx, NetConn *conn, const HttpRequest *request);
+    // A whole message. Borrowed during the call. Return false to stop reading from this connection
+    // until net_resume (backpressure); the message was taken all the same.
+    bool (*message)(void *ctx, NetConn *conn, Bytes payload, bool text);
+    // The connection is over, however it ended. conn is freed after the call.
+    void (*closed)(void *ctx, NetConn *conn, const char *why);
+} NetHandler;
+
+MUST_USE Err net_open(const Io *io,
+                      const NetLimits *limits,
+                      const NetHandler *handler,
+                      NetLoop **out);
+void net_close(NetLoop **loop);
+MUST_USE Err
+net_listen(NetLoop *loop, const char *host, uint16_t port, uint16_t *bound, Diag *diag);
+void net_stop_listening(NetLoop *loop);
+// Wait for sockets (at most timeout_us) and handle all that is ready: handlers are called.
+MUST_USE Err net_turn(NetLoop *loop, int64_t timeout_us);
+// Send what is queued, one writev a socket. Call after the log's sync.
+void net_flush(NetLoop *loop);
+void net_wake(NetLoop *loop);  // from any thread: ends a net_turn's wait
+// Pass a connection whose request is not answered yet to another loop (its database lives there):
+// its request handler is called there as if it had arrived there. Thread-safe hand-over.
+MUST_USE Err net_move(NetConn *conn, NetLoop *to);
+
+void *net_conn_data(const NetConn *conn);
+void net_conn_set_data(NetConn *conn, void *data);
+const char *net_conn_peer(const NetConn *conn);
+NetLoop *net_conn_loop(const NetConn *conn);
+
+// Answers. `headers` are added to Content-Length, Connection and the CORS ones of §1.1.
+void http_respond(NetConn *conn,
+                  int status,
+                  const HttpHeader *headers,
+                  uint32_t header_count,
+                  Str content_type,
+                  Bytes body);
+void http_stream_begin(NetConn *conn,
+                       int status,
+                       const HttpHeader *headers,
+                       uint32_t header_count,
+                       Str content_type);           // chunked
+bool http_stream_send(NetConn *conn, Bytes chunk);  // false: the client is too slow or gone
+void http_stream_end(NetConn *conn);
+
+// Turn the request into a WebSocket: 101 with the chosen protocol. From here on message() is called.
+// ERR_INVALID with status and text in *status/diag when the upgrade is not acceptable (§5.5).
+MUST_USE Err ws_accept(NetConn *conn,
+                       Str protocol,
+                       const HttpHeader *headers,
+                       uint32_t header_count,
+                       int *status,
+                       Diag *diag);
+// Queue one message (a reference is taken). False: the connection is being cut off for slowness.
+bool ws_send(NetConn *conn, NetFrame *frame);
+void ws_close(NetConn *conn, uint16_t code, Str reason);  // reason cut to 123 bytes
+void net_resume(NetConn *conn);
+size_t net_conn_queued_bytes(const NetConn *conn);
+
+typedef struct NetStats {
+    uint64_t connections, accepted, refused, bytes_in, bytes_out, messages_in, messages_out,
+        slow_cut, idle_cut;
+} NetStats;
+NetStats net_stats(const NetLoop *loop);

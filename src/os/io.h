@@ -1,0 +1,100 @@
+// io.h: the doors to the world, as one table of functions.
+//
+// Everything in the server that touches files, sockets, clocks or randomness is handed an Io and
+// goes through it. os/ is the real world; sim/ implements the same table over a disk that loses
+// power, a clock that is told the time and a network that cuts. Errors of the system become Err;
+// `io_last_error_text()` gives the system's own words for the log of the thread that failed.
+//
+// Paths are UTF-8, relative to the working directory or absolute. Nothing here interprets them.
+#pragma once
+#include <sys/uio.h>
+
+#include "base/ids.h"
+
+typedef struct Io Io;
+typedef struct IoFile IoFile;  // an open file; one owner
+
+typedef enum IoOpenFlags {
+    IO_READ = 1,
+    IO_WRITE = 2,
+    IO_CREATE = 4,     // make it when it is not there
+    IO_EXCLUSIVE = 8,  // with IO_CREATE: ERR_EXISTS when it is there
+    IO_TRUNCATE = 16,
+} IoOpenFlags;
+
+// One socket's readiness, as reported by net_poll.
+typedef struct IoEvent {
+    void *tag;      // what was given to net_watch
+    bool readable;  // also set when the peer closed or failed: the next read tells
+    bool writable;
+} IoEvent;
+
+typedef struct IoPoller IoPoller;
+
+struct Io {
+    void *world;  // the implementation's own state, passed first to every function
+
+    // Files. All lengths in bytes. Reads and writes at offsets; a short write is never reported as
+    // success. Errors: ERR_NOT_FOUND, ERR_EXISTS, ERR_DENIED, ERR_DISK_FULL, ERR_IO, ERR_NOMEM.
+    Err (*file_open)(void *world, const char *path, int flags, IoFile **out);
+    void (*file_close)(void *world, IoFile **file);
+    Err (*file_read)(void *world,
+                     IoFile *file,
+                     uint64_t offset,
+                     void *into,
+                     size_t len,
+                     size_t *got);
+    Err (*file_write)(void *world, IoFile *file, uint64_t offset, const void *bytes, size_t len);
+    Err (*file_sync)(void *world, IoFile *file);  // data (and size) survive power loss after OK
+    Err (*file_size)(void *world, IoFile *file, uint64_t *out);
+    Err (*file_truncate)(void *world, IoFile *file, uint64_t size);
+    Err (*file_preallocate)(void *world, IoFile *file, uint64_t size);  // size grows; content zero
+    Err (*file_lock)(void *world, IoFile *file);  // exclusive, whole file; ERR_BUSY when taken
+    Err (*file_remove)(void *world, const char *path);
+    Err (*file_rename)(void *world, const char *from, const char *to);  // replaces `to`
+    Err (*dir_make)(void *world, const char *path);  // and its parents; OK when it is there
+    Err (*dir_sync)(void *world, const char *path);  // names made, renamed, removed survive
+    // Call `each` with every name in the directory but . and .. ; stops at the first error.
+    Err (*dir_list)(void *world,
+                    const char *path,
+                    Err (*each)(void *ctx, const char *name),
+                    void *ctx);
+
+    // Clocks. Wall time may jump; monotonic time never goes back.
+    Micros (*clock_wall)(void *world);
+    int64_t (*clock_monotonic_ns)(void *world);
+    void (*random_bytes)(void *world, void *into, size_t len);  // unpredictable; cannot fail
+
+    // Sockets: non-blocking stream sockets named by small integers. ERR_AGAIN means "not now".
+    // listen gives the bound port back through *port. accept: peer is text, may be NULL.
+    Err (*net_listen)(void *world, const char *host, uint16_t *port, int *out);
+    Err (*net_accept)(void *world, int listener, int *out, char *peer, size_t peer_size);
+    Err (*net_read)(void *world, int socket, void *into, size_t len, size_t *got);  // *got 0: end
+    Err (*net_write)(void *world, int socket, const struct iovec *parts, int count, size_t *wrote);
+    void (*net_close)(void *world, int socket);
+    Err (*net_poller_open)(void *world, IoPoller **out);
+    void (*net_poller_close)(void *world, IoPoller **poller);
+    // Watch a socket. Changing the interest of a watched socket is the same call. Level-triggered.
+    Err (*net_watch)(void *world, IoPoller *poller, int socket, bool read, bool write, void *tag);
+    void (*net_unwatch)(void *world, IoPoller *poller, int socket);
+    // Wait at most timeout_us (0: only look, -1: for ever) and fill up to `max` events.
+    Err (*net_poll)(void *world,
+                    IoPoller *poller,
+                    int64_t timeout_us,
+                    IoEvent *events,
+                    int max,
+                    int *count);
+    // Make a net_poll in progress, or the next one, return; callable from any thread.
+    void (*net_wake)(void *world, IoPoller *poller);
+};
+
+const Io *io_real(void);  // the one real world; static storage
+const char *io_last_error_text(void);
+
+// Conveniences over the table. Paths are built with path_join, which cuts nothing: ERR_TOO_LARGE.
+#define IO_PATH_MAX 1024
+Err path_join(char out[IO_PATH_MAX], const char *dir, const char *name);
+MUST_USE Err io_read_file(const Io *io, const char *path, size_t max, Buf *out);
+// Write to a temporary name, sync, rename, sync the directory: after OK the new content is there
+// after a power loss, before that the old one.
+MUST_USE Err io_replace_file(const Io *io, const char *path, Bytes content, bool secret);

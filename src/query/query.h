@@ -1,0 +1,133 @@
+// query.h: SQL. Lex, parse, type, plan, run. Spec: sql-and-subscriptions §1, §2.
+//
+//   text ──lex, parse──> QueryAst ──resolve, type──> Query (template + parameters) ──> rows
+//
+// A Query is its *template* (the plan with every literal replaced by a parameter slot) and the
+// parameter values in memcomparable form: 10⁶ clients with `WHERE id = <their id>` share one
+// template (§4.3). Queries know tables through a Catalog, so the same code serves the SQL door,
+// one-off queries and subscriptions.
+#pragma once
+#include "base/ids.h"
+#include "store/store.h"
+
+typedef struct QueryColumn {
+    Str name;    // canonical
+    Str source;  // accessor
+    const Type *type;
+} QueryColumn;
+
+typedef struct QueryTable {
+    uint32_t table_id;
+    Str name;    // canonical
+    Str source;  // accessor
+    const QueryColumn *columns;
+    uint32_t column_count;
+    const Type *row_type;
+    Table *table;  // its rows
+    bool is_public, is_event, is_view, is_system;
+} QueryTable;
+
+// Who asks, and with which rights (§2.2).
+typedef struct QueryCaller {
+    Identity identity;
+    bool is_owner;  // reads private tables, may run DML
+} QueryCaller;
+
+// How names are found. Answers NULL for a table that does not exist.
+typedef struct QueryCatalog {
+    void *ctx;
+    const QueryTable *(*table_by_name)(void *ctx, Str name);  // canonical first, then accessor
+    // Every user table, for SELECT * FROM *: stops when `each` returns false.
+    void (*each_table)(void *ctx, bool (*each)(void *ectx, const QueryTable *table), void *ectx);
+    uint64_t schema_version;  // changes whenever an answer could
+} QueryCatalog;
+
+typedef enum QueryDoor {
+    QUERY_SQL,        // HTTP: the full dialect
+    QUERY_ONE_OFF,    // subscription grammar
+    QUERY_SUBSCRIBE,  // subscription grammar and its restrictions
+} QueryDoor;
+
+typedef enum QueryOp { QUERY_EQ, QUERY_NE, QUERY_LT, QUERY_LE, QUERY_GT, QUERY_GE } QueryOp;
+
+typedef enum QueryNodeKind {
+    QNODE_TRUE,
+    QNODE_FALSE,
+    QNODE_COMPARE,
+    QNODE_COMPARE_COLUMNS,
+    QNODE_BOOL_COLUMN,
+    QNODE_AND,
+    QNODE_OR
+} QueryNodeKind;
+
+// A typed predicate in negation-free form, flattened: AND and OR have their operands as the
+// `child_count` nodes that `children` indexes. Parameters are slots into Query.params.
+typedef struct QueryNode {
+    QueryNodeKind kind;
+    QueryOp op;
+    uint16_t column, other_column;
+    uint32_t param;
+    uint32_t *children;
+    uint32_t child_count;
+} QueryNode;
+
+typedef struct QueryParam {
+    Bytes value;  // BSATN of the column's type
+    Bytes key;    // memcomparable (sats/key.h)
+} QueryParam;
+
+typedef struct QueryEquality {  // a top-level conjunct `column = parameter`
+    uint16_t column;
+    uint32_t param;
+} QueryEquality;
+
+typedef enum QueryProjection { QPROJECT_ROW, QPROJECT_COLUMNS, QPROJECT_COUNT } QueryProjection;
+
+typedef struct Query {
+    Arena arena;
+    QueryDoor door;
+    const QueryTable *table;  // borrows from the catalog: valid while schema_version is the same
+    QueryNode *nodes;
+    uint32_t node_count;
+    uint32_t root;  // of the predicate
+    QueryParam *params;
+    uint32_t param_count;
+    QueryEquality *equalities;
+    uint32_t equality_count;
+    bool mentions_sender;
+    Bytes template_key;  // equal keys: the same template, parameters aside
+    QueryProjection projection;
+    Str *column_names;
+    uint16_t *projected;
+    uint32_t projected_count;
+    bool has_limit;
+    uint64_t limit;
+} Query;
+
+#define QUERY_TEXT_MAX 50000  // bytes (§1.2)
+
+// Compile one SELECT. Errors are of §1.13's classes and wording: ERR_INVALID (parse, type, names),
+// ERR_UNSUPPORTED, ERR_TOO_LARGE; diag holds the message.
+MUST_USE Err query_compile(Str text,
+                           QueryDoor door,
+                           const QueryCatalog *catalog,
+                           const QueryCaller *caller,
+                           Query **out,
+                           Diag *diag);
+void query_free(Query **query);
+
+// Does the row satisfy the predicate? The hot path of subscriptions.
+bool query_matches(const Query *query, Bytes row);
+
+// Run on the head (snapshot NULL) or a snapshot. The sink gets full rows (QPROJECT_ROW and
+// QPROJECT_COLUMNS) or one u64 (QPROJECT_COUNT). Uses an index or the primary key where a
+// conjunct allows it. Stops with ERR_LIMIT when the sink answers false.
+typedef bool (*QuerySink)(void *ctx, Bytes row);
+MUST_USE Err query_run(const Query *query, const Snapshot *snapshot, QuerySink sink, void *ctx);
+
+// HTTP's answer (§2.1): the JSON object {schema, rows, total_duration_micros, stats}.
+MUST_USE Err query_write_json(const Query *query,
+                              const Snapshot *snapshot,
+                              int64_t micros,
+                              Buf *out,
+                              Diag *diag);

@@ -1,0 +1,22 @@
+// key.h: memcomparable keys. memcmp of two encodings orders as bsatn_cmp orders the values, for
+// every type that may be a key column, so trees compare bytes and know no types.
+//
+// The encoding is reversible for unique look-ups only through the row; it is documented in key.c,
+// lives on disk inside trees and never changes.
+#pragma once
+#include "sats/bsatn.h"
+
+// Append the key of one checked BSATN value. Concatenating the keys of several columns gives the
+// key of the tuple, and the key of a prefix of columns is a prefix of it.
+void key_append(Buf *out, const Type *type, const uint8_t *value);
+// Append the keys of `columns` of a row, in that order.
+void key_append_columns(Buf *out,
+                        const RowLayout *layout,
+                        Bytes row,
+                        const uint16_t *columns,
+                        uint32_t count);
+// Whether a column of this type may be indexed at all (all types may; kept for the message).
+bool key_type_ok(const Type *type);
+// The smallest key greater than every key that begins with `key`: turns a prefix into an upper
+// bound. False when there is none (all 0xff, or empty): the scan is unbounded above.
+bool key_successor(Buf *key);

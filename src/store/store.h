@@ -1,0 +1,166 @@
+// store.h: the tables of one database: rows in clustered B+trees, indexes beside them.
+//
+// PICTURE
+//   Store ── pages (one door: page_read, page_write) ── trees ── tables
+//   Table 4097  rows    primary-key key, or 128-bit row hash  ->  row (its BSATN bytes)
+//               index   key of the columns ++ row key          ->  nothing
+//               unique  key of the columns                     ->  row key
+//
+//   The *head* is the state being changed by the loop's thread. A *snapshot* is a root: immutable,
+//   readable from any thread, taken between transactions in O(tables). Pages are copied on write
+//   only while a snapshot that can see them is alive; without readers nothing is copied.
+//
+// ALWAYS TRUE
+//   (1) Only the owning thread touches the head. Snapshots are taken and released by that thread
+//       too, but read by any.
+//   (2) Between store_begin and store_commit every change to the head is in the change list, and
+//       store_rollback restores the state of store_begin exactly, tables and indexes included.
+//   (3) A table is a set: inserting a row that is there already changes nothing.
+//
+// The change list is undo log and write set in one: what a rollback reverses is what a commit
+// publishes to the log and to subscribers.
+#pragma once
+#include "sats/key.h"
+
+typedef struct Store Store;
+typedef struct Table Table;
+typedef struct Snapshot Snapshot;
+
+typedef struct StoreIndexSpec {
+    uint32_t index_id;
+    const uint16_t *columns;
+    uint16_t column_count;
+    bool unique;
+} StoreIndexSpec;
+
+typedef struct StoreTableSpec {
+    uint32_t table_id;
+    const Type *row_type;    // resolved; must outlive the table
+    int32_t primary_column;  // clusters the rows; -1: by row hash. Must have a unique spec below
+    const StoreIndexSpec *indexes;
+    uint32_t index_count;
+} StoreTableSpec;
+
+typedef struct StoreOptions {
+    size_t memory_max;  // bytes of pages; 0: no limit. Reaching it is ERR_LIMIT on the change
+} StoreOptions;
+
+MUST_USE Err store_open(const StoreOptions *options, Store **out);
+void store_close(Store **store);
+
+// ── transactions on the head ────────────────────────────────────────────────────────────────────
+
+typedef enum ChangeKind { CHANGE_INSERT, CHANGE_DELETE } ChangeKind;
+typedef struct Change {
+    Table *table;
+    ChangeKind kind;
+    Bytes row;  // full BSATN row; owned by the store until the next store_begin
+    Bytes key;  // its clustering key; likewise
+} Change;
+
+void store_begin(Store *store);     // exactly one transaction at a time
+void store_commit(Store *store);    // cannot fail: everything was done when it was asked for
+void store_rollback(Store *store);  // cannot fail
+bool store_in_transaction(const Store *store);
+// Changes of the open (or just committed) transaction in order, not netted. A no-op insert is not
+// in it. Valid until the next store_begin.
+const Change *store_changes(const Store *store, size_t *count);
+// A mark in the open transaction and the way back to it (for one failed statement of several).
+size_t store_savepoint(const Store *store);
+void store_rollback_to(Store *store, size_t savepoint);
+
+// ── tables (each is part of the open transaction and undone with it) ────────────────────────────
+
+MUST_USE Err store_table_create(Store *store, const StoreTableSpec *spec, Table **out);
+void store_table_drop(Store *store, Table *table);  // the handle stays valid until commit
+// Build an index over the rows that are there. ERR_UNIQUE when two rows collide.
+MUST_USE Err store_index_create(Store *store, Table *table, const StoreIndexSpec *spec);
+void store_index_drop(Store *store, Table *table, uint32_t index_id);
+// Give the table another row type with identical bytes for existing rows (a widened sum).
+void store_table_retype(Store *store, Table *table, const Type *row_type);
+Table *store_table(const Store *store, uint32_t table_id);  // NULL when there is none
+
+uint32_t table_id(const Table *table);
+const RowLayout *table_layout(const Table *table);
+int32_t table_primary_column(const Table *table);
+
+// ── changing rows ──────────────────────────────────────────────────────────────────────────────
+
+// Insert a checked row. *inserted (may be NULL) is false when the identical row was there.
+//   ERR_UNIQUE  another row holds a unique key; nothing changed; diag (may be NULL) names the index
+//   ERR_LIMIT, ERR_NOMEM  nothing changed
+MUST_USE Err table_insert(Table *table, Bytes row, bool *inserted, Diag *diag);
+// Delete the row with this clustering key. ERR_NOT_FOUND when there is none.
+MUST_USE Err table_delete_key(Table *table, Bytes key);
+MUST_USE Err table_delete_row(Table *table, Bytes row);  // the row with exactly these bytes
+// Replace the row whose unique index `index_id` has the same key as `row` has there: the identical
+// row is left alone (*changed false).
+//   ERR_NOT_FOUND no such row   ERR_UNIQUE another unique index collides; nothing changed
+MUST_USE Err table_replace(Table *table, uint32_t index_id, Bytes row, bool *changed, Diag *diag);
+MUST_USE Err table_clear(Table *table, uint64_t *deleted);
+// The clustering key of a row (appended).
+void table_row_key(const Table *table, Bytes row, Buf *out);
+
+// ── reading, on the head (snapshot NULL) or on a snapshot ──────────────────────────────────────
+
+uint64_t table_row_count(const Table *table, const Snapshot *snapshot);
+uint64_t table_data_bytes(const Table *table);  // BSATN bytes of all rows at the head
+// Whether an identical row is there.
+bool table_contains(const Table *table, const Snapshot *snapshot, Bytes row);
+// Find a row by its clustering key. The row borrows from the page: on the head valid until the
+// next change of this store, on a snapshot until it is released. ERR_NOT_FOUND.
+MUST_USE Err table_get(const Table *table, const Snapshot *snapshot, Bytes key, Bytes *row);
+// Find a row through a unique index by the index's key. ERR_NOT_FOUND.
+MUST_USE Err
+table_find(const Table *table, const Snapshot *snapshot, uint32_t index_id, Bytes key, Bytes *row);
+
+typedef struct StoreIndexInfo {
+    uint32_t index_id;
+    const uint16_t *columns;
+    uint16_t column_count;
+    bool unique;
+} StoreIndexInfo;
+bool table_index(const Table *table, uint32_t index_id, StoreIndexInfo *out);
+uint32_t table_index_count(const Table *table);
+StoreIndexInfo table_index_at(const Table *table, uint32_t position);
+
+// A scan in key order over [lower, upper): TABLE_ROWS walks the clustered tree, an index id walks
+// that index. An empty lower starts at the beginning; an empty upper goes to the end. On the head
+// the scan ends with the next change of the table (asserted): collect first, then change.
+#define TABLE_ROWS 0u
+typedef struct TableScan {
+    const Table *table;
+    const Snapshot *snapshot;
+    uint32_t index_id;
+    Bytes upper;  // borrowed; must outlive the scan
+    struct {
+        uint64_t state[48];
+    } private_part;  // cursors; table.c asserts that they fit
+} TableScan;
+void table_scan_begin(TableScan *scan,
+                      const Table *table,
+                      const Snapshot *snapshot,
+                      uint32_t index_id,
+                      Bytes lower,
+                      Bytes upper);
+bool table_scan_next(TableScan *scan, Bytes *row);  // false at the end; borrows as table_get
+void table_scan_end(TableScan *scan);               // harmless twice
+
+// ── snapshots ──────────────────────────────────────────────────────────────────────────────────
+
+// Not inside a transaction. Taking one costs O(tables), no copying; releasing frees what only it
+// could see, a bounded step at a time.
+MUST_USE Err store_snapshot(Store *store, Snapshot **out);
+void snapshot_release(Snapshot **snapshot);
+uint64_t snapshot_version(const Snapshot *snapshot);  // grows with every commit
+
+// ── looking after itself ───────────────────────────────────────────────────────────────────────
+
+typedef struct StoreStats {
+    uint64_t pages_used, pages_free, pages_copied, snapshots_live;
+    uint64_t memory_bytes;
+} StoreStats;
+StoreStats store_stats(const Store *store);
+// Walk everything: key order, fill, reference structure, index <-> row agreement. Aborts nothing;
+// ERR_CORRUPT with an explanation.
+MUST_USE Err store_check(const Store *store, Diag *diag);

@@ -1,5 +1,6 @@
 // base.h: the few words every other file uses. No types of the domain live here.
 #pragma once
+#include <assert.h>
 #include <stdalign.h>
 #include <stdbool.h>
 #include <stddef.h>

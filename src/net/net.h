@@ -9,6 +9,7 @@
 // in one writev a socket in net_flush: the caller decides when, which is after the log's fsync.
 // Spec: websocket-and-data-model §5, http-api-and-auth §1.
 #pragma once
+#include "base/arena.h"
 #include "os/io.h"
 
 typedef struct NetLoop NetLoop;

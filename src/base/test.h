@@ -21,18 +21,21 @@ enum { TEST_MAX = 512 };
 static struct CMUnitTest test_list[TEST_MAX];
 static size_t test_count;
 
-#define TEST(suite, name)                                                                      \
-    static void suite##_##name(void);                                                          \
-    static void suite##_##name##_run(void **state) {                                           \
-        (void)state;                                                                           \
-        suite##_##name();                                                                      \
-    }                                                                                          \
-    __attribute__((constructor)) static void suite##_##name##_register(void) {                 \
-        ASSERT(test_count < TEST_MAX);                                                         \
-        test_list[test_count++] =                                                              \
-            (struct CMUnitTest){.name = #suite ": " #name, .test_func = suite##_##name##_run}; \
-    }                                                                                          \
-    static void suite##_##name(void)
+#define TEST(suite, sentence)                                                      \
+    static void suite##_##sentence(void);                                          \
+    static void suite##_##sentence##_run(void **state) {                           \
+        (void)state;                                                               \
+        suite##_##sentence();                                                      \
+    }                                                                              \
+    __attribute__((constructor)) static void suite##_##sentence##_register(void) { \
+        test_register(#suite ": " #sentence, suite##_##sentence##_run);            \
+    }                                                                              \
+    static void suite##_##sentence(void)
+
+static inline void test_register(const char *name, CMUnitTestFunction run) {
+    ASSERT(test_count < TEST_MAX);
+    test_list[test_count++] = (struct CMUnitTest){.name = name, .test_func = run};
+}
 
 #define TEST_MAIN()                                                                         \
     int main(int argc, char **argv) {                                                       \

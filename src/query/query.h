@@ -8,24 +8,7 @@
 // one-off queries and subscriptions.
 #pragma once
 #include "base/ids.h"
-#include "store/store.h"
-
-typedef struct QueryColumn {
-    Str name;    // canonical
-    Str source;  // accessor
-    const Type *type;
-} QueryColumn;
-
-typedef struct QueryTable {
-    uint32_t table_id;
-    Str name;    // canonical
-    Str source;  // accessor
-    const QueryColumn *columns;
-    uint32_t column_count;
-    const Type *row_type;
-    Table *table;  // its rows
-    bool is_public, is_event, is_view, is_system;
-} QueryTable;
+#include "txn/catalog.h"
 
 // Who asks, and with which rights (§2.2).
 typedef struct QueryCaller {
@@ -36,9 +19,9 @@ typedef struct QueryCaller {
 // How names are found. Answers NULL for a table that does not exist.
 typedef struct QueryCatalog {
     void *ctx;
-    const QueryTable *(*table_by_name)(void *ctx, Str name);  // canonical first, then accessor
+    const CatalogTable *(*table_by_name)(void *ctx, Str name);  // canonical first, then accessor
     // Every user table, for SELECT * FROM *: stops when `each` returns false.
-    void (*each_table)(void *ctx, bool (*each)(void *ectx, const QueryTable *table), void *ectx);
+    void (*each_table)(void *ctx, bool (*each)(void *ectx, const CatalogTable *table), void *ectx);
     uint64_t schema_version;  // changes whenever an answer could
 } QueryCatalog;
 
@@ -86,7 +69,7 @@ typedef enum QueryProjection { QPROJECT_ROW, QPROJECT_COLUMNS, QPROJECT_COUNT } 
 typedef struct Query {
     Arena arena;
     QueryDoor door;
-    const QueryTable *table;  // borrows from the catalog: valid while schema_version is the same
+    const CatalogTable *table;  // borrows from the catalog: valid while schema_version is the same
     QueryNode *nodes;
     uint32_t node_count;
     uint32_t root;  // of the predicate

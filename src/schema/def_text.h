@@ -194,7 +194,7 @@ static inline void def_text_type(Buf *out, const char **at) {
                 return;
             }
         }
-        ASSERT(!"a type that def_text knows");
+        UNREACHABLE();  // a type that this file does not know
     }
 }
 

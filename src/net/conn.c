@@ -21,7 +21,6 @@
 #include "base/mem.h"
 
 #define HTTP_ROOM_MIN   4096
-#define HTTP_ROOM_MAX   (256 * 1024)
 #define HTTP_BODY_MAX   ((size_t)1 << 30)  // whatever a route asks for
 #define DRAIN_BYTES_MAX ((uint64_t)256 << 20)
 #define DRAIN_WAIT      ((Micros)5000000)
@@ -181,7 +180,7 @@ static void answered(NetConn *conn) {
 
 static size_t http_room(const NetConn *conn) {
     uint64_t left = conn->work ? conn->work->parser.body_left : 0;
-    return (size_t)MIN(MAX(left, (uint64_t)HTTP_ROOM_MIN), (uint64_t)HTTP_ROOM_MAX);
+    return (size_t)MIN(MAX(left, (uint64_t)HTTP_ROOM_MIN), (uint64_t)NET_READ_BYTES);
 }
 
 // One read to the end of conn->in. False: nothing new.
@@ -207,8 +206,8 @@ static bool read_append(NetConn *conn) {
 
 static void http_readable(NetConn *conn) {
     bool first = conn->in.len == 0;
-    if (conn->in.cap - conn->in.len < HTTP_ROOM_MIN / 4 &&
-        !buf_reserve(&conn->in, http_room(conn))) {
+    size_t room = http_room(conn);
+    if (conn->in.cap - conn->in.len < room / 4 && !buf_reserve(&conn->in, room)) {
         conn_kill(conn, "out of memory");
         return;
     }

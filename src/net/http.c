@@ -127,9 +127,9 @@ static HttpStep line_request(HttpParser *parser, const uint8_t *bytes, HttpSpan 
             return refuse(parser, 400, "control character in the request line");
 
     const uint8_t *first = memchr(start, ' ', line.len);
-    const uint8_t *last = memrchr(start, ' ', line.len);
-    if (!first || first == last || memchr(first + 1, ' ', (size_t)(last - first - 1)))
-        return refuse(parser, 400, "malformed request line");
+    const uint8_t *last =
+        first ? memchr(first + 1, ' ', line.len - (size_t)(first + 1 - start)) : NULL;
+    if (!first || !last) return refuse(parser, 400, "malformed request line");
 
     HttpSpan method = {line.at, (uint32_t)(first - start)};
     HttpSpan target = {(uint32_t)(first + 1 - bytes), (uint32_t)(last - first - 1)};

@@ -29,8 +29,10 @@ typedef struct Metric {
     uint64_t (*value)(const Database *db);
 } Metric;
 
-#define DB_METRIC(fn, expr) \
-    static uint64_t fn(const Database *db) { return (uint64_t)(expr); }
+#define DB_METRIC(fn, expr)                  \
+    static uint64_t fn(const Database *db) { \
+        return (uint64_t)(expr);             \
+    }
 DB_METRIC(m_clients, db->client_count)
 DB_METRIC(m_calls_ok, db->counters.calls_ok)
 DB_METRIC(m_calls_user_error, db->counters.calls_user_error)
@@ -81,13 +83,20 @@ static void write_loop(Buf *out, const NodeLoop *loop) {
         const char *name;
         uint64_t value;
     } values[] = {
-        {"lightcone_connections", net.connections},         {"lightcone_bytes_in_total", net.bytes_in},
-        {"lightcone_bytes_out_total", net.bytes_out},       {"lightcone_messages_in_total", net.messages_in},
-        {"lightcone_messages_out_total", net.messages_out}, {"lightcone_slow_clients_cut_total", net.slow_cut},
+        {"lightcone_connections", net.connections},
+        {"lightcone_bytes_in_total", net.bytes_in},
+        {"lightcone_bytes_out_total", net.bytes_out},
+        {"lightcone_messages_in_total", net.messages_in},
+        {"lightcone_messages_out_total", net.messages_out},
+        {"lightcone_slow_clients_cut_total", net.slow_cut},
         {"lightcone_idle_clients_cut_total", net.idle_cut},
     };
     for (size_t i = 0; i < ARRAY_LEN(values); i++) {
-        buf_printf(out, "%s{loop=\"%u\"} %llu\n", values[i].name, loop->number, (unsigned long long)values[i].value);
+        buf_printf(out,
+                   "%s{loop=\"%u\"} %llu\n",
+                   values[i].name,
+                   loop->number,
+                   (unsigned long long)values[i].value);
     }
 }
 
@@ -97,8 +106,20 @@ static void write_tables(Buf *out, const Database *db, const char *hex) {
         const CatalogTable *t = catalog_table_at(catalog, i);
         if (t->is_system || !t->table) continue;
         const char *form = "%s{db=\"%s\",table_id=\"%u\",table_name=\"" STR_FMT "\"} %llu\n";
-        buf_printf(out, form, "spacetime_num_table_rows", hex, t->table_id, STR_ARG(t->name), (unsigned long long)table_row_count(t->table, NULL));
-        buf_printf(out, form, "spacetime_table_size_bytes", hex, t->table_id, STR_ARG(t->name), (unsigned long long)table_data_bytes(t->table));
+        buf_printf(out,
+                   form,
+                   "spacetime_num_table_rows",
+                   hex,
+                   t->table_id,
+                   STR_ARG(t->name),
+                   (unsigned long long)table_row_count(t->table, NULL));
+        buf_printf(out,
+                   form,
+                   "spacetime_table_size_bytes",
+                   hex,
+                   t->table_id,
+                   STR_ARG(t->name),
+                   (unsigned long long)table_data_bytes(t->table));
     }
 }
 
@@ -107,7 +128,12 @@ static void answer_run(LoopTask *task, NodeLoop *loop) {
     Buf all = {0};
     (void)loop;
     for (size_t i = 0; i < ARRAY_LEN(metrics); i++) {
-        buf_printf(&all, "# HELP %s %s\n# TYPE %s %s\n", metrics[i].name, metrics[i].help, metrics[i].name, metrics[i].kind);
+        buf_printf(&all,
+                   "# HELP %s %s\n# TYPE %s %s\n",
+                   metrics[i].name,
+                   metrics[i].help,
+                   metrics[i].name,
+                   metrics[i].kind);
     }
     for (uint32_t i = 0; i < job->part_count; i++) {
         buf_put_bytes(&all, buf_bytes(&job->parts[i].text));
@@ -116,7 +142,12 @@ static void answer_run(LoopTask *task, NodeLoop *loop) {
     }
     if (job->conn) {
         net_conn_set_data(job->conn, NULL);
-        http_respond(job->conn, buf_ok(&all) ? 200 : 503, NULL, 0, STR("text/plain; version=0.0.4; charset=utf-8"), buf_bytes(&all));
+        http_respond(job->conn,
+                     buf_ok(&all) ? 200 : 503,
+                     NULL,
+                     0,
+                     STR("text/plain; version=0.0.4; charset=utf-8"),
+                     buf_bytes(&all));
     }
     buf_deinit(&all);
     mem_free(job);
@@ -130,11 +161,16 @@ static void part_run(LoopTask *task, NodeLoop *loop) {
         char hex[IDENTITY_HEX_LEN + 1];
         identity_hex(&db->identity, hex);
         for (size_t i = 0; i < ARRAY_LEN(metrics); i++) {
-            buf_printf(&part->text, "%s{database_identity=\"%s\"} %llu\n", metrics[i].name, hex, (unsigned long long)metrics[i].value(db));
+            buf_printf(&part->text,
+                       "%s{database_identity=\"%s\"} %llu\n",
+                       metrics[i].name,
+                       hex,
+                       (unsigned long long)metrics[i].value(db));
         }
         write_tables(&part->text, db, hex);
     }
-    if (atomic_fetch_sub_explicit(&job->waiting, 1, memory_order_acq_rel) == 1) loop_post(job->home, &job->answer);
+    if (atomic_fetch_sub_explicit(&job->waiting, 1, memory_order_acq_rel) == 1)
+        loop_post(job->home, &job->answer);
 }
 
 static void job_conn_closed(void *self) {

@@ -15,7 +15,9 @@ static Session *session_of_request(Request *r, SessionKind kind) {
         .token = r->caller.token,
         .claims = r->caller.payload,
     };
-    r->node->io->random_bytes(r->node->io->world, options.connection.le, sizeof options.connection.le);
+    r->node->io->random_bytes(r->node->io->world,
+                              options.connection.le,
+                              sizeof options.connection.le);
     Session *s = session_new(r->db, &options);
     if (!s) request_err(r, ERR_NOMEM, NULL);
     return s;
@@ -86,21 +88,33 @@ static bool subscribe_params(Request *r, SubscribeParams *out) {
     bool light;
     if (request_query(r, "connection_id", &text)) {
         if (!connection_id_parse(text, &out->connection)) {
-            request_text(r, 400, "Failed to deserialize query string: connection_id: expected 32 hexadecimal digits");
+            request_text(
+                r,
+                400,
+                "Failed to deserialize query string: connection_id: expected 32 hexadecimal digits");
             return false;
         }
         out->has_connection = true;
     }
-    if (request_query(r, "compression", &text) && !str_eq(text, STR("None")) && !str_eq(text, STR("Brotli")) && !str_eq(text, STR("Gzip"))) {
-        request_text(r, 400, "Failed to deserialize query string: compression: unknown variant `" STR_FMT "`, expected one of `None`, `Brotli`, `Gzip`", STR_ARG(text));
+    if (request_query(r, "compression", &text) && !str_eq(text, STR("None")) &&
+        !str_eq(text, STR("Brotli")) && !str_eq(text, STR("Gzip"))) {
+        request_text(r,
+                     400,
+                     "Failed to deserialize query string: compression: unknown variant `" STR_FMT
+                     "`, expected one of `None`, `Brotli`, `Gzip`",
+                     STR_ARG(text));
         return false;
     }
-    return request_query_bool(r, "light", false, &light) && request_query_bool(r, "confirmed", true, &out->confirmed);
+    return request_query_bool(r, "light", false, &light) &&
+           request_query_bool(r, "confirmed", true, &out->confirmed);
 }
 
-static bool connection_is_taken(const Database *db, const Identity *identity, const ConnectionId *connection) {
+static bool connection_is_taken(const Database *db,
+                                const Identity *identity,
+                                const ConnectionId *connection) {
     for (const Session *s = db->sessions; s; s = s->next) {
-        if (s->kind == SESSION_WS && s->state != SESSION_ENDED && connection_id_eq(&s->connection, connection) && identity_eq(&s->identity, identity)) {
+        if (s->kind == SESSION_WS && s->state != SESSION_ENDED &&
+            connection_id_eq(&s->connection, connection) && identity_eq(&s->identity, identity)) {
             return true;
         }
     }
@@ -126,19 +140,26 @@ void route_subscribe(Request *r) {
         return;
     }
     if (!r->record_known || !r->db) {
-        request_text(r, r->record_known ? 503 : 404, r->record_known ? "error starting database: the server's log says why" : "No such database.");
+        request_text(r,
+                     r->record_known ? 503 : 404,
+                     r->record_known ? "error starting database: the server's log says why"
+                                     : "No such database.");
         return;
     }
     if (r->db->failed) {
         request_text(r, 503, "%s", r->db->failure);
         return;
     }
-    bool v3 = ws_offers(r->http, STR("v3.bsatn.spacetimedb")), v2 = ws_offers(r->http, STR("v2.bsatn.spacetimedb"));
+    bool v3 = ws_offers(r->http, STR("v3.bsatn.spacetimedb")),
+         v2 = ws_offers(r->http, STR("v2.bsatn.spacetimedb"));
     if (!v3 && !v2) {
         request_text(r, 400, "no valid protocol selected");
         return;
     }
-    if (!params.has_connection) r->node->io->random_bytes(r->node->io->world, params.connection.le, sizeof params.connection.le);
+    if (!params.has_connection)
+        r->node->io->random_bytes(r->node->io->world,
+                                  params.connection.le,
+                                  sizeof params.connection.le);
     if (connection_is_taken(r->db, &r->caller.identity, &params.connection)) {
         request_text(r, 400, "this identity has a live connection with the same connection id");
         return;
@@ -161,8 +182,14 @@ void route_subscribe(Request *r) {
     }
     char hex[IDENTITY_HEX_LEN + 1];
     identity_hex(&r->caller.identity, hex);
-    const HttpHeader headers[] = {{STR("spacetime-identity"), str_from(hex)}, {STR("spacetime-identity-token"), r->caller.token}};
-    Err err = ws_accept(r->conn, v3 ? STR("v3.bsatn.spacetimedb") : STR("v2.bsatn.spacetimedb"), headers, 2, &status, &diag);
+    const HttpHeader headers[] = {{STR("spacetime-identity"), str_from(hex)},
+                                  {STR("spacetime-identity-token"), r->caller.token}};
+    Err err = ws_accept(r->conn,
+                        v3 ? STR("v3.bsatn.spacetimedb") : STR("v2.bsatn.spacetimedb"),
+                        headers,
+                        2,
+                        &status,
+                        &diag);
     if (err != OK) {
         session_free(&s);
         request_text(r, status, "%s", diag.text);

@@ -37,7 +37,9 @@ void route_info(Request *r) {
     put_identity_json(&body, "database_identity", &r->record.identity);
     buf_put_u8(&body, ',');
     put_identity_json(&body, "owner_identity", &r->record.owner);
-    buf_printf(&body, ",\"host_type\":{\"%s\":[]},\"initial_program\":", r->record.host_kind == HOST_JS ? "Js" : "Wasm");
+    buf_printf(&body,
+               ",\"host_type\":{\"%s\":[]},\"initial_program\":",
+               r->record.host_kind == HOST_JS ? "Js" : "Wasm");
     put_hash_json(&body, r->record.initial_program);
     buf_put_u8(&body, '}');
     request_json(r, 200, &body);
@@ -65,7 +67,9 @@ void route_delete(Request *r) {
     }
     if (!request_owner_only(r, "delete database")) return;
     if (r->record.locked) {
-        request_text(r, 403, "Database is locked and cannot be deleted. Run `spacetime unlock` first.");
+        request_text(r,
+                     403,
+                     "Database is locked and cannot be deleted. Run `spacetime unlock` first.");
         return;
     }
     Err err = control_remove(r->node->control, &r->database);
@@ -130,7 +134,10 @@ void route_names_add(Request *r) {
         char hex[IDENTITY_HEX_LEN + 1];
         Buf body = {0};
         identity_hex(&r->database, hex);
-        buf_printf(&body, "{\"Success\":{\"domain\":\"" STR_FMT "\",\"database_identity\":\"%s\"}}", STR_ARG(name), hex);
+        buf_printf(&body,
+                   "{\"Success\":{\"domain\":\"" STR_FMT "\",\"database_identity\":\"%s\"}}",
+                   STR_ARG(name),
+                   hex);
         request_json(r, 200, &body);
         buf_deinit(&body);
     }
@@ -152,7 +159,13 @@ static bool names_read(Request *r, Str **names, uint32_t *count) {
     json_t *list = json_loadb((const char *)r->http->body.ptr, r->http->body.len, 0, &error);
     if (!list || !json_is_array(list)) {
         json_decref(list);
-        request_text(r, list ? 422 : 400, list ? "Failed to deserialize the JSON body into the target type: expected an array of names" : "Failed to parse the request body as JSON: %s", error.text);
+        request_text(
+            r,
+            list ? 422 : 400,
+            list
+                ? "Failed to deserialize the JSON body into the target type: expected an array of names"
+                : "Failed to parse the request body as JSON: %s",
+            error.text);
         return false;
     }
     *count = (uint32_t)json_array_size(list);
@@ -170,7 +183,11 @@ static bool names_read(Request *r, Str **names, uint32_t *count) {
         NameHeld held = {.name = (*names)[i]};
         control_names(r->node->control, &r->database, name_held, &held);
         if (held.found) {
-            answer_json(r, 400, "{\"OtherError\":\"Cannot rename to " STR_FMT " because it already is in use.\"}", held.name);
+            answer_json(r,
+                        400,
+                        "{\"OtherError\":\"Cannot rename to " STR_FMT
+                        " because it already is in use.\"}",
+                        held.name);
             ok = false;
         }
     }
@@ -193,7 +210,11 @@ void route_names_set(Request *r) {
     if (err == ERR_DENIED) {
         answer_json(r, 401, "{\"PermissionDenied\":{\"domain\":\"" STR_FMT "\"}}", first);
     } else if (err == ERR_EXISTS) {
-        answer_json(r, 400, "{\"OtherError\":\"Cannot rename to " STR_FMT " because it already is in use.\"}", first);
+        answer_json(r,
+                    400,
+                    "{\"OtherError\":\"Cannot rename to " STR_FMT
+                    " because it already is in use.\"}",
+                    first);
     } else if (err != OK) {
         request_err(r, err, NULL);
     } else {
@@ -214,7 +235,11 @@ void route_schema(Request *r) {
     }
     bool nine = str_eq(version, STR("9"));
     if (!nine && !str_eq(version, STR("10"))) {
-        request_text(r, 400, "Failed to deserialize query string: version: unknown variant `" STR_FMT "`, expected `9` or `10`", STR_ARG(version));
+        request_text(r,
+                     400,
+                     "Failed to deserialize query string: version: unknown variant `" STR_FMT
+                     "`, expected `9` or `10`",
+                     STR_ARG(version));
         return;
     }
     Buf body = {0};
@@ -249,7 +274,9 @@ void route_unlock(Request *r) {
 
 void route_timestamp(Request *r) {
     Buf body = {0};
-    buf_printf(&body, "{\"__timestamp_micros_since_unix_epoch__\":%lld}", (long long)node_now(r->node));
+    buf_printf(&body,
+               "{\"__timestamp_micros_since_unix_epoch__\":%lld}",
+               (long long)node_now(r->node));
     request_json(r, 200, &body);
     buf_deinit(&body);
 }
@@ -287,7 +314,8 @@ static bool lines_wanted(Request *r, bool follow, uint32_t *lines) {
     uint64_t value = 0;
     bool ok = text.len > 0;
     for (size_t i = 0; ok && i < text.len; i++) {
-        ok = text.ptr[i] >= '0' && text.ptr[i] <= '9' && (value = value * 10 + (uint64_t)(text.ptr[i] - '0')) <= UINT32_MAX;
+        ok = text.ptr[i] >= '0' && text.ptr[i] <= '9' &&
+             (value = value * 10 + (uint64_t)(text.ptr[i] - '0')) <= UINT32_MAX;
     }
     if (!ok) {
         request_text(r, 400, "Failed to deserialize query string: num_lines: invalid number");
@@ -301,7 +329,8 @@ void route_logs(Request *r) {
     bool follow;
     uint32_t lines;
     if (!request_owner_only(r, "view module logs")) return;
-    if (!request_query_bool(r, "follow", false, &follow) || !lines_wanted(r, follow, &lines)) return;
+    if (!request_query_bool(r, "follow", false, &follow) || !lines_wanted(r, follow, &lines))
+        return;
     Buf history = {0};
     LogStream *stream = follow ? MEM_NEW(LogStream) : NULL;
     Err err = follow && !stream ? ERR_NOMEM : modulelog_tail(r->db->log, lines, &history);
@@ -313,7 +342,14 @@ void route_logs(Request *r) {
     }
     const HttpHeader cache = {STR("cache-control"), STR("no-cache")};
     if (!follow) {
-        routes_respond_as(r->conn, &r->caller.identity, r->caller.token, 200, &cache, 1, STR("application/x-ndjson"), buf_bytes(&history));
+        routes_respond_as(r->conn,
+                          &r->caller.identity,
+                          r->caller.token,
+                          200,
+                          &cache,
+                          1,
+                          STR("application/x-ndjson"),
+                          buf_bytes(&history));
         buf_deinit(&history);
         return;
     }

@@ -11,7 +11,10 @@ void route_ping(Request *r) {
 
 void route_health(Request *r) {
     Buf body = {0};
-    buf_printf(&body, "{\"package_name\":\"lightcone\",\"version\":\"%s\",\"nodes\":[0],\"schedulable\":true}", LIGHTCONE_COMPATIBLE_VERSION);
+    buf_printf(
+        &body,
+        "{\"package_name\":\"lightcone\",\"version\":\"%s\",\"nodes\":[0],\"schedulable\":true}",
+        LIGHTCONE_COMPATIBLE_VERSION);
     request_json(r, 200, &body);
     buf_deinit(&body);
 }
@@ -27,13 +30,21 @@ void route_identity_new(Request *r) {
     char hex[IDENTITY_HEX_LEN + 1];
     Buf body = {0};
     identity_hex(&claims.identity, hex);
-    buf_printf(&body, "{\"identity\":\"%s\",\"token\":\"" STR_FMT "\"}", hex, STR_ARG(claims.token));
+    buf_printf(&body,
+               "{\"identity\":\"%s\",\"token\":\"" STR_FMT "\"}",
+               hex,
+               STR_ARG(claims.token));
     request_json(r, 200, &body);
     buf_deinit(&body);
 }
 
 void route_public_key(Request *r) {
-    http_respond(r->conn, 200, NULL, 0, STR("application/pem-certificate-chain"), auth_public_key_pem(r->node->auth));
+    http_respond(r->conn,
+                 200,
+                 NULL,
+                 0,
+                 STR("application/pem-certificate-chain"),
+                 auth_public_key_pem(r->node->auth));
 }
 
 void route_websocket_token(Request *r) {

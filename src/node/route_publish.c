@@ -88,7 +88,14 @@ static void answer_run(LoopTask *task, NodeLoop *loop) {
     if (job->conn) {
         NetConn *conn = job->conn;
         net_conn_set_data(conn, NULL);
-        routes_respond_as(conn, &job->caller, job->token_text, job->status, NULL, 0, job->content_type, buf_bytes(&job->body));
+        routes_respond_as(conn,
+                          &job->caller,
+                          job->token_text,
+                          job->status,
+                          NULL,
+                          0,
+                          job->content_type,
+                          buf_bytes(&job->body));
     }
     job_free(job);
 }
@@ -112,8 +119,12 @@ static Err database_install(PublishJob *job, NodeLoop *loop, Diag *diag) {
     keccak256(buf_bytes(&job->bytes), hash);
     record.generation = old || record.exists ? record.generation + 1 : record.generation;
     database_files_remove(job->node, &record.identity, record.generation);  // of a try that died
-    DatabaseOpen open = {.loop = loop, .identity = record.identity, .owner = record.owner, .generation = record.generation};
-    Err err = database_create(&open, &job->program, buf_bytes(&job->bytes), job->host_kind, &fresh, diag);
+    DatabaseOpen open = {.loop = loop,
+                         .identity = record.identity,
+                         .owner = record.owner,
+                         .generation = record.generation};
+    Err err =
+        database_create(&open, &job->program, buf_bytes(&job->bytes), job->host_kind, &fresh, diag);
     if (err != OK) return err;
     record.exists = true;
     record.host_kind = (uint8_t)job->host_kind;
@@ -152,7 +163,13 @@ static void run_update(PublishJob *job, NodeLoop *loop) {
         job_text(job, 404, "", "No such database.");
         return;
     }
-    Err err = database_update(db, &job->program, buf_bytes(&job->bytes), job->host_kind, job->break_clients, job->has_token ? job->token : NULL, &diag);
+    Err err = database_update(db,
+                              &job->program,
+                              buf_bytes(&job->bytes),
+                              job->host_kind,
+                              job->break_clients,
+                              job->has_token ? job->token : NULL,
+                              &diag);
     const char *why = diag.text[0] ? diag.text : err_text(err);
     if (err == OK) {
         job_success(job, "updated");
@@ -201,7 +218,9 @@ static void run_plan(PublishJob *job, NodeLoop *loop) {
         database_migration_token(&db->identity, module.program_hash, hash, token);
         buf_put_str(&job->body, STR("{\"AutoMigrate\":{\"migrate_plan\":"));
         json_write_string(&job->body, bytes_str(buf_bytes(&text)));
-        buf_printf(&job->body, ",\"break_clients\":%s,\"token\":", plan->breaks_clients ? "true" : "false");
+        buf_printf(&job->body,
+                   ",\"break_clients\":%s,\"token\":",
+                   plan->breaks_clients ? "true" : "false");
         put_token_json(&job->body, token);
         buf_printf(&job->body, ",\"major_version_upgrade\":%s}}", major ? "true" : "false");
         buf_deinit(&text);
@@ -241,7 +260,12 @@ static void *job_main(void *arg) {
     Bytes program = buf_bytes(&job->bytes);
     Err err = host_program_load(job->host_kind, program, &job->program, &diag);
     if (err == OK && (job->kind == JOB_CREATE || job->kind == JOB_RESET)) {
-        err = database_try_init(job->node, job->program, program, job->host_kind, &job->record.owner, &diag);
+        err = database_try_init(job->node,
+                                job->program,
+                                program,
+                                job->host_kind,
+                                &job->record.owner,
+                                &diag);
     }
     if (err != OK) {
         job_text(job, err == ERR_NOMEM ? 503 : 500, "", diag.text[0] ? diag.text : err_text(err));
@@ -338,7 +362,11 @@ static bool host_kind_of(Request *r, HostKind absent, HostKind *out) {
     } else if (str_eq(text, STR("Js"))) {
         *out = HOST_JS;
     } else {
-        request_text(r, 400, "Failed to deserialize query string: host_type: unknown variant `" STR_FMT "`, expected `Wasm` or `Js`", STR_ARG(text));
+        request_text(r,
+                     400,
+                     "Failed to deserialize query string: host_type: unknown variant `" STR_FMT
+                     "`, expected `Wasm` or `Js`",
+                     STR_ARG(text));
         return false;
     }
     return true;
@@ -348,11 +376,17 @@ static bool policy_ok(Request *r) {
     Str policy, token;
     if (!request_query(r, "policy", &policy) || str_eq(policy, STR("Compatible"))) return true;
     if (!str_eq(policy, STR("BreakClients"))) {
-        request_text(r, 400, "Failed to deserialize query string: policy: unknown variant `" STR_FMT "`, expected `Compatible` or `BreakClients`", STR_ARG(policy));
+        request_text(r,
+                     400,
+                     "Failed to deserialize query string: policy: unknown variant `" STR_FMT
+                     "`, expected `Compatible` or `BreakClients`",
+                     STR_ARG(policy));
         return false;
     }
     if (request_query(r, "token", &token)) return true;
-    request_text(r, 400, "Migration policy is set to `BreakClients`, but no migration token was provided.");
+    request_text(r,
+                 400,
+                 "Migration policy is set to `BreakClients`, but no migration token was provided.");
     return false;
 }
 
@@ -366,7 +400,12 @@ static bool replicas_ok(Request *r) {
         n = n * 10 + (uint64_t)(text.ptr[i] - '0');
     }
     if (number && n <= 255) return true;
-    request_text(r, 400, number ? "Replication factor " STR_FMT " out of bounds" : "Failed to deserialize query string: num_replicas: `" STR_FMT "` is not a number", STR_ARG(text));
+    request_text(r,
+                 400,
+                 number ? "Replication factor " STR_FMT " out of bounds"
+                        : "Failed to deserialize query string: num_replicas: `" STR_FMT
+                          "` is not a number",
+                 STR_ARG(text));
     return false;
 }
 
@@ -378,7 +417,8 @@ static bool record_make(Request *r, ControlDatabase *record) {
         ControlDatabase before;
         record->identity = r->database;
         // What was deleted or never came to be leaves its generation: its files are not reused.
-        if (control_find(r->node->control, &r->database, &before) == OK) record->generation = before.generation;
+        if (control_find(r->node->control, &r->database, &before) == OK)
+            record->generation = before.generation;
         return true;
     }
     record->identity = auth_new_identity(r->node->auth);
@@ -400,7 +440,9 @@ void route_publish(Request *r) {
     bool clear;
     HostKind kind;
     ControlDatabase record;
-    if (!request_query_bool(r, "clear", false, &clear) || !host_kind_of(r, HOST_WASM, &kind) || !policy_ok(r) || !replicas_ok(r)) return;
+    if (!request_query_bool(r, "clear", false, &clear) || !host_kind_of(r, HOST_WASM, &kind) ||
+        !policy_ok(r) || !replicas_ok(r))
+        return;
     if (clear && r->param_count == 0) {
         request_text(r, 400, "Clear database requires database name or identity");
         return;
@@ -411,11 +453,16 @@ void route_publish(Request *r) {
     }
     if (!request_owner_only(r, clear ? "reset database" : "update database")) return;
     if (clear && r->record.locked) {
-        request_text(r, 403, "Database is locked and cannot be reset with --delete-data. Run `spacetime unlock` first.");
+        request_text(
+            r,
+            403,
+            "Database is locked and cannot be reset with --delete-data. Run `spacetime unlock` first.");
         return;
     }
     if (!clear && !r->db) {
-        request_text(r, 503, "error starting database: it could not be opened; the server's log says why");
+        request_text(r,
+                     503,
+                     "error starting database: it could not be opened; the server's log says why");
         return;
     }
     job_start(r, clear ? JOB_RESET : JOB_UPDATE, &r->record, kind);
@@ -432,7 +479,10 @@ void route_reset(Request *r) {
     CatalogModule module;
     if (!request_owner_only(r, "reset database")) return;
     if (r->record.locked) {
-        request_text(r, 403, "Database is locked and cannot be reset with --delete-data. Run `spacetime unlock` first.");
+        request_text(
+            r,
+            403,
+            "Database is locked and cannot be reset with --delete-data. Run `spacetime unlock` first.");
         return;
     }
     if (catalog_module(db_catalog(r->db->db), &module) != OK) {

@@ -76,11 +76,16 @@ static bool path_matches(const char *pattern, Str path, Str params[2], uint32_t 
 }
 
 static bool method_matches(Str method, const char *route) {
-    return str_eq(method, str_from(route)) || (str_eq(method, STR("HEAD")) && strcmp(route, "GET") == 0);
+    return str_eq(method, str_from(route)) ||
+           (str_eq(method, STR("HEAD")) && strcmp(route, "GET") == 0);
 }
 
 // The route of a request; NULL with *allowed (comma-separated methods) when only the path exists.
-static const Route *route_find(const HttpRequest *http, Str params[2], uint32_t *count, char *allowed, size_t allowed_size) {
+static const Route *route_find(const HttpRequest *http,
+                               Str params[2],
+                               uint32_t *count,
+                               char *allowed,
+                               size_t allowed_size) {
     allowed[0] = 0;
     for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
         if (!path_matches(routes[i].path, http->path, params, count)) continue;
@@ -93,7 +98,14 @@ static const Route *route_find(const HttpRequest *http, Str params[2], uint32_t 
 
 // ── answers ────────────────────────────────────────────────────────────────────────────────────
 
-void routes_respond_as(NetConn *conn, const Identity *identity, Str token, int status, const HttpHeader *headers, uint32_t header_count, Str content_type, Bytes body) {
+void routes_respond_as(NetConn *conn,
+                       const Identity *identity,
+                       Str token,
+                       int status,
+                       const HttpHeader *headers,
+                       uint32_t header_count,
+                       Str content_type,
+                       Bytes body) {
     HttpHeader all[8];
     char hex[IDENTITY_HEX_LEN + 1];
     uint32_t count = 0;
@@ -108,7 +120,14 @@ void routes_respond_as(NetConn *conn, const Identity *identity, Str token, int s
 
 static void answer(Request *r, int status, Str content_type, Bytes body) {
     if (r->tell_caller) {
-        routes_respond_as(r->conn, &r->caller.identity, r->caller.token, status, NULL, 0, content_type, body);
+        routes_respond_as(r->conn,
+                          &r->caller.identity,
+                          r->caller.token,
+                          status,
+                          NULL,
+                          0,
+                          content_type,
+                          body);
     } else {
         http_respond(r->conn, status, NULL, 0, content_type, body);
     }
@@ -152,7 +171,11 @@ bool request_query_bool(Request *r, const char *key, bool absent, bool *out) {
     } else if (str_eq(value, STR("false"))) {
         *out = false;
     } else {
-        request_text(r, 400, "Failed to deserialize query string: %s: provided string was not `true` or `false`", key);
+        request_text(
+            r,
+            400,
+            "Failed to deserialize query string: %s: provided string was not `true` or `false`",
+            key);
         return false;
     }
     return true;
@@ -167,7 +190,12 @@ bool request_owner_only(Request *r, const char *action) {
     char caller[IDENTITY_HEX_LEN + 1], database[IDENTITY_HEX_LEN + 1];
     identity_hex(&r->caller.identity, caller);
     identity_hex(&r->database, database);
-    request_text(r, 403, "%s is not authorized to perform action on database %s: %s", caller, database, action);
+    request_text(r,
+                 403,
+                 "%s is not authorized to perform action on database %s: %s",
+                 caller,
+                 database,
+                 action);
     return false;
 }
 
@@ -182,7 +210,9 @@ static bool token_of(Request *r, Str *token) {
         return true;
     }
     static const char bearer[] = "Bearer ";
-    if (header.len <= strlen(bearer) || !str_eq_nocase((Str){header.ptr, strlen(bearer)}, STR("Bearer "))) return false;
+    if (header.len <= strlen(bearer) ||
+        !str_eq_nocase((Str){header.ptr, strlen(bearer)}, STR("Bearer ")))
+        return false;
     *token = (Str){header.ptr + strlen(bearer), header.len - strlen(bearer)};
     while (token->len && token->ptr[0] == ' ') {
         token->ptr++;
@@ -232,7 +262,8 @@ static bool target_resolve(Request *r, const char **why) {
         r->target_known = control_resolve(r->node->control, r->target, &r->database) == OK;
     }
     if (r->target_known) {
-        r->record_known = control_find(r->node->control, &r->database, &r->record) == OK && r->record.exists;
+        r->record_known =
+            control_find(r->node->control, &r->database, &r->record) == OK && r->record.exists;
     }
     return true;
 }
@@ -244,7 +275,9 @@ static bool database_require(Request *r, DatabaseMode mode) {
     } else if (!r->record_known) {
         request_text(r, 404, "No such database.");
     } else if (!r->db) {
-        request_text(r, 503, "error starting database: it could not be opened; the server's log says why");
+        request_text(r,
+                     503,
+                     "error starting database: it could not be opened; the server's log says why");
     } else if (r->db->failed) {
         request_text(r, 503, "%s", r->db->failure);
     } else {
@@ -332,5 +365,9 @@ static void on_closed(void *ctx, NetConn *conn, const char *why) {
 }
 
 NetHandler routes_handler(NodeLoop *loop) {
-    return (NetHandler){.ctx = loop, .body_limit = on_body_limit, .request = on_request, .message = on_message, .closed = on_closed};
+    return (NetHandler){.ctx = loop,
+                        .body_limit = on_body_limit,
+                        .request = on_request,
+                        .message = on_message,
+                        .closed = on_closed};
 }

@@ -30,7 +30,7 @@ typedef struct Request {
     Node *node;
     NetConn *conn;
     const HttpRequest *http;
-    Arena *arena;  // until the request was handled
+    Arena *arena;   // until the request was handled
     Str params[2];  // of the path, percent-decoded
     uint32_t param_count;
     bool has_caller;
@@ -51,7 +51,7 @@ typedef void (*RouteHandler)(Request *request);
 void request_text(Request *r, int status, const char *fmt, ...) PRINTF_LIKE(3, 4);
 void request_json(Request *r, int status, const Buf *body);
 void request_empty(Request *r, int status);
-void request_err(Request *r, Err err, const Diag *diag);  // status and text of the error
+void request_err(Request *r, Err err, const Diag *diag);    // status and text of the error
 bool request_query(Request *r, const char *key, Str *out);  // false: absent
 // A query parameter that is a bool; answers 400 and returns false when it is malformed.
 bool request_query_bool(Request *r, const char *key, bool absent, bool *out);

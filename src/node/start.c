@@ -1,11 +1,10 @@
 // start.c: `lightcone start`: arguments, signals, the life of the server. Spec: http-api-and-auth §15.
 #include <getopt.h>
-#include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "base/log.h"
@@ -34,7 +33,20 @@ static const char usage[] =
     "\n"
     "Example: lightcone start --listen-addr 127.0.0.1:3000 --data-dir ./data\n";
 
-enum { OPT_DATA = 256, OPT_KEY_DIR, OPT_PRIV, OPT_PUB, OPT_STATIC, OPT_MEMORY, OPT_LOOPS, OPT_DEADLINE, OPT_MEMORY_MAX, OPT_LEVEL, OPT_IGNORED, OPT_IGNORED_VALUE };
+enum {
+    OPT_DATA = 256,
+    OPT_KEY_DIR,
+    OPT_PRIV,
+    OPT_PUB,
+    OPT_STATIC,
+    OPT_MEMORY,
+    OPT_LOOPS,
+    OPT_DEADLINE,
+    OPT_MEMORY_MAX,
+    OPT_LEVEL,
+    OPT_IGNORED,
+    OPT_IGNORED_VALUE
+};
 
 static const struct option options_known[] = {
     {"listen-addr", required_argument, NULL, 'l'},
@@ -99,7 +111,8 @@ static int arguments(int argc, char **argv, StartArgs *args) {
     while ((c = getopt_long(argc, argv, "l:h", options_known, NULL)) != -1) {
         switch (c) {
         case 'l':
-            if (!address(optarg, args->host, sizeof args->host, &args->node.port)) return complain("`%s` is not HOST:PORT", optarg);
+            if (!address(optarg, args->host, sizeof args->host, &args->node.port))
+                return complain("`%s` is not HOST:PORT", optarg);
             break;
         case OPT_DATA: args->node.data_dir = optarg; break;
         case OPT_KEY_DIR: args->node.key_dir = optarg; break;
@@ -108,19 +121,26 @@ static int arguments(int argc, char **argv, StartArgs *args) {
         case OPT_STATIC: args->node.static_dir = optarg; break;
         case OPT_MEMORY: args->node.in_memory = true; break;
         case OPT_LOOPS:
-            if (!number(optarg, 1, 4096, &value)) return complain("--loops takes a number from 1 to 4096, not `%s`", optarg);
+            if (!number(optarg, 1, 4096, &value))
+                return complain("--loops takes a number from 1 to 4096, not `%s`", optarg);
             args->node.loops_max = (uint32_t)value;
             break;
         case OPT_DEADLINE:
-            if (!number(optarg, 1, 86400000, &value)) return complain("--reducer-deadline takes milliseconds from 1 to 86400000, not `%s`", optarg);
+            if (!number(optarg, 1, 86400000, &value))
+                return complain(
+                    "--reducer-deadline takes milliseconds from 1 to 86400000, not `%s`",
+                    optarg);
             args->node.deadline = value * 1000;
             break;
         case OPT_MEMORY_MAX:
-            if (!number(optarg, 1 << 20, INT64_MAX, &value)) return complain("--memory-max takes a number of bytes, at least 1048576, not `%s`", optarg);
+            if (!number(optarg, 1 << 20, INT64_MAX, &value))
+                return complain("--memory-max takes a number of bytes, at least 1048576, not `%s`",
+                                optarg);
             args->node.memory_max = (size_t)value;
             break;
         case OPT_LEVEL:
-            if (!log_level_parse(optarg, &level)) return complain("--log-level takes error, warn, info or debug, not `%s`", optarg);
+            if (!log_level_parse(str_from(optarg), &level))
+                return complain("--log-level takes error, warn, info or debug, not `%s`", optarg);
             log_set_level(level);
             break;
         case OPT_IGNORED:
@@ -153,7 +173,8 @@ static void wait_for_signal(const sigset_t *signals) {
 }
 
 int node_start_command(int argc, char **argv) {
-    StartArgs args = {.node = {.io = io_real(), .data_dir = "data", .port = 3000}, .host = "127.0.0.1"};
+    StartArgs args = {.node = {.io = io_real(), .data_dir = "data", .port = 3000},
+                      .host = "127.0.0.1"};
     int code = arguments(argc, argv, &args);
     if (code) return code;
     if (args.help) {
@@ -173,8 +194,11 @@ int node_start_command(int argc, char **argv) {
 
     Diag diag = {0};
     Node *node = NULL;
-    printf("lightcone version: %s (compatible with %s)\n", LIGHTCONE_VERSION, LIGHTCONE_COMPATIBLE_VERSION);
-    printf("database running in data directory %s\n", args.node.in_memory ? "(memory only)" : args.node.data_dir);
+    printf("lightcone version: %s (compatible with %s)\n",
+           LIGHTCONE_VERSION,
+           LIGHTCONE_COMPATIBLE_VERSION);
+    printf("database running in data directory %s\n",
+           args.node.in_memory ? "(memory only)" : args.node.data_dir);
     fflush(stdout);
     Err err = node_start(&args.node, &node, &diag);
     if (err != OK) {

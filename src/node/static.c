@@ -22,7 +22,9 @@ static const MimeType mime_types[] = {
 static Str mime_of(Str path) {
     for (size_t i = 0; i < ARRAY_LEN(mime_types); i++) {
         Str ending = str_from(mime_types[i].ending);
-        if (path.len >= ending.len && str_eq((Str){path.ptr + path.len - ending.len, ending.len}, ending)) return str_from(mime_types[i].type);
+        if (path.len >= ending.len &&
+            str_eq((Str){path.ptr + path.len - ending.len, ending.len}, ending))
+            return str_from(mime_types[i].type);
     }
     return STR("application/octet-stream");
 }
@@ -53,10 +55,13 @@ static bool file_answer(Request *r, Str path) {
 
 void route_static(Request *r) {
     Str path;
-    bool wanted = r->node->options.static_dir && (str_eq(r->http->method, STR("GET")) || str_eq(r->http->method, STR("HEAD")));
-    wanted = wanted && !str_starts(r->http->path, STR("/v1/")) && http_percent_decode(r->http->path, r->arena, &path) == OK;
+    bool wanted = r->node->options.static_dir &&
+                  (str_eq(r->http->method, STR("GET")) || str_eq(r->http->method, STR("HEAD")));
+    wanted = wanted && !str_starts(r->http->path, STR("/v1/")) &&
+             http_percent_decode(r->http->path, r->arena, &path) == OK;
     if (wanted && path.len && path.ptr[0] == '/' && path_is_plain(path)) {
-        if (path.ptr[path.len - 1] == '/') path = arena_printf(r->arena, STR_FMT "index.html", STR_ARG(path));
+        if (path.ptr[path.len - 1] == '/')
+            path = arena_printf(r->arena, STR_FMT "index.html", STR_ARG(path));
         if (path.ptr && file_answer(r, path)) return;
     }
     http_respond(r->conn, 404, NULL, 0, STR_NONE, BYTES_NONE);

@@ -607,9 +607,9 @@ Str session_failure_text(Session *s, const HostOutcome *outcome) {
                                 STR_ARG(s->function->name),
                                 (long long)(db->loop->node->options.deadline / 1000));
         database_log_record(db, 0, s->function->name, text, s->call_timestamp);
-        return text.ptr ? text : STR(fatal_text);
+        return text.ptr ? text : str_from(fatal_text);
     }
-    case HOST_FATAL: db->counters.calls_fatal++; return STR(fatal_text);
+    case HOST_FATAL: db->counters.calls_fatal++; return str_from(fatal_text);
     case HOST_OK: break;
     }
     UNREACHABLE();

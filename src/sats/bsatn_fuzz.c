@@ -7,7 +7,10 @@
 
 // NaN and infinity have no JSON; their null is refused on the way back, and that is all right.
 static bool has_null(Bytes text) {
-    return memmem(text.ptr, text.len, "null", 4) != NULL;
+    for (size_t i = 0; i + 4 <= text.len; i++) {
+        if (memcmp(text.ptr + i, "null", 4) == 0) return true;
+    }
+    return false;
 }
 
 static void try_json(const Type *type, Bytes value, JsonForm form) {

@@ -105,9 +105,8 @@ TEST(type, specials_need_the_exact_name_and_inner_type) {
         "020100000000080000006964656e7469747911",                      // another name
         "0201000000000c0000005f5f6964656e746974795f5f0000000000",      // through a reference
         "01020000000004000000536f6d650b00040000004e6f6e650200000000",  // Some, None
-        "010200000000040000006e6f6e65020000000000040000"
-        "00736f6d650b",                                        // none, some
-        "01020000000004000000736f6d650b00040000006e6f6e650b",  // none carries something
+        "010200000000040000006e6f6e6502000000000004000000736f6d650b",  // none, some
+        "01020000000004000000736f6d650b00040000006e6f6e650b",          // none carries something
     };
     for (size_t i = 0; i < ARRAY_LEN(near_misses); i++) {
         EXPECT_EQ(decode(&arena, near_misses[i])->special, SPECIAL_NONE);

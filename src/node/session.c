@@ -491,7 +491,7 @@ static bool session_step(Session *s, HostCall *call, bool *more) {
     if (s->kind == SESSION_SYSTEM) return lifecycle_step_system(s, call, more);
     if (s->state == SESSION_CONNECTING) {
         // A client that left before it was let in never was here.
-        if (s->closing && !s->conn) {
+        if (s->kind == SESSION_WS && s->closing && !s->conn) {
             s->state = SESSION_ENDED;
             *more = false;
             return false;
@@ -503,8 +503,8 @@ static bool session_step(Session *s, HostCall *call, bool *more) {
         step_http_sql(s);
         return false;
     }
+    inbox_tidy(s);
     begun = step_message(s, call);
-    if (!begun) inbox_tidy(s);
     if (begun || s->inbox_count) return begun;
     if (s->closing) return lifecycle_step_disconnect(s, call, more);
     *more = false;

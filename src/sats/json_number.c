@@ -15,10 +15,14 @@
 void number_put_u128(Buf *out, U128 v) {
     char digits[40];
     size_t at = sizeof digits;
-    do {
+    for (; v > UINT64_MAX; v /= 10) {
         digits[--at] = (char)('0' + (unsigned)(v % 10));
-        v /= 10;
-    } while (v != 0);
+    }
+    uint64_t low = (uint64_t)v;  // the usual case, without divisions of 128 bits
+    do {
+        digits[--at] = (char)('0' + low % 10);
+        low /= 10;
+    } while (low != 0);
     buf_put(out, digits + at, sizeof digits - at);
 }
 

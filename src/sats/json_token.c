@@ -154,7 +154,8 @@ Err json_number(JsonText *t, JsonNumber *out) {
     if (p < end && *p == '-') p++;
     const char *digits = p;
     p = digits_end(p, end);
-    if (p == digits) return json_expected(t, "a number");
+    if (p == digits && p == t->at) return json_expected(t, "a number");
+    if (p == digits) return json_fail_at(t, t->at, "invalid number");
     if (p - digits > 1 && *digits == '0') return json_fail_at(t, t->at, "invalid number");
     if (p < end && *p == '.') {
         const char *fraction = ++p;

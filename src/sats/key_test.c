@@ -96,7 +96,7 @@ TEST(key, orders_random_values_of_random_types_as_bsatn_cmp_does) {
         ValueGen gen = value_gen(seed);
         Arena arena = {0};
         Buf values[VALUES] = {0};
-        const Type *type = value_gen_type(&gen, &arena, seed % 4);
+        const Type *type = value_gen_type(&gen, &arena, (uint32_t)(seed % 4));
         for (int i = 0; i < VALUES; i++) {
             value_gen_value(&gen, type, &values[i]);
             if (!values[i].ptr) buf_reserve(&values[i], 1);

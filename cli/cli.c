@@ -8,12 +8,6 @@
 
 #include "cli/commands.h"
 
-static CliGlobals globals;
-
-const CliGlobals *cli_globals(void) {
-    return &globals;
-}
-
 __attribute__((weak)) int node_start_command(int argc, char **argv) {
     (void)argc;
     (void)argv;
@@ -61,16 +55,6 @@ static void print_command_help(const CliCommand *command) {
     if (command->about) printf("\n%s", command->about);
 }
 
-bool cli_global_set(Str name, const char *value) {
-    if (str_eq(name, STR("config-path")))
-        globals.config_path = value;
-    else if (str_eq(name, STR("root-dir")))
-        globals.root_dir = value;
-    else
-        return false;
-    return true;
-}
-
 // Options before the command's name. Returns the index of the first word that is not one.
 static int globals_parse(int argc, char **argv) {
     int i = 1;
@@ -112,7 +96,6 @@ static int command_run(const CliCommand *command, int argc, char **argv) {
 }
 
 int cli_main(int argc, char **argv) {
-    globals.exe = cli_exe_path();
     int at = globals_parse(argc, argv);
     const char *name = at < argc ? argv[at] : NULL;
     if (!name) {

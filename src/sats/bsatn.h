@@ -30,7 +30,7 @@ typedef struct Reader {
     Bytes in;   // what is left
     size_t at;  // consumed so far
     bool failed;
-    const char *expected;  // "u32", "[u8]" …, for the message
+    const char *expected;  // "u32", "[u8]" …, for the message; NULL when text is not UTF-8
     size_t needed;
 } Reader;
 Reader reader_of(Bytes in);
@@ -47,7 +47,7 @@ Err reader_err(const Reader *r, Diag *diag);  // OK or ERR_MALFORMED with §2.3'
 // BsatnRowList (§2.5): rows back to back, and a hint. Used for everything a client receives.
 typedef struct RowList {
     Buf rows;
-    Buf offsets;  // u64 each
+    Buf offsets;  // u64 each; empty while every row has the same length
     uint32_t count;
     uint64_t same_len;  // length of every row so far, or UINT64_MAX once they differ
 } RowList;
@@ -55,5 +55,7 @@ void rowlist_init(RowList *list);  // a zeroed RowList is not ready: same_len is
 void rowlist_deinit(RowList *list);
 void rowlist_clear(RowList *list);
 void rowlist_add(RowList *list, Bytes row);
-void rowlist_encode(Buf *out, const RowList *list);  // chooses the hint as §2.5
+// Append the list; chooses the hint as §2.5. A list that is incomplete (rowlist_ok) or over 4 GiB
+// marks `out` as failed.
+void rowlist_encode(Buf *out, const RowList *list);
 bool rowlist_ok(const RowList *list);

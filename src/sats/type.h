@@ -61,12 +61,22 @@ struct Type {
     const Type *element;      // TYPE_ARRAY
     uint32_t fixed_size;      // BSATN bytes of every value, or TYPE_SIZE_VARIES
     uint32_t source_ref;      // the typespace entry a resolved type came from, or TYPE_NO_REF
+    // The following hold where fixed_size is a number.
+    uint32_t weight;  // parts in every value, counting itself; saturates
+    uint8_t height;   // nesting of every value, 0 for the simple kinds; saturates
+    bool any_bits;    // any fixed_size bytes are a value: no bool and no sum inside
 };
 
 #define TYPE_SIZE_VARIES UINT32_MAX
 #define TYPE_NO_REF      UINT32_MAX
 #define TYPE_DEPTH_MAX   64   // nesting of a decoded type
 #define VALUE_DEPTH_MAX  128  // nesting of a value of a recursive type
+#define SUM_VARIANTS_MAX 256  // a tag is one byte
+// Parts of a type whose values take no bytes: {a: Ref(1), b: Ref(1)} forty levels deep would be
+// 2^40 units in an empty message. More than this is refused when references are resolved.
+#define TYPE_EMPTY_PARTS_MAX 10000
+// Elements of an array whose elements take no bytes (§2.3): four bytes must not claim billions.
+#define ARRAY_EMPTY_COUNT_MAX 4096
 
 typedef struct Typespace {
     const Type **types;  // unresolved, as declared
@@ -83,9 +93,11 @@ Type *type_sum(Arena *arena, const TypeField *variants, uint32_t count);
 Type *type_array(Arena *arena, const Type *element);
 Type *type_option(Arena *arena, const Type *some);
 
+const char *type_kind_name(TypeKind kind);  // "U64", as in SATS-JSON; static storage
 bool type_is_unit(const Type *type);
 bool type_is_plain_enum(const Type *type);  // a sum whose variants are all unit
-// Structural equality including names; cycles are handled.
+// Structural equality including names; cycles are handled. Errs on the side of "different" when
+// two graphs are too large to compare (thousands of levels, or no memory for the comparison).
 bool type_eq(const Type *a, const Type *b);
 // Append the way SQL errors spell a type (sql-and-subscriptions §1.7 last line): `Array<U8>`,
 // `(a: U32, b: String)`, `(some: T | none: ())`.
@@ -95,12 +107,14 @@ void type_print(Buf *out, const Type *type);
 //   ERR_MALFORMED with the position in diag->at, relative to the start of *in
 //   ERR_LIMIT     nested deeper than TYPE_DEPTH_MAX
 MUST_USE Err type_decode(Bytes *in, Arena *arena, const Type **out, Diag *diag);
-void type_encode(Buf *out,
-                 const Type *type);  // writes TYPE_REF where source_ref is set and as_refs
+// The reverse. type_encode writes every part out, and TYPE_REF only where a recursive type comes
+// back to itself; type_encode_refs writes TYPE_REF wherever source_ref is set, the top included.
+void type_encode(Buf *out, const Type *type);
 void type_encode_refs(Buf *out, const Type *type);
 
 // Replace references by pointers. ERR_INVALID for a dangling reference or a reference loop without
-// a product, sum or array in between. Every resolved type remembers its source_ref.
+// a product, sum or array in between; ERR_LIMIT for absurd nesting. Every resolved type remembers
+// its source_ref; an entry that is only a reference becomes the entry it names.
 MUST_USE Err typespace_resolve(const Typespace *space,
                                Arena *arena,
                                const Type ***resolved,

@@ -80,6 +80,7 @@ typedef struct TableDef {
     ScheduleDef *schedule;  // NULL: not a scheduled table
     bool is_public;
     bool is_event;
+    bool is_system;  // the module claims so; it has no effect
 } TableDef;
 
 typedef struct FunctionDef {  // a reducer or a procedure

@@ -1,0 +1,28 @@
+// lifecycle.h: arriving, leaving, and what runs by itself: the transactions around a client's own
+// calls. Spec: module-abi §5.4 (connect, disconnect), §5.8 (schedules).
+#pragma once
+#include "node/session.h"
+
+// Each begins at most one call. True: it was begun.
+bool lifecycle_step_connect(Session *session, HostCall *call);
+bool lifecycle_step_disconnect(Session *session, HostCall *call, bool *more);
+bool lifecycle_step_system(Session *session, HostCall *call, bool *more);
+// The outcome of CALL_CONNECT, CALL_DISCONNECT or CALL_SCHEDULED.
+void lifecycle_done(Session *session, SessionCall what, const HostOutcome *outcome);
+
+// st_client rows of clients that no longer exist (after a crash): system sessions see them off.
+MUST_USE Err lifecycle_collect_orphans(Database *database);
+
+// Defined in session.c, shared with lifecycle.c and publish.c.
+void session_transaction_begin(Session *session, Str name);
+void session_call_begin(Session *session,
+                        SessionCall what,
+                        const FunctionDef *function,
+                        Bytes args,
+                        HostCall *call);
+Str session_failure_text(Session *session, const HostOutcome *outcome);
+// A client's part of a commit in the wire's form, in the turn's arena. NULL: no memory.
+const WireTableUpdate *session_wire_updates(Database *database,
+                                            const LiveUpdate *update,
+                                            uint32_t *count);
+void session_http_answer(Session *session, int status, const char *text);

@@ -12,6 +12,7 @@
 // websocket-and-data-model §7.
 #pragma once
 #include "query/query.h"
+#include "txn/writeset.h"
 
 typedef struct Live Live;              // of one database; used by its loop's thread
 typedef struct LiveClient LiveClient;  // one connection's subscriptions
@@ -50,14 +51,8 @@ MUST_USE Err live_unsubscribe(LiveClient *client,
                               uint32_t *out_count,
                               Diag *diag);
 
-// One row that a commit removed or added, net (a row removed and added again is not in it).
-typedef struct LiveChange {
-    Table *table;
-    uint32_t table_id;
-    bool is_event;
-    Bytes old_row;  // ptr NULL: there was none
-    Bytes new_row;  // ptr NULL: there is none
-} LiveChange;       // an update of a keyed row is one change with both
+// What a commit did, net: txn's write set (writeset.h).
+typedef TxnChange LiveChange;
 
 // A group's delta in one transaction: encoded once, shared by all who watch the group.
 typedef struct LiveDelta {

@@ -60,7 +60,9 @@ static const CatalogTable *query_table(void *ctx, Str name) {
     return catalog_table_by_name(db_catalog(db->db), name);
 }
 
-static void query_each_table(void *ctx, bool (*each)(void *ectx, const CatalogTable *table), void *ectx) {
+static void query_each_table(void *ctx,
+                             bool (*each)(void *ectx, const CatalogTable *table),
+                             void *ectx) {
     const Catalog *catalog = db_catalog(((const Database *)ctx)->db);
     for (uint32_t i = 0; i < catalog_table_count(catalog); i++) {
         const CatalogTable *table = catalog_table_at(catalog, i);
@@ -79,10 +81,18 @@ static void schema_noticed(Database *db) {
 
 // ── opening ────────────────────────────────────────────────────────────────────────────────────
 
-Err database_dir(const Node *node, const Identity *identity, uint64_t generation, char out[IO_PATH_MAX]) {
+Err database_dir(const Node *node,
+                 const Identity *identity,
+                 uint64_t generation,
+                 char out[IO_PATH_MAX]) {
     char hex[IDENTITY_HEX_LEN + 1];
     identity_hex(identity, hex);
-    int len = snprintf(out, IO_PATH_MAX, "%s/databases/%s/%llu", node->data_dir, hex, (unsigned long long)generation);
+    int len = snprintf(out,
+                       IO_PATH_MAX,
+                       "%s/databases/%s/%llu",
+                       node->data_dir,
+                       hex,
+                       (unsigned long long)generation);
     return len < IO_PATH_MAX ? OK : ERR_TOO_LARGE;
 }
 
@@ -101,17 +111,29 @@ static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
     if ((err = database_dir(node, &open->identity, open->generation, db->dir)) != OK) goto done;
 
     if ((err = path_join(path, db->dir, "module_logs")) != OK) goto done;
-    if ((err = modulelog_open(node->io, path, node->options.in_memory, &db->log, diag)) != OK) goto done;
+    if ((err = modulelog_open(node->io, path, node->options.in_memory, &db->log, diag)) != OK)
+        goto done;
     if ((err = path_join(path, db->dir, "log")) != OK) goto done;
-    DbOptions options = {.io = node->io, .dir = path, .in_memory = node->options.in_memory, .memory_max = node->options.memory_max};
+    DbOptions options = {.io = node->io,
+                         .dir = path,
+                         .in_memory = node->options.in_memory,
+                         .memory_max = node->options.memory_max};
     if ((err = db_open(&options, &db->db, &torn, diag)) != OK) goto done;
-    if (torn) log_info("%s: cut %llu bytes of an unfinished write off the end of the log", path, (unsigned long long)torn);
+    if (torn)
+        log_info("%s: cut %llu bytes of an unfinished write off the end of the log",
+                 path,
+                 (unsigned long long)torn);
 
-    db->query_catalog = (QueryCatalog){.ctx = db, .table_by_name = query_table, .each_table = query_each_table};
+    db->query_catalog =
+        (QueryCatalog){.ctx = db, .table_by_name = query_table, .each_table = query_each_table};
     schema_noticed(db);
     if ((err = live_open(&db->query_catalog, &db->live)) != OK) goto done;
     db->schedule = schedule_new();
-    db->system = session_new(db, &(SessionOptions){.kind = SESSION_SYSTEM, .identity = db->identity, .token = STR(""), .claims = STR("")});
+    db->system = session_new(db,
+                             &(SessionOptions){.kind = SESSION_SYSTEM,
+                                               .identity = db->identity,
+                                               .token = STR(""),
+                                               .claims = STR("")});
     if (!db->schedule || !db->system) {
         err = ERR_NOMEM;
         goto done;
@@ -135,7 +157,8 @@ static void module_set(Database *db, HostProgram *program, HostInstance *instanc
 // Clients of the process before are seen off, then schedules start (module-abi §5.4, §5.8).
 static Err database_wake(Database *db) {
     Err err = lifecycle_collect_orphans(db);
-    if (err == OK) err = schedule_rebuild(db->schedule, db_catalog(db->db), node_now(db->loop->node));
+    if (err == OK)
+        err = schedule_rebuild(db->schedule, db_catalog(db->db), node_now(db->loop->node));
     if (err == OK) session_ready(db->system);
     return err;
 }
@@ -148,10 +171,14 @@ Err database_open(const DatabaseOpen *open, Database **out, Diag *diag) {
     Err err = OK;
     if ((err = database_new(open, &db, diag)) != OK) goto done;
     if ((err = catalog_module(db_catalog(db->db), &module)) != OK) {
-        diag_fail(diag, ERR_CORRUPT, "its log has no module: the first publish never became durable");
+        diag_fail(diag,
+                  ERR_CORRUPT,
+                  "its log has no module: the first publish never became durable");
         goto done;
     }
-    if ((err = host_program_load((HostKind)module.program_kind, module.program, &program, diag)) != OK) goto done;
+    if ((err = host_program_load((HostKind)module.program_kind, module.program, &program, diag)) !=
+        OK)
+        goto done;
     if ((err = instance_make(db, program, &instance, diag)) != OK) goto done;
     module_set(db, program, instance);
     program = NULL;
@@ -197,19 +224,31 @@ static void init_done(void *ctx, const HostCall *call, const HostOutcome *outcom
         run->err = OK;
         return;
     }
-    const char *how = outcome->status == HOST_USER_ERROR ? "returned an error" : outcome->status == HOST_DEADLINE ? "ran longer than its deadline" : "failed";
-    run->err = diag_fail(run->diag, ERR_MODULE, "the `init` reducer %s: " STR_FMT, how, STR_ARG(outcome->message));
+    const char *how = outcome->status == HOST_USER_ERROR ? "returned an error"
+                      : outcome->status == HOST_DEADLINE ? "ran longer than its deadline"
+                                                         : "failed";
+    run->err = diag_fail(run->diag,
+                         ERR_MODULE,
+                         "the `init` reducer %s: " STR_FMT,
+                         how,
+                         STR_ARG(outcome->message));
 }
 
 // Tables, st_module and `init` in one transaction (module-abi §5.3). Nothing remains on failure.
 static Err database_fill(Database *db, Bytes program_bytes, HostKind kind, Diag *diag) {
-    CatalogModule module = {.database = db->identity, .owner = db->owner, .program_kind = (uint8_t)kind, .program = program_bytes};
+    CatalogModule module = {.database = db->identity,
+                            .owner = db->owner,
+                            .program_kind = (uint8_t)kind,
+                            .program = program_bytes};
     keccak256(program_bytes, module.program_hash);
     db->now = node_now(db->loop->node);
     CommitInfo info = {.timestamp = db->now, .caller = db->owner, .name = STR("<publish>")};
     db_begin(db->db, &info);
     Err err = catalog_create(db_catalog(db->db), db->def, &module, catalog_log_line, db, diag);
-    InitRun run = {.db = db, .function = moduledef_lifecycle(db->def, LIFECYCLE_INIT), .err = OK, .diag = diag};
+    InitRun run = {.db = db,
+                   .function = moduledef_lifecycle(db->def, LIFECYCLE_INIT),
+                   .err = OK,
+                   .diag = diag};
     if (err == OK && run.function) {
         database_log_line(db, 2, NULL, STR("Invoking `init` reducer"));
         host_run(db->instance, &(HostSource){.ctx = &run, .next = init_next, .done = init_done});
@@ -229,7 +268,12 @@ static Err database_fill(Database *db, Bytes program_bytes, HostKind kind, Diag 
     return OK;
 }
 
-Err database_create(const DatabaseOpen *open, HostProgram **program, Bytes program_bytes, HostKind kind, Database **out, Diag *diag) {
+Err database_create(const DatabaseOpen *open,
+                    HostProgram **program,
+                    Bytes program_bytes,
+                    HostKind kind,
+                    Database **out,
+                    Diag *diag) {
     Database *db = NULL;
     HostInstance *instance = NULL;
     Err err = database_new(open, &db, diag);
@@ -249,7 +293,12 @@ Err database_create(const DatabaseOpen *open, HostProgram **program, Bytes progr
     return err;
 }
 
-Err database_try_init(const Node *node, HostProgram *program, Bytes program_bytes, HostKind kind, const Identity *owner, Diag *diag) {
+Err database_try_init(const Node *node,
+                      HostProgram *program,
+                      Bytes program_bytes,
+                      HostKind kind,
+                      const Identity *owner,
+                      Diag *diag) {
     // A loop and a node that exist for this trial only: in memory, no sockets, no thread.
     Node trial = {.io = node->io, .options = node->options};
     trial.options.in_memory = true;
@@ -285,12 +334,18 @@ static void disconnect_all(Database *db, const char *why) {
     }
 }
 
-static void update_adopt(Database *db, HostProgram *program, HostInstance *instance, const WriteSet *writes, bool breaks) {
+static void update_adopt(Database *db,
+                         HostProgram *program,
+                         HostInstance *instance,
+                         const WriteSet *writes,
+                         bool breaks) {
     module_set(db, program, instance);
     schema_noticed(db);
-    if (live_schema_changed(db->live, subscription_dropped, db) != OK) disconnect_all(db, "the server is out of memory");
+    if (live_schema_changed(db->live, subscription_dropped, db) != OK)
+        disconnect_all(db, "the server is out of memory");
     database_publish(db, writes, NULL, NULL);
-    if (schedule_rebuild(db->schedule, db_catalog(db->db), db->now) != OK) log_error("out of memory: schedules stop until the next start");
+    if (schedule_rebuild(db->schedule, db_catalog(db->db), db->now) != OK)
+        log_error("out of memory: schedules stop until the next start");
     session_ready(db->system);
     if (breaks) disconnect_all(db, "module exited");
 }
@@ -304,7 +359,10 @@ static Err update_refused(Database *db, Err err, const Diag *diag) {
     return err;
 }
 
-void database_migration_token(const Identity *identity, const uint8_t old_hash[32], const uint8_t new_hash[32], uint8_t out[32]) {
+void database_migration_token(const Identity *identity,
+                              const uint8_t old_hash[32],
+                              const uint8_t new_hash[32],
+                              uint8_t out[32]) {
     char text[3 * 64 + 1];
     identity_hex(identity, text);
     hex_write(text + 64, BYTES(old_hash, 32));
@@ -312,7 +370,13 @@ void database_migration_token(const Identity *identity, const uint8_t old_hash[3
     keccak256(BYTES(text, 192), out);
 }
 
-Err database_update(Database *db, HostProgram **handle, Bytes program_bytes, HostKind kind, bool break_clients, const uint8_t *token, Diag *diag) {
+Err database_update(Database *db,
+                    HostProgram **handle,
+                    Bytes program_bytes,
+                    HostKind kind,
+                    bool break_clients,
+                    const uint8_t *token,
+                    Diag *diag) {
     HostProgram *program = *handle;
     HostInstance *instance = NULL;
     MigratePlan *plan = NULL;
@@ -332,30 +396,43 @@ Err database_update(Database *db, HostProgram **handle, Bytes program_bytes, Hos
     }
     database_migration_token(&db->identity, module.program_hash, hash, expected);
     if (break_clients && (!token || memcmp(token, expected, sizeof expected) != 0)) {
-        err = diag_fail(diag, ERR_INVALID, "Token provided is invalid or does not match expected hash");
+        err = diag_fail(diag,
+                        ERR_INVALID,
+                        "Token provided is invalid or does not match expected hash");
         goto done;
     }
     if (plan->breaks_clients && !break_clients) {
-        err = diag_fail(diag, ERR_INVALID, "Migration plan contains a client-breaking change which is disallowed under current policy");
+        err = diag_fail(
+            diag,
+            ERR_INVALID,
+            "Migration plan contains a client-breaking change which is disallowed under current policy");
         goto done;
     }
     if ((err = instance_make(db, program, &instance, diag)) != OK) goto done;
 
     db->now = node_now(db->loop->node);
-    db_begin(db->db, &(CommitInfo){.timestamp = db->now, .caller = db->owner, .name = STR("<publish>")});
+    db_begin(db->db,
+             &(CommitInfo){.timestamp = db->now, .caller = db->owner, .name = STR("<publish>")});
     module.program_kind = (uint8_t)kind;
     memcpy(module.program_hash, hash, sizeof hash);
     module.program = program_bytes;
     const WriteSet *writes;
     bool changed;
-    err = catalog_migrate(db_catalog(db->db), plan, host_program_def(program), &module, catalog_log_line, db, diag);
+    err = catalog_migrate(db_catalog(db->db),
+                          plan,
+                          host_program_def(program),
+                          &module,
+                          catalog_log_line,
+                          db,
+                          diag);
     if (err == OK) {
         err = db_commit(db->db, &writes, &changed);
     } else {
         db_rollback(db->db);
         // Memory was rebuilt from the rows: queries must find their tables again.
         schema_noticed(db);
-        if (live_schema_changed(db->live, subscription_dropped, db) != OK) disconnect_all(db, "the server is out of memory");
+        if (live_schema_changed(db->live, subscription_dropped, db) != OK)
+            disconnect_all(db, "the server is out of memory");
     }
     if (err != OK) {
         update_refused(db, err, diag);
@@ -394,7 +471,8 @@ static Err remove_file(void *ctx, const char *name) {
 
 static void directory_remove(const Io *io, const char *dir) {
     const void *ctx[2] = {dir, io};
-    if (io->dir_list(io->world, dir, remove_file, ctx) == OK) (void)!io->file_remove(io->world, dir);
+    if (io->dir_list(io->world, dir, remove_file, ctx) == OK)
+        (void)!io->file_remove(io->world, dir);
 }
 
 static void files_remove(const Io *io, const char *dir) {
@@ -406,6 +484,12 @@ static void files_remove(const Io *io, const char *dir) {
     directory_remove(io, dir);
 }
 
+void database_files_remove(const Node *node, const Identity *identity, uint64_t generation) {
+    char dir[IO_PATH_MAX];
+    if (node->options.in_memory || database_dir(node, identity, generation, dir) != OK) return;
+    files_remove(node->io, dir);
+}
+
 void database_close(Database **handle, const char *why, bool remove_files) {
     Database *db = *handle;
     if (!db) return;
@@ -414,14 +498,21 @@ void database_close(Database **handle, const char *why, bool remove_files) {
     if (why) disconnect_all(db, why);
     // What is committed becomes durable before anybody is told good-bye.
     Diag diag = {0};
-    if (db->db && !db->failed && db_flush(db->db, &diag) != OK) log_error("%s: %s", db->dir, diag.text);
+    if (db->db && !db->failed && db_flush(db->db, &diag) != OK)
+        log_error("%s: %s", db->dir, diag.text);
     session_deliver(db, false);
     session_deliver(db, true);
     while (db->sessions) {
         Session *s = db->sessions;
         if (s->conn) {
             net_conn_set_data(s->conn, NULL);
-            if (s->kind == SESSION_HTTP) http_respond(s->conn, 503, NULL, 0, STR("text/plain; charset=utf-8"), str_bytes(STR("the database is stopping")));
+            if (s->kind == SESSION_HTTP)
+                http_respond(s->conn,
+                             503,
+                             NULL,
+                             0,
+                             STR("text/plain; charset=utf-8"),
+                             str_bytes(STR("the database is stopping")));
         }
         session_free(&s);
     }
@@ -442,7 +533,10 @@ void database_close(Database **handle, const char *why, bool remove_files) {
 void database_fail(Database *db, const Diag *diag) {
     if (db->failed) return;
     db->failed = true;
-    snprintf(db->failure, sizeof db->failure, "the database stopped: its log cannot be written: %.180s", diag->text);
+    snprintf(db->failure,
+             sizeof db->failure,
+             "the database stopped: its log cannot be written: %.180s",
+             diag->text);
     log_error("%s: %s", db->dir, db->failure);
     // What was computed is not on the disk: nobody may hear of it. Every client ends here.
     db->ready_first = db->ready_last = NULL;
@@ -499,7 +593,8 @@ void database_turn(Database *db) {
     arena_reset(&db->turn_arena);
     db->turn_ends_ns = io->clock_monotonic_ns(io->world) + TURN_NS;
     if (!db->failed) {
-        host_run(db->instance, &(HostSource){.ctx = db, .next = session_next_call, .done = session_done});
+        host_run(db->instance,
+                 &(HostSource){.ctx = db, .next = session_next_call, .done = session_done});
         instance_mend(db);
     }
     if (!db->failed && db_needs_flush(db->db)) {

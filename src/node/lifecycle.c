@@ -18,17 +18,25 @@ static void client_row(const Identity *identity, const ConnectionId *connection,
 static Err client_rows_insert(Session *s) {
     Buf row = {0};
     client_row(&s->identity, &s->connection, &row);
-    Err err = buf_ok(&row) ? table_insert(system_table(s->database, ST_CLIENT), buf_bytes(&row), NULL, NULL) : ERR_NOMEM;
+    Err err = buf_ok(&row)
+                  ? table_insert(system_table(s->database, ST_CLIENT), buf_bytes(&row), NULL, NULL)
+                  : ERR_NOMEM;
     buf_clear(&row);
     buf_put(&row, s->connection.le, sizeof s->connection.le);
     buf_put_lp(&row, str_bytes(s->claims));
     if (err == OK && !buf_ok(&row)) err = ERR_NOMEM;
-    if (err == OK) err = table_insert(system_table(s->database, ST_CONNECTION_CREDENTIALS), buf_bytes(&row), NULL, NULL);
+    if (err == OK)
+        err = table_insert(system_table(s->database, ST_CONNECTION_CREDENTIALS),
+                           buf_bytes(&row),
+                           NULL,
+                           NULL);
     buf_deinit(&row);
     return err;
 }
 
-static bool client_is_known(const Database *db, const Identity *identity, const ConnectionId *connection) {
+static bool client_is_known(const Database *db,
+                            const Identity *identity,
+                            const ConnectionId *connection) {
     Buf row = {0};
     client_row(identity, connection, &row);
     bool known = buf_ok(&row) && table_contains(system_table(db, ST_CLIENT), NULL, buf_bytes(&row));
@@ -39,12 +47,15 @@ static bool client_is_known(const Database *db, const Identity *identity, const 
 static Err client_rows_delete(Session *s) {
     Buf bytes = {0};
     client_row(&s->identity, &s->connection, &bytes);
-    Err err = buf_ok(&bytes) ? table_delete_row(system_table(s->database, ST_CLIENT), buf_bytes(&bytes)) : ERR_NOMEM;
+    Err err = buf_ok(&bytes)
+                  ? table_delete_row(system_table(s->database, ST_CLIENT), buf_bytes(&bytes))
+                  : ERR_NOMEM;
     buf_clear(&bytes);
     key_append(&bytes, type_simple(TYPE_U128), s->connection.le);
     if (err == OK && !buf_ok(&bytes)) err = ERR_NOMEM;
     if (err == OK) {
-        err = table_delete_key(system_table(s->database, ST_CONNECTION_CREDENTIALS), buf_bytes(&bytes));
+        err = table_delete_key(system_table(s->database, ST_CONNECTION_CREDENTIALS),
+                               buf_bytes(&bytes));
         if (err == ERR_NOT_FOUND) err = OK;
     }
     buf_deinit(&bytes);
@@ -122,7 +133,10 @@ static void connect_done(Session *s, const HostOutcome *outcome) {
     }
     db_rollback(s->database->db);
     Str why = session_failure_text(s, outcome);
-    snprintf(text, sizeof text, "Connection rejected by `client_connected` reducer: " STR_FMT, STR_ARG(why));
+    snprintf(text,
+             sizeof text,
+             "Connection rejected by `client_connected` reducer: " STR_FMT,
+             STR_ARG(why));
     refuse(s, 403, text);
 }
 
@@ -145,7 +159,8 @@ static void rows_delete_alone(Session *s) {
     } else {
         db_rollback(s->database->db);
     }
-    if (err != OK && err != ERR_NOT_FOUND) log_error("a client's row could not be removed: %s", err_text(err));
+    if (err != OK && err != ERR_NOT_FOUND)
+        log_error("a client's row could not be removed: %s", err_text(err));
 }
 
 bool lifecycle_step_disconnect(Session *s, HostCall *call, bool *more) {
@@ -228,12 +243,15 @@ static void scheduled_follow_up(Session *s) {
     Database *db = s->database;
     ScheduleEntry entry = s->scheduled;
     CatalogTable *table;
-    if (schedule_has(db->schedule, entry.table_id, entry.row_id) || !scheduled_row(s, &entry, &table)) return;
+    if (schedule_has(db->schedule, entry.table_id, entry.row_id) ||
+        !scheduled_row(s, &entry, &table))
+        return;
     if (schedule_row_is_interval(table, buf_bytes(&s->call_args))) {
         if (entry.interval == 0) return;
         const Io *io = db->loop->node->io;
         entry.due = schedule_following(&entry, io->clock_wall(io->world));
-        if (schedule_put(db->schedule, &entry) != OK) log_error("out of memory: an interval of a scheduled table stops until the next start");
+        if (schedule_put(db->schedule, &entry) != OK)
+            log_error("out of memory: an interval of a scheduled table stops until the next start");
         return;
     }
     session_transaction_begin(s, STR("<schedule>"));
@@ -243,7 +261,8 @@ static void scheduled_follow_up(Session *s) {
     } else {
         db_rollback(db->db);
     }
-    if (err != OK) log_error("the row of a schedule that ran could not be removed: %s", err_text(err));
+    if (err != OK)
+        log_error("the row of a schedule that ran could not be removed: %s", err_text(err));
 }
 
 static bool step_scheduled(Session *s, HostCall *call) {

@@ -69,7 +69,8 @@ static int64_t wait_us(const NodeLoop *loop) {
 
 static void loop_turn(NodeLoop *loop) {
     Err err = net_turn(loop->net, wait_us(loop));
-    if (err != OK) log_error("loop %u: waiting for sockets failed: %s", loop->number, io_last_error_text());
+    if (err != OK)
+        log_error("loop %u: waiting for sockets failed: %s", loop->number, io_last_error_text());
     tasks_run(loop);
     for (Database *db = loop->databases, *next; db; db = next) {
         next = db->next;
@@ -98,7 +99,8 @@ static void *loop_main(void *arg) {
 }
 
 Err loop_start(NodeLoop *loop, Diag *diag) {
-    if (pthread_create(&loop->thread, NULL, loop_main, loop) != 0) return diag_fail(diag, ERR_NOMEM, "cannot start a thread");
+    if (pthread_create(&loop->thread, NULL, loop_main, loop) != 0)
+        return diag_fail(diag, ERR_NOMEM, "cannot start a thread");
     loop->thread_started = true;
     return OK;
 }

@@ -23,13 +23,14 @@ struct NodeLoop {
     pthread_t thread;
     bool thread_started;
     atomic_bool stopping;
-    pthread_mutex_t mutex;  // guards `tasks`
-    LoopTask *tasks;        // newest first
-    Database *databases;    // owned by this loop's thread
+    pthread_mutex_t mutex;    // guards `tasks`
+    LoopTask *tasks;          // newest first
+    Database *databases;      // owned by this loop's thread
     uint32_t database_count;  // guarded by the node's mutex
 };
 
-MUST_USE Err loop_init(NodeLoop *loop, Node *node, uint32_t number, const NetHandler *handler, Diag *diag);
+MUST_USE Err
+loop_init(NodeLoop *loop, Node *node, uint32_t number, const NetHandler *handler, Diag *diag);
 MUST_USE Err loop_start(NodeLoop *loop, Diag *diag);
 void loop_stop(NodeLoop *loop);  // joins the thread; its databases are closed by then
 void loop_deinit(NodeLoop *loop);

@@ -81,7 +81,11 @@ Err modulelog_open(const Io *io, const char *dir, bool in_memory, ModuleLog **ou
     if (err == OK && !in_memory) err = io->dir_make(io->world, dir);
     if (err != OK) {
         mem_free(log);
-        return diag_fail(diag, err, "cannot make the directory of module logs %s: %s", dir, io_last_error_text());
+        return diag_fail(diag,
+                         err,
+                         "cannot make the directory of module logs %s: %s",
+                         dir,
+                         io_last_error_text());
     }
     *out = log;
     return OK;
@@ -136,7 +140,12 @@ static Err pending_write(ModuleLog *log) {
         return buf_ok(&log->memory) ? OK : ERR_NOMEM;
     }
     Err err = file_of_today(log);
-    if (err == OK) err = log->io->file_write(log->io->world, log->file, log->bytes, log->pending.ptr, log->pending.len);
+    if (err == OK)
+        err = log->io->file_write(log->io->world,
+                                  log->file,
+                                  log->bytes,
+                                  log->pending.ptr,
+                                  log->pending.len);
     if (err == OK) log->bytes += log->pending.len;
     return err;
 }
@@ -145,7 +154,9 @@ void modulelog_flush(ModuleLog *log) {
     if (log->pending.len == 0) return;
     Err err = pending_write(log);
     if (err != OK && !log->failure_reported) {
-        log_error("module log in %s: %s; lines are lost until this is mended", log->dir, io_last_error_text());
+        log_error("module log in %s: %s; lines are lost until this is mended",
+                  log->dir,
+                  io_last_error_text());
     }
     log->failure_reported = err != OK;
     for (LogFollower **link = &log->followers; *link;) {
@@ -192,10 +203,14 @@ Err modulelog_tail(ModuleLog *log, uint32_t lines, Buf *out) {
     return err;
 }
 
-LogFollower *modulelog_follow(ModuleLog *log, bool (*each)(void *ctx, Bytes lines), void (*ended)(void *ctx), void *ctx) {
+LogFollower *modulelog_follow(ModuleLog *log,
+                              bool (*each)(void *ctx, Bytes lines),
+                              void (*ended)(void *ctx),
+                              void *ctx) {
     LogFollower *f = MEM_NEW(LogFollower);
     if (!f) return NULL;
-    *f = (LogFollower){.next = log->followers, .log = log, .each = each, .ended = ended, .ctx = ctx};
+    *f =
+        (LogFollower){.next = log->followers, .log = log, .each = each, .ended = ended, .ctx = ctx};
     log->followers = f;
     return f;
 }

@@ -22,9 +22,11 @@ Micros node_now(const Node *node) {
 static NodeLoop *loop_choose(Node *node) {
     NodeLoop *least = NULL;
     for (uint32_t i = 1; i < node->loop_count; i++) {
-        if (!least || node->loops[i]->database_count < least->database_count) least = node->loops[i];
+        if (!least || node->loops[i]->database_count < least->database_count)
+            least = node->loops[i];
     }
-    if (least && (least->database_count == 0 || node->loop_count > node->options.loops_max)) return least;
+    if (least && (least->database_count == 0 || node->loop_count > node->options.loops_max))
+        return least;
     NodeLoop **loops = mem_realloc(node->loops, (node->loop_count + 1) * sizeof(NodeLoop *));
     if (!loops) return least;
     node->loops = loops;
@@ -32,7 +34,8 @@ static NodeLoop *loop_choose(Node *node) {
     if (!loop) return least;
     NetHandler handler = routes_handler(loop);
     Diag diag = {0};
-    if (loop_init(loop, node, node->loop_count, &handler, &diag) != OK || loop_start(loop, &diag) != OK) {
+    if (loop_init(loop, node, node->loop_count, &handler, &diag) != OK ||
+        loop_start(loop, &diag) != OK) {
         log_warn("no further loop: %s", diag.text);
         loop_deinit(loop);
         mem_free(loop);
@@ -60,7 +63,8 @@ NodeLoop *node_place(Node *node, const Identity *identity) {
         loop = loop_choose(node);
         if (loop) {
             loop->database_count++;
-            node->places[node->place_count++] = (struct NodePlace){.identity = *identity, .loop = loop};
+            node->places[node->place_count++] =
+                (struct NodePlace){.identity = *identity, .loop = loop};
         }
     }
     pthread_mutex_unlock(&node->mutex);
@@ -107,7 +111,9 @@ static void open_task_run(LoopTask *task, NodeLoop *loop) {
         loop->databases = db;
     } else {
         // The server serves the others; this one answers with the reason until it is mended.
-        log_error("database %s cannot be opened: %s", hex, diag.text[0] ? diag.text : err_text(err));
+        log_error("database %s cannot be opened: %s",
+                  hex,
+                  diag.text[0] ? diag.text : err_text(err));
     }
     pthread_mutex_lock(&all->mutex);
     all->waiting--;
@@ -127,7 +133,10 @@ static void open_one(void *ctx, const ControlDatabase *database) {
     }
     task->task.run = open_task_run;
     task->all = all;
-    task->open = (DatabaseOpen){.loop = loop, .identity = database->identity, .owner = database->owner, .generation = database->generation};
+    task->open = (DatabaseOpen){.loop = loop,
+                                .identity = database->identity,
+                                .owner = database->owner,
+                                .generation = database->generation};
     pthread_mutex_lock(&all->mutex);
     all->waiting++;
     pthread_mutex_unlock(&all->mutex);
@@ -156,7 +165,12 @@ static Err data_dir_lock(Node *node, Diag *diag) {
     char path[IO_PATH_MAX], text[32] = {0};
     const Io *io = node->io;
     Err err = io->dir_make(io->world, node->data_dir);
-    if (err != OK) return diag_fail(diag, err, "cannot make the data directory %s: %s", node->data_dir, io_last_error_text());
+    if (err != OK)
+        return diag_fail(diag,
+                         err,
+                         "cannot make the data directory %s: %s",
+                         node->data_dir,
+                         io_last_error_text());
     if ((err = path_join(path, node->data_dir, "lightcone.pid")) != OK) return err;
     if ((err = io->file_open(io->world, path, IO_READ | IO_WRITE | IO_CREATE, &node->lock)) != OK) {
         return diag_fail(diag, err, "cannot open %s: %s", path, io_last_error_text());
@@ -164,7 +178,11 @@ static Err data_dir_lock(Node *node, Diag *diag) {
     if (io->file_lock(io->world, node->lock) != OK) {
         size_t got = 0;
         (void)!io->file_read(io->world, node->lock, 0, text, sizeof text - 1, &got);
-        return diag_fail(diag, ERR_BUSY, "cannot take lock on database; %s already exists (owned by pid %s)", path, text);
+        return diag_fail(diag,
+                         ERR_BUSY,
+                         "cannot take lock on database; %s already exists (owned by pid %s)",
+                         path,
+                         text);
     }
     int len = snprintf(text, sizeof text, "%ld", (long)getpid());
     err = io->file_truncate(io->world, node->lock, 0);
@@ -226,6 +244,7 @@ void node_stop(Node **handle) {
     Node *node = *handle;
     if (!node) return;
     *handle = NULL;
+    publish_wait_idle();
     // The front loop first: nobody new comes in while the databases close.
     for (uint32_t i = 0; i < node->loop_count; i++) {
         loop_stop(node->loops[i]);

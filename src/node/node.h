@@ -25,14 +25,14 @@ typedef struct NodeOptions {
     const Io *io;
     const char *data_dir;
     const char *host;
-    uint16_t port;            // 0: a free one
-    const char *key_dir;      // NULL: data_dir/keys
+    uint16_t port;        // 0: a free one
+    const char *key_dir;  // NULL: data_dir/keys
     const char *private_key_path, *public_key_path;
-    const char *static_dir;   // files served at /; NULL: none
+    const char *static_dir;  // files served at /; NULL: none
     bool in_memory;
-    uint32_t loops_max;       // database loops; 0: 64
-    Micros deadline;          // of one reducer; 0: 10 s
-    size_t memory_max;        // pages of one database; 0: no limit
+    uint32_t loops_max;  // database loops; 0: 64
+    Micros deadline;     // of one reducer; 0: 10 s
+    size_t memory_max;   // pages of one database; 0: no limit
     NetLimits limits;
 } NodeOptions;
 

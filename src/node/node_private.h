@@ -21,7 +21,7 @@ struct Node {
     struct NodePlace {
         Identity identity;
         NodeLoop *loop;
-    } *places;
+    } * places;
     uint32_t place_count, place_cap;
     NetHandler handler;
 };
@@ -35,5 +35,13 @@ Micros node_now(const Node *node);
 Database *loop_database(NodeLoop *loop, const Identity *identity);
 
 // Answer in the name of a caller: adds the spacetime-identity headers (http §1.4) and CORS.
-void routes_respond_as(NetConn *conn, const Identity *identity, Str token, int status, const HttpHeader *headers, uint32_t header_count, Str content_type, Bytes body);
+void routes_respond_as(NetConn *conn,
+                       const Identity *identity,
+                       Str token,
+                       int status,
+                       const HttpHeader *headers,
+                       uint32_t header_count,
+                       Str content_type,
+                       Bytes body);
+void publish_wait_idle(void);  // let publishing in flight come to its end
 NetHandler routes_handler(NodeLoop *loop);

@@ -78,7 +78,8 @@ bool outbox_send(Outbox *box, NetConn *conn, WireProtocol protocol) {
     uint32_t from = 0, to = 0, messages = 0;  // encoded messages gathered for one frame
     for (uint32_t i = 0; ok && i < box->count; i++) {
         const OutItem *item = &box->items[i];
-        bool full = messages && (item->shared || item->end - from > frame_max || messages == OUTBOX_FRAME_MESSAGES);
+        bool full = messages && (item->shared || item->end - from > frame_max ||
+                                 messages == OUTBOX_FRAME_MESSAGES);
         if (full) {
             ok = send_range(conn, &box->bytes, from, to);
             from = to;

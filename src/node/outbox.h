@@ -6,7 +6,7 @@
 #include "net/net.h"
 #include "wire/wire.h"
 
-#define OUTBOX_FRAME_BYTES (512u << 10)  // v3 coalescing target (spec §5.8)
+#define OUTBOX_FRAME_BYTES    (512u << 10)  // v3 coalescing target (spec §5.8)
 #define OUTBOX_FRAME_MESSAGES 4096u
 
 typedef struct OutItem {

@@ -18,7 +18,10 @@ static void schedules_notice(Database *db, const WriteSet *writes) {
         if (change->new_row.ptr) {
             // A failure to remember is a failure to run: said where the operator looks.
             if (schedule_row(db->schedule, table, change->new_row, db->now) != OK) {
-                database_log_line(db, 0, NULL, STR("out of memory: a scheduled row was not registered"));
+                database_log_line(db,
+                                  0,
+                                  NULL,
+                                  STR("out of memory: a scheduled row was not registered"));
             }
         } else {
             schedule_remove(db->schedule, table->table_id, schedule_row_id(table, change->old_row));
@@ -35,7 +38,8 @@ typedef struct Shared {
 static bool same_deltas(const LiveUpdate *a, const LiveUpdate *b) {
     if (!a || a->set_count != b->set_count) return false;
     for (uint32_t i = 0; i < a->set_count; i++) {
-        if (a->sets[i].query_set != b->sets[i].query_set || a->sets[i].delta != b->sets[i].delta) return false;
+        if (a->sets[i].query_set != b->sets[i].query_set || a->sets[i].delta != b->sets[i].delta)
+            return false;
     }
     return true;
 }
@@ -75,7 +79,10 @@ static void all_stale(Database *db) {
     }
 }
 
-void database_publish(Database *db, const WriteSet *writes, Session *caller, const LiveUpdate **own) {
+void database_publish(Database *db,
+                      const WriteSet *writes,
+                      Session *caller,
+                      const LiveUpdate **own) {
     db->counters.commits++;
     if (db->has_schedules) schedules_notice(db, writes);
     const LiveUpdate *updates;

@@ -165,7 +165,8 @@ Err schedule_row(Schedule *s, const CatalogTable *table, Bytes row, Micros now) 
     if (at.ptr[0] == 0) {
         entry.interval = magnitude(micros);
         if (__builtin_add_overflow(now, entry.interval, &entry.due)) entry.due = INT64_MAX;
-        if (entry.interval == 0) entry.interval = 1;  // back to back, but other calls get their turn
+        if (entry.interval == 0)
+            entry.interval = 1;  // back to back, but other calls get their turn
     } else {
         entry.due = micros;
     }

@@ -1,5 +1,7 @@
 #include "node/session.h"
 
+#include <stdio.h>
+
 #include "base/log.h"
 #include "base/mem.h"
 #include "node/lifecycle.h"
@@ -149,14 +151,18 @@ static void answer_subscribe(Session *s, const ClientMessage *m) {
     while (queries && n < m->query_count && wire_next_query(&rest, &queries[n])) {
         n++;
     }
-    Err err = queries ? live_subscribe(s->live, m->query_set, queries, n, &rows, &count, &diag) : ERR_NOMEM;
+    Err err = queries ? live_subscribe(s->live, m->query_set, queries, n, &rows, &count, &diag)
+                      : ERR_NOMEM;
     Buf *out = outbox_begin(&s->out);
     bool ok = err == OK;
     const WireTableRows *tables = ok ? wire_rows(s, rows, count, &ok) : NULL;
     if (ok) {
         wire_subscribe_applied(out, m->request_id, m->query_set, tables, count);
     } else {
-        wire_subscription_error(out, &m->request_id, m->query_set, str_from(diag.text[0] ? diag.text : err_text(err)));
+        wire_subscription_error(out,
+                                &m->request_id,
+                                m->query_set,
+                                str_from(diag.text[0] ? diag.text : err_text(err)));
     }
     outbox_end(&s->out);
 }
@@ -170,9 +176,17 @@ static void answer_unsubscribe(Session *s, const ClientMessage *m) {
     bool ok = err == OK;
     const WireTableRows *tables = ok ? wire_rows(s, rows, count, &ok) : NULL;
     if (ok) {
-        wire_unsubscribe_applied(out, m->request_id, m->query_set, m->send_dropped_rows, tables, count);
+        wire_unsubscribe_applied(out,
+                                 m->request_id,
+                                 m->query_set,
+                                 m->send_dropped_rows,
+                                 tables,
+                                 count);
     } else {
-        wire_subscription_error(out, &m->request_id, m->query_set, str_from(diag.text[0] ? diag.text : err_text(err)));
+        wire_subscription_error(out,
+                                &m->request_id,
+                                m->query_set,
+                                str_from(diag.text[0] ? diag.text : err_text(err)));
     }
     outbox_end(&s->out);
 }
@@ -220,7 +234,11 @@ static void refuse_call(Session *s, const char *text) {
 }
 
 // Fill in the call and open its transaction.
-void session_call_begin(Session *s, SessionCall what, const FunctionDef *function, Bytes args, HostCall *call) {
+void session_call_begin(Session *s,
+                        SessionCall what,
+                        const FunctionDef *function,
+                        Bytes args,
+                        HostCall *call) {
     Database *db = s->database;
     s->call = what;
     s->function = function;
@@ -239,7 +257,10 @@ void session_call_begin(Session *s, SessionCall what, const FunctionDef *functio
 }
 
 void session_transaction_begin(Session *s, Str name) {
-    CommitInfo info = {.timestamp = s->call_timestamp, .caller = s->identity, .connection = s->connection, .name = name};
+    CommitInfo info = {.timestamp = s->call_timestamp,
+                       .caller = s->identity,
+                       .connection = s->connection,
+                       .name = name};
     db_begin(s->database->db, &info);
 }
 
@@ -254,29 +275,42 @@ static const char *lifecycle_word(Lifecycle which) {
 }
 
 // May this session call the reducer with these arguments? Fills text with the reason if not.
-static const FunctionDef *reducer_admit(Session *s, Str name, Bytes args, char *text, size_t text_size) {
+static const FunctionDef *reducer_admit(Session *s,
+                                        Str name,
+                                        Bytes args,
+                                        char *text,
+                                        size_t text_size) {
     Database *db = s->database;
     const FunctionDef *f = moduledef_reducer(db->def, name);
     Buf line = {0};
     if (f && f->lifecycle != LIFECYCLE_NONE) {
-        snprintf(text, text_size, "can't directly call special %s lifecycle reducer", lifecycle_word(f->lifecycle));
+        snprintf(text,
+                 text_size,
+                 "can't directly call special %s lifecycle reducer",
+                 lifecycle_word(f->lifecycle));
         return NULL;
     }
     if (!f || (f->is_private && !s->is_owner)) {
         snprintf(text, text_size, "no such reducer");
         buf_printf(&line,
-                   "External attempt to call nonexistent reducer \"" STR_FMT "\" failed. Have you run `spacetime generate` recently?",
+                   "External attempt to call nonexistent reducer \"" STR_FMT
+                   "\" failed. Have you run `spacetime generate` recently?",
                    STR_ARG(name));
         f = NULL;
     } else {
         Diag diag = {0};
         size_t len;
         if (bsatn_check(f->params, args, &len, &diag) != OK) {
-            snprintf(text, text_size, "invalid arguments for reducer " STR_FMT ": %s", STR_ARG(name), diag.text);
-            buf_printf(&line,
-                       "External attempt to call reducer \"" STR_FMT
-                       "\" failed, invalid arguments.\nThis is likely due to a mismatched client schema, have you run `spacetime generate` recently?",
-                       STR_ARG(name));
+            snprintf(text,
+                     text_size,
+                     "invalid arguments for reducer " STR_FMT ": %s",
+                     STR_ARG(name),
+                     diag.text);
+            buf_printf(
+                &line,
+                "External attempt to call reducer \"" STR_FMT
+                "\" failed, invalid arguments.\nThis is likely due to a mismatched client schema, have you run `spacetime generate` recently?",
+                STR_ARG(name));
             f = NULL;
         }
     }
@@ -306,7 +340,9 @@ static bool inbox_next(Session *s, ClientMessage *m) {
     Diag diag = {0};
     Err err = OK;
     if (len == 0 && s->protocol == WIRE_V3) {
-        err = diag_fail(&diag, ERR_MALFORMED, "v3 websocket binary payload must contain at least one v2 client message");
+        err = diag_fail(&diag,
+                        ERR_MALFORMED,
+                        "v3 websocket binary payload must contain at least one v2 client message");
     } else {
         err = wire_decode(&rest, m, &diag);
     }
@@ -333,7 +369,8 @@ static void inbox_tidy(Session *s) {
         }
         s->inbox_at = 0;
     }
-    if (s->paused && s->conn && s->inbox.len - s->inbox_at < INBOX_BYTES_MAX / 2 && s->inbox_count < INBOX_MESSAGES_MAX / 2) {
+    if (s->paused && s->conn && s->inbox.len - s->inbox_at < INBOX_BYTES_MAX / 2 &&
+        s->inbox_count < INBOX_MESSAGES_MAX / 2) {
         s->paused = false;
         net_resume(s->conn);
     }
@@ -376,7 +413,10 @@ static bool step_http_call(Session *s, HostCall *call) {
     char text[1024];
     const FunctionDef *f = moduledef_reducer(db->def, s->http.name);
     if (f && f->lifecycle != LIFECYCLE_NONE) {
-        snprintf(text, sizeof text, "can't directly call special %s lifecycle reducer", lifecycle_word(f->lifecycle));
+        snprintf(text,
+                 sizeof text,
+                 "can't directly call special %s lifecycle reducer",
+                 lifecycle_word(f->lifecycle));
         session_http_answer(s, 400, text);
         return false;
     }
@@ -388,12 +428,17 @@ static bool step_http_call(Session *s, HostCall *call) {
     Diag diag = {0};
     buf_clear(&s->call_args);
     if (json_read_args(f->params, f->name, s->http.text, &s->call_args, &diag) != OK) {
-        snprintf(text, sizeof text, "invalid arguments for reducer " STR_FMT ": %s", STR_ARG(f->name), diag.text);
+        snprintf(text,
+                 sizeof text,
+                 "invalid arguments for reducer " STR_FMT ": %s",
+                 STR_ARG(f->name),
+                 diag.text);
         Buf line = {0};
-        buf_printf(&line,
-                   "External attempt to call reducer \"" STR_FMT
-                   "\" failed, invalid arguments.\nThis is likely due to a mismatched client schema, have you run `spacetime generate` recently?",
-                   STR_ARG(f->name));
+        buf_printf(
+            &line,
+            "External attempt to call reducer \"" STR_FMT
+            "\" failed, invalid arguments.\nThis is likely due to a mismatched client schema, have you run `spacetime generate` recently?",
+            STR_ARG(f->name));
         database_log_line(db, 0, NULL, bytes_str(buf_bytes(&line)));
         buf_deinit(&line);
         session_http_answer(s, 400, text);
@@ -446,7 +491,7 @@ static bool session_step(Session *s, HostCall *call, bool *more) {
     if (s->kind == SESSION_SYSTEM) return lifecycle_step_system(s, call, more);
     if (s->state == SESSION_CONNECTING) {
         // A client that left before it was let in never was here.
-        if (s->closing && !s->conn) {
+        if (s->kind == SESSION_WS && s->closing && !s->conn) {
             s->state = SESSION_ENDED;
             *more = false;
             return false;
@@ -458,8 +503,8 @@ static bool session_step(Session *s, HostCall *call, bool *more) {
         step_http_sql(s);
         return false;
     }
+    inbox_tidy(s);
     begun = step_message(s, call);
-    if (!begun) inbox_tidy(s);
     if (begun || s->inbox_count) return begun;
     if (s->closing) return lifecycle_step_disconnect(s, call, more);
     *more = false;
@@ -557,15 +602,14 @@ Str session_failure_text(Session *s, const HostOutcome *outcome) {
     case HOST_DEADLINE: {
         db->counters.calls_deadline++;
         Str text = arena_printf(&db->turn_arena,
-                                "reducer `" STR_FMT "` was stopped: it ran longer than its deadline of %lld ms",
+                                "reducer `" STR_FMT
+                                "` was stopped: it ran longer than its deadline of %lld ms",
                                 STR_ARG(s->function->name),
                                 (long long)(db->loop->node->options.deadline / 1000));
         database_log_record(db, 0, s->function->name, text, s->call_timestamp);
-        return text.ptr ? text : STR(fatal_text);
+        return text.ptr ? text : str_from(fatal_text);
     }
-    case HOST_FATAL:
-        db->counters.calls_fatal++;
-        return STR(fatal_text);
+    case HOST_FATAL: db->counters.calls_fatal++; return str_from(fatal_text);
     case HOST_OK: break;
     }
     UNREACHABLE();
@@ -611,13 +655,22 @@ static void http_deliver(Session *s) {
     char duration[32];
     if (s->http.has_duration) {
         snprintf(duration, sizeof duration, "%lld", (long long)s->http.duration_us);
-        headers[count++] = (HttpHeader){STR("spacetime-execution-duration-micros"), str_from(duration)};
-        if (s->http.work == HTTP_CALL) headers[count++] = (HttpHeader){STR("spacetime-energy-used"), STR("0")};
+        headers[count++] =
+            (HttpHeader){STR("spacetime-execution-duration-micros"), str_from(duration)};
+        if (s->http.work == HTTP_CALL)
+            headers[count++] = (HttpHeader){STR("spacetime-energy-used"), STR("0")};
     }
     NetConn *conn = s->conn;
     s->conn = NULL;
     net_conn_set_data(conn, NULL);
-    routes_respond_as(conn, &s->identity, s->token, s->http.status, headers, count, s->http.content_type, buf_bytes(&s->http.body));
+    routes_respond_as(conn,
+                      &s->identity,
+                      s->token,
+                      s->http.status,
+                      headers,
+                      count,
+                      s->http.content_type,
+                      buf_bytes(&s->http.body));
 }
 
 static void ws_deliver(Session *s) {

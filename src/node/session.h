@@ -16,16 +16,22 @@
 
 typedef enum SessionKind { SESSION_WS, SESSION_HTTP, SESSION_SYSTEM } SessionKind;
 typedef enum SessionState { SESSION_CONNECTING, SESSION_LIVE, SESSION_ENDED } SessionState;
-typedef enum SessionCall { CALL_NONE, CALL_CONNECT, CALL_REDUCER, CALL_DISCONNECT, CALL_SCHEDULED } SessionCall;
+typedef enum SessionCall {
+    CALL_NONE,
+    CALL_CONNECT,
+    CALL_REDUCER,
+    CALL_DISCONNECT,
+    CALL_SCHEDULED
+} SessionCall;
 
 typedef enum HttpWork { HTTP_CALL, HTTP_SQL } HttpWork;
 
 // An HTTP request that is being worked on, and its answer.
 typedef struct HttpWorkItem {
     HttpWork work;
-    Str name;    // reducer
-    Str text;    // JSON arguments or SQL
-    bool done;   // worked on; the answer is below
+    Str name;   // reducer
+    Str text;   // JSON arguments or SQL
+    bool done;  // worked on; the answer is below
     int status;
     Buf body;
     Str content_type;

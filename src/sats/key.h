@@ -15,8 +15,9 @@ void key_append_columns(Buf *out,
                         Bytes row,
                         const uint16_t *columns,
                         uint32_t count);
-// Whether a column of this type may be indexed at all (all types may; kept for the message).
+// Whether a column of this type may be indexed at all. Every resolved type may.
 bool key_type_ok(const Type *type);
 // The smallest key greater than every key that begins with `key`: turns a prefix into an upper
-// bound. False when there is none (all 0xff, or empty): the scan is unbounded above.
+// bound. False when there is none (all 0xff, or empty): the scan is unbounded above, and *key is
+// empty.
 bool key_successor(Buf *key);

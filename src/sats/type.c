@@ -341,18 +341,23 @@ bool type_eq(const Type *a, const Type *b) {
     return equal;
 }
 
+#define WRITTEN_BYTES_MAX (1u << 20)
+
+bool type_must_be_ref(const Type *type, const TypeLevel *outer, size_t bytes) {
+    if (type->source_ref == TYPE_NO_REF) return false;
+    if (bytes > WRITTEN_BYTES_MAX || (outer && outer->depth >= TYPE_DEPTH_MAX)) return true;
+    for (const TypeLevel *level = outer; level; level = level->outer) {
+        if (level->type == type) return true;
+    }
+    return false;
+}
+
 // Printing, for people: cut where it would go on for ever or for pages.
 #define PRINT_BYTES_MAX 8192
 
-typedef struct PrintLevel {
-    const Type *type;
-    const struct PrintLevel *outer;
-    int depth;
-} PrintLevel;
+static void print_type(Buf *out, size_t start, const Type *type, const TypeLevel *outer);
 
-static void print_type(Buf *out, size_t start, const Type *type, const PrintLevel *outer);
-
-static void print_fields(Buf *out, size_t start, const Type *type, const PrintLevel *here) {
+static void print_fields(Buf *out, size_t start, const Type *type, const TypeLevel *here) {
     bool is_sum = type->kind == TYPE_SUM;
     buf_put_u8(out, '(');
     if (is_sum && type->field_count == 0) buf_put_u8(out, '|');
@@ -370,13 +375,13 @@ static void print_fields(Buf *out, size_t start, const Type *type, const PrintLe
     buf_put_u8(out, ')');
 }
 
-static void print_type(Buf *out, size_t start, const Type *type, const PrintLevel *outer) {
-    for (const PrintLevel *level = outer; level; level = level->outer) {
+static void print_type(Buf *out, size_t start, const Type *type, const TypeLevel *outer) {
+    for (const TypeLevel *level = outer; level; level = level->outer) {
         if (level->type != type) continue;
         buf_printf(out, "&%u", type->source_ref);
         return;
     }
-    PrintLevel here = {type, outer, outer ? outer->depth + 1 : 0};
+    TypeLevel here = type_level(type, outer);
     if (here.depth > TYPE_DEPTH_MAX || out->len - start > PRINT_BYTES_MAX) {
         buf_put_str(out, STR("..."));
     } else if (type->kind == TYPE_REF) {

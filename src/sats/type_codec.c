@@ -136,25 +136,6 @@ Err type_decode(Bytes *in, Arena *arena, const Type **out, Diag *diag) {
     return err;
 }
 
-// What stops type_encode from writing for ever: a type that contains itself comes back as a
-// reference, and so does whatever is left when the text has become absurd.
-#define ENCODE_BYTES_MAX (1u << 20)
-
-typedef struct EncodeLevel {
-    const Type *type;
-    const struct EncodeLevel *outer;
-    int depth;
-} EncodeLevel;
-
-static bool must_be_ref(const Type *type, const EncodeLevel *outer, size_t bytes) {
-    if (type->source_ref == TYPE_NO_REF) return false;
-    if (bytes > ENCODE_BYTES_MAX || (outer && outer->depth >= TYPE_DEPTH_MAX)) return true;
-    for (const EncodeLevel *level = outer; level; level = level->outer) {
-        if (level->type == type) return true;
-    }
-    return false;
-}
-
 static void encode_ref(Buf *out, uint32_t ref) {
     buf_put_u8(out, TYPE_REF);
     buf_put_u32(out, ref);
@@ -164,13 +145,13 @@ static void encode_type(Buf *out,
                         const Type *type,
                         bool as_refs,
                         size_t start,
-                        const EncodeLevel *outer) {
+                        const TypeLevel *outer) {
     if ((as_refs && type->source_ref != TYPE_NO_REF) ||
-        must_be_ref(type, outer, out->len - start)) {
+        type_must_be_ref(type, outer, out->len - start)) {
         encode_ref(out, type->source_ref);
         return;
     }
-    EncodeLevel here = {type, outer, outer ? outer->depth + 1 : 0};
+    TypeLevel here = type_level(type, outer);
     switch (type->kind) {
     case TYPE_REF: encode_ref(out, type->ref); return;
     case TYPE_ARRAY:

@@ -1,0 +1,410 @@
+#include "store/node.h"
+
+#include <stddef.h>
+
+static NodeHeader *header_of(uint8_t *node) {
+    return (NodeHeader *)node;
+}
+static NodeSlot *slots_of(uint8_t *node) {
+    return (NodeSlot *)(node + PAGE_HEADER_BYTES);
+}
+
+// The first four bytes as a number that orders as they do; missing ones count as zero.
+static uint32_t head_of(const uint8_t *key, size_t len) {
+    if (LIKELY(len >= 4)) return __builtin_bswap32(load_u32(key));
+    uint32_t head = 0;
+    for (size_t i = 0; i < len; i++) {
+        head |= (uint32_t)key[i] << (24 - 8 * i);
+    }
+    return head;
+}
+
+void node_init(uint8_t *node) {
+    NodeHeader *header = header_of(node);
+    header->page.count = 0;
+    header->cells_at = PAGE_BYTES - NODE_TAIL_BYTES;
+    header->dead = 0;
+    header->first = PAGE_NONE;
+    store_u16(node + PAGE_BYTES - NODE_TAIL_BYTES, 0);
+}
+
+// ── searching ───────────────────────────────────────────────────────────────────────────────────
+
+// Compare `rest` (of `key`, after the prefix) with entry `slot`, whose head is equal.
+static int cmp_entry(const Pages *pages,
+                     const uint8_t *node,
+                     NodeSlot slot,
+                     Bytes rest,
+                     Bytes key) {
+    size_t have = slot.key & NODE_KEY_BYTES;
+    // Equal heads of short keys: the padding zeros are zeros of the longer one, so it is greater.
+    if (have <= 4 && rest.len <= 4 && !(slot.key & NODE_KEY_LONG)) {
+        return rest.len < have ? -1 : rest.len > have;
+    }
+    const uint8_t *suffix = node + slot.at + 2;
+    int c = memcmp(rest.ptr, suffix, MIN(rest.len, have));
+    if (c != 0) return c;
+    if (rest.len < have) return -1;
+    if (LIKELY(!(slot.key & NODE_KEY_LONG))) return rest.len > have;
+    return bytes_cmp(key, run_read(pages, suffix + have));
+}
+
+// First slot whose head is >= head.
+static unsigned heads_search(const NodeSlot *slots, unsigned count, uint32_t head) {
+    const NodeSlot *base = slots;
+    while (count > 1) {
+        unsigned half = count / 2;
+        base = base[half - 1].head < head ? base + half : base;
+        count -= half;
+    }
+    return (unsigned)(base - slots) + (count == 1 && base->head < head);
+}
+
+unsigned node_search(const Pages *pages, const uint8_t *node, Bytes key, bool *equal) {
+    *equal = false;
+    unsigned count = node_count(node);
+    Bytes prefix = node_prefix(node);
+    if (prefix.len) {
+        int c = memcmp(key.ptr, prefix.ptr, MIN(key.len, prefix.len));
+        if (c < 0 || (c == 0 && key.len < prefix.len)) return 0;
+        if (c > 0) return count;
+    }
+    Bytes rest = {key.ptr + prefix.len, key.len - prefix.len};
+    uint32_t head = head_of(rest.ptr, rest.len);
+    const NodeSlot *slots = node_slots(node);
+    unsigned low = heads_search(slots, count, head);
+    if (low == count || slots[low].head != head) return low;
+
+    int c = cmp_entry(pages, node, slots[low], rest, key);
+    if (LIKELY(c <= 0)) {
+        *equal = c == 0;
+        return low;
+    }
+    // Several entries share the head: search among them by the whole key.
+    low++;
+    unsigned high =
+        low + (head == UINT32_MAX ? count - low : heads_search(slots + low, count - low, head + 1));
+    while (low < high) {
+        unsigned middle = (low + high) / 2;
+        c = cmp_entry(pages, node, slots[middle], rest, key);
+        if (c == 0) {
+            *equal = true;
+            return middle;
+        }
+        if (c < 0) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
+    }
+    return low;
+}
+
+PageNo node_child(const uint8_t *node, unsigned child) {
+    if (child == 0) return node_header(node)->first;
+    return load_u32(node + slot_value_at(node_slots(node)[child - 1]));
+}
+
+void node_set_child(uint8_t *node, unsigned child, PageNo no) {
+    if (child == 0) {
+        header_of(node)->first = no;
+    } else {
+        store_u32(node + slot_value_at(node_slots(node)[child - 1]), no);
+    }
+}
+
+unsigned node_child_for(const Pages *pages, const uint8_t *node, Bytes key) {
+    bool equal;
+    unsigned at = node_search(pages, node, key, &equal);
+    return at + equal;
+}
+
+// ── looking at entries ──────────────────────────────────────────────────────────────────────────
+
+NodeCell node_cell(const uint8_t *node, unsigned at) {
+    NodeSlot slot = node_slots(node)[at];
+    size_t len = slot.key & NODE_KEY_BYTES;
+    const uint8_t *suffix = node + slot.at + 2;
+    return (NodeCell){
+        .prefix = node_prefix(node),
+        .suffix = {suffix, len},
+        .flags = slot.key & (NODE_KEY_LONG | NODE_VALUE_LONG),
+        .key_ref = slot.key & NODE_KEY_LONG ? suffix + len : NULL,
+        .value = {node + slot_value_at(slot), load_u16(node + slot.at)},
+    };
+}
+
+Bytes node_value(const Pages *pages, const uint8_t *node, unsigned at) {
+    NodeSlot slot = node_slots(node)[at];
+    const uint8_t *value = node + slot_value_at(slot);
+    if (UNLIKELY(slot.key & NODE_VALUE_LONG)) return run_read(pages, value);
+    return (Bytes){value, load_u16(node + slot.at)};
+}
+
+uint8_t *node_value_stored(uint8_t *node, unsigned at, size_t *len) {
+    NodeSlot slot = node_slots(node)[at];
+    *len = load_u16(node + slot.at);
+    return node + slot_value_at(slot);
+}
+
+Bytes node_key(const Pages *pages, const uint8_t *node, unsigned at, uint8_t *scratch) {
+    NodeCell cell = node_cell(node, at);
+    if (cell.key_ref) return run_read(pages, cell.key_ref);
+    if (cell.prefix.len == 0) return cell.suffix;
+    memcpy(scratch, cell.prefix.ptr, cell.prefix.len);
+    if (cell.suffix.len) memcpy(scratch + cell.prefix.len, cell.suffix.ptr, cell.suffix.len);
+    return (Bytes){scratch, cell.prefix.len + cell.suffix.len};
+}
+
+size_t node_live_bytes(const uint8_t *node) {
+    const NodeHeader *header = node_header(node);
+    return PAGE_BYTES - header->cells_at - header->dead + header->page.count * NODE_SLOT_BYTES;
+}
+
+// ── one cell ────────────────────────────────────────────────────────────────────────────────────
+
+static size_t cell_key_len(const NodeCell *cell) {
+    return cell->prefix.len + cell->suffix.len;
+}
+
+static size_t cell_bytes(const NodeCell *cell, size_t prefix_len) {
+    size_t ref = cell->key_ref ? RUN_REF_BYTES : 0;
+    return 2 + cell_key_len(cell) - prefix_len + ref + cell->value.len;
+}
+
+static size_t slot_cell_bytes(const uint8_t *node, NodeSlot slot) {
+    return slot_value_at(slot) - slot.at + load_u16(node + slot.at);
+}
+
+// Copy a cell's key bytes [from, end) to `to`.
+static uint8_t *cell_key_copy(const NodeCell *cell, size_t from, uint8_t *to) {
+    if (from < cell->prefix.len) {
+        size_t len = cell->prefix.len - from;
+        memcpy(to, cell->prefix.ptr + from, len);
+        to += len;
+        from = cell->prefix.len;
+    }
+    size_t skip = from - cell->prefix.len, len = cell->suffix.len - skip;
+    if (len) memcpy(to, cell->suffix.ptr + skip, len);
+    return to + len;
+}
+
+// Write a cell that begins with the node's prefix and fits the free gap; returns its slot.
+static NodeSlot cell_write(uint8_t *node, const NodeCell *cell, size_t prefix_len) {
+    size_t bytes = cell_bytes(cell, prefix_len);
+    NodeHeader *header = header_of(node);
+    header->cells_at = (uint16_t)(header->cells_at - bytes);
+    uint8_t *to = node + header->cells_at;
+    store_u16(to, (uint16_t)cell->value.len);
+    uint8_t *key_end = cell_key_copy(cell, prefix_len, to + 2);
+    size_t len = (size_t)(key_end - to - 2);
+    uint32_t head = head_of(to + 2, len);
+    if (cell->key_ref) {
+        memcpy(key_end, cell->key_ref, RUN_REF_BYTES);
+        key_end += RUN_REF_BYTES;
+    }
+    if (cell->value.len) memcpy(key_end, cell->value.ptr, cell->value.len);
+    return (NodeSlot){head, header->cells_at, (uint16_t)(len | cell->flags)};
+}
+
+static bool cell_has_prefix(const NodeCell *cell, Bytes prefix) {
+    if (cell->suffix.len < prefix.len) return false;
+    return prefix.len == 0 || memcmp(cell->suffix.ptr, prefix.ptr, prefix.len) == 0;
+}
+
+static size_t gap_bytes(const uint8_t *node) {
+    return node_header(node)->cells_at - PAGE_HEADER_BYTES -
+           (size_t)node_count(node) * NODE_SLOT_BYTES;
+}
+
+// ── building ────────────────────────────────────────────────────────────────────────────────────
+
+NodeCell node_entry(const NodeEntries *entries, unsigned at) {
+    if (entries->extra && at == entries->extra_at) return *entries->extra;
+    return node_cell(entries->node, at - (entries->extra && at > entries->extra_at));
+}
+
+size_t node_entry_bytes(const NodeEntries *entries, unsigned at) {
+    NodeCell cell = node_entry(entries, at);
+    Bytes prefix = node_prefix(entries->node);
+    bool shares = cell.prefix.len != 0 || cell_has_prefix(&cell, prefix);
+    return NODE_SLOT_BYTES + cell_bytes(&cell, shares ? prefix.len : 0);
+}
+
+static Bytes cell_key(const NodeCell *cell, uint8_t scratch[NODE_KEY_MAX]) {
+    uint8_t *end = cell_key_copy(cell, 0, scratch);
+    return (Bytes){scratch, (size_t)(end - scratch)};
+}
+
+static size_t common_prefix(Bytes a, Bytes b) {
+    size_t n = MIN(a.len, b.len), i = 0;
+    while (i < n && a.ptr[i] == b.ptr[i]) {
+        i++;
+    }
+    return i;
+}
+
+// Keys ascend, so what the first and the last share is shared by all between them.
+static void prefix_set(uint8_t *node, const NodeCell *first, const NodeCell *last) {
+    uint8_t low[NODE_KEY_MAX], high[NODE_KEY_MAX];
+    Bytes key = cell_key(first, low);
+    size_t len = MIN(common_prefix(key, cell_key(last, high)), (size_t)NODE_PREFIX_MAX);
+    NodeHeader *header = header_of(node);
+    header->cells_at = (uint16_t)(PAGE_BYTES - NODE_TAIL_BYTES - len);
+    memcpy(node + header->cells_at, key.ptr, len);
+    store_u16(node + PAGE_BYTES - NODE_TAIL_BYTES, (uint16_t)len);
+}
+
+static bool build_append(uint8_t *node, const NodeEntries *entries, unsigned from, unsigned to) {
+    size_t prefix_len = node_prefix(node).len;
+    NodeHeader *header = header_of(node);
+    for (unsigned at = from; at < to; at++) {
+        NodeCell cell = node_entry(entries, at);
+        if (cell_bytes(&cell, prefix_len) + NODE_SLOT_BYTES > gap_bytes(node)) return false;
+        NodeSlot slot = cell_write(node, &cell, prefix_len);
+        slots_of(node)[header->page.count++] = slot;
+    }
+    return true;
+}
+
+bool node_build(uint8_t *node, const NodeEntries *entries, unsigned from, unsigned to) {
+    PageNo first = node_header(node)->first;
+    node_init(node);
+    header_of(node)->first = first;
+    if (from == to) return true;
+    NodeCell low = node_entry(entries, from), high = node_entry(entries, to - 1);
+    prefix_set(node, &low, &high);
+    if (build_append(node, entries, from, to)) return true;
+    node_init(node);
+    header_of(node)->first = first;
+    return false;
+}
+
+// Rebuild a node in place from a copy of itself with `extra` among its entries (or none): squeezes
+// out dead bytes and sets the prefix anew.
+static bool node_rebuild(uint8_t *node, const NodeCell *extra, unsigned extra_at) {
+    alignas(8) uint8_t old[PAGE_BYTES];
+    memcpy(old, node, PAGE_BYTES);
+    NodeEntries entries = {old, extra, extra_at, node_count(old) + (extra != NULL)};
+    if (node_build(node, &entries, 0, entries.count)) return true;
+    memcpy(node, old, PAGE_BYTES);
+    return false;
+}
+
+bool node_absorb(uint8_t *node, const uint8_t *more) {
+    alignas(8) uint8_t old[PAGE_BYTES];
+    memcpy(old, node, PAGE_BYTES);
+    NodeEntries left = {.node = old, .count = node_count(old)};
+    NodeEntries right = {.node = more, .count = node_count(more)};
+    NodeCell low = node_entry(left.count ? &left : &right, 0);
+    NodeCell high =
+        node_entry(right.count ? &right : &left, (right.count ? right : left).count - 1);
+    PageNo first = node_header(node)->first;
+    node_init(node);
+    header_of(node)->first = first;
+    prefix_set(node, &low, &high);
+    if (build_append(node, &left, 0, left.count) && build_append(node, &right, 0, right.count)) {
+        return true;
+    }
+    memcpy(node, old, PAGE_BYTES);
+    return false;
+}
+
+// ── changing ────────────────────────────────────────────────────────────────────────────────────
+
+// Remember whether entries keep arriving side by side: a split then cuts where they arrive.
+static void leaf_note_insert(NodeHeader *header, unsigned at) {
+    bool beside = at == header->last + 1u || at == header->last;
+    header->streak = beside ? (uint16_t)MIN(header->streak + 1, UINT16_MAX) : 0;
+    header->last = (uint16_t)at;
+}
+
+bool node_insert(uint8_t *node, unsigned at, const NodeCell *cell) {
+    NodeHeader *header = header_of(node);
+    Bytes prefix = node_prefix(node);
+    DEBUG_ASSERT(cell->prefix.len == 0);
+    if (UNLIKELY(!cell_has_prefix(cell, prefix) ||
+                 cell_bytes(cell, prefix.len) + NODE_SLOT_BYTES > gap_bytes(node))) {
+        uint16_t last = header->last, streak = header->streak;
+        if (!node_rebuild(node, cell, at)) return false;
+        if (header->page.kind == PAGE_LEAF) {
+            header->last = last;
+            header->streak = streak;
+            leaf_note_insert(header, at);
+        }
+        return true;
+    }
+    NodeSlot slot = cell_write(node, cell, prefix.len);
+    NodeSlot *slots = slots_of(node);
+    memmove(slots + at + 1, slots + at, (header->page.count - at) * sizeof(NodeSlot));
+    slots[at] = slot;
+    header->page.count++;
+    if (header->page.kind == PAGE_LEAF) leaf_note_insert(header, at);
+    return true;
+}
+
+void node_remove(uint8_t *node, unsigned at) {
+    NodeHeader *header = header_of(node);
+    NodeSlot *slots = slots_of(node);
+    size_t bytes = slot_cell_bytes(node, slots[at]);
+    if (slots[at].at == header->cells_at) {
+        header->cells_at = (uint16_t)(header->cells_at + bytes);
+    } else {
+        header->dead = (uint16_t)(header->dead + bytes);
+    }
+    header->page.count--;
+    memmove(slots + at, slots + at + 1, (header->page.count - at) * sizeof(NodeSlot));
+}
+
+void node_shrink_value(uint8_t *node, unsigned at, Bytes value) {
+    NodeSlot slot = node_slots(node)[at];
+    size_t had = load_u16(node + slot.at);
+    DEBUG_ASSERT(value.len <= had && !(slot.key & NODE_VALUE_LONG));
+    if (value.len) memcpy(node + slot_value_at(slot), value.ptr, value.len);
+    if (LIKELY(had == value.len)) return;
+    store_u16(node + slot.at, (uint16_t)value.len);
+    header_of(node)->dead = (uint16_t)(header_of(node)->dead + had - value.len);
+}
+
+// ── checking ────────────────────────────────────────────────────────────────────────────────────
+
+static Err entry_check(const uint8_t *node, unsigned at, Diag *diag) {
+    NodeSlot slot = node_slots(node)[at];
+    PageNo no = node_header(node)->page.number;
+    size_t len = slot.key & NODE_KEY_BYTES;
+    if (slot.at < node_header(node)->cells_at || slot_value_at(slot) > PAGE_BYTES ||
+        slot.at + slot_cell_bytes(node, slot) > PAGE_BYTES) {
+        return diag_fail(diag, ERR_CORRUPT, "page %u: entry %u is outside of the page", no, at);
+    }
+    if (slot.head != head_of(node + slot.at + 2, len)) {
+        return diag_fail(diag, ERR_CORRUPT, "page %u: entry %u has a wrong head", no, at);
+    }
+    return OK;
+}
+
+Err node_check(const Pages *pages, const uint8_t *node, Diag *diag) {
+    const NodeHeader *header = node_header(node);
+    PageNo no = header->page.number;
+    unsigned count = header->page.count;
+    size_t slots_end = PAGE_HEADER_BYTES + count * NODE_SLOT_BYTES, live = 0;
+    if (header->cells_at < slots_end || header->cells_at > PAGE_BYTES) {
+        return diag_fail(diag, ERR_CORRUPT, "page %u: slots and cells overlap", no);
+    }
+    uint8_t scratch[2][NODE_KEY_MAX];
+    Bytes previous = BYTES_NONE;
+    for (unsigned at = 0; at < count; at++) {
+        Err err = entry_check(node, at, diag);
+        if (err != OK) return err;
+        live += slot_cell_bytes(node, node_slots(node)[at]);
+        Bytes key = node_key(pages, node, at, scratch[at & 1]);
+        if (at && bytes_cmp(previous, key) >= 0) {
+            return diag_fail(diag, ERR_CORRUPT, "page %u: entry %u is out of order", no, at);
+        }
+        previous = key;
+    }
+    size_t total = header->cells_at + live + header->dead + node_prefix(node).len + NODE_TAIL_BYTES;
+    if (total != PAGE_BYTES) {
+        return diag_fail(diag, ERR_CORRUPT, "page %u: %zu of its bytes accounted for", no, total);
+    }
+    return OK;
+}

@@ -1,0 +1,143 @@
+// page.h: fixed-size pages behind one door.
+//
+// PICTURE
+//   One reserved range of addresses; a page number is a place in it, memory is committed by use:
+//
+//     page   0        1      2      3 ...                       end          capacity
+//          [meta*] [ leaf ][ run      ][ free ][ inner ] ...     |  never used  |
+//
+//     * page 0 belongs to checkpoints; here it only makes 0 mean "no page".
+//
+//   Every page handed out begins with this header (little-endian, in memory and in a page file):
+//
+//      0  checksum:4    CRC32C of the rest; only meaningful in a file
+//      4  kind:1        PageKind
+//      5  level:1       nodes: 0 for a leaf, else the distance to the leaves
+//      6  count:2       nodes: entries
+//      8  version:8     the epoch that made it
+//     16  number:4      its own number
+//     20  run:4         pages in the run that begins here; 1 for nodes
+//     24  ...           by kind: node.h; a run has its length in bytes here:4, 4 zeros, then bytes
+//
+//   A run is consecutive pages with one header, so that what it holds is contiguous.
+//
+// VERSIONS
+//   Opening a view freezes every page there is: the view gets the present epoch and the epoch moves
+//   on. A page is *frozen* when the newest live view may see it (version <= view's epoch). A frozen
+//   page is never changed: page_own() copies it, and the old one is *retired* to the newest live
+//   view's list. When a view ends, each page on its list is freed, or handed to the next older view
+//   if that one can see it too. Without a live view nothing is frozen and nothing is copied.
+//
+// ALWAYS TRUE
+//   (1) Every page is one of: in a tree, retired on exactly one view's list, fallen (being freed
+//       with its tree), or free.
+//   (2) A frozen page's bytes do not change until the last view that sees it has ended. So a view
+//       is read from any thread without a lock; all calls here are the owner's thread's, except
+//       page_read.
+//   (3) Taking pages cannot fail once pages_reserve() has said yes. Undoing a change does not ask:
+//       it may exceed the limit for the moment, because rollback must not fail.
+//
+// NOT HERE  what is in a node (node.h), long keys and values (run.h), trees (tree.h).
+#pragma once
+#include "base/bytes.h"
+
+typedef uint32_t PageNo;
+
+#define PAGE_BYTES        8192u
+#define PAGE_HEADER_BYTES 32u
+#define PAGE_NONE         0u
+
+typedef enum PageKind { PAGE_LEAF = 1, PAGE_INNER = 2, PAGE_RUN = 3 } PageKind;
+
+typedef struct PageHeader {
+    uint32_t checksum;
+    uint8_t kind;
+    uint8_t level;
+    uint16_t count;
+    uint64_t version;
+    uint32_t number;
+    uint32_t run;
+} PageHeader;
+
+static_assert(offsetof(PageHeader, kind) == 4 && offsetof(PageHeader, count) == 6 &&
+                  offsetof(PageHeader, version) == 8 && offsetof(PageHeader, number) == 16 &&
+                  offsetof(PageHeader, run) == 20 && sizeof(PageHeader) == 24,
+              "the drawing above is the format");
+
+// What is kept about a page beside the page, because a frozen page cannot be written to.
+typedef struct PageMeta {
+    PageNo next;      // on a list: retired, fallen or free
+    PageNo prev;      // free extents only
+    uint32_t extent;  // at the first and last page of a free extent: its pages; else 0
+} PageMeta;
+
+typedef struct PageView PageView;  // what one snapshot keeps alive
+
+enum { PAGE_BINS_EXACT = 32, PAGE_BINS = 64 };
+
+typedef struct Pages {
+    uint8_t *base;
+    PageMeta *meta;
+    uint32_t capacity;  // pages in the reserved range
+    uint32_t end;       // pages below were handed out at least once
+    uint64_t used;      // in trees, retired or fallen
+    uint64_t free;      // below end and not used
+    uint64_t used_max;  // the memory limit in pages
+    uint64_t copied;    // since the store was opened
+    uint64_t epoch;     // given to new pages
+    uint64_t frozen;    // the newest live view's epoch; 0 without one
+    PageView *newest;   // all views, newest first, also ended ones that still have pages
+    uint32_t views_live;
+    uint32_t views_ended;
+    PageNo fallen;  // first of the pages of dropped trees that tree_tidy() has yet to take apart
+    uint64_t bins_filled;
+    PageNo bins[PAGE_BINS];
+    int64_t fault_countdown;  // tests: this many reservations succeed, the next fails; -1: off
+    bool fault_hit;
+} Pages;
+
+// Reserve address space for `address_bytes` (0: as much as this build and machine allow). `used_max_bytes`
+// 0 means no limit. ERR_NOMEM.
+MUST_USE Err pages_open(Pages *pages, uint64_t address_bytes, uint64_t used_max_bytes);
+void pages_close(Pages *pages);  // harmless on a zeroed Pages
+
+// ── the door ────────────────────────────────────────────────────────────────────────────────────
+
+static inline const uint8_t *page_read(const Pages *pages, PageNo no) {
+    return pages->base + (size_t)no * PAGE_BYTES;
+}
+static inline bool page_is_frozen(const Pages *pages, PageNo no) {
+    return ((const PageHeader *)page_read(pages, no))->version <= pages->frozen;
+}
+// A page to change. It must not be frozen.
+static inline uint8_t *page_write(Pages *pages, PageNo no) {
+    DEBUG_ASSERT(!page_is_frozen(pages, no));
+    return pages->base + (size_t)no * PAGE_BYTES;
+}
+static inline const PageHeader *page_header(const uint8_t *page) {
+    return (const PageHeader *)page;
+}
+
+// ── taking and giving back ──────────────────────────────────────────────────────────────────────
+
+// Whether `count` more pages may be taken. ERR_LIMIT when the memory limit or the address space is
+// reached. Tries to tidy up first.
+MUST_USE Err pages_reserve(Pages *pages, uint64_t count);
+// Take `run` consecutive pages. The header is filled in, the rest is whatever was there before.
+PageNo page_take(Pages *pages, PageKind kind, uint8_t level, uint32_t run);
+// A page with the same content that may be changed: itself, or a copy (the old one is retired).
+PageNo page_own(Pages *pages, PageNo no);
+// The head no longer refers to this page or run: free it now or when the last view that sees it ends.
+void page_retire(Pages *pages, PageNo no);
+
+// ── views ───────────────────────────────────────────────────────────────────────────────────────
+
+// Freeze what there is. NULL when out of memory.
+MUST_USE PageView *pages_view_open(Pages *pages);
+void pages_view_end(Pages *pages, PageView *view);  // its pages are freed by pages_tidy()
+// Free at most `budget` pages of ended views. True when none are left.
+bool pages_tidy(Pages *pages, uint32_t budget);
+
+// For store_check: calls `each` for every free extent and every retired page or run.
+void pages_walk_free(const Pages *pages, void (*each)(void *, PageNo, uint32_t), void *ctx);
+void pages_walk_retired(const Pages *pages, void (*each)(void *, PageNo, uint32_t), void *ctx);

@@ -1,0 +1,22 @@
+// run.h: bytes too long for a node, in consecutive pages of their own.
+//
+// A reference to a run, as it stands in a node:   page:4  length in bytes:4
+//
+// A run is written once. Each is owned by exactly one entry of one tree; copies of a node share it,
+// because the entry in a frozen copy is only read.
+#pragma once
+#include "store/page.h"
+
+enum { RUN_REF_BYTES = 8 };
+#define RUN_BYTES_MAX ((uint64_t)1 << 31)
+
+static inline uint32_t run_pages(size_t len) {
+    return (uint32_t)((PAGE_HEADER_BYTES + len + PAGE_BYTES - 1) / PAGE_BYTES);
+}
+static inline Bytes run_read(const Pages *pages, const uint8_t *ref) {
+    return (Bytes){page_read(pages, load_u32(ref)) + PAGE_HEADER_BYTES, load_u32(ref + 4)};
+}
+void run_write(Pages *pages, Bytes bytes, uint8_t ref[RUN_REF_BYTES]);
+// Put other bytes into a run in place, if it is not frozen and of the right number of pages.
+bool run_rewrite(Pages *pages, uint8_t *ref, Bytes bytes);
+void run_retire(Pages *pages, const uint8_t *ref);

@@ -15,11 +15,9 @@ const char *abi_errno_text(AbiErrno errno_) {
     case ABI_NO_SUCH_BYTES: return "The provided bytes source or sink is not valid";
     case ABI_NO_SPACE: return "The provided sink has no more space left";
     case ABI_WRONG_INDEX_ALGO: return "The Index does not support range scans";
-    case ABI_BUFFER_TOO_SMALL:
-        return "The provided buffer is not large enough to store the data";
+    case ABI_BUFFER_TOO_SMALL: return "The provided buffer is not large enough to store the data";
     case ABI_UNIQUE_ALREADY_EXISTS: return "Value with given unique identifier already exists";
-    case ABI_SCHEDULE_AT_DELAY_TOO_LONG:
-        return "Specified delay in scheduling row was too long";
+    case ABI_SCHEDULE_AT_DELAY_TOO_LONG: return "Specified delay in scheduling row was too long";
     case ABI_INDEX_NOT_UNIQUE: return "The index was not unique";
     case ABI_NO_SUCH_ROW: return "The row was not found, e.g., in an update call";
     case ABI_AUTO_INC_OVERFLOW: return "The auto-increment sequence overflowed";

@@ -320,7 +320,7 @@ static const FunctionDef *reducer_admit(Session *s,
 }
 
 static bool step_call(Session *s, const ClientMessage *m, HostCall *call) {
-    char text[1024];
+    char text[DIAG_TEXT_MAX + 512];
     s->request_id = m->request_id;
     const FunctionDef *f = reducer_admit(s, m->text, m->args, text, sizeof text);
     if (!f) {
@@ -410,7 +410,7 @@ void session_http_answer(Session *s, int status, const char *text) {
 
 static bool step_http_call(Session *s, HostCall *call) {
     Database *db = s->database;
-    char text[1024];
+    char text[DIAG_TEXT_MAX + 512];
     const FunctionDef *f = moduledef_reducer(db->def, s->http.name);
     if (f && f->lifecycle != LIFECYCLE_NONE) {
         snprintf(text,
@@ -491,7 +491,7 @@ static bool session_step(Session *s, HostCall *call, bool *more) {
     if (s->kind == SESSION_SYSTEM) return lifecycle_step_system(s, call, more);
     if (s->state == SESSION_CONNECTING) {
         // A client that left before it was let in never was here.
-        if (s->closing && !s->conn) {
+        if (s->kind == SESSION_WS && s->closing && !s->conn) {
             s->state = SESSION_ENDED;
             *more = false;
             return false;
@@ -503,8 +503,8 @@ static bool session_step(Session *s, HostCall *call, bool *more) {
         step_http_sql(s);
         return false;
     }
+    inbox_tidy(s);
     begun = step_message(s, call);
-    if (!begun) inbox_tidy(s);
     if (begun || s->inbox_count) return begun;
     if (s->closing) return lifecycle_step_disconnect(s, call, more);
     *more = false;

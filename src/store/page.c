@@ -90,6 +90,7 @@ static bool fault_due(Pages *pages) {
 }
 
 static bool room_for(const Pages *pages, uint64_t count) {
+    if (count == 0) return true;  // whatever an undo may have left us with
     uint64_t undo = pages->capacity / UNDO_SHARE;
     return pages->used + count <= pages->used_max && pages->end + count + undo <= pages->capacity;
 }

@@ -42,7 +42,8 @@ typedef struct StoreTableSpec {
 } StoreTableSpec;
 
 typedef struct StoreOptions {
-    size_t memory_max;  // bytes of pages; 0: no limit. Reaching it is ERR_LIMIT on the change
+    size_t memory_max;       // bytes of pages; 0: no limit. Reaching it is ERR_LIMIT on the change
+    uint64_t address_bytes;  // address space to reserve; 0: as much as build and machine allow
 } StoreOptions;
 
 MUST_USE Err store_open(const StoreOptions *options, Store **out);
@@ -72,12 +73,14 @@ void store_rollback_to(Store *store, size_t savepoint);
 // ── tables (each is part of the open transaction and undone with it) ────────────────────────────
 
 MUST_USE Err store_table_create(Store *store, const StoreTableSpec *spec, Table **out);
-void store_table_drop(Store *store, Table *table);  // the handle stays valid until commit
+// The handle stays valid until the commit, and as long as a snapshot that has the table. These three
+// can only fail with ERR_NOMEM, changing nothing.
+MUST_USE Err store_table_drop(Store *store, Table *table);
 // Build an index over the rows that are there. ERR_UNIQUE when two rows collide.
 MUST_USE Err store_index_create(Store *store, Table *table, const StoreIndexSpec *spec);
-void store_index_drop(Store *store, Table *table, uint32_t index_id);
+MUST_USE Err store_index_drop(Store *store, Table *table, uint32_t index_id);
 // Give the table another row type with identical bytes for existing rows (a widened sum).
-void store_table_retype(Store *store, Table *table, const Type *row_type);
+MUST_USE Err store_table_retype(Store *store, Table *table, const Type *row_type);
 Table *store_table(const Store *store, uint32_t table_id);  // NULL when there is none
 
 uint32_t table_id(const Table *table);
@@ -87,7 +90,8 @@ int32_t table_primary_column(const Table *table);
 // ── changing rows ──────────────────────────────────────────────────────────────────────────────
 
 // Insert a checked row. *inserted (may be NULL) is false when the identical row was there.
-//   ERR_UNIQUE  another row holds a unique key; nothing changed; diag (may be NULL) names the index
+//   ERR_UNIQUE  another row holds a unique key; nothing changed; diag (may be NULL) names the
+//               index, and diag->at is its index_id
 //   ERR_LIMIT, ERR_NOMEM  nothing changed
 MUST_USE Err table_insert(Table *table, Bytes row, bool *inserted, Diag *diag);
 // Delete the row with this clustering key. ERR_NOT_FOUND when there is none.

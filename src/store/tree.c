@@ -58,8 +58,8 @@ uint64_t tree_insert_pages(const Tree *tree, size_t key_len, size_t value_len) {
            MAX(key_pages, tree->key_pages_max);
 }
 
-uint64_t tree_delete_pages(const Tree *tree) {
-    return tree->height;
+uint64_t tree_delete_pages(const Pages *pages, const Tree *tree) {
+    return pages->frozen ? tree->height : 0;
 }
 
 // ── changing ────────────────────────────────────────────────────────────────────────────────────

@@ -38,7 +38,7 @@ Bytes tree_value(const Pages *pages, const Tree *tree, const TreePath *path);
 bool tree_get(const Pages *pages, const Tree *tree, Bytes key, Bytes *value);
 
 uint64_t tree_insert_pages(const Tree *tree, size_t key_len, size_t value_len);
-uint64_t tree_delete_pages(const Tree *tree);
+uint64_t tree_delete_pages(const Pages *pages, const Tree *tree);  // only copies take any
 
 // The path must come from tree_seek for this key and nothing in the tree changed since; it is
 // spent. Insert: the key was not there. Replace, delete: it was.

@@ -1,0 +1,293 @@
+// change.c: inserting, deleting and replacing rows.
+//
+// Each change is made in this order: refuse (constraints, memory), record (in the change list, with
+// copies that outlive the pages), then apply, which cannot fail (apply.c).
+#include "store/inside.h"
+
+static Err unique_refuse(const TableDef *def, uint32_t i, Diag *diag) {
+    uint32_t index_id = def->indexes[i].info.index_id;
+    return diag_fail_at(diag,
+                        ERR_UNIQUE,
+                        index_id,
+                        "another row has this key in the unique index %u",
+                        index_id);
+}
+
+static Err primary_refuse(const TableDef *def, Diag *diag) {
+    for (uint32_t i = 0; i < def->index_count; i++) {
+        if (def->indexes[i].is_rows) return unique_refuse(def, i, diag);
+    }
+    return diag_fail(diag, ERR_UNIQUE, "another row has this primary key");
+}
+
+// Does any unique index hold one of these keys for a row other than the one at `own_key`?
+static Err uniques_check(const Table *table, const KeySet *after, Bytes own_key, Diag *diag) {
+    const TableDef *def = table_def(table);
+    const Pages *pages = &table->store->pages;
+    for (uint32_t i = 0; i < def->index_count; i++) {
+        const TableIndex *index = &def->indexes[i];
+        if (!index->info.unique || index->is_rows || after->spans[i].same) continue;
+        Bytes holder;
+        if (!tree_get(pages, &table->state.indexes[i], keyset_at(after, i), &holder)) continue;
+        if (own_key.ptr && bytes_eq(holder, own_key)) continue;
+        return unique_refuse(def, i, diag);
+    }
+    return OK;
+}
+
+// Undo builds the same keys again, in either set, and must not allocate then.
+static Err keysets_level(Store *store) {
+    Buf *a = &store->before.bytes, *b = &store->after.bytes;
+    if (LIKELY(a->cap == b->cap)) return OK;
+    Buf *small = a->cap < b->cap ? a : b;
+    size_t cap = MAX(a->cap, b->cap);
+    return buf_reserve(small, cap - small->len) ? OK : ERR_NOMEM;
+}
+
+// ── recording ───────────────────────────────────────────────────────────────────────────────────
+
+static Err change_copy(Store *store, Bytes key, Bytes row, Change *out) {
+    uint8_t *bytes = arena_alloc(&store->arena, key.len + row.len);
+    if (!bytes) return ERR_NOMEM;
+    if (row.len) memcpy(bytes, row.ptr, row.len);
+    if (key.len) memcpy(bytes + row.len, key.ptr, key.len);
+    out->row = (Bytes){bytes, row.len};
+    out->key = (Bytes){bytes + row.len, key.len};
+    return OK;
+}
+
+static void change_push(Store *store, Change change) {
+    store->changes[store->change_count++] = change;
+}
+
+// ── insert ──────────────────────────────────────────────────────────────────────────────────────
+
+Err table_insert(Table *table, Bytes row, bool *inserted, Diag *diag) {
+    Store *store = table->store;
+    const TableDef *def = table_def(table);
+    Change change = {.table = table, .kind = CHANGE_INSERT};
+    RowPlace place;
+    Err err = OK;
+    ASSERT(store->in_transaction && !table->dropped);
+    if (inserted) *inserted = false;
+
+    if ((err = row_place(table, def, &table->state, row, &store->row_key, &place)) != OK) {
+        return err;
+    }
+    if (place.found) {
+        bool same = bytes_eq(tree_value(&store->pages, &table->state.rows, &place.path), row);
+        return same ? OK : primary_refuse(def, diag);
+    }
+    Bytes key = buf_bytes(&store->row_key);
+    if ((err = keyset_build(&store->after, def, row, key)) != OK) return err;
+    if ((err = uniques_check(table, &store->after, BYTES_NONE, diag)) != OK) return err;
+    uint64_t pages = apply_insert_pages(table, key, row, &store->after);
+    if ((err = pages_reserve(&store->pages, pages)) != OK) return err;
+    if ((err = keysets_level(store)) != OK) return err;
+    if ((err = changes_reserve(store, 1)) != OK) return err;
+    if ((err = change_copy(store, key, row, &change)) != OK) return err;
+
+    change_push(store, change);
+    apply_insert(table, &place.path, change.key, change.row, &store->after);
+    if (inserted) *inserted = true;
+    return OK;
+}
+
+// ── delete ──────────────────────────────────────────────────────────────────────────────────────
+
+static Err delete_at(Table *table, TreePath *path, Bytes key, Bytes row) {
+    Store *store = table->store;
+    Change change = {.table = table, .kind = CHANGE_DELETE};
+    Err err = OK;
+    if ((err = keyset_build(&store->before, table_def(table), row, key)) != OK) return err;
+    if ((err = pages_reserve(&store->pages, apply_delete_pages(table))) != OK) return err;
+    if ((err = keysets_level(store)) != OK) return err;
+    if ((err = changes_reserve(store, 1)) != OK) return err;
+    if ((err = change_copy(store, key, row, &change)) != OK) return err;
+
+    change_push(store, change);
+    apply_delete(table, path, change.key, change.row.len, &store->before);
+    return OK;
+}
+
+Err table_delete_key(Table *table, Bytes key) {
+    Store *store = table->store;
+    ASSERT(store->in_transaction && !table->dropped);
+    TreePath path;
+    if (!tree_seek(&store->pages, &table->state.rows, key, &path)) return ERR_NOT_FOUND;
+    return delete_at(table, &path, key, tree_value(&store->pages, &table->state.rows, &path));
+}
+
+Err table_delete_row(Table *table, Bytes row) {
+    Store *store = table->store;
+    RowPlace place;
+    ASSERT(store->in_transaction && !table->dropped);
+    Err err = row_place(table, table_def(table), &table->state, row, &store->row_key, &place);
+    if (err == ERR_LIMIT) return ERR_NOT_FOUND;  // 256 others have this hash
+    if (err != OK) return err;
+    if (!place.found) return ERR_NOT_FOUND;
+    Bytes there = tree_value(&store->pages, &table->state.rows, &place.path);
+    if (!bytes_eq(there, row)) return ERR_NOT_FOUND;
+    return delete_at(table, &place.path, buf_bytes(&store->row_key), there);
+}
+
+// ── replace ─────────────────────────────────────────────────────────────────────────────────────
+
+// Find the row that has the same key as `row` in a unique index. *old_key borrows from the page.
+static bool replaced_find(Table *table,
+                          uint32_t position,
+                          Bytes row,
+                          Bytes *old_key,
+                          TreePath *path,
+                          Err *err) {
+    Store *store = table->store;
+    const TableDef *def = table_def(table);
+    const StoreIndexInfo *info = &def->indexes[position].info;
+    buf_clear(&store->row_key);
+    key_append_columns(&store->row_key, &def->layout, row, info->columns, info->column_count);
+    *err = buf_ok(&store->row_key) ? OK : ERR_NOMEM;
+    if (*err != OK) return false;
+    *old_key = buf_bytes(&store->row_key);
+    if (!def->indexes[position].is_rows &&
+        !tree_get(&store->pages, &table->state.indexes[position], *old_key, old_key)) {
+        return false;
+    }
+    return tree_seek(&store->pages, &table->state.rows, *old_key, path);
+}
+
+// The key the new row will have. It differs from the old one when the primary column changes, and
+// in a table without one.
+static Err replaced_new_key(Table *table,
+                            bool by_primary,
+                            const Change *old,
+                            Bytes row,
+                            Change *change,
+                            Diag *diag) {
+    Store *store = table->store;
+    const TableDef *def = table_def(table);
+    RowPlace place;
+    if (LIKELY(by_primary)) {  // it was found by the key it has
+        if (change_copy(store, BYTES_NONE, row, change) != OK) return ERR_NOMEM;
+        change->key = old->key;
+        return OK;
+    }
+    Err err = row_place(table, def, &table->state, row, &store->row_key, &place);
+    if (err != OK) return err;
+    Bytes key = buf_bytes(&store->row_key);
+    bool stays = bytes_eq(key, old->key);
+    if (place.found && !stays) return primary_refuse(def, diag);
+    if ((err = change_copy(store, stays ? BYTES_NONE : key, row, change)) != OK) return err;
+    if (stays) change->key = old->key;
+    return OK;
+}
+
+static Err replace_at(Table *table,
+                      bool by_primary,
+                      TreePath *path,
+                      Bytes key,
+                      Bytes old_row,
+                      Bytes row,
+                      Diag *diag) {
+    Store *store = table->store;
+    const TableDef *def = table_def(table);
+    Change old = {.table = table, .kind = CHANGE_DELETE};
+    Change new = {.table = table, .kind = CHANGE_INSERT};
+    Err err = OK;
+    if ((err = change_copy(store, key, old_row, &old)) != OK) return err;
+    if ((err = replaced_new_key(table, by_primary, &old, row, &new, diag)) != OK) return err;
+    err = keyset_build_both(&store->before, &store->after, def, old.row, old.key, new.row, new.key);
+    if (err != OK) return err;
+    if ((err = uniques_check(table, &store->after, old.key, diag)) != OK) return err;
+    uint64_t pages =
+        apply_delete_pages(table) + apply_insert_pages(table, new.key, new.row, &store->after);
+    if ((err = pages_reserve(&store->pages, pages)) != OK) return err;
+    if ((err = keysets_level(store)) != OK) return err;
+    if ((err = changes_reserve(store, 2)) != OK) return err;
+
+    change_push(store, old);
+    change_push(store, new);
+    apply_replace(table,
+                  path,
+                  old.key,
+                  old.row.len,
+                  new.key,
+                  new.row,
+                  &store->before,
+                  &store->after);
+    return OK;
+}
+
+Err table_replace(Table *table, uint32_t index_id, Bytes row, bool *changed, Diag *diag) {
+    Store *store = table->store;
+    const TableDef *def = table_def(table);
+    int64_t position = table_def_find(def, index_id);
+    ASSERT(store->in_transaction && !table->dropped);
+    ASSERT(position >= 0 && def->indexes[position].info.unique);
+    if (changed) *changed = false;
+
+    Bytes old_key;
+    TreePath path;
+    Err err;
+    if (!replaced_find(table, (uint32_t)position, row, &old_key, &path, &err)) {
+        return err != OK ? err : ERR_NOT_FOUND;
+    }
+    Bytes old_row = tree_value(&store->pages, &table->state.rows, &path);
+    if (bytes_eq(old_row, row)) return OK;
+    bool by_primary = def->indexes[position].is_rows;
+    err = replace_at(table, by_primary, &path, old_key, old_row, row, diag);
+    if (err != OK) return err;
+    if (changed) *changed = true;
+    return OK;
+}
+
+// ── clear ───────────────────────────────────────────────────────────────────────────────────────
+
+// The trees are set aside whole; the change list's rows stay where they are, in the set-aside
+// pages, which nobody changes until the next store_begin gives them up. Only keys are copied.
+static Err clear_record(Table *table) {
+    Store *store = table->store;
+    uint8_t scratch[NODE_KEY_MAX];
+    TreeCursor cursor;
+    unsigned at;
+    cursor_open(&cursor, &store->pages, &table->state.rows, BYTES_NONE, BYTES_NONE);
+    for (size_t n = store->change_count; cursor_next(&cursor, &at); n++) {
+        const uint8_t *leaf = cursor_leaf(&cursor);
+        Bytes key = node_key(&store->pages, leaf, at, scratch);
+        Bytes kept = arena_bytes(&store->arena, key);
+        if (key.len && !kept.ptr) return ERR_NOMEM;
+        store->changes[n] = (Change){
+            .table = table,
+            .kind = CHANGE_DELETE,
+            .row = node_value(&store->pages, leaf, at),
+            .key = kept,
+        };
+    }
+    return OK;
+}
+
+Err table_clear(Table *table, uint64_t *deleted) {
+    Store *store = table->store;
+    TableState *state = &table->state;
+    uint32_t index_count = table_def(table)->index_count;
+    Err err = OK;
+    ASSERT(store->in_transaction && !table->dropped);
+    if (deleted) *deleted = state->row_count;
+    if (state->row_count == 0) return OK;
+
+    Tree *indexes = arena_array(&store->arena, Tree, MAX(index_count, 1u));
+    if (!indexes) return ERR_NOMEM;
+    if ((err = ddl_reserve(store)) != OK) return err;
+    if ((err = changes_reserve(store, state->row_count)) != OK) return err;
+    if ((err = clear_record(table)) != OK) return err;
+
+    Ddl *ddl = ddl_record(store, DDL_CLEAR, table);
+    store->change_count += state->row_count;
+    ddl->changes_after = store->change_count;
+    memcpy(indexes, state->indexes, index_count * sizeof(Tree));
+    memset(state->indexes, 0, index_count * sizeof(Tree));
+    ddl->state = *state;
+    ddl->state.indexes = indexes;
+    *state = (TableState){.indexes = state->indexes};
+    table->generation++;
+    return OK;
+}

@@ -1,0 +1,189 @@
+// place.c: where a row is or belongs, and the keys that lead there.
+#include "base/mem.h"
+#include "store/inside.h"
+
+const TableState *table_state(const Table *table, const Snapshot *snapshot, const TableDef **def) {
+    if (!snapshot) {
+        *def = table_def(table);
+        return &table->state;
+    }
+    if (table->slot >= snapshot->slot_count) return NULL;
+    const SnapshotTable *there = &snapshot->tables[table->slot];
+    if (there->table != table) return NULL;
+    *def = there->def;
+    return &there->state;
+}
+
+// ── rows ────────────────────────────────────────────────────────────────────────────────────────
+
+static void primary_key_append(const Table *table, const TableDef *def, Bytes row, Buf *key) {
+    uint32_t column = (uint32_t)table->primary_column;
+    key_append(key,
+               def->layout.row_type->fields[column].type,
+               row_column(&def->layout, row, column).ptr);
+}
+
+static bool seek_hash(const Table *table,
+                      const TableState *state,
+                      Buf *key,
+                      int n,
+                      Bytes row,
+                      RowPlace *place,
+                      bool *taken) {
+    const Pages *pages = &table->store->pages;
+    key->ptr[ROW_HASH_BYTES] = (uint8_t)n;
+    *taken = tree_seek(pages, &state->rows, buf_bytes(key), &place->path);
+    place->found = *taken && bytes_eq(tree_value(pages, &state->rows, &place->path), row);
+    return place->found;
+}
+
+// Rows with the same hash carry 0, 1, 2 … behind it, with gaps where some were deleted, and the row
+// asked for may be behind any of them. While the table has no such rows the first look decides.
+static Err place_by_hash(const Table *table,
+                         const TableState *state,
+                         Bytes row,
+                         Buf *key,
+                         RowPlace *place) {
+    uint8_t *hash = buf_extend(key, ROW_HASH_KEY_BYTES);
+    if (!hash) return ERR_NOMEM;
+    row_hash(row, hash);
+    uint64_t mask = table->store->hash_mask;
+    store_u64(hash, load_u64(hash) & mask);
+    store_u64(hash + 8, load_u64(hash + 8) & (mask == UINT64_MAX ? mask : 0));
+
+    bool taken;
+    if (seek_hash(table, state, key, 0, row, place, &taken)) return OK;
+    if (LIKELY(!taken && state->collisions == 0)) return OK;
+    int free_at = taken ? -1 : 0;
+    for (int n = 1; n <= UINT8_MAX; n++) {
+        if (seek_hash(table, state, key, n, row, place, &taken)) return OK;
+        if (!taken && free_at < 0) free_at = n;
+    }
+    if (free_at < 0) return ERR_LIMIT;
+    seek_hash(table, state, key, free_at, row, place, &taken);
+    return OK;
+}
+
+Err row_place(const Table *table,
+              const TableDef *def,
+              const TableState *state,
+              Bytes row,
+              Buf *key,
+              RowPlace *place) {
+    buf_clear(key);
+    if (table->primary_column < 0) return place_by_hash(table, state, row, key, place);
+    primary_key_append(table, def, row, key);
+    if (!buf_ok(key)) return ERR_NOMEM;
+    place->found = tree_seek(&table->store->pages, &state->rows, buf_bytes(key), &place->path);
+    return OK;
+}
+
+void table_row_key(const Table *table, Bytes row, Buf *out) {
+    const TableDef *def = table_def(table);
+    if (table->primary_column >= 0) {
+        primary_key_append(table, def, row, out);
+        return;
+    }
+    Buf key = {0};
+    RowPlace place;
+    if (row_place(table, def, &table->state, row, &key, &place) == OK) {
+        buf_put_bytes(out, buf_bytes(&key));
+    } else {
+        out->failed = true;
+    }
+    buf_deinit(&key);
+}
+
+// ── index entries ───────────────────────────────────────────────────────────────────────────────
+
+Err keysets_reserve(Store *store, uint32_t index_count) {
+    KeySet *sets[] = {&store->before, &store->after};
+    for (size_t i = 0; i < ARRAY_LEN(sets); i++) {
+        if (sets[i]->cap >= index_count) continue;
+        KeySpan *spans = mem_realloc(sets[i]->spans, index_count * sizeof(KeySpan));
+        if (!spans) return ERR_NOMEM;
+        sets[i]->spans = spans;
+        sets[i]->cap = index_count;
+    }
+    return OK;
+}
+
+static void keyset_add(KeySet *set, const TableDef *def, uint32_t i, Bytes row, Bytes row_key) {
+    const StoreIndexInfo *info = &def->indexes[i].info;
+    size_t at = set->bytes.len;
+    key_append_columns(&set->bytes, &def->layout, row, info->columns, info->column_count);
+    if (!info->unique) buf_put_bytes(&set->bytes, row_key);
+    set->spans[i] = (KeySpan){at, set->bytes.len - at, false};
+}
+
+Err keyset_build(KeySet *set, const TableDef *def, Bytes row, Bytes row_key) {
+    buf_clear(&set->bytes);
+    for (uint32_t i = 0; i < def->index_count; i++) {
+        if (!def->indexes[i].is_rows) keyset_add(set, def, i, row, row_key);
+    }
+    return buf_ok(&set->bytes) ? OK : ERR_NOMEM;
+}
+
+static bool columns_same(const TableDef *def, const TableIndex *index, Bytes a, Bytes b) {
+    for (uint32_t i = 0; i < index->info.column_count; i++) {
+        uint32_t column = index->info.columns[i];
+        if (!bytes_eq(row_column(&def->layout, a, column), row_column(&def->layout, b, column))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+Err keyset_build_both(KeySet *before,
+                      KeySet *after,
+                      const TableDef *def,
+                      Bytes old_row,
+                      Bytes old_key,
+                      Bytes row,
+                      Bytes row_key) {
+    buf_clear(&before->bytes);
+    buf_clear(&after->bytes);
+    bool moves = !bytes_eq(old_key, row_key);
+    for (uint32_t i = 0; i < def->index_count; i++) {
+        const TableIndex *index = &def->indexes[i];
+        if (index->is_rows) continue;
+        if (!moves && columns_same(def, index, old_row, row)) {
+            before->spans[i].same = after->spans[i].same = true;
+            continue;
+        }
+        keyset_add(before, def, i, old_row, old_key);
+        keyset_add(after, def, i, row, row_key);
+    }
+    if (!buf_ok(&before->bytes) || !buf_ok(&after->bytes)) return ERR_NOMEM;
+    return OK;
+}
+
+// ── entries' values ─────────────────────────────────────────────────────────────────────────────
+
+size_t index_value_bytes(const TableIndex *index, Bytes row_key) {
+    if (index->info.unique) return row_key.len;
+    return row_key.len < UINT8_MAX ? 1 : 5;
+}
+
+Bytes index_value(const TableIndex *index, Bytes row_key, uint8_t scratch[5]) {
+    if (index->info.unique) return row_key;
+    if (row_key.len < UINT8_MAX) {
+        scratch[0] = (uint8_t)row_key.len;
+        return BYTES(scratch, 1);
+    }
+    scratch[0] = UINT8_MAX;
+    store_u32(scratch + 1, (uint32_t)row_key.len);
+    return BYTES(scratch, 5);
+}
+
+Bytes index_entry_row_key(const Pages *pages,
+                          const TableIndex *index,
+                          const uint8_t *leaf,
+                          unsigned at,
+                          uint8_t *scratch) {
+    Bytes value = node_value(pages, leaf, at);
+    if (index->info.unique) return value;
+    size_t len = value.ptr[0] < UINT8_MAX ? value.ptr[0] : load_u32(value.ptr + 1);
+    Bytes key = node_key(pages, leaf, at, scratch);
+    return (Bytes){key.ptr + key.len - len, len};
+}

@@ -1,0 +1,67 @@
+// scan.c: rows in the order of a tree. An index is walked entry by entry, each leading to its row.
+#include "store/inside.h"
+
+typedef struct ScanState {
+    TreeCursor cursor;
+    const TableState *table;  // NULL: nothing to scan
+    const TableIndex *index;  // NULL: the row tree
+    uint64_t generation;
+} ScanState;
+
+static_assert(sizeof(ScanState) <= sizeof(((TableScan *)0)->private_part), "store.h has the room");
+static_assert(alignof(ScanState) <= alignof(uint64_t), "and aligns it");
+
+static ScanState *state_of(TableScan *scan) {
+    return (ScanState *)(void *)&scan->private_part;
+}
+
+void table_scan_begin(TableScan *scan,
+                      const Table *table,
+                      const Snapshot *snapshot,
+                      uint32_t index_id,
+                      Bytes lower,
+                      Bytes upper) {
+    scan->table = table;
+    scan->snapshot = snapshot;
+    scan->index_id = index_id;
+    scan->upper = upper;
+    ScanState *state = state_of(scan);
+    const TableDef *def;
+    state->table = table_state(table, snapshot, &def);
+    state->index = NULL;
+    if (!snapshot) state->generation = table->generation;
+    if (!state->table) return;
+    const Tree *tree = &state->table->rows;
+    if (index_id != TABLE_ROWS) {
+        int64_t position = table_def_find(def, index_id);
+        ASSERT(position >= 0);
+        if (!def->indexes[position].is_rows) {
+            state->index = &def->indexes[position];
+            tree = &state->table->indexes[position];
+        }
+    }
+    cursor_open(&state->cursor, &table->store->pages, tree, lower, upper);
+}
+
+bool table_scan_next(TableScan *scan, Bytes *row) {
+    ScanState *state = state_of(scan);
+    const Pages *pages = state->cursor.pages;
+    unsigned at;
+    if (!state->table) return false;
+    if (!scan->snapshot) ASSERT(state->generation == scan->table->generation);
+    if (!cursor_next(&state->cursor, &at)) return false;
+    const uint8_t *leaf = cursor_leaf(&state->cursor);
+    if (!state->index) {
+        *row = node_value(pages, leaf, at);
+        return true;
+    }
+    uint8_t scratch[NODE_KEY_MAX];
+    Bytes key = index_entry_row_key(pages, state->index, leaf, at, scratch);
+    bool found = tree_get(pages, &state->table->rows, key, row);
+    ASSERT(found);
+    return true;
+}
+
+void table_scan_end(TableScan *scan) {
+    state_of(scan)->table = NULL;
+}

@@ -17,6 +17,8 @@ void JSContextGroupSetExecutionTimeLimit(JSContextGroupRef group,
                                          bool (*may_end)(JSContextRef ctx, void *context),
                                          void *context);
 int jsc_options_set_boolean(const char *option, int value);  // of the library's GLib interface
+void JSVMDelayMicrotasks(const void **vm)  // of its C++ interface; NULL when there is none
+    __asm__("_ZN3JSC2VM24DrainMicrotaskDelayScope9incrementEv") __attribute__((weak));
 void JSLock(JSContextRef ctx);
 void JSUnlock(JSContextRef ctx);
 JSObjectRef JSGetMemoryUsageStatistics(JSContextRef ctx);
@@ -67,7 +69,6 @@ typedef enum JsPhase {
     JS_LOADING,  // evaluating the module, up to its description
     JS_BETWEEN,  // in the driver, no call runs
     JS_CALLING,  // a call runs
-    JS_TAIL,     // promise jobs that a module left behind
 } JsPhase;
 
 typedef enum JsEnd { JS_NOT_ENDED, JS_END_DEADLINE, JS_END_MEMORY } JsEnd;
@@ -102,6 +103,8 @@ typedef struct JsInstance {
     HostCall call;
     uint64_t call_started_ns;
     bool call_running;
+    uint32_t calls;             // of this batch
+    uint32_t calls_since_look;  // at the heap
 
     Buf text;       // of the last text() or native()
     Buf message;    // of the exception that ended the call

@@ -72,6 +72,9 @@ $(OUT)/%_fuzz: $(OUT)/obj/%_fuzz.o $(LIB)
 	@mkdir -p $(@D)
 	@$(CC) $(CFLAGS_$(VARIANT)) -fsanitize=fuzzer -o $@ $^ $(LINK_LIBS)
 
+# instance.c takes it in with .incbin, which no compiler reports.
+$(OUT)/obj/src/host/js/instance.o: src/host/js/prelude.js
+
 tests: $(TEST_BIN)
 bench-bin: $(BENCH_BIN)
 fuzz-bin: $(FUZZ_BIN)

@@ -79,11 +79,14 @@ const ARGS_SHARED_BYTES = 4096, SLOTS = 1024;
 
 // ---- bytes in and out
 
-function ioGrow(len) {
-    const grown = native(NATIVE_GROW, len);
-    ioWords = new $Int32Array(grown);
-    ioBytes = new $Uint8Array(grown);
+let io = ioBuffer;
+function ioAdopt(buffer) {
+    if (buffer === io) return;
+    io = buffer;
+    ioWords = new $Int32Array(buffer);
+    ioBytes = new $Uint8Array(buffer);
 }
+const ioGrow = len => ioAdopt(native(NATIVE_GROW, len));
 
 // The module hands the same one or two ArrayBuffers in again and again; views on them are kept.
 // A view on a detached buffer has length 0, so a stale one reads and writes nothing.
@@ -458,7 +461,8 @@ class TextEncoder {
             }
             if (i === n) return out;
         }
-        text(TEXT_ENCODE, s, '');
+        ioAdopt(text(TEXT_ENCODE, s));
+        if (m[STATUS] !== 0) throw new $RangeError('Out of memory');
         return uint8Out(m[RESULT]);
     }
 }

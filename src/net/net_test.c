@@ -482,6 +482,31 @@ TEST(net, too_many_connections_are_refused_politely) {
     app_close(&app);
 }
 
+// A world whose accept fails, as when the process is out of descriptors.
+static Err accept_fails(void *world, int listener, int *out, char *peer, size_t peer_size) {
+    (void)world, (void)listener, (void)out, (void)peer, (void)peer_size;
+    return ERR_LIMIT;
+}
+
+TEST(net, out_of_sockets_it_waits_instead_of_spinning) {
+    App app;
+    app_open(&app, NULL);
+    Io broken = *app.io;
+    broken.net_accept = accept_fails;
+    app.loop->io = &broken;
+    int socket = dial(&app);
+    turn(&app);
+    EXPECT(!app.loop->listeners[0].is_watched);
+    put(&app, socket, "GET /a HTTP/1.1\r\nHost: x\r\n\r\n");
+    app.loop->io = app.io;
+    turns(&app, 5);
+    EXPECT_EQ(app.requests, 0);
+    pass(&app, SECOND / 2);
+    EXPECT_EQ(app.requests, 1);
+    hang_up(&app, socket);
+    app_close(&app);
+}
+
 TEST(net, pipelining_pauses_while_nobody_reads_the_answers) {
     App app;
     app_open(&app, NULL);

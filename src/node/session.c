@@ -320,7 +320,7 @@ static const FunctionDef *reducer_admit(Session *s,
 }
 
 static bool step_call(Session *s, const ClientMessage *m, HostCall *call) {
-    char text[1024];
+    char text[DIAG_TEXT_MAX + 512];
     s->request_id = m->request_id;
     const FunctionDef *f = reducer_admit(s, m->text, m->args, text, sizeof text);
     if (!f) {
@@ -410,7 +410,7 @@ void session_http_answer(Session *s, int status, const char *text) {
 
 static bool step_http_call(Session *s, HostCall *call) {
     Database *db = s->database;
-    char text[1024];
+    char text[DIAG_TEXT_MAX + 512];
     const FunctionDef *f = moduledef_reducer(db->def, s->http.name);
     if (f && f->lifecycle != LIFECYCLE_NONE) {
         snprintf(text,

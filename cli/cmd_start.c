@@ -7,15 +7,15 @@
 
 enum { START_WORDS_MAX = 64 };
 
-// The server has its own defaults; what --root-dir and cli.toml say comes before the person's words,
-// because the last flag wins.
+// Where data lives and where to listen unless the words that follow say otherwise: the last flag
+// wins.
 int start_run(int argc, char **argv) {
     char *words[START_WORDS_MAX + 8];
     int count = 0;
     words[count++] = argv[0];
+    words[count++] = cli_format("--data-dir");
+    words[count++] = cli_copy(str_from(config_data_directory()));
     if (cli_globals()->root_dir) {
-        words[count++] = cli_format("--data-dir");
-        words[count++] = cli_copy(str_from(config_data_directory()));
         words[count++] = cli_format("--jwt-key-dir");
         words[count++] = cli_copy(str_from(config_directory()));
     }

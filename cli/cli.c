@@ -8,13 +8,6 @@
 
 #include "cli/commands.h"
 
-__attribute__((weak)) int node_start_command(int argc, char **argv) {
-    (void)argc;
-    (void)argv;
-    fputs("Error: this build has no server in it\n", stderr);
-    return 1;
-}
-
 // In the order of the help.
 static const CliCommand *const commands[] = {
     &command_start,  &command_publish,  &command_build,    &command_generate, &command_call,

@@ -28,6 +28,7 @@ typedef struct Ideal {
     bool sync;
     uint64_t file_end;
     Buf records;  // of this turn
+    Micros now;   // of its first call
     Buf answers;  // to the message being handled
 } Ideal;
 
@@ -94,11 +95,11 @@ static bool on_message(void *ctx, NetConn *conn, Bytes payload, bool text) {
     Ideal *ideal = ctx;
     bool is_v3 = net_conn_data(conn) != NULL;
     Reader in = {payload, !text};
-    Micros now = ideal->io->clock_wall(ideal->io->world);
+    if (ideal->records.len == 0) ideal->now = ideal->io->clock_wall(ideal->io->world);
     uint32_t calls = 0, request;
     while (in.rest.len && (is_v3 || calls == 0) && take_call(&in, &request)) {
         calls++;
-        put_result(&ideal->answers, request, now);
+        put_result(&ideal->answers, request, ideal->now);
         if (ideal->answers.len > BATCH_BYTES) send_answers(ideal, conn);
     }
     uint8_t *record = buf_extend(&ideal->records, (size_t)calls * RECORD_BYTES);

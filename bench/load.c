@@ -196,6 +196,16 @@ static void client_write(Load *load, Client *client) {
     if (left != client->wants_write) client_watch(load, client, left, EPOLL_CTL_MOD);
 }
 
+// Send what may be sent. A pong may be waiting already; calls go behind it.
+static void client_go(Load *load, Client *client) {
+    bool was_stuck = client->wants_write;
+    if (!was_stuck) client_fill(load, client);
+    client_write(load, client);
+    if (!was_stuck || client->wants_write) return;
+    client_fill(load, client);
+    client_write(load, client);
+}
+
 // Answers (§6.2)
 
 static const uint8_t *need(const uint8_t *at, const uint8_t *end, size_t len) {
@@ -388,8 +398,7 @@ static void poll_once(Load *load, int timeout_ms) {
         load->now_ns = clock_ns();
         if (events[i].events & ~(uint32_t)EPOLLOUT) client_read(client);
         client_take(load, client);
-        if (client->out_len == 0) client_fill(load, client);
-        client_write(load, client);
+        client_go(load, client);
     }
     load->now_ns = clock_ns();
 }
@@ -405,8 +414,8 @@ static void run(Load *load) {
     load->measure_from_ns = load->now_ns + (int64_t)(options->warmup * 1e9);
     load->measure_to_ns = load->measure_from_ns + (int64_t)(options->seconds * 1e9);
     for (uint32_t i = 0; i < options->connections; i++) {
-        client_fill(load, load->clients[i]);
-        client_write(load, load->clients[i]);
+        load->now_ns = clock_ns();
+        client_go(load, load->clients[i]);
     }
     while (load->now_ns < load->measure_to_ns)
         poll_once(load, 10);

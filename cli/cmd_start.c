@@ -4,6 +4,7 @@
 #include "cli/commands.h"
 #include "cli/config.h"
 #include "cli/module.h"
+#include "node/node.h"
 
 enum { START_WORDS_MAX = 64 };
 

@@ -145,7 +145,8 @@ static json_t *audience_list(const json_t *claims) {
 static json_t *claims_renewed(json_t *old, const char *identity_text, Micros now, Micros life) {
     json_t *claims = json_object();
     int failed = 0;
-    failed |= json_object_set_new(claims, "hex_identity", json_string(identity_text));
+    failed |=
+        json_object_set_new(claims, "hex_identity", json_stringn(identity_text, IDENTITY_HEX_LEN));
     failed |= json_object_set(claims, "sub", json_object_get(old, "sub"));
     failed |= json_object_set(claims, "iss", json_object_get(old, "iss"));
     failed |= json_object_set_new(claims, "aud", audience_list(old));

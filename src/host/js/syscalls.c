@@ -492,25 +492,44 @@ static JSValueRef native_error_text(JSContextRef ctx, uint32_t status) {
     return string_value(ctx, abi_errno_text((AbiErrno)status));
 }
 
+static bool is_ascii(Bytes text) {
+    size_t at = 0;
+    for (; at + 8 <= text.len; at += 8)
+        if (load_u64(text.ptr + at) & 0x8080808080808080u) return false;
+    for (; at < text.len; at++)
+        if (text.ptr[at] & 0x80) return false;
+    return true;
+}
+
+// A JavaScript string, of one byte a character where that is enough. NULL when out of memory.
+static JSStringRef string_make(JsInstance *js, Bytes utf8, bool *valid) {
+    buf_clear(&js->text);
+    *valid = true;
+    if (is_ascii(utf8) && !memchr(utf8.ptr, 0, utf8.len)) {
+        buf_put_bytes(&js->text, utf8);
+        buf_put_u8(&js->text, 0);
+        return buf_ok(&js->text) ? JSStringCreateWithUTF8CString((const char *)js->text.ptr) : NULL;
+    }
+    *valid = text_to_utf16(&js->text, utf8);
+    if (!buf_ok(&js->text)) return NULL;
+    const void *units = js->text.ptr;
+    return JSStringCreateWithCharacters(units, js->text.len / sizeof(JSChar));
+}
+
 // io[0..len] as a string; undefined if it must be well-formed and is not.
-static JSValueRef native_decode(JsInstance *js,
-                                JSContextRef ctx,
-                                uint32_t len,
-                                JSValueRef *exception) {
+static JSValueRef native_decode(JsInstance *js, JSContextRef ctx, JSValueRef *exception) {
     static const uint8_t bom[3] = {0xef, 0xbb, 0xbf};
     Bytes utf8;
-    if (!io_bytes(js, len, &utf8)) return js->undefined;
+    if (!io_bytes(js, js->mail[MAIL_A0], &utf8)) return js->undefined;
     if (utf8.len >= 3 && memcmp(utf8.ptr, bom, 3) == 0) utf8 = BYTES(utf8.ptr + 3, utf8.len - 3);
-    buf_clear(&js->text);
-    bool valid = text_to_utf16(&js->text, utf8);
-    if (!buf_ok(&js->text)) {
+    bool valid;
+    JSStringRef string = string_make(js, utf8, &valid);
+    if (!string) {
         throw_out_of_memory(ctx, exception);
         return js->undefined;
     }
-    if (!valid && js->mail[MAIL_A1]) return js->undefined;
-    const void *units = js->text.ptr ? js->text.ptr : (const uint8_t *)"";
-    JSStringRef string = JSStringCreateWithCharacters(units, js->text.len / sizeof(JSChar));
-    JSValueRef value = JSValueMakeString(ctx, string);
+    bool refused = !valid && js->mail[MAIL_A1];
+    JSValueRef value = refused ? js->undefined : JSValueMakeString(ctx, string);
     JSStringRelease(string);
     return value;
 }
@@ -521,20 +540,16 @@ JSValueRef js_native(JSContextRef ctx,
                      size_t argc,
                      const JSValueRef argv[],
                      JSValueRef *exception) {
-    (void)function, (void)this_object;
+    (void)function, (void)this_object, (void)argc, (void)argv;
     JsInstance *js = js_instance_current();
-    if (argc < 2) return js->undefined;
-    uint32_t op = (uint32_t)JSValueToNumber(ctx, argv[0], NULL);
-    double number = JSValueToNumber(ctx, argv[1], NULL);
-    uint32_t value = number >= 0 && number <= UINT32_MAX ? (uint32_t)number : UINT32_MAX;
-    switch (op) {
+    switch (js->mail[MAIL_OP]) {
     case NATIVE_GROW:
-        if (js_block_make(js, &js->io, value)) return js->io.buffer;
+        if (js_block_make(js, &js->io, js->mail[MAIL_A0])) return js->io.buffer;
         throw_out_of_memory(ctx, exception);
         return js->undefined;
     case NATIVE_ARGS: return native_args(js, ctx, exception);
-    case NATIVE_ERROR_TEXT: return native_error_text(ctx, value);
-    case NATIVE_DECODE: return native_decode(js, ctx, value, exception);
+    case NATIVE_ERROR_TEXT: return native_error_text(ctx, js->mail[MAIL_A0]);
+    case NATIVE_DECODE: return native_decode(js, ctx, exception);
     default: return js->undefined;  // (1)
     }
 }

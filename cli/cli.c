@@ -8,19 +8,6 @@
 
 #include "cli/commands.h"
 
-static CliGlobals globals;
-
-const CliGlobals *cli_globals(void) {
-    return &globals;
-}
-
-__attribute__((weak)) int node_start_command(int argc, char **argv) {
-    (void)argc;
-    (void)argv;
-    fputs("Error: this build has no server in it\n", stderr);
-    return 1;
-}
-
 // In the order of the help.
 static const CliCommand *const commands[] = {
     &command_start,  &command_publish,  &command_build,    &command_generate, &command_call,
@@ -59,16 +46,6 @@ static void print_command_help(const CliCommand *command) {
     puts("Options:");
     args_print_options(command->specs);
     if (command->about) printf("\n%s", command->about);
-}
-
-bool cli_global_set(Str name, const char *value) {
-    if (str_eq(name, STR("config-path")))
-        globals.config_path = value;
-    else if (str_eq(name, STR("root-dir")))
-        globals.root_dir = value;
-    else
-        return false;
-    return true;
 }
 
 // Options before the command's name. Returns the index of the first word that is not one.
@@ -112,7 +89,6 @@ static int command_run(const CliCommand *command, int argc, char **argv) {
 }
 
 int cli_main(int argc, char **argv) {
-    globals.exe = cli_exe_path();
     int at = globals_parse(argc, argv);
     const char *name = at < argc ? argv[at] : NULL;
     if (!name) {

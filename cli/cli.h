@@ -22,10 +22,6 @@
 
 int cli_main(int argc, char **argv);  // the exit code
 
-// Becomes the server with these arguments (argv[0] is "start"). Supplied by src/main.c; without
-// it, `start` says that this build has no server.
-int node_start_command(int argc, char **argv);
-
 typedef struct CliCommand {
     const char *name;
     const char *usage;     // after the name: "[OPTIONS] <name>"

@@ -4,29 +4,30 @@
 #include "cli/commands.h"
 #include "cli/config.h"
 #include "cli/module.h"
+#include "node/node.h"
 
 enum { START_WORDS_MAX = 64 };
 
-// Where data and keys live unless the words that follow say otherwise: later flags win.
+// Where data lives and where to listen unless the words that follow say otherwise: the last flag
+// wins.
 int start_run(int argc, char **argv) {
     char *words[START_WORDS_MAX + 8];
     int count = 0;
     words[count++] = argv[0];
     words[count++] = cli_format("--data-dir");
     words[count++] = cli_copy(str_from(config_data_directory()));
-    words[count++] = cli_format("--jwt-key-dir");
-    words[count++] = cli_copy(str_from(config_directory()));
+    if (cli_globals()->root_dir) {
+        words[count++] = cli_format("--jwt-key-dir");
+        words[count++] = cli_copy(str_from(config_directory()));
+    }
     const char *listen = config_get("listen_addr");
     if (listen) {
         words[count++] = cli_format("--listen-addr");
         words[count++] = cli_copy(str_from(listen));
     }
     if (argc > START_WORDS_MAX) cli_die("too many arguments");
-    for (int i = 1; i < argc; i++) {
-        bool edition = strcmp(argv[i], "--edition") == 0;
-        if (edition && i + 1 < argc) i++;  // there is one edition
-        if (!edition && strncmp(argv[i], "--edition=", 10) != 0) words[count++] = argv[i];
-    }
+    for (int i = 1; i < argc; i++)
+        words[count++] = argv[i];
     words[count] = NULL;
     return node_start_command(count, words);
 }

@@ -9,7 +9,6 @@ extern const CliCommand command_start, command_publish, command_build, command_g
 
 // `start` passes its words to the server unread, so it is not parsed like the others.
 int start_run(int argc, char **argv);
-const char *cli_exe_path(void);
 
 // Options that many commands have.
 // clang-format off

@@ -9,9 +9,9 @@ typedef struct CliServer {
     const char *fingerprint;  // the server's public key as PEM, or NULL
 } CliServer;
 
-const char *config_path(void);       // where cli.toml is
-const char *config_directory(void);  // where keys and cli.toml are
-const char *config_data_directory(void);
+const char *config_path(void);            // where cli.toml is
+const char *config_directory(void);       // where keys and cli.toml are
+const char *config_data_directory(void);  // under --root-dir, else the user's
 
 // Read once; a missing file means one server, `local`, at http://127.0.0.1:3000.
 const char *config_get(const char *key);              // NULL when absent

@@ -121,6 +121,11 @@ const char *http_status_line(const HttpReply *reply) {
 
 void http_expect_ok(const HttpReply *reply) {
     if (http_ok(reply)) return;
+    if (reply->status == 401)
+        cli_die_cause(http_status_line(reply),
+                      "%s\nThe server does not accept your token. Get a new one with:\n"
+                      "\tlightcone login",
+                      reply->len ? reply->body : "Unauthorized");
     if (reply->len == 0) cli_die("%s", http_status_line(reply));
     cli_die_cause(http_status_line(reply), "%s", reply->body);
 }

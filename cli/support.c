@@ -10,7 +10,18 @@
 #include <unistd.h>
 
 #include "cli/cli.h"
-#include "cli/commands.h"
+
+static CliGlobals globals;
+
+bool cli_global_set(Str name, const char *value) {
+    if (str_eq(name, STR("config-path")))
+        globals.config_path = value;
+    else if (str_eq(name, STR("root-dir")))
+        globals.root_dir = value;
+    else
+        return false;
+    return true;
+}
 
 Arena *cli_arena(void) {
     static Arena arena;  // never freed: it ends with the process
@@ -51,6 +62,17 @@ char *cli_buf_text(Buf *buf) {
     char *text = cli_copy((Str){(char *)buf->ptr, buf->len - 1});
     buf_deinit(buf);
     return text;
+}
+
+static const char *exe_path(void) {
+    char path[PATH_MAX];
+    ssize_t len = readlink("/proc/self/exe", path, sizeof path);
+    return len > 0 ? cli_copy((Str){path, (size_t)len}) : "lightcone";
+}
+
+const CliGlobals *cli_globals(void) {
+    if (!globals.exe) globals.exe = exe_path();
+    return &globals;
 }
 
 void cli_die(const char *fmt, ...) {
@@ -100,12 +122,6 @@ bool cli_confirm(const char *question) {
 
 bool cli_wants_colour(int fd) {
     return isatty(fd) && getenv("NO_COLOR") == NULL;
-}
-
-const char *cli_exe_path(void) {
-    char path[PATH_MAX];
-    ssize_t len = readlink("/proc/self/exe", path, sizeof path);
-    return len > 0 ? cli_copy((Str){path, (size_t)len}) : "lightcone";
 }
 
 bool cli_file_exists(const char *path) {

@@ -22,7 +22,7 @@ static void expect_text(const TomlDoc *doc, const char *text) {
     EXPECT_STR((char *)out.ptr, text);
     buf_deinit(&out);
 }
-static void expect_value(const TomlDoc *doc, size_t section, const char *key, const char *value) {
+static void expect_key(const TomlDoc *doc, size_t section, const char *key, const char *value) {
     Str got = toml_get(doc, section, str_from(key));
     EXPECT(got.ptr != NULL && str_eq(got, str_from(value)));
 }
@@ -39,12 +39,12 @@ TEST(toml, reads_all_three_kinds_of_strings) {
     Arena arena = {0};
     TomlDoc doc;
     EXPECT_OK(toml_parse(&arena, str_from(sample), &doc, NULL));
-    expect_value(&doc, TOML_ROOT, "default_server", "local");
+    expect_key(&doc, TOML_ROOT, "default_server", "local");
     size_t first = toml_next_item(&doc, STR("server_configs"), TOML_NONE);
-    expect_value(&doc, first, "nickname", "local");
-    expect_value(&doc, first, "ecdsa_public_key", "-----BEGIN\nabc\n");
+    expect_key(&doc, first, "nickname", "local");
+    expect_key(&doc, first, "ecdsa_public_key", "-----BEGIN\nabc\n");
     size_t second = toml_next_item(&doc, STR("server_configs"), first);
-    expect_value(&doc, second, "nickname", "a \"b\" é");
+    expect_key(&doc, second, "nickname", "a \"b\" é");
     EXPECT(toml_get(&doc, second, STR("host")).ptr == NULL);
     EXPECT_EQ(toml_next_item(&doc, STR("server_configs"), second), TOML_NONE);
     arena_deinit(&arena);

@@ -131,8 +131,7 @@ AbiErrno abi_delete_range(Abi *abi, uint32_t index, const AccessRange *range, ui
 AbiErrno abi_delete_all_by_eq(Abi *abi, uint32_t table, Bytes relation, uint32_t *deleted) {
     AbiErrno result = access_check(abi);
     if (result != ABI_OK) return result;
-    return remember(abi,
-                    abi->access->ops->delete_all_by_eq(abi->access, table, relation, deleted));
+    return remember(abi, abi->access->ops->delete_all_by_eq(abi->access, table, relation, deleted));
 }
 
 AbiErrno abi_clear(Abi *abi, uint32_t table, uint64_t *deleted) {

@@ -270,9 +270,7 @@ static void ws_pong(NetConn *conn, Bytes payload) {
         out_push_urgent(conn, frame_control(WS_PONG, payload));
         return;
     }
-    conn->loop->stats.slow_cut++;
-    conn->why = "too slow";
-    ws_close_begin(conn, WS_CODE_POLICY, BYTES("too slow", 8), true);
+    conn_cut_slow(conn);
 }
 
 static void ws_message(NetConn *conn, const WsEvent *event) {

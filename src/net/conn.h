@@ -72,6 +72,7 @@ typedef struct OutQueue {
     uint32_t sent_bytes;  // of the first frame
     uint32_t pinned;      // the first so many may not be overtaken: the 101 must leave first
     size_t bytes;         // in all, without those sent
+    uint32_t room;        // bytes that the last frame, a block of copies, has left; else 0
 } OutQueue;
 
 typedef struct HttpWork {  // only while a request is being read or answered
@@ -178,6 +179,7 @@ void out_clear(OutQueue *out, bool keep_begun);  // keep a frame that is half se
 void conn_write(NetConn *conn);
 NetFrame *frame_new(size_t bytes);
 NetFrame *frame_control(WsOpcode opcode, Bytes payload);
+bool conn_cut_slow(NetConn *conn);  // always false: nothing was queued
 void ws_close_begin(NetConn *conn, uint16_t code, Bytes reason, bool discard_queue);
 
 // answer.c

@@ -64,6 +64,7 @@ static Outcome run(const uint8_t *data, size_t size, size_t piece, bool discard)
     return out;
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 2) return 0;
     bool discard = data[0] & 0x80;

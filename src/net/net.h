@@ -30,7 +30,7 @@ typedef struct NetLimits {     // zeros mean the defaults
     size_t head_bytes_max;     // 64 KiB
     size_t body_bytes_max;     // 2 MiB; handler->body_limit may raise it for a route
     size_t message_bytes_max;  // 32 MiB
-    size_t out_messages_max;   // 16384 a connection, then it is cut off (1008)
+    size_t out_messages_max;   // 16384 a connection, then it is cut off (1008); copies: by 4 KiB
     size_t out_bytes_max;      // 64 MiB a connection, likewise
     uint32_t connections_max;  // 20000
     Micros ping_interval;      // 15 s
@@ -140,6 +140,9 @@ MUST_USE Err ws_accept(NetConn *conn,
                        Diag *diag);
 // Queue one message (a reference is taken). False: the connection is being cut off for slowness.
 bool ws_send(NetConn *conn, NetFrame *frame);
+// The same for a small message that goes to one connection only: it is copied behind those queued
+// before it, so that a turn's answers to one client are one allocation and one piece of its writev.
+bool ws_send_copy(NetConn *conn, Bytes payload);
 void ws_close(NetConn *conn, uint16_t code, Str reason);  // reason cut to 123 bytes
 void net_resume(NetConn *conn);
 size_t net_conn_queued_bytes(const NetConn *conn);

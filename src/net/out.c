@@ -18,6 +18,7 @@
 #include "base/mem.h"
 #include "net/conn.h"
 
+#define COPY_BLOCK_BYTES 4096
 #define WRITE_PARTS_MAX  1024               // IOV_MAX on Linux
 #define CLOSE_FLUSH_WAIT ((Micros)2000000)  // for what is queued before a Close frame to leave
 
@@ -96,6 +97,7 @@ static bool out_insert(NetConn *conn, uint32_t place, NetFrame *frame) {
     for (uint32_t i = out->count; i > place; i--)
         *out_slot(out, i) = *out_slot(out, i - 1);
     *out_slot(out, place) = frame;
+    if (place == out->count) out->room = 0;  // a block of copies ends where another frame follows
     out->count++;
     out->bytes += frame->len;
     if (link_is_alone(&conn->in_dirty)) link_append(&conn->loop->dirty, &conn->in_dirty);
@@ -120,9 +122,11 @@ static void out_pop(OutQueue *out) {
     out->head = (out->head + 1) & (out->cap - 1);
     out->count--;
     if (out->pinned) out->pinned--;
+    if (out->count == 0) out->room = 0;
 }
 
 void out_clear(OutQueue *out, bool keep_begun) {
+    out->room = 0;
     uint32_t keep = keep_begun ? MAX(out->pinned, out->sent_bytes ? 1u : 0u) : 0;
     while (out->count > keep) {
         if (out->count == 1) {
@@ -155,21 +159,49 @@ size_t net_conn_queued_bytes(const NetConn *conn) {
 
 // WebSocket messages
 
+bool conn_cut_slow(NetConn *conn) {
+    conn->loop->stats.slow_cut++;
+    ws_close_begin(conn, WS_CODE_POLICY, BYTES("too slow", 8), true);  // (2)
+    conn->why = "too slow";
+    return false;
+}
+
 bool ws_send(NetConn *conn, NetFrame *frame) {
     if (UNLIKELY(conn->state != CONN_WS)) return false;
     if (UNLIKELY(!frame)) {
         conn_kill(conn, "out of memory");
         return false;
     }
-    if (UNLIKELY(out_is_over(conn, frame->len))) {
-        conn->loop->stats.slow_cut++;
-        ws_close_begin(conn, WS_CODE_POLICY, BYTES("too slow", 8), true);  // (2)
-        conn->why = "too slow";
-        return false;
-    }
+    if (UNLIKELY(out_is_over(conn, frame->len))) return conn_cut_slow(conn);
     net_frame_retain(frame);
     conn->loop->stats.messages_out++;
     return out_push(conn, frame);
+}
+
+// A block of copies is the queue's last frame and nobody else's, so it may grow where it stands,
+// even after a part of it has left.
+bool ws_send_copy(NetConn *conn, Bytes payload) {
+    if (UNLIKELY(conn->state != CONN_WS)) return false;
+    OutQueue *out = &conn->out;
+    size_t need = payload.len + WS_HEAD_MAX;
+    if (UNLIKELY(out_is_over(conn, need))) return conn_cut_slow(conn);
+    if (out->room < need) {
+        size_t block = MAX((size_t)COPY_BLOCK_BYTES, need);
+        NetFrame *frame = frame_new(block);
+        if (frame) frame->len = 0;
+        if (!out_push(conn, frame)) return false;
+        out->room = (uint32_t)block;
+    }
+    NetFrame *last = *out_slot(out, out->count - 1);
+    size_t head = ws_head_write(last->bytes + last->len, WS_BINARY, payload.len);
+    if (payload.len) memcpy(last->bytes + last->len + head, payload.ptr, payload.len);
+    uint32_t wrote = (uint32_t)(head + payload.len);
+    last->len += wrote;
+    out->room -= wrote;
+    out->bytes += wrote;
+    conn->loop->stats.messages_out++;
+    if (link_is_alone(&conn->in_dirty)) link_append(&conn->loop->dirty, &conn->in_dirty);
+    return true;
 }
 
 void ws_close_begin(NetConn *conn, uint16_t code, Bytes reason, bool discard_queue) {

@@ -55,6 +55,7 @@ static Buf run(const uint8_t *data, size_t size, size_t piece) {
     return notes;
 }
 
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (size < 2) return 0;
     Buf whole = run(data + 1, size - 1, size);

@@ -5,9 +5,7 @@
 #include "base/keccak.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "node/lifecycle.h"
-#include "node/node_private.h"
-#include "node/session.h"
+#include "node/session_private.h"
 
 // A turn runs calls for at most this long before it syncs and answers: the longest that a waiting
 // answer is held back for the sake of a larger batch.
@@ -76,6 +74,31 @@ static void schema_noticed(Database *db) {
     db->has_schedules = false;
     for (uint32_t i = 0; i < catalog_table_count(catalog); i++) {
         db->has_schedules |= catalog_table_at(catalog, i)->schedule_id != 0;
+    }
+}
+
+// ── after a change of the schema ───────────────────────────────────────────────────────────────
+
+static void subscription_dropped(void *ctx, void *owner, uint32_t query_set, const char *reason) {
+    Session *s = owner;
+    (void)ctx;
+    Buf *out = outbox_begin(&s->out);
+    wire_subscription_error(out, NULL, query_set, str_from(reason));
+    outbox_end(&s->out);
+    session_dirty(s);
+}
+
+static void disconnect_all(Database *db, const char *why) {
+    for (Session *s = db->sessions; s; s = s->next) {
+        if (s->kind == SESSION_WS && s->state != SESSION_ENDED) session_close(s, 1001, why);
+    }
+}
+
+// Queries find their tables again; those that no longer compile end with the reason.
+static void queries_renew(Database *db) {
+    schema_noticed(db);
+    if (live_schema_changed(db->live, subscription_dropped, db) != OK) {
+        disconnect_all(db, "the server is out of memory");
     }
 }
 
@@ -262,7 +285,7 @@ static Err database_fill(Database *db, Bytes program_bytes, HostKind kind, Diag 
     bool changed;
     if ((err = db_commit(db->db, &writes, &changed)) != OK) return err;
     if ((err = db_flush(db->db, diag)) != OK) return err;
-    schema_noticed(db);
+    queries_renew(db);
     database_log_line(db, 2, NULL, STR("Database initialized"));
     modulelog_flush(db->log);
     return OK;
@@ -319,30 +342,13 @@ Err database_try_init(const Node *node,
 
 // ── a new version of the module ────────────────────────────────────────────────────────────────
 
-static void subscription_dropped(void *ctx, void *owner, uint32_t query_set, const char *reason) {
-    Session *s = owner;
-    (void)ctx;
-    Buf *out = outbox_begin(&s->out);
-    wire_subscription_error(out, NULL, query_set, str_from(reason));
-    outbox_end(&s->out);
-    session_dirty(s);
-}
-
-static void disconnect_all(Database *db, const char *why) {
-    for (Session *s = db->sessions; s; s = s->next) {
-        if (s->kind == SESSION_WS && s->state != SESSION_ENDED) session_close(s, 1001, why);
-    }
-}
-
 static void update_adopt(Database *db,
                          HostProgram *program,
                          HostInstance *instance,
                          const WriteSet *writes,
                          bool breaks) {
     module_set(db, program, instance);
-    schema_noticed(db);
-    if (live_schema_changed(db->live, subscription_dropped, db) != OK)
-        disconnect_all(db, "the server is out of memory");
+    queries_renew(db);
     database_publish(db, writes, NULL, NULL);
     if (schedule_rebuild(db->schedule, db_catalog(db->db), db->now) != OK)
         log_error("out of memory: schedules stop until the next start");
@@ -429,10 +435,7 @@ Err database_update(Database *db,
         err = db_commit(db->db, &writes, &changed);
     } else {
         db_rollback(db->db);
-        // Memory was rebuilt from the rows: queries must find their tables again.
-        schema_noticed(db);
-        if (live_schema_changed(db->live, subscription_dropped, db) != OK)
-            disconnect_all(db, "the server is out of memory");
+        queries_renew(db);  // memory was rebuilt from the rows
     }
     if (err != OK) {
         update_refused(db, err, diag);

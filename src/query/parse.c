@@ -55,7 +55,7 @@ static Err refuse(Parser *p, Err err, const char *text) {
 
 // ── names ──────────────────────────────────────────────────────────────────────────────────────
 
-bool token_is(const SqlToken *token, const char *keyword) {
+bool sql_token_is(const SqlToken *token, const char *keyword) {
     return token->kind == TOK_WORD && str_eq_nocase(token->text, str_from(keyword));
 }
 
@@ -116,7 +116,7 @@ static Err parse_table_name(Parser *p, Str *out) {
 
 // [AS] ident, where a bare word must not be one that the grammar needs here.
 static Err parse_alias(Parser *p, const char *const *reserved, size_t count, Str *out) {
-    bool as = token_is(parser_token(p, 0), "AS");
+    bool as = sql_token_is(parser_token(p, 0), "AS");
     if (as) p->at++;
     const SqlToken *token = parser_token(p, 0);
     if (!token_is_ident(token)) return as ? parse_expected(p, "an identifier after AS") : OK;
@@ -151,14 +151,14 @@ static uint32_t item_end(const Parser *p) {
         if (token->kind == TOK_LPAREN) depth++;
         if (token->kind == TOK_RPAREN && depth > 0) depth--;
         if (depth > 0) continue;
-        if (token->kind == TOK_COMMA || token->kind == TOK_SEMICOLON || token_is(token, "FROM"))
+        if (token->kind == TOK_COMMA || token->kind == TOK_SEMICOLON || sql_token_is(token, "FROM"))
             return at;
     }
 }
 
 static bool from_follows(const Parser *p) {
     for (uint32_t at = p->at; at < p->count; at++) {
-        if (token_is(&p->tokens[at], "FROM")) return true;
+        if (sql_token_is(&p->tokens[at], "FROM")) return true;
     }
     return false;
 }
@@ -173,8 +173,8 @@ static Err unsupported_item(Parser *p) {
 // name ( … ) [AS] ident: COUNT(*) with a name is the only aggregate.
 static Err parse_function_item(Parser *p, SqlSelect *out) {
     uint32_t begin = p->at;
-    bool is_count = token_is(parser_token(p, 0), "COUNT") && parser_token(p, 2)->kind == TOK_STAR &&
-                    parser_token(p, 3)->kind == TOK_RPAREN;
+    bool is_count = sql_token_is(parser_token(p, 0), "COUNT") &&
+                    parser_token(p, 2)->kind == TOK_STAR && parser_token(p, 3)->kind == TOK_RPAREN;
     uint32_t close = p->at + 1;
     for (size_t depth = 0; p->tokens[close].kind != TOK_END; close++) {
         if (p->tokens[close].kind == TOK_LPAREN) depth++;
@@ -189,7 +189,7 @@ static Err parse_function_item(Parser *p, SqlSelect *out) {
     Err err = parse_alias(p, not_column_aliases, ARRAY_LEN(not_column_aliases), &as);
     if (err != OK) return err;
     bool alone = out->item_count == 0 && parser_token(p, 0)->kind != TOK_COMMA;
-    if (!alone || (as.ptr && !token_is(parser_token(p, 0), "FROM"))) {
+    if (!alone || (as.ptr && !sql_token_is(parser_token(p, 0), "FROM"))) {
         p->at = begin;
         return unsupported_item(p);
     }
@@ -243,7 +243,7 @@ static Err parse_column_item(Parser *p, SqlSelect *out) {
     if (err != OK) return err;
     const SqlToken *next = parser_token(p, 0);
     if (next->kind != TOK_COMMA && next->kind != TOK_END && next->kind != TOK_SEMICOLON &&
-        !token_is(next, "FROM") && !token_is(next, "INTO")) {
+        !sql_token_is(next, "FROM") && !sql_token_is(next, "INTO")) {
         p->at = begin;
         return unsupported_item(p);
     }
@@ -260,7 +260,7 @@ static Err parse_items(Parser *p, SqlSelect *out) {
         const SqlToken *token = parser_token(p, 0);
         Err err;
         uint32_t star = token->kind == TOK_STAR ? p->at : qualified_star(p);
-        if (token->kind == TOK_END || token->kind == TOK_SEMICOLON || token_is(token, "FROM"))
+        if (token->kind == TOK_END || token->kind == TOK_SEMICOLON || sql_token_is(token, "FROM"))
             return parse_expected(p, "an expression:");
         if (star) return parse_star(p, star, out);
         if (token->kind == TOK_WORD && parser_token(p, 1)->kind == TOK_LPAREN)
@@ -283,22 +283,22 @@ static Err refuse_joins(Parser *p) {
         return refuse(p, ERR_UNSUPPORTED, "Implicit joins are not supported");
     if (token_is_one_of(token, other_joins, ARRAY_LEN(other_joins)))
         return refuse(p, ERR_UNSUPPORTED, "Non-inner joins are not supported");
-    if (token_is(token, "JOIN") || token_is(token, "INNER") || token_is(token, "CROSS"))
+    if (sql_token_is(token, "JOIN") || sql_token_is(token, "INNER") || sql_token_is(token, "CROSS"))
         return parse_unsupported(p, "Unsupported: JOIN", parse_span(p, p->begin, p->count - 1));
     return OK;
 }
 
 static Err parse_from(Parser *p, SqlSelect *out) {
-    if (!token_is(parser_token(p, 0), "FROM")) {
+    if (!sql_token_is(parser_token(p, 0), "FROM")) {
         const SqlToken *token = parser_token(p, 0);
-        if (token->kind == TOK_END || token->kind == TOK_SEMICOLON || token_is(token, "WHERE") ||
-            token_is(token, "LIMIT"))
+        if (token->kind == TOK_END || token->kind == TOK_SEMICOLON ||
+            sql_token_is(token, "WHERE") || sql_token_is(token, "LIMIT"))
             return refuse(p, ERR_INVALID, "A FROM clause is required");
-        return token_is(token, "INTO") ? unsupported_statement(p)
-                                       : parse_expected(p, "end of statement");
+        return sql_token_is(token, "INTO") ? unsupported_statement(p)
+                                           : parse_expected(p, "end of statement");
     }
     p->at++;
-    if (parser_token(p, 0)->kind == TOK_LPAREN || token_is(parser_token(p, 0), "LATERAL") ||
+    if (parser_token(p, 0)->kind == TOK_LPAREN || sql_token_is(parser_token(p, 0), "LATERAL") ||
         (token_is_ident(parser_token(p, 0)) && parser_token(p, 1)->kind == TOK_LPAREN))
         return parse_unsupported(p,
                                  "Unsupported FROM expression",
@@ -316,16 +316,16 @@ static Err parse_from(Parser *p, SqlSelect *out) {
 }
 
 static Err parse_where(Parser *p, SqlSelect *out) {
-    if (!token_is(parser_token(p, 0), "WHERE")) return OK;
+    if (!sql_token_is(parser_token(p, 0), "WHERE")) return OK;
     p->at++;
     return parse_expr(p, &out->nodes, &out->node_count);
 }
 
 static Err parse_limit(Parser *p, SqlSelect *out) {
-    if (!token_is(parser_token(p, 0), "LIMIT") || p->door != QUERY_SQL) return OK;
+    if (!sql_token_is(parser_token(p, 0), "LIMIT") || p->door != QUERY_SQL) return OK;
     p->at++;
     const SqlToken *token = parser_token(p, 0);
-    if (token_is(token, "ALL")) {
+    if (sql_token_is(token, "ALL")) {
         p->at++;
         return OK;
     }
@@ -366,8 +366,9 @@ static Err parse_select(Parser *p, SqlSelect *out) {
     Err err = OK;
     p->at++;
     const SqlToken *token = parser_token(p, 0);
-    if (token_is(token, "DISTINCT") || token_is(token, "TOP")) return unsupported_statement(p);
-    if (token_is(token, "ALL")) p->at++;
+    if (sql_token_is(token, "DISTINCT") || sql_token_is(token, "TOP"))
+        return unsupported_statement(p);
+    if (sql_token_is(token, "ALL")) p->at++;
     if ((err = parse_items(p, out)) != OK) return err;
     if ((err = parse_from(p, out)) != OK) return err;
     if ((err = parse_where(p, out)) != OK) return err;
@@ -396,9 +397,9 @@ static Err parse_statement(Parser *p, SqlSelect *out) {
     }
     p->begin = p->at;
     const SqlToken *token = parser_token(p, 0);
-    if (token->kind == TOK_END || token_is(token, "END"))
+    if (token->kind == TOK_END || sql_token_is(token, "END"))
         return refuse(p, ERR_INVALID, "Empty SQL query");
-    if (token_is(token, "SELECT")) return parse_select(p, out);
+    if (sql_token_is(token, "SELECT")) return parse_select(p, out);
     return refuse_statement(p);
 }
 

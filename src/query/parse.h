@@ -19,7 +19,7 @@ static inline const SqlToken *parser_token(const Parser *p, uint32_t ahead) {
     return &p->tokens[MIN(at, p->count - 1)];
 }
 
-bool token_is(const SqlToken *token, const char *keyword);  // unquoted, any case
+bool sql_token_is(const SqlToken *token, const char *keyword);  // unquoted, any case
 bool token_is_one_of(const SqlToken *token, const char *const *keywords, size_t count);
 bool token_is_ident(const SqlToken *token);
 // A word that begins something other than a column in an expression (§1.2).

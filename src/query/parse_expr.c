@@ -76,10 +76,10 @@ static Err unsupported_expr(Expr *e, uint32_t first) {
         if (token->kind == TOK_LPAREN) depth++;
         if (token->kind == TOK_RPAREN && depth-- == 0) break;
         if (depth > 0) continue;
-        if (token_is(token, "BETWEEN")) between = true;
-        if (token_is(token, "OR") || token_is(token, "LIMIT")) break;
-        if (token_is(token, "AND") && !between) break;
-        if (token_is(token, "AND")) between = false;
+        if (sql_token_is(token, "BETWEEN")) between = true;
+        if (sql_token_is(token, "OR") || sql_token_is(token, "LIMIT")) break;
+        if (sql_token_is(token, "AND") && !between) break;
+        if (sql_token_is(token, "AND")) between = false;
     }
     return parse_unsupported(p, "Unsupported expression", parse_span(p, first, at));
 }
@@ -168,12 +168,12 @@ static Err parameter(Expr *e) {
 static Err word(Expr *e) {
     Parser *p = e->p;
     const SqlToken *token = parser_token(p, 0);
-    bool truth = token_is(token, "TRUE");
-    if (truth || token_is(token, "FALSE")) {
+    bool truth = sql_token_is(token, "TRUE");
+    if (truth || sql_token_is(token, "FALSE")) {
         p->at++;
         return node_push(e, (SqlNode){.kind = SQL_BOOL, .value = truth});
     }
-    if (token_is(token, "NULL")) return unsupported_literal(e, 1);
+    if (sql_token_is(token, "NULL")) return unsupported_literal(e, 1);
     if (expr_word_is_reserved(token) || parser_token(p, 1)->kind == TOK_LPAREN)
         return unsupported_expr(e, p->at);
     SqlNode node = {.kind = SQL_COLUMN};
@@ -206,12 +206,13 @@ static Err prefix(Expr *e, bool *took) {
     *took = true;
     if (token->kind == TOK_LPAREN) {
         const SqlToken *next = parser_token(p, 1);
-        if (token_is(next, "SELECT") || token_is(next, "WITH") || token_is(next, "VALUES"))
+        if (sql_token_is(next, "SELECT") || sql_token_is(next, "WITH") ||
+            sql_token_is(next, "VALUES"))
             return unsupported_expr(e, p->at);
         e->open_parens++;
         p->at++;
         operator_push(e, OP_PAREN, 0);
-    } else if (token_is(token, "NOT")) {
+    } else if (sql_token_is(token, "NOT")) {
         p->at++;
         operator_push(e, OP_NOT, 0);
     } else {
@@ -292,9 +293,9 @@ static Err operator_step(Expr *e, Step *next) {
     if (token->kind == TOK_RPAREN) return close_paren(e, next);
     if (token_compares(token, &op)) {
         kind = OP_COMPARE;
-    } else if (token_is(token, "AND")) {
+    } else if (sql_token_is(token, "AND")) {
         kind = OP_AND;
-    } else if (token_is(token, "OR")) {
+    } else if (sql_token_is(token, "OR")) {
         kind = OP_OR;
     } else {
         *next = STEP_END;

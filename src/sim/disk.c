@@ -1,41 +1,16 @@
 // disk.c: a disk in memory that knows what has been synced and what has not.
 //
-//   path ──> names.now ──┐                 ┌── now       what reads see (the page cache)
-//                        ├──> SimInode ────┤   dirty[]   writes since the last sync, in order
-//   path ──> names.durable                 └── durable   what a power loss leaves
-//            changes[]   name changes since their directory's last sync, in order
+//   path ──> now       what lookups see ──┐
+//            changes[]   in order, since   ├──> SimInode (inode.c): the bytes
+//            their directory's last sync   │
+//   path ──> durable   after a power loss ─┘
 //
 // ALWAYS TRUE
-//   (1) durable with dirty[] applied in order is now, unless a sync has failed since.
-//   (2) names.durable with changes[] applied in order is names.now.
-//   (3) Inodes live until the disk is freed; names and open files only point at them.
+//   (1) durable with changes[] applied in order is now.
+//   (2) Inodes live until the disk is freed; names and open files only point at them.
 #include <stdlib.h>
 
-#include "sim/internal.h"
-
-enum { SECTOR_BYTES = 512 };
-
-typedef struct Content {
-    uint8_t *ptr;
-    size_t size;
-    size_t cap;
-} Content;
-
-// A write (`bytes` is not NULL) or a change of size to `end`.
-typedef struct Dirty {
-    uint8_t *bytes;
-    size_t offset;
-    size_t end;
-} Dirty;
-
-typedef struct SimInode {
-    struct SimInode *next;  // of all inodes
-    Content now;
-    Content durable;
-    Dirty *dirty;
-    size_t dirty_count;
-    const IoFile *locked_by;
-} SimInode;
+#include "sim/inode.h"
 
 typedef struct Name {
     char *path;
@@ -84,93 +59,6 @@ struct SimDisk {
 
 static SimDisk *disk_of(void *world) {
     return ((Sim *)world)->disk;
-}
-
-// ── content ───────────────────────────────────────────────────────────────────────────────────
-
-static void content_resize(Content *content, size_t size) {
-    if (size > content->cap) {
-        content->cap = MAX(size, content->cap + content->cap / 2);
-        content->ptr = sim_grow(content->ptr, content->cap);
-    }
-    if (size > content->size) memset(content->ptr + content->size, 0, size - content->size);
-    content->size = size;
-}
-
-static void content_write(Content *content, size_t offset, const uint8_t *bytes, size_t len) {
-    if (len == 0) return;
-    if (offset + len > content->size) content_resize(content, offset + len);
-    memcpy(content->ptr + offset, bytes, len);
-}
-
-static void content_copy(Content *to, const Content *from) {
-    content_resize(to, from->size);
-    if (from->size) memcpy(to->ptr, from->ptr, from->size);
-}
-
-static void dirty_apply(Content *content, const Dirty *dirty) {
-    if (dirty->bytes) {
-        content_write(content, dirty->offset, dirty->bytes, dirty->end - dirty->offset);
-    } else {
-        content_resize(content, dirty->end);
-    }
-}
-
-// Some sectors of the write arrived and others did not; its new size did.
-static void dirty_apply_torn(Content *content, const Dirty *dirty, uint64_t *random) {
-    if (dirty->end > content->size) content_resize(content, dirty->end);
-    for (size_t at = dirty->offset; at < dirty->end;) {
-        size_t sector_end = MIN(dirty->end, (at / SECTOR_BYTES + 1) * SECTOR_BYTES);
-        if (sim_random_next(random) & 1) {
-            content_write(content, at, dirty->bytes + (at - dirty->offset), sector_end - at);
-        }
-        at = sector_end;
-    }
-}
-
-static void inode_forget_dirty(SimInode *inode) {
-    for (size_t i = 0; i < inode->dirty_count; i++) {
-        free(inode->dirty[i].bytes);
-    }
-    inode->dirty_count = 0;
-}
-
-static void inode_sync(SimInode *inode) {
-    for (size_t i = 0; i < inode->dirty_count; i++) {
-        dirty_apply(&inode->durable, &inode->dirty[i]);
-    }
-    inode_forget_dirty(inode);
-}
-
-// Nobody knows what of the unsynced arrived.
-static void inode_settle(SimInode *inode, uint64_t *random) {
-    for (size_t i = 0; i < inode->dirty_count; i++) {
-        const Dirty *dirty = &inode->dirty[i];
-        switch (sim_random_next(random) % 3) {
-        case 0: break;  // lost
-        case 1: dirty_apply(&inode->durable, dirty); break;
-        default:
-            if (dirty->bytes) dirty_apply_torn(&inode->durable, dirty, random);
-            break;
-        }
-    }
-    inode_forget_dirty(inode);
-}
-
-static void inode_change(SimInode *inode, Dirty dirty) {
-    dirty_apply(&inode->now, &dirty);
-    inode->dirty = sim_grow(inode->dirty, (inode->dirty_count + 1) * sizeof dirty);
-    inode->dirty[inode->dirty_count++] = dirty;
-}
-
-static void inode_write(SimInode *inode, uint64_t offset, const uint8_t *bytes, size_t len) {
-    if (len == 0) return;
-    uint8_t *copy = memcpy(sim_alloc(len), bytes, len);
-    inode_change(inode, (Dirty){copy, offset, offset + len});
-}
-
-static void inode_resize(SimInode *inode, uint64_t size) {
-    inode_change(inode, (Dirty){NULL, 0, size});
 }
 
 static SimInode *inode_new(SimDisk *disk) {
@@ -353,9 +241,7 @@ static Err room_check(const SimDisk *disk, const SimInode *inode, uint64_t end) 
 void sim_disk_reboot(Sim *sim, uint64_t seed) {
     SimDisk *disk = sim->disk;
     for (SimInode *inode = disk->inodes; inode; inode = inode->next) {
-        inode_settle(inode, &seed);
-        content_copy(&inode->now, &inode->durable);
-        inode->locked_by = NULL;
+        inode_lose_power(inode, &seed);
     }
     while (disk->change_count > 0) {
         char *dir = sim_text(disk->changes[0].dir);
@@ -623,11 +509,7 @@ SimDisk *sim_disk_new(void) {
 void sim_disk_free(SimDisk *disk) {
     for (SimInode *inode = disk->inodes, *next; inode; inode = next) {
         next = inode->next;
-        inode_forget_dirty(inode);
-        free(inode->dirty);
-        free(inode->now.ptr);
-        free(inode->durable.ptr);
-        free(inode);
+        inode_free(inode);
     }
     names_clear(&disk->now);
     names_clear(&disk->durable);

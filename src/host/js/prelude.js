@@ -16,25 +16,25 @@
 // is not a native call at all.
 //
 // ALWAYS TRUE
-//   (1) Nothing the module can change is used after the module has run: built-ins are captured
-//       first, `apply` is called as a function, no prototype is looked at.
+//   (1) Built-ins are captured before the module runs, so that it may change them. What is called
+//       often is called as `f.call(…)`, which the compiler turns into the bare operation; a module
+//       that replaces Function.prototype.call (or charCodeAt) confuses itself, and gets to see
+//       `io` at most, never the mailbox.
 //   (2) The C half believes nothing: a number from the mailbox is checked like one from the wire.
 (function (trap, text, native, words, bytes64, scanBuffer, argsBuffer, ioBuffer) {
 'use strict';
 
 // ---- captured before the module can touch them (1)
-const { apply, getPrototypeOf, ownKeys } = Reflect;
-const { freeze, defineProperty, create } = Object;
+const { apply, getPrototypeOf } = Reflect;
+const { freeze, defineProperty } = Object;
 const { bind } = Function.prototype;
-const { hasInstance } = Symbol;
-const $Function_hasInstance = Function.prototype[hasInstance];
+const functionHasInstance = Function.prototype[Symbol.hasInstance];
 const $Array = Array, $ArrayBuffer = ArrayBuffer, $DataView = DataView, $String = String;
-const $Uint8Array = Uint8Array, $Uint16Array = Uint16Array, $Int32Array = Int32Array;
-const $Error = Error, $TypeError = TypeError, $RangeError = RangeError, $BigInt = BigInt;
+const $Uint8Array = Uint8Array, $Int32Array = Int32Array;
+const $Error = Error, $TypeError = TypeError, $RangeError = RangeError;
 const { asUintN } = BigInt;
 const { isView } = ArrayBuffer;
 const { fromCharCode } = String;
-const { charCodeAt, slice: substring } = String.prototype;
 const { toLowerCase, trim } = String.prototype;
 const typedArray = getPrototypeOf(Uint8Array.prototype);
 const { set: typedSet, subarray, slice: typedSlice } = typedArray;
@@ -79,11 +79,21 @@ const ARGS_SHARED_BYTES = 4096, SLOTS = 1024;
 
 // ---- bytes in and out
 
-function ioGrow(len) {
-    const grown = native(NATIVE_GROW, len);
-    ioWords = new $Int32Array(grown);
-    ioBytes = new $Uint8Array(grown);
+// A native call that answers with a value.
+function value(op, argument) {
+    m[OP] = op;
+    m[A0] = argument;
+    return native();
 }
+
+let io = ioBuffer;
+function ioAdopt(buffer) {
+    if (buffer === io) return;
+    io = buffer;
+    ioWords = new $Int32Array(buffer);
+    ioBytes = new $Uint8Array(buffer);
+}
+const ioGrow = len => ioAdopt(value(NATIVE_GROW, len));
 
 // The module hands the same one or two ArrayBuffers in again and again; views on them are kept.
 // A view on a detached buffer has length 0, so a stale one reads and writes nothing.
@@ -99,12 +109,17 @@ function adopt(buffer) {  // make `buffer` the A of the pair
     }
     let len;
     try {
-        len = apply(bufferByteLength, buffer, []);
+        len = bufferByteLength.call(buffer);
     } catch {
         throw wrongType('ArrayBuffer', buffer);
     }
-    const bytes = new $Uint8Array(buffer);
-    const aligned = (len & 3) === 0 ? new $Int32Array(buffer) : null;
+    let bytes, aligned;
+    try {
+        bytes = new $Uint8Array(buffer);
+        aligned = (len & 3) === 0 ? new $Int32Array(buffer) : null;
+    } catch {
+        throw outOfBounds();  // detached
+    }
     bufB = bufA; wordsB = wordsA; bytesB = bytesA;
     bufA = buffer; wordsA = aligned; bytesA = bytes;
 }
@@ -118,7 +133,7 @@ function copyIn(buffer, len) {
         const from = wordsA, to = ioWords, n = (len + 3) >> 2;
         for (let i = 0; i < n; i++) to[i] = from[i];
     } else {
-        apply(typedSet, ioBytes, [apply(subarray, bytesA, [0, len])]);
+        typedSet.call(ioBytes, subarray.call(bytesA, 0, len));
     }
 }
 
@@ -131,23 +146,28 @@ function copyOut(fromWords, fromBytes, buffer, len) {
         const rest = bytesA;
         for (let i = n << 2; i < len; i++) rest[i] = fromBytes[i];
     } else {
-        apply(typedSet, bytesA, [apply(subarray, fromBytes, [0, len])]);
+        typedSet.call(bytesA, subarray.call(fromBytes, 0, len));
     }
 }
 
 function isUint8Array(value) {
     return typeof value === 'object' && value !== null && isView(value) &&
-        apply(typedTag, value, []) === 'Uint8Array';
+        typedTag.call(value) === 'Uint8Array';
 }
 
 function uint8In(value, at) {  // a Uint8Array -> io[at..]; returns its length
-    const len = apply(typedLength, value, []);
+    const len = typedLength.call(value);
     if (at + len > ioBytes.length) ioGrow(at + len);
-    apply(typedSet, ioBytes, [value, at]);
+    if (len <= 128) {
+        const to = ioBytes;
+        for (let i = 0; i < len; i++) to[at + i] = value[i];
+    } else {
+        typedSet.call(ioBytes, value, at);
+    }
     return len;
 }
 
-const uint8Out = len => apply(typedSlice, ioBytes, [0, len]);
+const uint8Out = len => typedSlice.call(ioBytes, 0, len);
 
 // ---- errors
 
@@ -172,7 +192,7 @@ function failure() {  // what to throw for the status in the mailbox
         return abiError(1, 'cannot call this function during module initialization');
     }
     if (status === STATUS_FATAL) return new $Error('the server could not carry out this call');
-    return abiError(status, native(NATIVE_ERROR_TEXT, status));
+    return abiError(status, value(NATIVE_ERROR_TEXT, status));
 }
 
 function call(op) {
@@ -226,20 +246,22 @@ function scan(op) {
     return iter;
 }
 
-function advanceNative(iter, buffer) {
-    if (buffer !== bufA) adopt(buffer);
-    const room = bytesA.length;
+function trapAdvance(iter, room) {
     m[OP] = OP_ADVANCE;
     m[A0] = iter;
     m[A1] = room;
-    m[A2] = 0;
     trap();
+}
+
+function advanceNative(iter, buffer) {
+    if (buffer !== bufA) adopt(buffer);
+    const room = bytesA.length;
+    trapAdvance(iter, room);
     if (m[STATUS] === ERRNO_BUFFER_TOO_SMALL) {
         const need = m[RESULT];
         if (need > room) throw freeze({ __buffer_too_small__: need });
         ioGrow(need);  // large enough for the module's buffer, not for ours: once more
-        m[OP] = OP_ADVANCE;
-        trap();
+        trapAdvance(iter, room);
     }
     if (m[STATUS] !== 0) throw failure();
     const len = m[RESULT];
@@ -452,24 +474,30 @@ class TextEncoder {
             const out = new $Uint8Array(n);
             let i = 0;
             for (; i < n; i++) {
-                const c = apply(charCodeAt, s, [i]);
+                const c = s.charCodeAt(i);
                 if (c > 0x7f) break;
                 out[i] = c;
             }
             if (i === n) return out;
         }
-        text(TEXT_ENCODE, s, '');
+        ioAdopt(text(TEXT_ENCODE, s));
+        if (m[STATUS] !== 0) throw new $RangeError('Out of memory');
         return uint8Out(m[RESULT]);
     }
 }
 
+function checkLabel(label) {
+    const name = apply(toLowerCase, apply(trim, $String(label), []), []);
+    if (!UTF8_LABELS[name]) throw new $RangeError(`The encoding "${label}" is not supported`);
+}
+
 class TextDecoder {
-    #fatal;
-    constructor(label = 'utf-8', options = {}) {
-        const name = apply(toLowerCase, apply(trim, $String(label), []), []);
-        if (!UTF8_LABELS[name]) throw new $RangeError(`The encoding "${label}" is not supported`);
-        if (options != null && options.ignoreBOM) throw new $TypeError('ignoreBOM is not supported');
-        this.#fatal = options != null && !!options.fatal;
+    #fatal = false;
+    constructor(label, options) {
+        if (label !== undefined && label !== 'utf-8') checkLabel(label);
+        if (options === undefined || options === null) return;
+        if (options.ignoreBOM) throw new $TypeError('ignoreBOM is not supported');
+        this.#fatal = !!options.fatal;
     }
     get encoding() {
         return 'utf-8';
@@ -501,7 +529,7 @@ class TextDecoder {
                 bytes = new $Uint8Array(input);
             }
         }
-        const n = apply(typedLength, bytes, []);
+        const n = typedLength.call(bytes);
         if (n <= 24) {
             let s = '', i = 0;
             for (; i < n; i++) {
@@ -511,9 +539,8 @@ class TextDecoder {
             }
             if (i === n) return s;
         }
-        m[A0] = uint8In(bytes, 0);
         m[A1] = fatal ? 1 : 0;
-        const s = native(NATIVE_DECODE, m[A0]);
+        const s = value(NATIVE_DECODE, uint8In(bytes, 0));
         if (s === undefined) throw new $TypeError('The encoded data was not valid utf-8');
         return s;
     }
@@ -620,7 +647,7 @@ function connection() {
 }
 function args() {  // a DataView of the arguments; valid until the next call
     const len = m[ARGS_LEN];
-    if (len > ARGS_SHARED_BYTES) return new $DataView(native(NATIVE_ARGS, len));
+    if (len > ARGS_SHARED_BYTES) return new $DataView(value(NATIVE_ARGS, len));
     if (len !== argsLen) {
         argsView = new $DataView(argsBuffer, 0, len);
         argsLen = len;
@@ -629,8 +656,8 @@ function args() {  // a DataView of the arguments; valid until the next call
 }
 function argsBytes() {
     const view = args();
-    const bytes = new $Uint8Array(apply(viewBuffer, view, []), 0, m[ARGS_LEN]);
-    return apply(typedSlice, bytes, []);
+    const bytes = new $Uint8Array(viewBuffer.call(view), 0, m[ARGS_LEN]);
+    return typedSlice.call(bytes);
 }
 
 const KIND_NONE = 0, KIND_REDUCER = 1, KIND_VIEW = 2, KIND_VIEW_ANON = 3, KIND_PROCEDURE = 4;
@@ -664,7 +691,7 @@ function otherCall(kind) {
 
 function isSenderError(error) {
     return typeof error === 'object' && error !== null &&
-        apply($Function_hasInstance, senderError, [error]);
+        apply(functionHasInstance, senderError, [error]);
 }
 // Tell the C half about an exception. Its getters and toString are module code and may throw.
 function failed(error, kind) {

@@ -72,13 +72,59 @@ $(OUT)/%_fuzz: $(OUT)/obj/%_fuzz.o $(LIB)
 	@mkdir -p $(@D)
 	@$(CC) $(CFLAGS_$(VARIANT)) -fsanitize=fuzzer -o $@ $^ $(LINK_LIBS)
 
+# instance.c takes it in with .incbin, which no compiler reports.
+$(OUT)/obj/src/host/js/instance.o: src/host/js/prelude.js
+
 tests: $(TEST_BIN)
 bench-bin: $(BENCH_BIN)
 fuzz-bin: $(FUZZ_BIN)
 
+# ── what people type ─────────────────────────────────────────────────────────────────────────────
+
+.PHONY: run test asan tsan fuzz sim bench lint install-alias
+
+run:
+	@tools/run
+
+test:
+	@tools/deps test
+	@tests/run
+
 # One test by name: make check T=tree runs every test executable whose path contains "tree".
-check: tests
-	@for t in $(filter %$(T)_test,$(TEST_BIN)) $(if $(T),,$(TEST_BIN)); do echo "== $$t"; $$t || exit 1; done
+check:
+	@$(MAKE) --no-print-directory VARIANT=$(VARIANT) tests
+	@for t in $(sort $(foreach b,$(TEST_BIN),$(if $(findstring $(T),$(b)),$(b)))); do $$t || exit 1; done
+
+# The same tests under AddressSanitizer and UBSan, or under ThreadSanitizer.
+asan tsan:
+	@$(MAKE) --no-print-directory VARIANT=$@ check T=$(T)
+
+# make fuzz T=bsatn [SECONDS=600]: a fuzz target on its corpus; new inputs stay in build/fuzz.
+SECONDS ?= 600
+fuzz:
+	@$(MAKE) --no-print-directory VARIANT=fuzz $(filter %/$(T)_fuzz,$(FUZZERS:%.c=build/fuzz/%))
+	@mkdir -p build/fuzz/found/$(T)
+	$(filter %/$(T)_fuzz,$(FUZZERS:%.c=build/fuzz/%)) -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=4096 \
+	    -artifact_prefix=build/fuzz/found/$(T)- build/fuzz/found/$(T) tests/corpus/$(T)
+
+# make sim SEED=7: the scripted workload with the power cut at every write and every sync.
+sim: $(OUT)/src/txn/db_test
+	SEED=$(or $(SEED),7) $(OUT)/src/txn/db_test '*power*'
+
+# make bench [ONLY=insert]: a table on the terminal, build/bench/latest.json for programs.
+bench:
+	@$(MAKE) --no-print-directory all bench-bin
+	@ONLY=$(ONLY) bench/run
+
+lint:
+	@tests/rooms
+
+# Existing scripts that call `spacetime` find us: make install-alias PREFIX=/usr/local
+PREFIX ?= /usr/local
+install-alias: build/lightcone
+	install -d $(PREFIX)/bin
+	install build/lightcone $(PREFIX)/bin/lightcone
+	ln -sf lightcone $(PREFIX)/bin/spacetime
 
 format:
 	@clang-format -i $(shell find src cli bench -name '*.[ch]')

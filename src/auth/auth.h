@@ -1,7 +1,7 @@
 // auth.h: who is calling. ES256 tokens, keys made at first start. Spec: http-api-and-auth §3.
 #pragma once
-#include "base/ids.h"
 #include "base/arena.h"
+#include "base/ids.h"
 #include "os/io.h"
 
 typedef struct Auth Auth;  // immutable after opening: usable from any thread

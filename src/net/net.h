@@ -8,6 +8,17 @@
 // limit has an answer. What leaves is queued as references to shared, finished frames and goes out
 // in one writev a socket in net_flush: the caller decides when, which is after the log's fsync.
 // Spec: websocket-and-data-model §5, http-api-and-auth §1.
+//
+//   loop.c    a turn: accept, poll, timers, the mailbox, the reaping      start reading here
+//   conn.c    one connection: what it reads, in which state               conn.h: its fields
+//   out.c     what it sends: queues of frames, writev, slow clients
+//   answer.c  HTTP answers and the 101          http.c, ws.c    the two protocols as bytes
+//
+// ALWAYS TRUE
+//   (1) closed() is called once for every connection, and only from net_turn and net_close; until
+//       then a NetConn may be used, and using one that has ended does nothing.
+//   (2) Handlers are called from net_turn only, never from inside ws_send, http_respond & co.
+//   (3) Nothing is written to a socket outside net_flush.
 #pragma once
 #include "base/arena.h"
 #include "os/io.h"
@@ -19,7 +30,7 @@ typedef struct NetLimits {     // zeros mean the defaults
     size_t head_bytes_max;     // 64 KiB
     size_t body_bytes_max;     // 2 MiB; handler->body_limit may raise it for a route
     size_t message_bytes_max;  // 32 MiB
-    size_t out_messages_max;   // 16384 a connection, then it is cut off (1008)
+    size_t out_messages_max;   // 16384 a connection, then it is cut off (1008); copies: by 4 KiB
     size_t out_bytes_max;      // 64 MiB a connection, likewise
     uint32_t connections_max;  // 20000
     Micros ping_interval;      // 15 s
@@ -42,7 +53,13 @@ typedef struct HttpRequest {  // borrows from the connection; valid until it is 
 } HttpRequest;
 Str http_header(const HttpRequest *request, Str name);  // first value, ptr NULL when absent
 bool http_query_value(Str query, Str key, Arena *arena, Str *out);  // percent-decoded
-Err http_percent_decode(Str text, Arena *arena, Str *out);
+Err http_percent_decode(Str text, Arena *arena, Str *out);          // ERR_INVALID when malformed
+
+// Would ws_accept take this request, as far as the request itself goes (§5.5: method, upgrade,
+// version, key, in this order)? So that a name is only looked up for a well-formed upgrade.
+MUST_USE Err ws_check_upgrade(const HttpRequest *request, int *status, Diag *diag);
+// Is this exact name among those offered in Sec-WebSocket-Protocol (§5.4)?
+bool ws_offers(const HttpRequest *request, Str protocol);
 
 // A finished frame or piece of a response, shared by all connections it is queued on.
 typedef struct NetFrame {
@@ -55,9 +72,13 @@ NetFrame *net_frame_ws_parts(const Bytes *parts, int count);  // payload in part
 void net_frame_retain(NetFrame *frame);
 void net_frame_release(NetFrame **frame);
 
+#define HTTP_BODY_DISCARD SIZE_MAX
+
 typedef struct NetHandler {
     void *ctx;
     // How large may this request's body be? 0: the default. The head is complete, the body is not.
+    // HTTP_BODY_DISCARD: read it and keep nothing, for a request that will be refused anyhow:
+    // request() then sees an empty body, and the client is not cut off in the middle of sending.
     size_t (*body_limit)(void *ctx, const HttpRequest *head);
     // A whole request. Answer it, now or later, exactly once.
     void (*request)(void *ctx, NetConn *conn, const HttpRequest *request);
@@ -90,13 +111,17 @@ void net_conn_set_data(NetConn *conn, void *data);
 const char *net_conn_peer(const NetConn *conn);
 NetLoop *net_conn_loop(const NetConn *conn);
 
-// Answers. `headers` are added to Content-Length, Connection and the CORS ones of §1.1.
+// Answers. `headers` are added to Content-Length, Connection, Date and the CORS ones of §1.1 (for
+// paths under /v1; a 426 also gets its Upgrade headers). All bytes are copied. An answer to a
+// connection that is gone, but whose closed() has not been called yet, is dropped.
 void http_respond(NetConn *conn,
                   int status,
                   const HttpHeader *headers,
                   uint32_t header_count,
                   Str content_type,
                   Bytes body);
+// The permissive answer to OPTIONS on a path under /v1 that exists (§1.1).
+void http_respond_preflight(NetConn *conn);
 void http_stream_begin(NetConn *conn,
                        int status,
                        const HttpHeader *headers,
@@ -115,6 +140,9 @@ MUST_USE Err ws_accept(NetConn *conn,
                        Diag *diag);
 // Queue one message (a reference is taken). False: the connection is being cut off for slowness.
 bool ws_send(NetConn *conn, NetFrame *frame);
+// The same for a small message that goes to one connection only: it is copied behind those queued
+// before it, so that a turn's answers to one client are one allocation and one piece of its writev.
+bool ws_send_copy(NetConn *conn, Bytes payload);
 void ws_close(NetConn *conn, uint16_t code, Str reason);  // reason cut to 123 bytes
 void net_resume(NetConn *conn);
 size_t net_conn_queued_bytes(const NetConn *conn);

@@ -20,9 +20,11 @@ typedef enum IoOpenFlags {
     IO_CREATE = 4,     // make it when it is not there
     IO_EXCLUSIVE = 8,  // with IO_CREATE: ERR_EXISTS when it is there
     IO_TRUNCATE = 16,
+    IO_SECRET = 32,  // with IO_CREATE: only the owner may read and write a file made by this
 } IoOpenFlags;
 
-// One socket's readiness, as reported by net_poll.
+// One socket's readiness, as reported by net_poll. A socket whose peer failed is reported readable
+// even when nobody asked, so that a connection that is not being read cannot die unnoticed.
 typedef struct IoEvent {
     void *tag;      // what was given to net_watch
     bool readable;  // also set when the peer closed or failed: the next read tells
@@ -35,7 +37,9 @@ struct Io {
     void *world;  // the implementation's own state, passed first to every function
 
     // Files. All lengths in bytes. Reads and writes at offsets; a short write is never reported as
-    // success. Errors: ERR_NOT_FOUND, ERR_EXISTS, ERR_DENIED, ERR_DISK_FULL, ERR_IO, ERR_NOMEM.
+    // success. A read gives less than was asked for only at the end of the file. Closing takes the
+    // address of the handle and is harmless when it holds NULL.
+    // Errors: ERR_NOT_FOUND, ERR_EXISTS, ERR_DENIED, ERR_DISK_FULL, ERR_IO, ERR_NOMEM.
     Err (*file_open)(void *world, const char *path, int flags, IoFile **out);
     void (*file_close)(void *world, IoFile **file);
     Err (*file_read)(void *world,
@@ -52,7 +56,8 @@ struct Io {
     Err (*file_lock)(void *world, IoFile *file);  // exclusive, whole file; ERR_BUSY when taken
     Err (*file_remove)(void *world, const char *path);
     Err (*file_rename)(void *world, const char *from, const char *to);  // replaces `to`
-    Err (*dir_make)(void *world, const char *path);  // and its parents; OK when it is there
+    // Make a directory and its parents; OK when it is there. Directories made survive power loss.
+    Err (*dir_make)(void *world, const char *path);
     Err (*dir_sync)(void *world, const char *path);  // names made, renamed, removed survive
     // Call `each` with every name in the directory but . and .. ; stops at the first error.
     Err (*dir_list)(void *world,
@@ -65,8 +70,10 @@ struct Io {
     int64_t (*clock_monotonic_ns)(void *world);
     void (*random_bytes)(void *world, void *into, size_t len);  // unpredictable; cannot fail
 
-    // Sockets: non-blocking stream sockets named by small integers. ERR_AGAIN means "not now".
-    // listen gives the bound port back through *port. accept: peer is text, may be NULL.
+    // Sockets: non-blocking stream sockets named by small integers. ERR_AGAIN means "not now",
+    // ERR_CLOSED that the connection is gone. listen takes an address or a host name ("": every
+    // address) and gives the bound port back through *port. accept: peer ("127.0.0.1:4711",
+    // "[::1]:4711") may be NULL; ERR_LIMIT: no file descriptors left, the caller stays pending.
     Err (*net_listen)(void *world, const char *host, uint16_t *port, int *out);
     Err (*net_accept)(void *world, int listener, int *out, char *peer, size_t peer_size);
     Err (*net_read)(void *world, int socket, void *into, size_t len, size_t *got);  // *got 0: end
@@ -77,7 +84,8 @@ struct Io {
     // Watch a socket. Changing the interest of a watched socket is the same call. Level-triggered.
     Err (*net_watch)(void *world, IoPoller *poller, int socket, bool read, bool write, void *tag);
     void (*net_unwatch)(void *world, IoPoller *poller, int socket);
-    // Wait at most timeout_us (0: only look, -1: for ever) and fill up to `max` events.
+    // Wait at most timeout_us (0: only look, -1: for ever) and fill up to `max` events. May return
+    // early with none, after a wake or a signal.
     Err (*net_poll)(void *world,
                     IoPoller *poller,
                     int64_t timeout_us,
@@ -89,12 +97,14 @@ struct Io {
 };
 
 const Io *io_real(void);  // the one real world; static storage
+// "open ./data/x: Permission denied", of this thread's last failed call; valid until the next one.
 const char *io_last_error_text(void);
 
 // Conveniences over the table. Paths are built with path_join, which cuts nothing: ERR_TOO_LARGE.
 #define IO_PATH_MAX 1024
-Err path_join(char out[IO_PATH_MAX], const char *dir, const char *name);
+MUST_USE Err path_join(char out[IO_PATH_MAX], const char *dir, const char *name);
+// Append a whole file to *out. ERR_TOO_LARGE: it has more than `max` bytes.
 MUST_USE Err io_read_file(const Io *io, const char *path, size_t max, Buf *out);
-// Write to a temporary name, sync, rename, sync the directory: after OK the new content is there
-// after a power loss, before that the old one.
+// Write to a temporary name beside it, sync, rename, sync the directory: after OK the new content
+// is there after a power loss, before that the old one. `secret`: IO_SECRET.
 MUST_USE Err io_replace_file(const Io *io, const char *path, Bytes content, bool secret);

@@ -1,9 +1,9 @@
 // query.h: SQL. Lex, parse, type, plan, run. Spec: sql-and-subscriptions §1, §2.
 //
-//   text ──lex, parse──> QueryAst ──resolve, type──> Query (template + parameters) ──> rows
+//   text ──lex, parse──> SqlSelect ──resolve, type──> Query (template + parameters) ──> rows
 //
 // A Query is its *template* (the plan with every literal replaced by a parameter slot) and the
-// parameter values in memcomparable form: 10⁶ clients with `WHERE id = <their id>` share one
+// parameter values: 10⁶ clients with `WHERE id = <their id>` share one
 // template (§4.3). Queries know tables through a Catalog, so the same code serves the SQL door,
 // one-off queries and subscriptions.
 #pragma once
@@ -33,36 +33,33 @@ typedef enum QueryDoor {
 
 typedef enum QueryOp { QUERY_EQ, QUERY_NE, QUERY_LT, QUERY_LE, QUERY_GT, QUERY_GE } QueryOp;
 
-typedef enum QueryNodeKind {
-    QNODE_TRUE,
-    QNODE_FALSE,
-    QNODE_COMPARE,
-    QNODE_COMPARE_COLUMNS,
-    QNODE_BOOL_COLUMN,
-    QNODE_AND,
-    QNODE_OR
-} QueryNodeKind;
+// A predicate is a flat program of tests: begin at Query.entry, and each test names where to go
+// when it holds and when it does not, until QUERY_ACCEPT or QUERY_REJECT. AND, OR and NOT are only
+// jumps, so evaluating short-circuits and never recurses, however the text was nested.
+typedef enum QueryTestKind {
+    QTEST_COMPARE,  // column `op` parameter
+    QTEST_COLUMNS,  // column `op` other_column
+    QTEST_PUSH,     // remember `bit`: the left side of a comparison of two predicates
+    QTEST_POP,      // remembered bit `op` `bit`
+} QueryTestKind;
 
-// A typed predicate in negation-free form, flattened: AND and OR have their operands as the
-// `child_count` nodes that `children` indexes. Parameters are slots into Query.params.
-typedef struct QueryNode {
-    QueryNodeKind kind;
+#define QUERY_ACCEPT UINT32_MAX
+#define QUERY_REJECT (UINT32_MAX - 1)
+
+typedef struct QueryTest {
+    QueryTestKind kind;
     QueryOp op;
+    bool bit;
     uint16_t column, other_column;
     uint32_t param;
-    uint32_t *children;
-    uint32_t child_count;
-} QueryNode;
+    uint32_t if_true, if_false;  // a later test, or QUERY_ACCEPT or QUERY_REJECT
+} QueryTest;
 
-typedef struct QueryParam {
-    Bytes value;  // BSATN of the column's type
-    Bytes key;    // memcomparable (sats/key.h)
-} QueryParam;
-
-typedef struct QueryEquality {  // a top-level conjunct `column = parameter`
+typedef struct QueryConjunct {  // a top-level conjunct `column op parameter`
     uint16_t column;
+    QueryOp op;  // never QUERY_NE
     uint32_t param;
-} QueryEquality;
+} QueryConjunct;
 
 typedef enum QueryProjection { QPROJECT_ROW, QPROJECT_COLUMNS, QPROJECT_COUNT } QueryProjection;
 
@@ -70,17 +67,19 @@ typedef struct Query {
     Arena arena;
     QueryDoor door;
     const CatalogTable *table;  // borrows from the catalog: valid while schema_version is the same
-    QueryNode *nodes;
-    uint32_t node_count;
-    uint32_t root;  // of the predicate
-    QueryParam *params;
+    const RowLayout *layout;    // of its rows; likewise
+    QueryTest *tests;
+    uint32_t test_count;
+    uint32_t entry;
+    Bytes *values;  // of each parameter: BSATN of the column's type
+    Bytes *keys;    // the same, memcomparable (sats/key.h)
     uint32_t param_count;
-    QueryEquality *equalities;
-    uint32_t equality_count;
+    QueryConjunct *conjuncts;  // by column, then operator: equality first
+    uint32_t conjunct_count;
     bool mentions_sender;
     Bytes template_key;  // equal keys: the same template, parameters aside
     QueryProjection projection;
-    Str *column_names;
+    Str *column_names;  // of the answer's columns
     uint16_t *projected;
     uint32_t projected_count;
     bool has_limit;
@@ -101,6 +100,8 @@ void query_free(Query **query);
 
 // Does the row satisfy the predicate? The hot path of subscriptions.
 bool query_matches(const Query *query, Bytes row);
+// The same with the parameters of another query of the same template.
+bool query_matches_with(const Query *query, const Bytes *values, Bytes row);
 
 // Run on the head (snapshot NULL) or a snapshot. The sink gets full rows (QPROJECT_ROW and
 // QPROJECT_COLUMNS) or one u64 (QPROJECT_COUNT). Uses an index or the primary key where a

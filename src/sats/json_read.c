@@ -82,7 +82,7 @@ static Err read_256(JsonReader *r, TypeKind kind) {
     if (json_peek(&r->text) != '"')
         return json_expected(&r->text, kind == TYPE_I256 ? "I256 as \"0x…\"" : "U256 as \"0x…\"");
     const char *at = r->text.at;
-    Err err = json_string(&r->text, &text);
+    Err err = json_text_string(&r->text, &text);
     if (err != OK) return err;
     if (!number_read_256(text, kind == TYPE_I256, le)) {
         return json_fail_at(&r->text,
@@ -142,7 +142,7 @@ static Err too_long(JsonReader *r) {
 static Err read_string(JsonReader *r) {
     Str text;
     if (json_peek(&r->text) != '"') return json_expected(&r->text, "String");
-    Err err = json_string(&r->text, &text);
+    Err err = json_text_string(&r->text, &text);
     if (err != OK) return err;
     if (text.len > UINT32_MAX) return too_long(r);
     buf_put_lp(r->out, str_bytes(text));
@@ -154,7 +154,7 @@ static Err read_string(JsonReader *r) {
 static Err read_hex_bytes(JsonReader *r) {
     Str hex;
     const char *at = r->text.at;
-    Err err = json_string(&r->text, &hex);
+    Err err = json_text_string(&r->text, &hex);
     if (err != OK) return err;
     if (hex.len / 2 > UINT32_MAX) return too_long(r);
     buf_put_u32(r->out, (uint32_t)(hex.len / 2));
@@ -290,7 +290,7 @@ static Err read_fields_by_name(JsonReader *r, const Type *type, int depth, Field
         uint32_t field;
         json_peek(t);
         const char *at = t->at;
-        if ((err = json_string(t, &name)) != OK) return err;
+        if ((err = json_text_string(t, &name)) != OK) return err;
         if (!field_find(type, name, next, &field)) return bad_field(r, at, "unknown", name);
         if (spans[field].seen) return bad_field(r, at, "duplicate", name);
         if (!json_take(t, ':')) return json_expected(t, "`:`");
@@ -347,7 +347,7 @@ static Err read_variant_key(JsonReader *r, const Type *type, uint32_t *variant) 
     Str key;
     json_peek(&r->text);
     const char *at = r->text.at;
-    Err err = json_string(&r->text, &key);
+    Err err = json_text_string(&r->text, &key);
     if (err != OK) return err;
     if (variant_find(type, key, variant)) return OK;
     return json_fail_at(&r->text,

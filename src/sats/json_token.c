@@ -118,7 +118,7 @@ static const char *plain_end(const char *p, const char *end) {
     return p;
 }
 
-Err json_string(JsonText *t, Str *out) {
+Err json_text_string(JsonText *t, Str *out) {
     if (!json_take(t, '"')) return json_expected(t, "a string");
     const char *open = t->at - 1, *run = t->at, *p = plain_end(run, t->end);
     bool borrowed = p < t->end && *p == '"';
@@ -196,7 +196,7 @@ Err json_count_rest(JsonText *t, uint32_t *out) {
         if (t->at == t->end) return json_expected(t, "`]`");
         if (c == '"') {
             Str ignored;
-            Err err = json_string(t, &ignored);
+            Err err = json_text_string(t, &ignored);
             if (err != OK) return err;
             continue;
         }

@@ -4,7 +4,7 @@
 
 typedef struct JsonText {
     const char *start, *at, *end;
-    Buf scratch;  // strings with escapes, and numbers for the C library; see json_string
+    Buf scratch;  // strings with escapes, and numbers for the C library; see json_text_string
     Diag *diag;
 } JsonText;
 
@@ -19,7 +19,7 @@ bool json_take(JsonText *t, char c);
 bool json_take_word(JsonText *t, Str word);
 
 // A string, unescaped. *out borrows from the text, or from scratch until the next string or number.
-MUST_USE Err json_string(JsonText *t, Str *out);
+MUST_USE Err json_text_string(JsonText *t, Str *out);
 // The token of a number, checked to be one: sign, digits, fraction, exponent. Borrows from the text.
 typedef struct JsonNumber {
     Str token;

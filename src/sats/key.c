@@ -32,36 +32,6 @@
 #define ARRAY_MORE 0x01
 #define ARRAY_END  0x00
 
-static inline uint8_t *room(Buf *out, size_t len) {
-    if (UNLIKELY(out->failed || len > out->cap - out->len)) return buf_extend(out, len);
-    uint8_t *p = out->ptr + out->len;
-    out->len += len;
-    return p;
-}
-
-static inline void put_be16(Buf *out, uint16_t v) {
-    uint8_t *p = room(out, sizeof v);
-    if (LIKELY(p != NULL)) store_u16(p, __builtin_bswap16(v));
-}
-static inline void put_be32(Buf *out, uint32_t v) {
-    uint8_t *p = room(out, sizeof v);
-    if (LIKELY(p != NULL)) store_u32(p, __builtin_bswap32(v));
-}
-static inline void put_be64(Buf *out, uint64_t v) {
-    uint8_t *p = room(out, sizeof v);
-    if (LIKELY(p != NULL)) store_u64(p, __builtin_bswap64(v));
-}
-
-// Two or four words; flip is the sign bit of the topmost one, or 0.
-static inline void put_wide(Buf *out, const uint8_t *le, size_t words, uint64_t flip) {
-    uint8_t *p = room(out, words * 8);
-    if (UNLIKELY(!p)) return;
-    for (size_t i = words; i-- > 0; p += 8) {
-        store_u64(p, __builtin_bswap64(load_u64(le + i * 8) ^ flip));
-        flip = 0;
-    }
-}
-
 #define SIGN32 ((uint32_t)1 << 31)
 #define SIGN64 ((uint64_t)1 << 63)
 
@@ -75,6 +45,36 @@ static uint64_t double_order(uint64_t bits) {
     if ((bits & ~SIGN64) > 0x7ff0000000000000) bits = 0x7ff8000000000000;
     if (bits == SIGN64) bits = 0;
     return bits & SIGN64 ? ~bits : bits ^ SIGN64;
+}
+
+// Two or four words; flip is the sign bit of the topmost one, or 0.
+static inline void wide_key(uint8_t *p, const uint8_t *le, size_t words, uint64_t flip) {
+    for (size_t i = words; i-- > 0; p += 8) {
+        store_u64(p, __builtin_bswap64(load_u64(le + i * 8) ^ flip));
+        flip = 0;
+    }
+}
+
+// The key of a number takes as many bytes as the number.
+static inline void number_key(uint8_t *p, TypeKind kind, const uint8_t *value) {
+    switch (kind) {
+    case TYPE_BOOL:
+    case TYPE_U8: *p = *value; return;
+    case TYPE_I8: *p = *value ^ 0x80; return;
+    case TYPE_U16: store_u16(p, __builtin_bswap16(load_u16(value))); return;
+    case TYPE_I16: store_u16(p, __builtin_bswap16(load_u16(value) ^ 0x8000)); return;
+    case TYPE_U32: store_u32(p, __builtin_bswap32(load_u32(value))); return;
+    case TYPE_I32: store_u32(p, __builtin_bswap32(load_u32(value) ^ SIGN32)); return;
+    case TYPE_U64: store_u64(p, __builtin_bswap64(load_u64(value))); return;
+    case TYPE_I64: store_u64(p, __builtin_bswap64(load_u64(value) ^ SIGN64)); return;
+    case TYPE_U128: wide_key(p, value, 2, 0); return;
+    case TYPE_I128: wide_key(p, value, 2, SIGN64); return;
+    case TYPE_U256: wide_key(p, value, 4, 0); return;
+    case TYPE_I256: wide_key(p, value, 4, SIGN64); return;
+    case TYPE_F32: store_u32(p, __builtin_bswap32(float_order(load_u32(value)))); return;
+    case TYPE_F64: store_u64(p, __builtin_bswap64(double_order(load_u64(value)))); return;
+    default: UNREACHABLE();
+    }
 }
 
 // How many bytes at the front need no escape. Eight at a time: a byte of x is zero where the
@@ -113,7 +113,8 @@ static const uint8_t *put_array(Buf *out, const Type *type, const uint8_t *value
         return value + count;
     }
     if (type->element->fixed_size == 0) {
-        put_be32(out, count);
+        uint8_t *p = buf_extend(out, sizeof count);
+        if (p) store_u32(p, __builtin_bswap32(count));
         return value;
     }
     for (; count > 0; count--) {
@@ -145,33 +146,34 @@ static const uint8_t *put_composite(Buf *out, const Type *type, const uint8_t *v
     }
 }
 
-// Append the key and return where the value ends. Identity and its kin are products of one field:
-// they take the loop once and then the case of their number.
-static inline const uint8_t *put_value(Buf *out, const Type *type, const uint8_t *value) {
+// Identity and its kin are products of one field: they are their number.
+static inline const Type *unwrap(const Type *type) {
     while (type->kind == TYPE_PRODUCT && type->field_count == 1)
         type = type->fields[0].type;
-    switch (type->kind) {
-    case TYPE_BOOL:
-    case TYPE_U8: buf_put_u8(out, *value); return value + 1;
-    case TYPE_I8: buf_put_u8(out, *value ^ 0x80); return value + 1;
-    case TYPE_U16: put_be16(out, load_u16(value)); return value + 2;
-    case TYPE_I16: put_be16(out, load_u16(value) ^ 0x8000); return value + 2;
-    case TYPE_U32: put_be32(out, load_u32(value)); return value + 4;
-    case TYPE_I32: put_be32(out, load_u32(value) ^ SIGN32); return value + 4;
-    case TYPE_U64: put_be64(out, load_u64(value)); return value + 8;
-    case TYPE_I64: put_be64(out, load_u64(value) ^ SIGN64); return value + 8;
-    case TYPE_U128: put_wide(out, value, 2, 0); return value + 16;
-    case TYPE_I128: put_wide(out, value, 2, SIGN64); return value + 16;
-    case TYPE_U256: put_wide(out, value, 4, 0); return value + 32;
-    case TYPE_I256: put_wide(out, value, 4, SIGN64); return value + 32;
-    case TYPE_F32: put_be32(out, float_order(load_u32(value))); return value + 4;
-    case TYPE_F64: put_be64(out, double_order(load_u64(value))); return value + 8;
-    default: return put_composite(out, type, value);
-    }
+    return type;
+}
+
+// The usual case of an indexed column, in line: room is there and the value is a number.
+static inline bool put_number(Buf *out, const Type *type, const uint8_t *value) {
+    if (type->kind <= TYPE_STRING || type->fixed_size > out->cap - out->len || out->failed)
+        return false;
+    number_key(out->ptr + out->len, type->kind, value);
+    out->len += type->fixed_size;
+    return true;
+}
+
+// Append the key and return where the value ends.
+static const uint8_t *put_value(Buf *out, const Type *type, const uint8_t *value) {
+    type = unwrap(type);
+    if (type->kind <= TYPE_STRING) return put_composite(out, type, value);
+    uint8_t *p = buf_extend(out, type->fixed_size);
+    if (p) number_key(p, type->kind, value);
+    return value + type->fixed_size;
 }
 
 void key_append(Buf *out, const Type *type, const uint8_t *value) {
-    put_value(out, type, value);
+    type = unwrap(type);
+    if (!put_number(out, type, value)) put_value(out, type, value);
 }
 
 void key_append_columns(Buf *out,
@@ -183,7 +185,7 @@ void key_append_columns(Buf *out,
         uint32_t offset = layout->fixed_offset[columns[i]];
         const uint8_t *value =
             offset != TYPE_SIZE_VARIES ? row.ptr + offset : row_column(layout, row, columns[i]).ptr;
-        put_value(out, layout->row_type->fields[columns[i]].type, value);
+        key_append(out, layout->row_type->fields[columns[i]].type, value);
     }
 }
 

@@ -1,0 +1,209 @@
+// run.mjs: the server beside the ideal one, in turn, on this machine and in this minute.
+//
+//   make bench [ONLY=insert]      or, when everything is built:  ONLY=insert bench/run
+//
+// ONLY     run the scenarios whose name contains this
+// SECONDS_EACH  measured seconds of one run (5)
+// ROUNDS   alternations; the table shows medians, `spread` is (max - min) / median (3)
+// KEEP=1   leave the servers' data and output in build/bench/work
+//
+// Prints a table and writes build/bench/latest.json:
+//   [{scenario, name, value, unit, budget, met, spread, command}]   budget and met may be null
+// Exits with 1 when a run fails or its checks do; a missed budget is printed, not fatal.
+import { spawn, spawnSync } from 'node:child_process';
+import { existsSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
+const out = join(root, 'build/bench');
+const work = join(out, 'work');
+const tool = name => join(root, 'build/release/bench', name);
+const lightcone = join(root, 'build/lightcone');
+const moduleDir = join(root, 'bench/modules/transfer');
+
+const seconds = process.env.SECONDS_EACH || '5';
+const rounds = Number(process.env.ROUNDS || 3);
+const only = process.env.ONLY || '';
+
+// A budget is a function of the figures so far: {met, text}, or null where there is none.
+const atLeast = min => ({ text: `>= ${min}`, met: value => value >= min });
+const atMost = max => ({ text: `<= ${max}`, met: value => value <= max });
+const scenarios = [
+  { name: 'insert', args: ['--scenario', 'insert'], rate: atLeast(80000) },
+  { name: 'insert-v2', args: ['--scenario', 'insert', '--protocol', 'v2'], rate: null },
+  { name: 'transfer', args: ['--scenario', 'transfer'], rate: atLeast(80000) },
+  { name: 'transfer-zipf', args: ['--scenario', 'transfer', '--zipf', '1.5'], rate: null },
+  { name: 'insert-one-in-flight', args: ['--scenario', 'insert', '--in-flight', '1'], rate: null },
+  { name: 'insert-idle', args: ['--scenario', 'insert', '--connections', '1', '--in-flight', '1'], rate: null },
+];
+
+const running = new Set();
+function fail(why) {
+  console.error(`bench: ${why}`);
+  for (const child of running) child.kill('SIGKILL');
+  process.exit(1);
+}
+process.on('SIGINT', () => fail('interrupted'));
+
+function freePort() {
+  return new Promise(done => {
+    const server = createServer().listen(0, '127.0.0.1', () => {
+      const { port } = server.address();
+      server.close(() => done(port));
+    });
+  });
+}
+
+async function answers(url) {
+  for (let tries = 0; tries < 200; tries++) {
+    try {
+      await fetch(url);
+      return true;
+    } catch {
+      await new Promise(done => setTimeout(done, 50));
+    }
+  }
+  return false;
+}
+
+// Start a server, wait until it answers; its output goes to build/bench/work/NAME.log.
+async function start(name, command, args, port) {
+  const log = openSync(join(work, `${name}.log`), 'w');
+  const child = spawn(command, args, { cwd: work, stdio: ['ignore', log, log] });
+  running.add(child);
+  child.on('exit', code => {
+    if (running.delete(child)) fail(`${name} ended with ${code}: see ${join(work, `${name}.log`)}`);
+  });
+  if (!(await answers(`http://127.0.0.1:${port}/v1/ping`))) fail(`${name} does not answer`);
+  return { name, child, url: `127.0.0.1:${port}` };
+}
+
+function stop(server) {
+  return new Promise(done => {
+    running.delete(server.child);
+    server.child.once('exit', done);
+    server.child.kill('SIGTERM');
+  });
+}
+
+function run(command, args, options = {}) {
+  const result = spawnSync(command, args, { encoding: 'utf8', maxBuffer: 1 << 26, ...options });
+  if (result.status !== 0)
+    fail(`${command} ${args.join(' ')}\n${result.stdout}${result.stderr}`);
+  return result.stdout;
+}
+
+function load(server, scenario, verify) {
+  const args = ['--url', server.url, '--database', 'bench', '--protocol', 'v3'];
+  args.push('--seconds', seconds, '--warmup', '1', '--json', ...scenario.args);
+  if (!verify) args.push('--no-verify');
+  const figures = {};
+  for (const figure of JSON.parse(run(tool('load'), args))) figures[figure.name] = figure.value;
+  return figures;
+}
+
+const sorted = values => [...values].sort((a, b) => a - b);
+const median = values => sorted(values)[Math.floor(values.length / 2)];
+function spread(values) {
+  const all = sorted(values);
+  return median(all) ? (all[all.length - 1] - all[0]) / median(all) : 0;
+}
+
+async function startIdeal() {
+  const port = await freePort();
+  return start('ideal', tool('ideal'), ['--port', String(port), '--file', join(work, 'ideal.log.data')], port);
+}
+
+async function startLightcone() {
+  if (!existsSync(join(moduleDir, 'node_modules')))
+    run('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock', '--silent'], { cwd: moduleDir });
+  const port = await freePort();
+  const data = join(work, 'data');
+  const cli = ['--root-dir', join(work, 'root')];
+  const server = await start(
+    'lightcone', lightcone,
+    [...cli, 'start', '--listen-addr', `127.0.0.1:${port}`, '--data-dir', data], port);
+  run(lightcone, [...cli, 'publish', 'bench', '--module-path', moduleDir,
+    '--server', `http://${server.url}`, '--yes']);
+  return server;
+}
+
+const results = [];
+function record(scenario, name, values, unit, budget = null, command = `make bench ONLY=${scenario}`) {
+  const value = median(values);
+  results.push({
+    scenario, name, value, unit,
+    budget: budget ? budget.text : null,
+    met: budget ? budget.met(value) : null,
+    spread: Number(spread(values).toFixed(3)),
+    command,
+  });
+  return value;
+}
+
+function table() {
+  const short = value => (value >= 100 ? value.toFixed(0) : value.toFixed(2));
+  const rows = results.map(r => [
+    r.scenario, r.name, short(r.value), r.unit, r.budget ?? '',
+    r.met === null ? '' : r.met ? 'met' : 'MISSED', `${(100 * r.spread).toFixed(0)} %`,
+  ]);
+  rows.unshift(['scenario', 'figure', 'median', 'unit', 'budget', '', 'spread']);
+  const widths = rows[0].map((_, i) => Math.max(...rows.map(row => row[i].length)));
+  for (const row of rows)
+    console.log(row.map((cell, i) =>
+      i === 2 ? cell.padStart(widths[i]) : cell.padEnd(widths[i])).join('  ').trimEnd());
+}
+
+async function main() {
+  const chosen = scenarios.filter(s => s.name.includes(only));
+  if (!chosen.length) fail(`no scenario's name contains "${only}"`);
+  for (const needed of [lightcone, tool('load'), tool('ideal'), tool('fsync')])
+    if (!existsSync(needed)) fail(`${needed} is not built: use make bench`);
+  rmSync(work, { recursive: true, force: true });
+  mkdirSync(work, { recursive: true });
+
+  const ideal = await startIdeal();
+  const server = await startLightcone();
+  const sync = [];
+  const runs = new Map(chosen.map(s => [s.name, { ideal: [], ours: [] }]));
+  for (let round = 0; round < rounds; round++) {
+    const args = ['--file', join(work, 'fsync.tmp'), '--count', '500', '--json'];
+    sync.push(JSON.parse(run(tool('fsync'), args))[0].value);
+    for (const scenario of chosen) {
+      runs.get(scenario.name).ideal.push(load(ideal, scenario, false));
+      runs.get(scenario.name).ours.push(load(server, scenario, true));
+      process.stderr.write(`round ${round + 1}/${rounds} ${scenario.name}\n`);
+    }
+  }
+  await stop(server);
+  await stop(ideal);
+
+  // Ratios are taken within a round, then their median: the machine's mood cancels out.
+  const ratios = (above, below) => above.map((value, i) => value / below[i]);
+  record('fdatasync', 'p50', sync, 'us', null, 'build/release/bench/fsync --count 500');
+  for (const { name, rate } of chosen) {
+    const { ideal: floor, ours } = runs.get(name);
+    const of = (list, figure) => list.map(figures => figures[figure]);
+    record(name, 'throughput', of(ours, 'throughput'), 'calls/s', rate);
+    record(name, 'throughput of ideal', of(floor, 'throughput'), 'calls/s');
+    record(name, 'share of ideal', ratios(of(ours, 'throughput'), of(floor, 'throughput')), 'ratio');
+    record(name, 'latency p50', of(ours, 'latency_p50'), 'us');
+    record(name, 'latency p99', of(ours, 'latency_p99'), 'us');
+    record(name, 'latency p50 of ideal', of(floor, 'latency_p50'), 'us');
+    if (name === 'insert-idle')
+      record(name, 'latency p50 / fdatasync p50', ratios(of(ours, 'latency_p50'), sync), 'ratio', atMost(2));
+  }
+  const rates = name => runs.get(name)?.ours.map(figures => figures.throughput);
+  if (rates('transfer') && rates('transfer-zipf'))
+    // Two figures of a noisy machine: within a twentieth they are the same.
+    record('transfer-zipf', 'throughput / uniform', ratios(rates('transfer-zipf'), rates('transfer')),
+      'ratio', atLeast(0.95), 'make bench ONLY=transfer');
+  table();
+  writeFileSync(join(out, 'latest.json'), JSON.stringify(results, null, 1) + '\n');
+  console.log(`written to ${join('build/bench', 'latest.json')}`);
+  if (!process.env.KEEP) rmSync(work, { recursive: true, force: true });
+}
+
+await main();

@@ -1,0 +1,152 @@
+#include "cli/http.h"
+
+#include <curl/curl.h>
+
+typedef struct Receiver {
+    const HttpCall *call;
+    CURL *curl;
+    Buf body;
+} Receiver;
+
+static size_t on_bytes(char *bytes, size_t size, size_t count, void *ctx) {
+    Receiver *to = ctx;
+    long status = 0;
+    curl_easy_getinfo(to->curl, CURLINFO_RESPONSE_CODE, &status);
+    if (to->call->on_piece && status >= 200 && status < 300)
+        to->call->on_piece(to->call->ctx, BYTES(bytes, size * count));
+    else
+        buf_put(&to->body, bytes, size * count);
+    return size * count;
+}
+
+static struct curl_slist *headers_make(const HttpCall *call) {
+    struct curl_slist *list = NULL;
+    if (call->token)
+        list = curl_slist_append(list, cli_format("Authorization: Bearer %s", call->token));
+    // An empty value stops curl from inventing a form's content type, or from waiting for 100.
+    list = curl_slist_append(list,
+                             cli_format("Content-Type:%s%s",
+                                        call->content_type ? " " : "",
+                                        call->content_type ? call->content_type : ""));
+    return curl_slist_append(list, "Expect:");
+}
+
+static void request_prepare(CURL *curl, const HttpCall *call, struct curl_slist *headers) {
+    curl_easy_setopt(curl, CURLOPT_URL, call->url);
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, call->method);
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(curl, CURLOPT_USERAGENT, "lightcone/" CLI_VERSION);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, 10L);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, call->timeout_s);
+    bool has_body = strcmp(call->method, "GET") != 0 && strcmp(call->method, "DELETE") != 0;
+    if (has_body) {
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.len);
+        curl_easy_setopt(curl,
+                         CURLOPT_POSTFIELDS,
+                         call->body.len > 0 ? (const char *)call->body.ptr : "");
+    }
+}
+
+bool http_try(const HttpCall *call, HttpReply *reply, const char **why) {
+    CURL *curl = curl_easy_init();
+    struct curl_slist *headers = headers_make(call);
+    if (!curl || !headers) cli_die("out of memory");
+    Receiver to = {.call = call, .curl = curl};
+    request_prepare(curl, call, headers);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &to);
+    CURLcode code = curl_easy_perform(curl);
+    *why = curl_easy_strerror(code);
+    if (code == CURLE_OK) {
+        long status = 0;
+        char *type = NULL;
+        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+        curl_easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &type);
+        *reply = (HttpReply){.status = (int)status, .url = call->url, .len = to.body.len};
+        reply->content_type = type ? cli_copy(str_from(type)) : "";
+        reply->body = cli_buf_text(&to.body);
+    }
+    buf_deinit(&to.body);
+    curl_slist_free_all(headers);
+    curl_easy_cleanup(curl);
+    return code == CURLE_OK;
+}
+
+HttpReply http_send(const HttpCall *call) {
+    HttpReply reply;
+    const char *why;
+    if (!http_try(call, &reply, &why))
+        cli_die_cause(why,
+                      "Could not reach the server: error sending request for url (%s)",
+                      call->url);
+    return reply;
+}
+
+const char *http_status_text(int status) {
+    static const struct {
+        int status;
+        const char *text;
+    } texts[] = {
+        {200, "OK"},
+        {400, "Bad Request"},
+        {401, "Unauthorized"},
+        {402, "Payment Required"},
+        {403, "Forbidden"},
+        {404, "Not Found"},
+        {405, "Method Not Allowed"},
+        {409, "Conflict"},
+        {413, "Payload Too Large"},
+        {415, "Unsupported Media Type"},
+        {428, "Precondition Required"},
+        {429, "Too Many Requests"},
+        {500, "Internal Server Error"},
+        {501, "Not Implemented"},
+        {503, "Service Unavailable"},
+        {504, "Gateway Timeout"},
+        {507, "Insufficient Storage"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        if (texts[i].status == status) return texts[i].text;
+    return "<unknown status code>";
+}
+
+const char *http_status_line(const HttpReply *reply) {
+    return cli_format("HTTP status %s error (%d %s) for url (%s)",
+                      reply->status < 500 ? "client" : "server",
+                      reply->status,
+                      http_status_text(reply->status),
+                      reply->url);
+}
+
+void http_expect_ok(const HttpReply *reply) {
+    if (http_ok(reply)) return;
+    if (reply->status == 401)
+        cli_die_cause(http_status_line(reply),
+                      "%s\nThe server does not accept your token. Get a new one with:\n"
+                      "\tlightcone login",
+                      reply->len ? reply->body : "Unauthorized");
+    if (reply->len == 0) cli_die("%s", http_status_line(reply));
+    cli_die_cause(http_status_line(reply), "%s", reply->body);
+}
+
+void http_expect_json(const HttpReply *reply) {
+    http_expect_ok(reply);
+    if (strcmp(reply->content_type, "application/json") != 0)
+        cli_die("HTTP response from url (%s) was success but did not have content-type: "
+                "application/json",
+                reply->url);
+}
+
+const char *http_encode(const char *text) {
+    Buf out = {0};
+    for (const char *at = text; *at; at++) {
+        bool plain = (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') ||
+                     (*at >= '0' && *at <= '9') || *at == '_' || *at == '-';
+        if (plain)
+            buf_put_u8(&out, (uint8_t)*at);
+        else
+            buf_printf(&out, "%%%02X", (unsigned char)*at);
+    }
+    return cli_buf_text(&out);
+}

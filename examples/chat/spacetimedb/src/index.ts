@@ -1,0 +1,70 @@
+// The chat's whole server: two tables and the functions that change them. Clients never write to
+// a table; they call a reducer, which runs inside the database as one transaction and may refuse.
+import { schema, table, t, SenderError } from 'spacetimedb/server';
+
+const NAME_LENGTH_MAX = 32;
+const TEXT_LENGTH_MAX = 2000;
+
+const user = table(
+  { name: 'user', public: true },
+  {
+    identity: t.identity().primaryKey(),
+    name: t.option(t.string()),
+    online: t.bool(),
+  }
+);
+
+const message = table(
+  { name: 'message', public: true },
+  {
+    sender: t.identity(),
+    sent: t.timestamp(),
+    text: t.string(),
+  }
+);
+
+const spacetimedb = schema({ user, message });
+export default spacetimedb;
+
+function checkName(name: string): string {
+  const trimmed = name.trim();
+  if (!trimmed) throw new SenderError('Names must not be empty');
+  if (trimmed.length > NAME_LENGTH_MAX)
+    throw new SenderError(`Names must not be longer than ${NAME_LENGTH_MAX} characters`);
+  return trimmed;
+}
+
+function checkText(text: string): string {
+  if (!text.trim()) throw new SenderError('Messages must not be empty');
+  if (text.length > TEXT_LENGTH_MAX)
+    throw new SenderError(`Messages must not be longer than ${TEXT_LENGTH_MAX} characters`);
+  return text;
+}
+
+export const set_name = spacetimedb.reducer({ name: t.string() }, (ctx, { name }) => {
+  const checked = checkName(name);
+  const me = ctx.db.user.identity.find(ctx.sender);
+  if (!me) throw new SenderError('Cannot set name for unknown user');
+  ctx.db.user.identity.update({ ...me, name: checked });
+});
+
+export const send_message = spacetimedb.reducer({ text: t.string() }, (ctx, { text }) => {
+  ctx.db.message.insert({ sender: ctx.sender, sent: ctx.timestamp, text: checkText(text) });
+});
+
+// Called once, when the database is made.
+export const init = spacetimedb.init(() => {
+  console.info('The chat is open.');
+});
+
+export const onConnect = spacetimedb.clientConnected(ctx => {
+  const me = ctx.db.user.identity.find(ctx.sender);
+  if (me) ctx.db.user.identity.update({ ...me, online: true });
+  else ctx.db.user.insert({ identity: ctx.sender, name: undefined, online: true });
+});
+
+export const onDisconnect = spacetimedb.clientDisconnected(ctx => {
+  const me = ctx.db.user.identity.find(ctx.sender);
+  if (me) ctx.db.user.identity.update({ ...me, online: false });
+  else console.warn(`Disconnect without a user: ${ctx.sender.toHexString()}`);
+});

@@ -1,0 +1,73 @@
+import { useMemo, useState } from 'react';
+import { useReducer, useSpacetimeDB, useTable } from 'spacetimedb/react';
+import { Composer } from './Composer';
+import { Messages } from './Messages';
+import { reducers, tables } from './module_bindings';
+import type { User } from './module_bindings/types';
+import { NameEditor, People } from './People';
+
+function useConnectionText(): { text: string; ok: boolean } {
+  const { isActive, connectionError, identity } = useSpacetimeDB();
+  if (isActive) return { text: 'Connected', ok: true };
+  if (connectionError) return { text: 'No connection. Trying again…', ok: false };
+  return { text: identity ? 'Reconnecting…' : 'Connecting…', ok: false };
+}
+
+export function App() {
+  const { identity } = useSpacetimeDB();
+  const [users, usersReady] = useTable(tables.user);
+  const [messages, messagesReady] = useTable(tables.message);
+  const setName = useReducer(reducers.setName);
+  const sendMessage = useReducer(reducers.sendMessage);
+  const connection = useConnectionText();
+  const [peopleOpen, setPeopleOpen] = useState(false);
+
+  const byIdentity = useMemo(
+    () => new Map<string, User>(users.map(user => [user.identity.toHexString(), user])),
+    [users]
+  );
+  const me = identity && byIdentity.get(identity.toHexString());
+  const online = users.filter(user => user.online).length;
+
+  return (
+    <div className="app">
+      <header className="top">
+        <div className="brand">
+          <svg viewBox="0 0 32 32" aria-hidden="true">
+            <path d="M5 3h22L16 16zM5 29h22L16 16z" />
+          </svg>
+          <h1>Chat</h1>
+        </div>
+        <p className={connection.ok ? 'state ok' : 'state'} role="status">
+          {connection.text}
+        </p>
+        <button
+          className="people-toggle"
+          aria-expanded={peopleOpen}
+          onClick={() => setPeopleOpen(!peopleOpen)}
+        >
+          {online} online
+        </button>
+      </header>
+      <aside className={peopleOpen ? 'side open' : 'side'}>
+        <People users={users} me={me} />
+        {me && <NameEditor user={me} onSave={name => setName({ name })} />}
+      </aside>
+      <main className="room">
+        <Messages
+          messages={messages}
+          users={byIdentity}
+          me={identity}
+          ready={usersReady && messagesReady}
+        />
+        {me && !me.name && (
+          <div className="hint">
+            <span>Others see you as a guest.</span>
+            <NameEditor user={me} onSave={name => setName({ name })} open />
+          </div>
+        )}
+        <Composer disabled={!connection.ok} onSend={text => sendMessage({ text })} />
+      </main>
+    </div>
+  );
+}

@@ -1,0 +1,412 @@
+// abi.c: iterators, timers, log records and errors of the module ABI, under every engine.
+//
+// PICTURE
+//   scan ──> rows serialised at once ──> [chunk >32K | chunk >32K | rest]  ──> advance, advance …
+//                                            AbiIter, handle = slot + 1
+//
+// ALWAYS TRUE
+//   (1) An iterator shows the rows as they were when its scan started: they were copied then.
+//   (2) A closed slot is in the free list and nowhere else; handle 0 never exists.
+//   (3) After ABI_FATAL the call is lost: every later function answers ABI_FATAL, so a module that
+//       swallows the exception cannot commit what the server could not do.
+//
+// CALLERS   host/js/syscalls.c. START AT  abi_test.c, "an iterator".
+#include "host/abi.h"
+
+#include <stdio.h>
+#include <time.h>
+
+#include "base/mem.h"
+
+enum { KEEP_BYTES = 1 << 20 };  // memory of a closed iterator that is worth keeping
+
+void abi_init(Abi *abi, const HostEnv *env) {
+    *abi = (Abi){.env = env};
+}
+
+void abi_deinit(Abi *abi) {
+    for (uint32_t i = 0; i < abi->iter_count; i++) {
+        buf_deinit(&abi->iters[i].rows);
+        buf_deinit(&abi->iters[i].ends);
+    }
+    for (uint32_t i = 0; i < abi->timer_count; i++)
+        buf_deinit(&abi->timers[i].name);
+    mem_free(abi->iters);
+    mem_free(abi->timers);
+    *abi = (Abi){0};
+}
+
+void abi_begin(Abi *abi, const HostCall *call) {
+    ASSERT(!abi->running);
+    abi->access = call->access;
+    abi->function = call->name;
+    abi->running = true;
+    abi->fatal = false;
+}
+
+static void iter_release(Abi *abi, AbiIter *iter) {
+    iter->open = false;
+    iter->next_free = abi->iter_free;
+    abi->iter_free = (uint32_t)(iter - abi->iters) + 1;
+    if (iter->rows.cap > KEEP_BYTES) buf_deinit(&iter->rows);
+}
+
+static void timer_release(Abi *abi, AbiTimer *timer) {
+    timer->open = false;
+    timer->next_free = abi->timer_free;
+    abi->timer_free = (uint32_t)(timer - abi->timers) + 1;
+}
+
+void abi_end(Abi *abi) {
+    // Released from the last to the first, so that the next call's handles count up from 1 again.
+    for (uint32_t i = abi->iter_count; i-- > 0;)
+        if (abi->iters[i].open) iter_release(abi, &abi->iters[i]);
+    for (uint32_t i = abi->timer_count; i-- > 0;)
+        if (abi->timers[i].open) timer_release(abi, &abi->timers[i]);
+    abi->access = NULL;
+    abi->function = STR_NONE;
+    abi->running = false;
+    abi->fatal = false;
+}
+
+// May this call use the data at all?
+static AbiErrno access_check(const Abi *abi) {
+    if (UNLIKELY(abi->fatal)) return ABI_FATAL;
+    return LIKELY(abi->access != NULL) ? ABI_OK : ABI_NOT_IN_TRANSACTION;
+}
+
+static AbiErrno remember(Abi *abi, AbiErrno result) {
+    if (UNLIKELY(result == ABI_FATAL)) abi->fatal = true;  // (3)
+    return result;
+}
+
+AbiErrno abi_table_id(Abi *abi, Str name, uint32_t *out) {
+    AbiErrno result = access_check(abi);
+    if (result != ABI_OK) return result;
+    return remember(abi, abi->access->ops->table_id(abi->access, name, out));
+}
+
+AbiErrno abi_index_id(Abi *abi, Str name, uint32_t *out) {
+    AbiErrno result = access_check(abi);
+    if (result != ABI_OK) return result;
+    return remember(abi, abi->access->ops->index_id(abi->access, name, out));
+}
+
+AbiErrno abi_row_count(Abi *abi, uint32_t table, uint64_t *out) {
+    AbiErrno result = access_check(abi);
+    if (result != ABI_OK) return result;
+    return remember(abi, abi->access->ops->row_count(abi->access, table, out));
+}
+
+AbiErrno abi_insert(Abi *abi, uint32_t table, Bytes row, Buf *generated) {
+    AbiErrno result = access_check(abi);
+    if (result != ABI_OK) return result;
+    return remember(abi, abi->access->ops->insert(abi->access, table, row, generated));
+}
+
+AbiErrno abi_update(Abi *abi, uint32_t table, uint32_t index, Bytes row, Buf *generated) {
+    AbiErrno result = access_check(abi);
+    if (result != ABI_OK) return result;
+    return remember(abi, abi->access->ops->update(abi->access, table, index, row, generated));
+}
+
+AbiErrno abi_delete_point(Abi *abi, uint32_t index, Bytes point, uint32_t *deleted) {
+    AbiErrno result = access_check(abi);
+    if (result != ABI_OK) return result;
+    return remember(abi, abi->access->ops->delete_point(abi->access, index, point, deleted));
+}
+
+// A column position is 16 bits wide; the data layer checks it against the index.
+static bool range_ok(const AccessRange *range) {
+    return range->prefix_elems <= UINT16_MAX;
+}
+
+AbiErrno abi_delete_range(Abi *abi, uint32_t index, const AccessRange *range, uint32_t *deleted) {
+    AbiErrno result = access_check(abi);
+    if (result != ABI_OK) return result;
+    if (!range_ok(range)) return ABI_BSATN_DECODE_ERROR;
+    return remember(abi, abi->access->ops->delete_range(abi->access, index, range, deleted));
+}
+
+AbiErrno abi_delete_all_by_eq(Abi *abi, uint32_t table, Bytes relation, uint32_t *deleted) {
+    AbiErrno result = access_check(abi);
+    if (result != ABI_OK) return result;
+    return remember(abi, abi->access->ops->delete_all_by_eq(abi->access, table, relation, deleted));
+}
+
+AbiErrno abi_clear(Abi *abi, uint32_t table, uint64_t *deleted) {
+    AbiErrno result = access_check(abi);
+    if (result != ABI_OK) return result;
+    return remember(abi, abi->access->ops->clear(abi->access, table, deleted));
+}
+
+AbiErrno abi_jwt(Abi *abi, const ConnectionId *connection, Bytes *out) {
+    AbiErrno result = access_check(abi);
+    if (result != ABI_OK) return result;
+    return remember(abi, abi->access->ops->jwt(abi->access, connection, out));
+}
+
+// ---- iterators
+
+// Room for one more element of a slab; NULL when out of memory.
+static void *slab_grow(void *slab, uint32_t *cap, uint32_t count, size_t each) {
+    if (count < *cap) return slab;
+    uint32_t wider = *cap ? *cap * 2 : 8;
+    if (wider <= *cap) return NULL;
+    void *grown = mem_realloc(slab, (size_t)wider * each);
+    if (grown) *cap = wider;
+    return grown;
+}
+
+static AbiIter *iter_acquire(Abi *abi) {
+    if (abi->iter_free) {
+        AbiIter *iter = &abi->iters[abi->iter_free - 1];
+        abi->iter_free = iter->next_free;
+        return iter;
+    }
+    AbiIter *iters = slab_grow(abi->iters, &abi->iter_cap, abi->iter_count, sizeof *iters);
+    if (!iters) return NULL;
+    abi->iters = iters;
+    AbiIter *iter = &iters[abi->iter_count++];
+    *iter = (AbiIter){0};
+    return iter;
+}
+
+static bool iter_add_row(void *ctx, Bytes row) {
+    AbiIter *iter = ctx;
+    buf_put_bytes(&iter->rows, row);
+    if (UNLIKELY(iter->rows.len - iter->at > ABI_CHUNK_BYTES)) {  // `at`: the open chunk's start
+        buf_put_u64(&iter->ends, iter->rows.len);
+        iter->at = iter->rows.len;
+    }
+    return buf_ok(&iter->rows) && buf_ok(&iter->ends);
+}
+
+static RowSink iter_open(AbiIter *iter) {
+    buf_clear(&iter->rows);
+    buf_clear(&iter->ends);
+    iter->at = 0;
+    iter->next_chunk = 0;
+    iter->open = true;
+    return (RowSink){.row = iter_add_row, .ctx = iter};
+}
+
+// Close the last chunk and give out the handle, or give the slot back.
+static AbiErrno iter_finish(Abi *abi, AbiIter *iter, AbiErrno result, uint32_t *handle) {
+    if (result == ABI_OK && iter->rows.len > iter->at) {
+        buf_put_u64(&iter->ends, iter->rows.len);
+        if (!buf_ok(&iter->ends)) result = ABI_FATAL;
+    }
+    iter->at = 0;
+    if (result != ABI_OK) {
+        iter_release(abi, iter);
+        return remember(abi, result);
+    }
+    *handle = (uint32_t)(iter - abi->iters) + 1;
+    return ABI_OK;
+}
+
+AbiErrno abi_scan_table(Abi *abi, uint32_t table, uint32_t *handle) {
+    AbiErrno result = access_check(abi);
+    if (result != ABI_OK) return result;
+    AbiIter *iter = iter_acquire(abi);
+    if (!iter) return remember(abi, ABI_FATAL);
+    result = abi->access->ops->scan_table(abi->access, table, iter_open(iter));
+    return iter_finish(abi, iter, result, handle);
+}
+
+AbiErrno abi_scan_point(Abi *abi, uint32_t index, Bytes point, uint32_t *handle) {
+    AbiErrno result = access_check(abi);
+    if (result != ABI_OK) return result;
+    AbiIter *iter = iter_acquire(abi);
+    if (!iter) return remember(abi, ABI_FATAL);
+    result = abi->access->ops->scan_point(abi->access, index, point, iter_open(iter));
+    return iter_finish(abi, iter, result, handle);
+}
+
+AbiErrno abi_scan_range(Abi *abi, uint32_t index, const AccessRange *range, uint32_t *handle) {
+    AbiErrno result = access_check(abi);
+    if (result != ABI_OK) return result;
+    if (!range_ok(range)) return ABI_BSATN_DECODE_ERROR;
+    AbiIter *iter = iter_acquire(abi);
+    if (!iter) return remember(abi, ABI_FATAL);
+    result = abi->access->ops->scan_range(abi->access, index, range, iter_open(iter));
+    return iter_finish(abi, iter, result, handle);
+}
+
+static AbiIter *iter_find(const Abi *abi, uint32_t handle) {
+    if (handle == 0 || handle > abi->iter_count) return NULL;
+    AbiIter *iter = &abi->iters[handle - 1];
+    return iter->open ? iter : NULL;
+}
+
+static size_t chunk_count(const AbiIter *iter) {
+    return iter->ends.len / sizeof(uint64_t);
+}
+static size_t chunk_end(const AbiIter *iter, size_t chunk) {
+    return load_u64(iter->ends.ptr + chunk * sizeof(uint64_t));
+}
+
+// How many bytes the whole chunks that fit `room` have; *chunk becomes the first that does not.
+static size_t iter_fitting(const AbiIter *iter, size_t room, size_t *chunk) {
+    size_t fitting = 0;
+    for (*chunk = iter->next_chunk; *chunk < chunk_count(iter); (*chunk)++) {
+        size_t with_it = chunk_end(iter, *chunk) - iter->at;
+        if (with_it > room) break;
+        fitting = with_it;
+    }
+    return fitting;
+}
+
+AbiErrno abi_iter_advance(Abi *abi,
+                          uint32_t handle,
+                          uint8_t *out,
+                          size_t room,
+                          size_t *len,
+                          bool *exhausted) {
+    AbiIter *iter = iter_find(abi, handle);
+    if (!iter) return ABI_NO_SUCH_ITER;
+    size_t chunk;
+    *len = iter_fitting(iter, room, &chunk);
+    *exhausted = chunk == chunk_count(iter);
+    if (*len == 0 && !*exhausted) {
+        *len = chunk_end(iter, chunk) - iter->at;
+        return ABI_BUFFER_TOO_SMALL;
+    }
+    if (*len) memcpy(out, iter->rows.ptr + iter->at, *len);
+    iter->at += *len;
+    iter->next_chunk = chunk;
+    if (*exhausted) iter_release(abi, iter);
+    return ABI_OK;
+}
+
+size_t abi_iter_fitting(const Abi *abi, uint32_t handle, size_t room) {
+    const AbiIter *iter = iter_find(abi, handle);
+    size_t chunk;
+    return iter ? iter_fitting(iter, room, &chunk) : 0;
+}
+
+bool abi_iter_whole(const Abi *abi, uint32_t handle, Bytes *out) {
+    const AbiIter *iter = iter_find(abi, handle);
+    if (!iter || iter->at != 0 || chunk_count(iter) > 1) return false;
+    *out = buf_bytes(&iter->rows);
+    return true;
+}
+
+AbiErrno abi_iter_close(Abi *abi, uint32_t handle) {
+    AbiIter *iter = iter_find(abi, handle);
+    if (!iter) return ABI_NO_SUCH_ITER;
+    iter_release(abi, iter);
+    return ABI_OK;
+}
+
+// ---- console
+
+enum { LEVEL_INFO = 2, LEVEL_DEBUG = 3, LEVEL_TRACE = 4, LEVEL_PANIC = 101 };
+
+static void emit(Abi *abi, HostLogRecord *record) {
+    if (!abi->env->log) return;
+    record->ts = abi->env->now ? abi->env->now(abi->env->ctx) : 0;
+    record->function = abi->function;
+    abi->env->log(abi->env->ctx, record);
+}
+
+void abi_log(Abi *abi, uint8_t level, Str target, Str filename, uint32_t line, Str message) {
+    bool known = level <= LEVEL_TRACE || level == LEVEL_PANIC;
+    HostLogRecord record = {.level = known ? level : LEVEL_DEBUG,
+                            .target = target,
+                            .filename = filename,
+                            .line = line,
+                            .message = message};
+    emit(abi, &record);
+}
+
+void abi_log_panic(Abi *abi,
+                   Str filename,
+                   uint32_t line,
+                   Str message,
+                   const Str *frames,
+                   uint32_t frame_count) {
+    HostLogRecord record = {.level = LEVEL_PANIC,
+                            .filename = filename,
+                            .line = line,
+                            .message = message,
+                            .frames = frames,
+                            .frame_count = frame_count};
+    emit(abi, &record);
+}
+
+AbiErrno abi_timer_start(Abi *abi, Str name, uint32_t *handle) {
+    AbiTimer *timer;
+    if (abi->timer_free) {
+        timer = &abi->timers[abi->timer_free - 1];
+    } else {
+        AbiTimer *timers = slab_grow(abi->timers, &abi->timer_cap, abi->timer_count, sizeof *timer);
+        if (!timers) return remember(abi, ABI_FATAL);
+        abi->timers = timers;
+        timer = &timers[abi->timer_count++];
+        *timer = (AbiTimer){0};
+        timer_release(abi, timer);
+    }
+    buf_clear(&timer->name);
+    buf_put_str(&timer->name, name);
+    if (!buf_ok(&timer->name)) return remember(abi, ABI_FATAL);
+    abi->timer_free = timer->next_free;
+    timer->open = true;
+    timer->started_ns = abi_monotonic_ns();
+    *handle = (uint32_t)(timer - abi->timers) + 1;
+    return ABI_OK;
+}
+
+AbiErrno abi_timer_end(Abi *abi, uint32_t handle) {
+    if (handle == 0 || handle > abi->timer_count) return ABI_NO_SUCH_CONSOLE_TIMER;
+    AbiTimer *timer = &abi->timers[handle - 1];
+    if (!timer->open) return ABI_NO_SUCH_CONSOLE_TIMER;
+    char elapsed[32];
+    abi_duration_text(abi_monotonic_ns() - timer->started_ns, elapsed);
+    Buf text = {0};
+    buf_put_str(&text, STR("Timing span \""));
+    buf_put_bytes(&text, buf_bytes(&timer->name));
+    buf_put_str(&text, STR("\": "));
+    buf_put_str(&text, str_from(elapsed));
+    timer_release(abi, timer);
+    if (buf_ok(&text))
+        abi_log(abi, LEVEL_INFO, STR_NONE, STR_NONE, UINT32_MAX, bytes_str(buf_bytes(&text)));
+    buf_deinit(&text);
+    return ABI_OK;
+}
+
+// The whole part, then the digits of the fraction without their trailing zeros.
+static void duration_write(char out[32], uint64_t whole, uint64_t part, int digits, const char *u) {
+    while (digits > 0 && part % 10 == 0) {
+        part /= 10;
+        digits--;
+    }
+    if (digits == 0)
+        snprintf(out, 32, "%llu%s", (unsigned long long)whole, u);
+    else
+        snprintf(out,
+                 32,
+                 "%llu.%0*llu%s",
+                 (unsigned long long)whole,
+                 digits,
+                 (unsigned long long)part,
+                 u);
+}
+
+void abi_duration_text(uint64_t ns, char out[32]) {
+    if (ns >= 1000000000)
+        duration_write(out, ns / 1000000000, ns % 1000000000, 9, "s");
+    else if (ns >= 1000000)
+        duration_write(out, ns / 1000000, ns % 1000000, 6, "ms");
+    else if (ns >= 1000)
+        duration_write(out, ns / 1000, ns % 1000, 3, "µs");
+    else
+        duration_write(out, ns, 0, 0, "ns");
+}
+
+uint64_t abi_monotonic_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}

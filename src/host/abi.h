@@ -1,0 +1,90 @@
+// abi.h: the module ABI's own state during one call, the same for every engine.
+//
+// An engine translates its guest's arguments into these calls and their results back. What they
+// mean (iterators, chunks, handles, timers, log records) is decided here, once; the data is behind
+// txn/access.h. Spec: module-abi §1.4–§1.11.
+#pragma once
+#include "host/host.h"
+
+#define ABI_CHUNK_BYTES 32768  // a chunk of rows is closed when it has grown beyond this (§1.6)
+
+typedef struct AbiIter {
+    Buf rows;   // everything the scan found, serialised when it started
+    Buf ends;   // u64 each: where a chunk ends in `rows`
+    size_t at;  // bytes handed out
+    size_t next_chunk;
+    uint32_t next_free;  // in the free list while closed: index + 1, 0 ends it
+    bool open;
+} AbiIter;
+
+typedef struct AbiTimer {
+    Buf name;
+    uint64_t started_ns;
+    uint32_t next_free;
+    bool open;
+} AbiTimer;
+
+// One for each instance; zeroed, then abi_init. Memory of iterators is kept between calls.
+typedef struct Abi {
+    const HostEnv *env;
+    Access *access;  // NULL: no transaction is open
+    Str function;    // of the running call, for log records; ptr NULL when none runs
+    bool running;    // a call is running (otherwise the module is being loaded)
+    bool fatal;      // a host function failed beyond repair: the call cannot succeed any more
+    AbiIter *iters;
+    uint32_t iter_count, iter_cap, iter_free;
+    AbiTimer *timers;
+    uint32_t timer_count, timer_cap, timer_free;
+} Abi;
+
+void abi_init(Abi *abi, const HostEnv *env);
+void abi_deinit(Abi *abi);
+void abi_begin(Abi *abi, const HostCall *call);
+void abi_end(Abi *abi);  // closes iterators and timers left open
+
+// Data. ABI_NOT_IN_TRANSACTION without an Access; ABI_FATAL is remembered and every later call of
+// the same run answers it.
+AbiErrno abi_table_id(Abi *abi, Str name, uint32_t *out);
+AbiErrno abi_index_id(Abi *abi, Str name, uint32_t *out);
+AbiErrno abi_row_count(Abi *abi, uint32_t table, uint64_t *out);
+AbiErrno abi_scan_table(Abi *abi, uint32_t table, uint32_t *iter);
+AbiErrno abi_scan_point(Abi *abi, uint32_t index, Bytes point, uint32_t *iter);
+AbiErrno abi_scan_range(Abi *abi, uint32_t index, const AccessRange *range, uint32_t *iter);
+AbiErrno abi_insert(Abi *abi, uint32_t table, Bytes row, Buf *generated);
+AbiErrno abi_update(Abi *abi, uint32_t table, uint32_t index, Bytes row, Buf *generated);
+AbiErrno abi_delete_point(Abi *abi, uint32_t index, Bytes point, uint32_t *deleted);
+AbiErrno abi_delete_range(Abi *abi, uint32_t index, const AccessRange *range, uint32_t *deleted);
+AbiErrno abi_delete_all_by_eq(Abi *abi, uint32_t table, Bytes relation, uint32_t *deleted);
+AbiErrno abi_clear(Abi *abi, uint32_t table, uint64_t *deleted);
+AbiErrno abi_jwt(Abi *abi, const ConnectionId *connection, Bytes *out);  // until the next call
+
+// Copy as many whole chunks as fit `room` to `out` and set *len. *exhausted: that was everything,
+// and the handle is gone.
+//   ABI_NO_SUCH_ITER      no such handle
+//   ABI_BUFFER_TOO_SMALL  not even one chunk fits; *len is its size and nothing has changed
+AbiErrno abi_iter_advance(Abi *abi,
+                          uint32_t iter,
+                          uint8_t *out,
+                          size_t room,
+                          size_t *len,
+                          bool *exhausted);
+// What abi_iter_advance would copy given `room`, without doing it. 0 for an unknown handle.
+size_t abi_iter_fitting(const Abi *abi, uint32_t iter, size_t room);
+// All rows of a fresh iterator whose rows are one chunk at most; valid until it is closed.
+bool abi_iter_whole(const Abi *abi, uint32_t iter, Bytes *out);
+AbiErrno abi_iter_close(Abi *abi, uint32_t iter);
+
+// Console. `level` is the guest's byte; unknown ones mean debug. Texts are UTF-8 already.
+void abi_log(Abi *abi, uint8_t level, Str target, Str filename, uint32_t line, Str message);
+void abi_log_panic(Abi *abi,
+                   Str filename,
+                   uint32_t line,
+                   Str message,
+                   const Str *frames,
+                   uint32_t frame_count);
+AbiErrno abi_timer_start(Abi *abi, Str name, uint32_t *timer);
+AbiErrno abi_timer_end(Abi *abi, uint32_t timer);
+
+// A span of time as timers print it: "1.234ms", "2.5s", "917ns".
+void abi_duration_text(uint64_t ns, char out[32]);
+uint64_t abi_monotonic_ns(void);

@@ -1,0 +1,62 @@
+// host.c: chooses the engine of a program and decodes what the program says of itself.
+#include "host/host.h"
+
+#include "host/engine.h"
+
+static const HostEngine *engine_of(HostKind kind) {
+    switch (kind) {
+    case HOST_WASM: return NULL;
+    case HOST_JS: return &js_engine;
+    }
+    return NULL;  // a number from a stored row
+}
+
+Err host_program_load(HostKind kind, Bytes bytes, HostProgram **out, Diag *diag) {
+    const HostEngine *engine = engine_of(kind);
+    if (!engine)
+        return diag_fail(diag, ERR_UNSUPPORTED, "this server runs JavaScript modules only");
+    HostProgram *program = NULL;
+    Buf description = {0};
+    Err err = OK;
+    if ((err = engine->load(bytes, &program, &description, diag)) != OK) goto done;
+    if ((err = moduledef_decode(buf_bytes(&description), &program->def, diag)) != OK) goto done;
+    *out = program;
+    program = NULL;
+done:
+    host_program_free(&program);
+    buf_deinit(&description);
+    return err == OK || err == ERR_NOMEM || err == ERR_UNSUPPORTED ? err : ERR_INVALID;
+}
+
+void host_program_free(HostProgram **program) {
+    if (!*program) return;
+    moduledef_free(&(*program)->def);
+    (*program)->engine->unload(*program);
+    *program = NULL;
+}
+
+const ModuleDef *host_program_def(const HostProgram *program) {
+    return program->def;
+}
+
+Err host_instance_new(HostProgram *program, const HostEnv *env, HostInstance **out, Diag *diag) {
+    return program->engine->instance_new(program, env, out, diag);
+}
+
+void host_instance_free(HostInstance **instance) {
+    if (!*instance) return;
+    (*instance)->engine->instance_free(*instance);
+    *instance = NULL;
+}
+
+bool host_instance_ok(const HostInstance *instance) {
+    return instance->engine->ok(instance);
+}
+
+void host_run(HostInstance *instance, const HostSource *source) {
+    instance->engine->run(instance, source);
+}
+
+void host_idle(HostInstance *instance) {
+    instance->engine->idle(instance);
+}

@@ -1,0 +1,407 @@
+// instance.c: a virtual machine with a module in it, and the driver that runs its calls.
+//
+// PICTURE
+//   js_run: lock ─> enter the VM once ─> run() of prelude.js: step, call, step, call, …, step
+//             a call over its time ends run() too: its outcome is told, run() is entered again
+//           leave ─> promise jobs the module left behind, within TAIL_MS ─> unlock
+//
+// ALWAYS TRUE
+//   (1) The VM is entered only between vm_enter() and vm_leave(), so that promise jobs, which the
+//       library runs whenever its lock is given up, always run under the short limit of the tail.
+//   (2) The watchdog ends only what has a limit: a call, loading, the tail. The driver itself and
+//       our own functions are never cut in half.
+//
+// MEMORY    JavaScriptCore has no limit of its own. The watchdog looks at the heap's size while a
+//           call runs (every period), host_idle() and every COLLECT_CALLS-th call do so between
+//           calls. Whoever allocates gigabytes inside one period is not stopped in time.
+// PROMISES  Nothing waits for them. Their jobs run in the tail; when they do not end, the instance
+//           is given up.
+#include <pthread.h>
+
+#include "base/mem.h"
+#include "host/js/js.h"
+
+enum {
+    LOAD_MS = 10000,        // evaluating a module, its hooks and its description
+    TAIL_MS = 50,           // promise jobs after a batch of calls
+    PERIOD_US_MAX = 10000,  // how often the watchdog looks at a running call …
+    PERIOD_US_MIN = 500,    // … and at least that far apart
+    HEAP_LOOK_NS = 50000000,
+};
+static const double TAIL_PERIOD_S = 1e-6;  // at once: each promise job is an entry of its own
+static const size_t MEMORY_MAX_DEFAULT = (size_t)1 << 30;
+
+static _Thread_local JsInstance *current;
+
+JsInstance *js_instance_current(void) {
+    return current;
+}
+
+// ---- the script of prelude.js
+
+__asm__(".section .rodata\n"
+        "prelude_text: .incbin \"src/host/js/prelude.js\"\n"
+        "prelude_text_end: .byte 0\n"
+        ".previous\n");
+extern const char prelude_text[];
+extern const char prelude_text_end[];
+
+static pthread_once_t engine_once = PTHREAD_ONCE_INIT;
+static JSStringRef prelude_script;
+
+static void engine_start(void) {
+    // Before the first VM is made. The watchdog does not stop wasm loops; and a tail call takes its
+    // caller out of stack traces and log lines, which no other engine does.
+    jsc_options_set_boolean("useWasm", 0);
+    jsc_options_set_boolean("useTailCalls", 0);
+    prelude_script = js_string(BYTES(prelude_text, prelude_text_end - prelude_text));
+}
+
+// ---- the watchdog
+
+static double heap_bytes(JSContextRef ctx) {
+    JSObjectRef statistics = JSGetMemoryUsageStatistics(ctx);
+    if (!statistics) return 0;
+    JSStringRef name = JSStringCreateWithUTF8CString("heapSize");
+    JSValueRef size = JSObjectGetProperty(ctx, statistics, name, NULL);
+    JSStringRelease(name);
+    return size ? JSValueToNumber(ctx, size, NULL) : 0;
+}
+
+static bool heap_full(JsInstance *js, JSContextRef ctx) {
+    return heap_bytes(ctx) > (double)js->env.memory_max;
+}
+
+static bool may_end(JSContextRef ctx, void *context) {
+    JsInstance *js = context;
+    uint64_t now = abi_monotonic_ns();
+    if (js->phase == JS_IDLE || js->phase == JS_BETWEEN || js->end != JS_NOT_ENDED) return false;
+    if (js->phase_end_ns && now >= js->phase_end_ns)
+        js->end = JS_END_DEADLINE;
+    else if (js->phase != JS_TAIL && heap_full(js, ctx))
+        js->end = JS_END_MEMORY;
+    if (js->end != JS_NOT_ENDED && js->phase == JS_TAIL) js->ok = false;
+    return js->end != JS_NOT_ENDED;
+}
+
+static void watch_set(JsInstance *js, double period_s) {
+    JSContextGroupSetExecutionTimeLimit(js->group, period_s, may_end, js);
+}
+
+static void phase_set(JsInstance *js, JsPhase phase, int64_t limit_us) {
+    js->phase_end_ns = limit_us ? abi_monotonic_ns() + (uint64_t)limit_us * 1000 : 0;
+    js->phase = phase;
+}
+
+void js_watch_call(JsInstance *js, int64_t budget_us) {
+    js->end = JS_NOT_ENDED;
+    js->phase_end_ns = budget_us > 0 ? js->call_started_ns + (uint64_t)budget_us * 1000 : 0;
+    js->phase = JS_CALLING;
+    // The period only ever shrinks: setting it costs as much as a host call, and a caller that
+    // uses short budgets uses them always.
+    if (budget_us <= 0 || budget_us >= 4 * PERIOD_US_MAX) return;
+    double period_s = (double)MAX(budget_us / 4, PERIOD_US_MIN) / 1e6;
+    if (period_s >= js->period_s) return;
+    js->period_s = period_s;
+    watch_set(js, period_s);
+}
+
+// ---- entering and leaving (1)
+
+static void vm_enter(JsInstance *js) {
+    ASSERT(!current);
+    current = js;
+    js->end = JS_NOT_ENDED;
+    JSLock(js->ctx);
+}
+
+static void vm_leave(JsInstance *js) {
+    js->end = JS_NOT_ENDED;
+    phase_set(js, JS_TAIL, TAIL_MS * 1000);
+    watch_set(js, TAIL_PERIOD_S);
+    JSUnlock(js->ctx);  // runs promise jobs
+    js->phase = JS_IDLE;
+    if (js->ok) watch_set(js, js->period_s);
+    current = NULL;
+}
+
+// ---- making one
+
+static void release_bytes(void *bytes, void *context) {
+    (void)context;
+    mem_free(bytes);
+}
+
+bool js_block_make(JsInstance *js, JsBlock *block, size_t len) {
+    size_t rounded = (MAX(len, block->len) + 4095) & ~(size_t)4095;
+    if (rounded > UINT32_MAX) return false;
+    uint8_t *bytes = mem_zalloc(rounded);
+    if (!bytes) return false;
+    JSValueRef exception = NULL;
+    JSObjectRef buffer = JSObjectMakeArrayBufferWithBytesNoCopy(js->ctx,
+                                                                bytes,
+                                                                rounded,
+                                                                release_bytes,
+                                                                NULL,
+                                                                &exception);
+    if (!buffer || exception) return false;
+    // Asking for the pointer pins the buffer: transfer() copies and leaves our bytes in place.
+    if (JSObjectGetArrayBufferBytesPtr(js->ctx, buffer, &exception) != bytes) return false;
+    JSValueProtect(js->ctx, buffer);
+    if (block->buffer) JSValueUnprotect(js->ctx, block->buffer);
+    *block = (JsBlock){.buffer = buffer, .bytes = bytes, .len = rounded};
+    return true;
+}
+
+static Err evaluate(JsInstance *js,
+                    JSStringRef script,
+                    const char *file,
+                    JSObjectRef *out,
+                    JSValueRef *exception) {
+    JSStringRef url = JSStringCreateWithUTF8CString(file);
+    JSValueRef value = JSEvaluateScript(js->ctx, script, NULL, url, 1, exception);
+    JSStringRelease(url);
+    if (!value || *exception) return ERR_INVALID;
+    *out = JSValueToObject(js->ctx, value, exception);
+    return *out && !*exception ? OK : ERR_INVALID;
+}
+
+static JSObjectRef function_make(JsInstance *js, JSObjectCallAsFunctionCallback callback) {
+    return JSObjectMakeFunctionWithCallback(js->ctx, NULL, callback);
+}
+
+static JSObjectRef property(JsInstance *js, JSObjectRef object, const char *name) {
+    JSStringRef key = JSStringCreateWithUTF8CString(name);
+    JSValueRef value = JSObjectGetProperty(js->ctx, object, key, NULL);
+    JSStringRelease(key);
+    JSObjectRef function = value ? JSValueToObject(js->ctx, value, NULL) : NULL;
+    if (function) JSValueProtect(js->ctx, function);
+    return function;
+}
+
+static Err blocks_make(JsInstance *js) {
+    bool made = js_block_make(js, &js->words, MAIL_SLOTS * sizeof(uint32_t)) &&
+                js_block_make(js, &js->words64, MAIL64_SLOTS * sizeof(uint64_t)) &&
+                js_block_make(js, &js->scan, JS_SCAN_BYTES) &&
+                js_block_make(js, &js->args, JS_ARGS_BYTES) &&
+                js_block_make(js, &js->io, JS_IO_BYTES);
+    if (!made) return ERR_NOMEM;
+    js->mail = (uint32_t *)(void *)js->words.bytes;
+    memcpy(js->words64.bytes + MAIL64_DATABASE * sizeof(uint64_t), js->env.database.le, 32);
+    return OK;
+}
+
+static Err prelude_run(JsInstance *js) {
+    JSValueRef exception = NULL;
+    JSObjectRef prelude = NULL;
+    Err err = evaluate(js, prelude_script, JS_PRELUDE_FILE, &prelude, &exception);
+    if (err != OK) return ERR_NOMEM;  // our own script: only memory can be wrong
+    JSValueRef args[] = {
+        function_make(js, js_trap),
+        function_make(js, js_text),
+        function_make(js, js_native),
+        js->words.buffer,
+        js->words64.buffer,
+        js->scan.buffer,
+        js->args.buffer,
+        js->io.buffer,
+    };
+    JSValueRef value =
+        JSObjectCallAsFunction(js->ctx, prelude, NULL, ARRAY_LEN(args), args, &exception);
+    JSObjectRef object = value ? JSValueToObject(js->ctx, value, &exception) : NULL;
+    if (!object || exception) return ERR_NOMEM;
+    js->load = property(js, object, "load");
+    js->run = property(js, object, "run");
+    js->explain = property(js, object, "explain");
+    return js->load && js->run && js->explain ? OK : ERR_NOMEM;
+}
+
+// An exception while loading, for a person: its text, then the module's frames.
+static Err load_failed(JsInstance *js, JSValueRef error, Diag *diag) {
+    if (js->end == JS_END_DEADLINE)
+        return diag_fail(diag,
+                         ERR_INVALID,
+                         "the module took longer than %d s to load",
+                         LOAD_MS / 1000);
+    if (js->end == JS_END_MEMORY)
+        return diag_fail(diag, ERR_INVALID, "JavaScript module exceeded memory limit");
+    JSValueRef exception = NULL;
+    buf_clear(&js->message);
+    buf_clear(&js->stack);
+    JSObjectCallAsFunction(js->ctx, js->explain, NULL, 1, &error, &exception);
+    Buf text = {0};
+    buf_put_bytes(&text, buf_bytes(&js->message));
+    Str stack = bytes_str(buf_bytes(&js->stack));
+    JsFrame frame;
+    while (js_stack_next(&stack, &frame))
+        buf_printf(&text,
+                   "\n    at " STR_FMT " (" STR_FMT ":%u)",
+                   STR_ARG(frame.function.len ? frame.function : STR("<anonymous>")),
+                   STR_ARG(frame.file),
+                   frame.line);
+    diag_fail(diag, ERR_INVALID, STR_FMT, STR_ARG(bytes_str(buf_bytes(&text))));
+    buf_deinit(&text);
+    return ERR_INVALID;
+}
+
+static Err module_run(JsInstance *js, JSStringRef script, Buf *description, Diag *diag) {
+    JSValueRef exception = NULL;
+    JSObjectRef module = NULL;
+    if (evaluate(js, script, JS_MODULE_FILE, &module, &exception) != OK)
+        return load_failed(js, exception, diag);
+    JSValueRef args[] = {module, JSValueMakeBoolean(js->ctx, description != NULL)};
+    JSValueRef length = JSObjectCallAsFunction(js->ctx, js->load, NULL, 2, args, &exception);
+    if (exception) return load_failed(js, exception, diag);
+    if (!description) return OK;
+    double bytes = JSValueToNumber(js->ctx, length, &exception);
+    buf_put(description, js->io.bytes, MIN((size_t)bytes, js->io.len));
+    return buf_ok(description) ? OK : ERR_NOMEM;
+}
+
+static Err vm_start(JsInstance *js) {
+    js->group = JSContextGroupCreate();
+    js->ctx = js->group ? JSGlobalContextCreateInGroup(js->group, NULL) : NULL;
+    if (!js->ctx) return ERR_NOMEM;
+    js->undefined = JSValueMakeUndefined(js->ctx);
+    watch_set(js, js->period_s);
+    return OK;
+}
+
+static Err instance_start(JsInstance *js, const JsProgram *program, Buf *description, Diag *diag) {
+    Err err = OK;
+    pthread_once(&engine_once, engine_start);
+    if (!prelude_script) return ERR_NOMEM;
+    if ((err = vm_start(js)) != OK) return err;
+    vm_enter(js);
+    if ((err = blocks_make(js)) != OK) goto done;
+    if ((err = prelude_run(js)) != OK) goto done;
+    phase_set(js, JS_LOADING, LOAD_MS * 1000);
+    err = module_run(js, program->script, description, diag);
+done:
+    vm_leave(js);
+    if (err == OK && !js->ok)
+        err = diag_fail(diag, ERR_INVALID, "the module's promises do not come to an end");
+    return err;
+}
+
+Err js_instance_make(const JsProgram *program,
+                     const HostEnv *env,
+                     Buf *description,
+                     JsInstance **out,
+                     Diag *diag) {
+    JsInstance *js = MEM_NEW(JsInstance);
+    if (!js) return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
+    js->base.engine = &js_engine;
+    js->env = *env;
+    if (!js->env.memory_max) js->env.memory_max = MEMORY_MAX_DEFAULT;
+    js->period_s = PERIOD_US_MAX / 1e6;
+    js->ok = true;
+    abi_init(&js->abi, &js->env);
+    Err err = instance_start(js, program, description, diag);
+    if (err == ERR_NOMEM) diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
+    if (err == OK)
+        *out = js;
+    else
+        js_instance_free(&js->base);
+    return err;
+}
+
+static Err js_instance_new(HostProgram *base, const HostEnv *env, HostInstance **out, Diag *diag) {
+    const JsProgram *program = CONTAINER_OF(base, JsProgram, base);
+    JsInstance *js = NULL;
+    Err err = js_instance_make(program, env, NULL, &js, diag);
+    if (err == OK) *out = &js->base;
+    return err;
+}
+
+void js_instance_free(HostInstance *base) {
+    JsInstance *js = CONTAINER_OF(base, JsInstance, base);
+    current = js;  // a finaliser of ours may ask
+    if (js->ctx) JSGlobalContextRelease(js->ctx);
+    if (js->group) JSContextGroupRelease(js->group);  // frees the blocks as well
+    current = NULL;
+    abi_deinit(&js->abi);
+    buf_deinit(&js->text);
+    buf_deinit(&js->message);
+    buf_deinit(&js->stack);
+    buf_deinit(&js->generated);
+    mem_free(js);
+}
+
+static bool js_ok(const HostInstance *base) {
+    return CONTAINER_OF(base, JsInstance, base)->ok;
+}
+
+// ---- running
+
+// run() was left by an exception: the engine's own, because the driver catches the module's.
+static void run_ended(JsInstance *js, JSValueRef exception) {
+    if (!js->call_running) {
+        js->ok = false;  // the driver itself could not go on
+        return;
+    }
+    if (js->end == JS_END_DEADLINE) {
+        js_call_end(js, HOST_DEADLINE, BYTES_NONE);
+        return;
+    }
+    if (js->end == JS_END_MEMORY) {
+        buf_clear(&js->message);
+        buf_printf(&js->message,
+                   "JavaScript module exceeded memory limit (current limit: %zu bytes)",
+                   js->env.memory_max);
+    } else {
+        JSStringRef text = JSValueToStringCopy(js->ctx, exception, NULL);
+        buf_clear(&js->message);
+        if (text) {
+            char *room = (char *)buf_extend(&js->message, 512);
+            size_t len = room ? JSStringGetUTF8CString(text, room, 512) : 0;
+            js->message.len = len ? len - 1 : 0;
+            JSStringRelease(text);
+        }
+    }
+    js_call_end(js, HOST_FATAL, BYTES_NONE);
+}
+
+static void collect(JsInstance *js) {
+    if (!heap_full(js, js->ctx)) return;
+    JSSynchronousGarbageCollectForDebugging(js->ctx);
+    if (heap_bytes(js->ctx) > 0.75 * (double)js->env.memory_max) js->ok = false;
+}
+
+static void js_run(HostInstance *base, const HostSource *source) {
+    JsInstance *js = CONTAINER_OF(base, JsInstance, base);
+    if (!js->ok) return;
+    js->source = source;
+    vm_enter(js);
+    while (js->ok) {
+        JSValueRef exception = NULL;
+        js->phase = JS_BETWEEN;
+        JSObjectCallAsFunction(js->ctx, js->run, NULL, 0, NULL, &exception);
+        if (!exception) break;
+        run_ended(js, exception);
+        if (js->end == JS_END_MEMORY) collect(js);
+        js->end = JS_NOT_ENDED;
+    }
+    vm_leave(js);
+    js->source = NULL;
+}
+
+static void js_idle(HostInstance *base) {
+    JsInstance *js = CONTAINER_OF(base, JsInstance, base);
+    if (!js->ok) return;
+    vm_enter(js);
+    js->phase = JS_BETWEEN;
+    collect(js);
+    JSGarbageCollect(js->ctx);
+    vm_leave(js);
+}
+
+const HostEngine js_engine = {
+    .load = js_program_load,
+    .unload = js_program_unload,
+    .instance_new = js_instance_new,
+    .instance_free = js_instance_free,
+    .ok = js_ok,
+    .run = js_run,
+    .idle = js_idle,
+};

@@ -1,0 +1,172 @@
+// log.c: the batch of a turn, and what has become durable of it.
+//
+//   batch   [room for the sink's header │ commit │ commit │ commit being built …
+//                                                          └ begun_at
+//
+// ALWAYS TRUE
+//   (1) durable_end <= end, and end - durable_end commits are in the batch.
+//   (2) The batch's bytes up to begun_at (or its end when no commit is begun) are whole commits.
+//   (3) Once `failed` is set nothing is given out or made durable any more.
+//
+// A commit's operations go straight into the batch: no allocation and no second copy for each.
+#include "log/log.h"
+
+#include "base/mem.h"
+#include "log/format.h"
+#include "log/sink.h"
+
+struct Log {
+    LogSink *sink;  // NULL: in memory only
+    TxOffset end;
+    TxOffset durable_end;
+    Buf batch;
+    size_t begun_at;  // 0: no commit is begun
+    size_t op_count_at;
+    uint32_t op_count;
+    Err failed;
+};
+
+enum {
+    // A turn that was unusually large should not keep its memory for ever.
+    BATCH_KEPT_BYTES_MAX = 4 << 20,
+    NAME_BYTES_MAX = UINT16_MAX,
+};
+
+// Ready for the first commit, or failed with the memory for it not there yet: log_commit_begin
+// asks again.
+static void batch_reset(Log *log) {
+    if (log->batch.cap > BATCH_KEPT_BYTES_MAX) buf_deinit(&log->batch);
+    buf_clear(&log->batch);
+}
+
+Err log_open(const LogOptions *options,
+             LogReplay replay,
+             void *ctx,
+             Log **out,
+             uint64_t *torn_bytes,
+             Diag *diag) {
+    if (torn_bytes) *torn_bytes = 0;
+    Log *log = MEM_NEW(Log);
+    if (!log) return diag_fail(diag, ERR_NOMEM, "cannot open the log: %s", err_text(ERR_NOMEM));
+    if (!options->in_memory) {
+        Err err = log_local_open(options, replay, ctx, &log->sink, &log->end, torn_bytes, diag);
+        if (err != OK) {
+            log_close(&log);
+            return err;
+        }
+        log->durable_end = log->end;
+    }
+    *out = log;
+    return OK;
+}
+
+void log_close(Log **log) {
+    if (!*log) return;
+    if ((*log)->sink) (*log)->sink->ops->close(&(*log)->sink);
+    buf_deinit(&(*log)->batch);
+    mem_free(*log);
+    *log = NULL;
+}
+
+void log_commit_begin(Log *log, const CommitInfo *info) {
+    ASSERT(log->begun_at == 0);
+    Buf *batch = &log->batch;
+    if (batch->len == 0) (void)buf_extend(batch, LOG_BATCH_ROOM_BYTES);
+    // After a failure of that very first extend, 0 would mean "none begun": any other place will
+    // do, since log_commit_end finds the failure and starts the batch over.
+    log->begun_at = MAX(batch->len, (size_t)LOG_BATCH_ROOM_BYTES);
+    log->op_count = 0;
+
+    size_t name_len = utf8_cut(info->name, NAME_BYTES_MAX);
+    uint8_t *p = buf_extend(batch, COMMIT_HEAD_BYTES + name_len + COMMIT_OP_COUNT_BYTES);
+    if (!p) return;  // log_commit_end reports it
+    store_u64(p, log->end.v);
+    store_u64(p + 8, (uint64_t)info->timestamp);
+    memcpy(p + 16, info->caller.le, sizeof info->caller.le);
+    memcpy(p + 48, info->connection.le, sizeof info->connection.le);
+    store_u16(p + COMMIT_NAME_LEN_AT, (uint16_t)name_len);
+    if (name_len) memcpy(p + COMMIT_HEAD_BYTES, info->name.ptr, name_len);
+    log->op_count_at = batch->len - COMMIT_OP_COUNT_BYTES;
+}
+
+void log_commit_op(Log *log, CommitOpKind kind, uint32_t table_id, Bytes bytes) {
+    ASSERT(log->begun_at != 0 && bytes.len <= UINT32_MAX);
+    DEBUG_ASSERT(kind != COMMIT_TRUNCATE || bytes.len == 0);
+    uint8_t *p = buf_extend(&log->batch, COMMIT_OP_HEAD_BYTES + bytes.len);
+    if (UNLIKELY(!p)) return;  // log_commit_end reports it
+    p[0] = (uint8_t)kind;
+    store_u32(p + 1, table_id);
+    store_u32(p + 5, (uint32_t)bytes.len);
+    if (bytes.len) memcpy(p + COMMIT_OP_HEAD_BYTES, bytes.ptr, bytes.len);
+    log->op_count++;
+}
+
+void log_commit_abandon(Log *log) {
+    ASSERT(log->begun_at != 0);
+    log->batch.failed = false;  // what failed was this commit; those before it are whole (2)
+    log->batch.len = log->begun_at == LOG_BATCH_ROOM_BYTES ? 0 : log->begun_at;
+    log->begun_at = 0;
+}
+
+Err log_commit_end(Log *log, TxOffset *out) {
+    ASSERT(log->begun_at != 0);
+    Err err = log->failed;
+    if (err == OK && !buf_ok(&log->batch)) err = ERR_NOMEM;
+    if (err != OK) {
+        log_commit_abandon(log);
+        return err;
+    }
+    store_u32(log->batch.ptr + log->op_count_at, log->op_count);
+    log->begun_at = 0;
+    *out = log->end;
+    log->end.v++;
+    return OK;
+}
+
+static Err batch_send(Log *log, Diag *diag) {
+    LogBatch batch = {
+        .first = log->durable_end,
+        .commits = (uint32_t)(log->end.v - log->durable_end.v),
+        .payload = log->batch.ptr + LOG_BATCH_ROOM_BYTES,
+        .payload_len = log->batch.len - LOG_BATCH_ROOM_BYTES,
+    };
+    const LogSinkOps *ops = log->sink->ops;
+    Err err = ops->append(log->sink, &batch, diag);
+    return err == OK ? ops->poll(log->sink, &log->durable_end, diag) : err;
+}
+
+Err log_flush(Log *log, Diag *diag) {
+    ASSERT(log->begun_at == 0);
+    if (log->failed != OK) {
+        return diag_fail(diag, log->failed, "the log stopped: %s", err_text(log->failed));
+    }
+    if (log->end.v == log->durable_end.v) return OK;
+    if (!log->sink) {
+        log->durable_end = log->end;
+    } else if ((log->failed = batch_send(log, diag)) != OK) {
+        return log->failed;
+    }
+    ASSERT(log->durable_end.v == log->end.v);  // true of a sink that is done when append returns
+    batch_reset(log);
+    return OK;
+}
+
+TxOffset log_end(const Log *log) {
+    return log->end;
+}
+
+TxOffset log_durable_end(const Log *log) {
+    return log->durable_end;
+}
+
+Err log_failed(const Log *log) {
+    return log->failed;
+}
+
+uint64_t log_bytes(const Log *log) {
+    return log->sink ? log->sink->ops->bytes(log->sink) : 0;
+}
+
+uint64_t log_syncs(const Log *log) {
+    return log->sink ? log->sink->ops->syncs(log->sink) : 0;
+}

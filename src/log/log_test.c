@@ -1,0 +1,660 @@
+#include "log/log.h"
+
+#include "base/mem.h"
+#include "base/test.h"
+#include "log/segment.h"
+#include "sim/sim.h"
+
+enum { SEGMENT_BYTES = 4096, SEEDS = 20 };
+
+static Sim *sim;
+static Log *log_;
+static Diag diag;
+
+// What a workload wrote and what a replay gave back: commit n is fully determined by n.
+typedef struct Seen {
+    uint64_t commits;
+    bool wrong;
+} Seen;
+
+static size_t payload_len(uint64_t n) {
+    return n % 7 == 6 ? 1500 : (size_t)(n * 37 % 200);
+}
+
+static void payload_fill(uint64_t n, uint8_t *out, size_t len) {
+    for (size_t i = 0; i < len; i++) {
+        out[i] = (uint8_t)(n * 13 + i);
+    }
+}
+
+static CommitInfo info_of(uint64_t n) {
+    CommitInfo info = {.timestamp = (Micros)(1000 + n), .name = n % 2 ? STR("insert") : STR("")};
+    memset(info.caller.le, (int)n, sizeof info.caller.le);
+    memset(info.connection.le, (int)(n + 1), sizeof info.connection.le);
+    return info;
+}
+
+static Err commit_add(Log *log, uint64_t n, TxOffset *out) {
+    uint8_t bytes[1500];
+    size_t len = payload_len(n);
+    payload_fill(n, bytes, len);
+    CommitInfo info = info_of(n);
+    log_commit_begin(log, &info);
+    log_commit_op(log, COMMIT_INSERT, (uint32_t)n, BYTES(bytes, len));
+    log_commit_op(log, COMMIT_DELETE, 7, BYTES(bytes, len / 2));
+    if (n % 3 == 0) log_commit_op(log, COMMIT_TRUNCATE, 8, BYTES_NONE);
+    return log_commit_end(log, out);
+}
+
+static bool commit_is(const Commit *commit, uint64_t n) {
+    uint8_t bytes[1500];
+    size_t len = payload_len(n);
+    payload_fill(n, bytes, len);
+    CommitInfo info = info_of(n);
+    Bytes ops = commit->ops;
+    CommitOp op;
+    bool same = commit->offset.v == n && commit->info.timestamp == info.timestamp &&
+                identity_eq(&commit->info.caller, &info.caller) &&
+                connection_id_eq(&commit->info.connection, &info.connection) &&
+                str_eq(commit->info.name, info.name) && commit->op_count == (n % 3 == 0 ? 3u : 2u);
+    same = same && commit_next_op(&ops, &op) && op.kind == COMMIT_INSERT &&
+           op.table_id == (uint32_t)n && bytes_eq(op.bytes, BYTES(bytes, len));
+    same = same && commit_next_op(&ops, &op) && op.kind == COMMIT_DELETE && op.table_id == 7 &&
+           bytes_eq(op.bytes, BYTES(bytes, len / 2));
+    if (n % 3 == 0) {
+        same = same && commit_next_op(&ops, &op) && op.kind == COMMIT_TRUNCATE &&
+               op.table_id == 8 && op.bytes.len == 0;
+    }
+    return same && !commit_next_op(&ops, &op);
+}
+
+static Err replay(void *ctx, const Commit *commit, Diag *d) {
+    (void)d;
+    Seen *seen = ctx;
+    if (!commit_is(commit, seen->commits)) seen->wrong = true;
+    seen->commits++;
+    return OK;
+}
+
+static Err open_log(Seen *seen, uint64_t *torn) {
+    *seen = (Seen){0};
+    LogOptions options = {.io = sim_io(sim), .dir = "db/log", .segment_bytes = SEGMENT_BYTES};
+    diag_clear(&diag);
+    return log_open(&options, replay, seen, &log_, torn, &diag);
+}
+
+static void begin(uint64_t seed) {
+    EXPECT_OK(sim_new(seed, &sim));
+}
+
+static void finish(void) {
+    log_close(&log_);
+    sim_free(&sim);
+}
+
+// Batches of 1, 2, 3, 1, 2, 3 … commits until `commits` are flushed or something fails. Returns
+// how many a log_flush acknowledged.
+static Err write_commits(Log *log, uint64_t commits, uint64_t *acknowledged) {
+    uint64_t n = log_end(log).v;
+    *acknowledged = n;
+    for (uint64_t batch = 0; n < commits; batch++) {
+        for (uint64_t i = 0; i <= batch % 3 && n < commits; i++) {
+            TxOffset offset;
+            Err err = commit_add(log, n, &offset);
+            if (err != OK) return err;
+            EXPECT_EQ(offset.v, n);
+            n++;
+        }
+        Err err = log_flush(log, &diag);
+        if (err != OK) return err;
+        EXPECT_EQ(log_durable_end(log).v, n);
+        *acknowledged = n;
+    }
+    return OK;
+}
+
+static void write_and_close(uint64_t commits) {
+    Seen seen;
+    uint64_t torn, acknowledged;
+    EXPECT_OK(open_log(&seen, &torn));
+    EXPECT_OK(write_commits(log_, commits, &acknowledged));
+    log_close(&log_);
+}
+
+static void expect_replays(uint64_t commits, uint64_t torn_bytes) {
+    Seen seen;
+    uint64_t torn;
+    EXPECT_OK(open_log(&seen, &torn));
+    EXPECT(!seen.wrong);
+    EXPECT_EQ(seen.commits, commits);
+    EXPECT_EQ(torn, torn_bytes);
+    EXPECT_EQ(log_end(log_).v, commits);
+    EXPECT_EQ(log_durable_end(log_).v, commits);
+    log_close(&log_);
+}
+
+static const char *segment_path(uint64_t first_offset) {
+    static char path[64];
+    char name[SEGMENT_NAME_LEN + 1];
+    segment_name_write(first_offset, name);
+    snprintf(path, sizeof path, "db/log/%s", name);
+    return path;
+}
+
+// ── plain life ────────────────────────────────────────────────────────────────────────────────
+
+TEST(log, replays_what_was_flushed_across_segments_and_reopenings) {
+    begin(1);
+    for (uint64_t commits = 10; commits <= 60; commits += 10) {
+        write_and_close(commits);
+        expect_replays(commits, 0);
+    }
+    finish();
+}
+
+TEST(log, loses_what_was_not_flushed) {
+    begin(1);
+    Seen seen;
+    uint64_t torn;
+    TxOffset offset;
+    EXPECT_OK(open_log(&seen, &torn));
+    EXPECT_OK(commit_add(log_, 0, &offset));
+    EXPECT_OK(log_flush(log_, &diag));
+    EXPECT_OK(commit_add(log_, 1, &offset));
+    EXPECT_EQ(log_end(log_).v, 2);
+    EXPECT_EQ(log_durable_end(log_).v, 1);
+    log_close(&log_);
+    expect_replays(1, 0);
+    finish();
+}
+
+TEST(log, forgets_an_abandoned_commit) {
+    begin(1);
+    Seen seen;
+    uint64_t torn;
+    TxOffset offset;
+    CommitInfo info = info_of(5);
+    EXPECT_OK(open_log(&seen, &torn));
+    log_commit_begin(log_, &info);  // the first of a batch
+    log_commit_op(log_, COMMIT_INSERT, 1, BYTES("abc", 3));
+    log_commit_abandon(log_);
+    EXPECT_OK(commit_add(log_, 0, &offset));
+    log_commit_begin(log_, &info);  // and a later one
+    log_commit_abandon(log_);
+    EXPECT_OK(commit_add(log_, 1, &offset));
+    EXPECT_EQ(offset.v, 1);
+    EXPECT_OK(log_flush(log_, &diag));
+    log_close(&log_);
+    expect_replays(2, 0);
+    finish();
+}
+
+TEST(log, costs_one_sync_a_flush_and_none_for_nothing) {
+    begin(1);
+    Seen seen;
+    uint64_t torn;
+    TxOffset offset;
+    EXPECT_OK(open_log(&seen, &torn));
+    uint64_t syncs = log_syncs(log_), disk_syncs = sim_disk_count(sim, SIM_SYNC);
+    EXPECT_OK(log_flush(log_, &diag));
+    EXPECT_EQ(log_syncs(log_), syncs);
+    for (uint64_t n = 0; n < 5; n++) {
+        EXPECT_OK(commit_add(log_, n, &offset));
+    }
+    EXPECT_OK(log_flush(log_, &diag));
+    EXPECT_EQ(log_syncs(log_), syncs + 1);
+    EXPECT_EQ(sim_disk_count(sim, SIM_SYNC), disk_syncs + 1);
+    finish();
+}
+
+TEST(log, takes_a_batch_larger_than_a_segment) {
+    begin(1);
+    Seen seen;
+    uint64_t torn;
+    TxOffset offset;
+    EXPECT_OK(open_log(&seen, &torn));
+    for (uint64_t n = 0; n < 40; n++) {
+        EXPECT_OK(commit_add(log_, n, &offset));
+    }
+    EXPECT_OK(log_flush(log_, &diag));
+    EXPECT(log_bytes(log_) > 2 * SEGMENT_BYTES);
+    for (uint64_t n = 40; n < 42; n++) {
+        EXPECT_OK(commit_add(log_, n, &offset));
+        EXPECT_OK(log_flush(log_, &diag));
+    }
+    log_close(&log_);
+    expect_replays(42, 0);
+    finish();
+}
+
+TEST(log, in_memory_keeps_nothing_and_is_durable_at_once) {
+    begin(1);
+    LogOptions options = {.io = sim_io(sim), .in_memory = true};
+    TxOffset offset;
+    EXPECT_OK(log_open(&options, NULL, NULL, &log_, NULL, &diag));
+    for (uint64_t n = 0; n < 3; n++) {
+        EXPECT_OK(commit_add(log_, n, &offset));
+        EXPECT_OK(log_flush(log_, &diag));
+        EXPECT_EQ(log_durable_end(log_).v, n + 1);
+    }
+    EXPECT_EQ(sim_disk_count(sim, SIM_WRITE), 0);
+    EXPECT_EQ(log_bytes(log_), 0);
+    finish();
+}
+
+TEST(log, is_opened_by_one_at_a_time) {
+    begin(1);
+    Seen seen;
+    uint64_t torn;
+    Log *second = NULL;
+    EXPECT_OK(open_log(&seen, &torn));
+    LogOptions options = {.io = sim_io(sim), .dir = "db/log"};
+    EXPECT_ERR(log_open(&options, NULL, NULL, &second, NULL, &diag), ERR_BUSY);
+    finish();
+}
+
+static Err refuse_third(void *ctx, const Commit *commit, Diag *d) {
+    (void)ctx;
+    return commit->offset.v == 2 ? diag_fail(d, ERR_UNSUPPORTED, "no") : OK;
+}
+
+TEST(log, stops_opening_when_the_replayer_refuses) {
+    begin(1);
+    write_and_close(5);
+    LogOptions options = {.io = sim_io(sim), .dir = "db/log"};
+    EXPECT_ERR(log_open(&options, refuse_third, NULL, &log_, NULL, &diag), ERR_UNSUPPORTED);
+    EXPECT_STR(diag.text, "no");
+    EXPECT_OK(log_open(&options, NULL, NULL, &log_, NULL, &diag));
+    finish();
+}
+
+static Err remove_in(void *ctx, const char *name) {
+    char path[IO_PATH_MAX];
+    EXPECT_OK(path_join(path, ctx, name));
+    return io_real()->file_remove(NULL, path);
+}
+
+TEST(log, works_on_the_real_disk) {
+    char dir[IO_PATH_MAX], sub[IO_PATH_MAX];
+    const char *tmp = getenv("TMPDIR");
+    snprintf(dir, sizeof dir, "%s/lightcone-log-XXXXXX", tmp ? tmp : "/tmp");
+    EXPECT(mkdtemp(dir) != NULL);
+    EXPECT_OK(path_join(sub, dir, "log"));
+    LogOptions options = {.io = io_real(), .dir = sub, .segment_bytes = SEGMENT_BYTES};
+    for (uint64_t end = 20; end <= 60; end += 20) {
+        Seen seen = {0};
+        uint64_t acknowledged;
+        EXPECT_OK(log_open(&options, replay, &seen, &log_, NULL, &diag));
+        EXPECT(!seen.wrong);
+        EXPECT_EQ(seen.commits, end - 20);
+        EXPECT_OK(write_commits(log_, end, &acknowledged));
+        log_close(&log_);
+    }
+    EXPECT_OK(io_real()->dir_list(NULL, sub, remove_in, sub));
+    remove(sub);
+    remove(dir);
+}
+
+// ── power ─────────────────────────────────────────────────────────────────────────────────────
+
+// One life: write with the power failing at the nth operation, then look. True when it failed.
+static bool life_with_cut(uint64_t seed, SimOp op, uint64_t nth, uint64_t commits) {
+    Seen seen;
+    uint64_t torn, acknowledged = 0;
+    begin(seed);
+    sim_disk_cut_at(sim, op, nth);
+    Err err = open_log(&seen, &torn);
+    if (err == OK) err = write_commits(log_, commits, &acknowledged);
+    bool cut = sim_disk_is_off(sim);
+    if (cut) EXPECT_ERR(err, ERR_IO);
+    log_close(&log_);
+    sim_disk_reboot(sim, seed * 1000 + nth);
+
+    // Whatever was acknowledged is there; beyond it at most the batch in flight, whole.
+    EXPECT_OK(open_log(&seen, &torn));
+    if (seen.wrong || seen.commits < acknowledged || seen.commits > acknowledged + 3) {
+        print_error("seed %d op %d nth %d: acknowledged %d, replayed %d\n",
+                    (int)seed,
+                    (int)op,
+                    (int)nth,
+                    (int)acknowledged,
+                    (int)seen.commits);
+        fail();
+    }
+    uint64_t end = seen.commits;
+    EXPECT_OK(write_commits(log_, end + 5, &acknowledged));  // and it goes on from there
+    log_close(&log_);
+    sim_disk_reboot(sim, seed);
+    expect_replays(end + 5, 0);
+    finish();
+    return cut;
+}
+
+TEST(log, survives_a_power_cut_at_every_write_and_every_sync) {
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        for (SimOp op = SIM_WRITE; op <= SIM_SYNC; op++) {
+            uint64_t nth = 0;
+            while (life_with_cut(seed, op, nth, 60)) {
+                nth++;
+            }
+            EXPECT(nth > 30);  // the sweep did sweep
+        }
+    }
+}
+
+// The recovery itself may lose power, again and again, and the acknowledged stays.
+TEST(log, survives_power_cuts_during_recovery) {
+    for (uint64_t seed = 0; seed < 12; seed++) {
+        Seen seen;
+        uint64_t torn, acknowledged;
+        begin(seed);
+        EXPECT_OK(open_log(&seen, &torn));
+        sim_disk_cut_at(sim, SIM_SYNC, 9 + seed % 3);
+        EXPECT_ERR(write_commits(log_, 100, &acknowledged), ERR_IO);
+        log_close(&log_);
+        uint64_t least = acknowledged;
+        for (uint64_t nth = 0; nth < 10; nth++) {
+            sim_disk_reboot(sim, seed + nth);
+            sim_disk_cut_at(sim, nth % 2 ? SIM_WRITE : SIM_SYNC, nth / 2);
+            Err err = open_log(&seen, &torn);
+            log_close(&log_);
+            if (err == OK) {
+                EXPECT(!seen.wrong && seen.commits >= least);
+                least = seen.commits;
+            }
+        }
+        sim_disk_reboot(sim, seed);
+        EXPECT_OK(open_log(&seen, &torn));
+        EXPECT(!seen.wrong && seen.commits >= least && seen.commits <= acknowledged + 3);
+        finish();
+    }
+}
+
+// A process that dies leaves written bytes that nobody synced. Opening must make them durable
+// before it says that they are.
+TEST(log, makes_durable_what_it_replays) {
+    for (uint64_t seed = 0; seed < 30; seed++) {
+        Seen seen;
+        uint64_t torn, acknowledged;
+        begin(seed);
+        EXPECT_OK(open_log(&seen, &torn));
+        sim_disk_cut_at(sim, SIM_SYNC, 3);
+        (void)write_commits(log_, 20, &acknowledged);
+        log_close(&log_);
+        sim_disk_reboot(sim, seed);  // some seeds keep the unsynced batch
+        EXPECT_OK(open_log(&seen, &torn));
+        log_close(&log_);
+        uint64_t replayed = seen.commits;
+        sim_disk_reboot(sim, seed + 1);
+        EXPECT_OK(open_log(&seen, &torn));
+        EXPECT_EQ(seen.commits, replayed);
+        finish();
+    }
+}
+
+// ── tails and damage ──────────────────────────────────────────────────────────────────────────
+
+// Rewrite a file with other content, durably, as if it had been found like that.
+static void file_put(const char *path, Bytes content) {
+    EXPECT_OK(io_replace_file(sim_io(sim), path, content, false));
+}
+
+static uint64_t content_end(const Buf *file) {
+    uint64_t end = file->len;
+    while (end > 0 && file->ptr[end - 1] == 0) {
+        end--;
+    }
+    return end;
+}
+
+TEST(log, torn_tail_loses_only_the_unfinished_batch_whatever_its_length) {
+    begin(1);
+    write_and_close(3);  // batches of 1 and 2 commits
+    Buf file = {0};
+    EXPECT_OK(io_read_file(sim_io(sim), segment_path(0), 1 << 20, &file));
+    uint64_t whole_end = content_end(&file), size = file.len;
+    Bytes head = {file.ptr, file.len};
+    SegmentHead segment;
+    SegmentFrame first;
+    EXPECT(segment_head_read(head, &segment));
+    EXPECT(segment_frame_read(segment.salt, head, SEGMENT_HEAD_BYTES, &first));
+    uint64_t last_at = SEGMENT_HEAD_BYTES + SEGMENT_FRAME_BYTES + first.payload_len;
+    for (uint64_t cut = last_at; cut < whole_end; cut++) {
+        memset(file.ptr + cut, 0, size - cut);
+        // Zeros in front of the cut were never written as far as anybody can tell.
+        uint64_t torn_end = MAX(content_end(&file), last_at);
+        file_put(segment_path(0), (Bytes){file.ptr, size});
+        expect_replays(1, torn_end - last_at);
+        expect_replays(1, 0);  // it was cut
+        buf_clear(&file);
+        log_close(&log_);
+        sim_free(&sim);
+        begin(1);
+        write_and_close(3);
+        EXPECT_OK(io_read_file(sim_io(sim), segment_path(0), 1 << 20, &file));
+    }
+    buf_deinit(&file);
+    finish();
+}
+
+TEST(log, a_file_that_ends_early_is_a_torn_tail_too) {
+    begin(1);
+    write_and_close(3);
+    Buf file = {0};
+    EXPECT_OK(io_read_file(sim_io(sim), segment_path(0), 1 << 20, &file));
+    uint64_t end = content_end(&file);
+    file_put(segment_path(0), (Bytes){file.ptr, end - 10});
+    Seen seen;
+    uint64_t torn, acknowledged;
+    EXPECT_OK(open_log(&seen, &torn));
+    EXPECT_EQ(seen.commits, 1);
+    EXPECT(torn > 0);
+    EXPECT_OK(write_commits(log_, 9, &acknowledged));
+    log_close(&log_);
+    expect_replays(9, 0);
+    buf_deinit(&file);
+    finish();
+}
+
+TEST(log, damage_before_the_last_batch_is_reported_with_file_and_offset) {
+    begin(1);
+    write_and_close(6);  // batches of 1, 2 and 3 commits, one segment
+    Buf file = {0};
+    EXPECT_OK(io_read_file(sim_io(sim), segment_path(0), 1 << 20, &file));
+    SegmentHead head;
+    SegmentFrame frame;
+    uint64_t at = SEGMENT_HEAD_BYTES, frame_at = 0;
+    EXPECT(segment_head_read(buf_bytes(&file), &head));
+    while (segment_frame_read(head.salt, buf_bytes(&file), at, &frame)) {
+        frame_at = at;
+        at += SEGMENT_FRAME_BYTES + frame.payload_len;
+    }
+    uint64_t last_at = frame_at;
+    for (uint64_t byte = 0; byte < last_at; byte++) {
+        Seen seen;
+        uint64_t torn;
+        EXPECT_OK(sim_disk_flip(sim, segment_path(0), byte, 0x40));
+        EXPECT_ERR(open_log(&seen, &torn), ERR_CORRUPT);
+        EXPECT(strstr(diag.text, "00000000000000000000.log") != NULL);
+        EXPECT(diag.at <= byte);
+        EXPECT(!seen.wrong);
+        EXPECT_OK(sim_disk_flip(sim, segment_path(0), byte, 0x40));
+    }
+    expect_replays(6, 0);  // nothing was changed by looking
+    buf_deinit(&file);
+    finish();
+}
+
+TEST(log, damage_in_an_older_segment_is_never_a_torn_tail) {
+    begin(1);
+    write_and_close(60);
+    Buf file = {0};
+    EXPECT_OK(io_read_file(sim_io(sim), segment_path(0), 1 << 20, &file));
+    uint64_t end = content_end(&file);
+    for (uint64_t byte = 0; byte < end; byte += 11) {
+        Seen seen;
+        uint64_t torn;
+        EXPECT_OK(sim_disk_flip(sim, segment_path(0), byte, 1));
+        EXPECT_ERR(open_log(&seen, &torn), ERR_CORRUPT);
+        EXPECT_OK(sim_disk_flip(sim, segment_path(0), byte, 1));
+    }
+    // The end of an older segment gone without a trace shows in the one after it.
+    SegmentHead head;
+    EXPECT(segment_head_read(buf_bytes(&file), &head));
+    uint64_t last_at = 0;
+    SegmentFrame frame;
+    for (uint64_t at = SEGMENT_HEAD_BYTES;
+         segment_frame_read(head.salt, buf_bytes(&file), at, &frame);
+         at += SEGMENT_FRAME_BYTES + frame.payload_len) {
+        last_at = at;
+    }
+    memset(file.ptr + last_at, 0, file.len - last_at);
+    file_put(segment_path(0), buf_bytes(&file));
+    Seen seen;
+    uint64_t torn;
+    EXPECT_ERR(open_log(&seen, &torn), ERR_CORRUPT);
+    EXPECT(strstr(diag.text, "has lost its end") != NULL);
+    buf_deinit(&file);
+    finish();
+}
+
+TEST(log, a_missing_or_foreign_segment_is_damage) {
+    begin(1);
+    write_and_close(60);
+    Seen seen;
+    uint64_t torn;
+    Buf first = {0};
+    const Io *io = sim_io(sim);
+    EXPECT_OK(io_read_file(io, segment_path(0), 1 << 20, &first));
+    EXPECT_OK(io->file_remove(io->world, segment_path(0)));
+    EXPECT_ERR(open_log(&seen, &torn), ERR_CORRUPT);
+    file_put(segment_path(0), buf_bytes(&first));
+    file_put(segment_path(1000), buf_bytes(&first));  // a copy under another name
+    EXPECT_ERR(open_log(&seen, &torn), ERR_CORRUPT);
+    EXPECT_OK(io->file_remove(io->world, segment_path(1000)));
+    EXPECT_OK(open_log(&seen, &torn));
+    EXPECT_EQ(seen.commits, 60);
+    buf_deinit(&first);
+    finish();
+}
+
+// A frame of this log, stored in a row, then a power loss that tears the batch that holds it.
+TEST(log, data_that_looks_like_a_frame_is_not_taken_for_one) {
+    begin(1);
+    write_and_close(6);
+    Buf file = {0};
+    EXPECT_OK(io_read_file(sim_io(sim), segment_path(0), 1 << 20, &file));
+    uint64_t end = content_end(&file);
+    Sim *first = sim;
+    begin(2);  // another log, so another salt
+    Seen seen;
+    uint64_t torn;
+    TxOffset offset;
+    EXPECT_OK(open_log(&seen, &torn));
+    CommitInfo info = info_of(0);
+    log_commit_begin(log_, &info);
+    log_commit_op(log_, COMMIT_INSERT, 1, BYTES(file.ptr, end));
+    EXPECT_OK(log_commit_end(log_, &offset));
+    EXPECT_OK(log_flush(log_, &diag));
+    log_close(&log_);
+    EXPECT_OK(sim_disk_flip(sim, segment_path(0), SEGMENT_HEAD_BYTES, 0xff));
+    EXPECT_OK(open_log(&seen, &torn));
+    EXPECT_EQ(seen.commits, 0);
+    EXPECT(torn > end);
+    finish();
+    sim_free(&first);
+    buf_deinit(&file);
+}
+
+// ── failures ──────────────────────────────────────────────────────────────────────────────────
+
+TEST(log, a_failed_sync_ends_it_and_the_acknowledged_is_there_afterwards) {
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        for (uint64_t nth = 0; nth < 12; nth++) {
+            Seen seen;
+            uint64_t torn, acknowledged;
+            TxOffset offset;
+            begin(seed);
+            EXPECT_OK(open_log(&seen, &torn));
+            sim_disk_fail_at(sim, SIM_SYNC, nth, ERR_IO);
+            EXPECT_ERR(write_commits(log_, 60, &acknowledged), ERR_IO);
+            EXPECT_EQ(log_failed(log_), ERR_IO);
+            EXPECT_EQ(log_durable_end(log_).v, acknowledged);
+            EXPECT_ERR(commit_add(log_, 0, &offset), ERR_IO);
+            EXPECT_ERR(log_flush(log_, &diag), ERR_IO);
+            log_close(&log_);
+            sim_disk_reboot(sim, seed);
+            EXPECT_OK(open_log(&seen, &torn));
+            EXPECT(!seen.wrong && seen.commits >= acknowledged);
+            EXPECT(seen.commits <= acknowledged + 3);
+            finish();
+        }
+    }
+}
+
+TEST(log, a_full_disk_ends_it_at_a_segment_and_room_brings_it_back) {
+    begin(1);
+    Seen seen;
+    uint64_t torn, acknowledged;
+    EXPECT_OK(open_log(&seen, &torn));
+    sim_disk_limit(sim, 3 * SEGMENT_BYTES + 100);
+    EXPECT_ERR(write_commits(log_, 500, &acknowledged), ERR_DISK_FULL);
+    EXPECT(acknowledged > 10);
+    EXPECT(strstr(diag.text, "the disk is full") != NULL);
+    log_close(&log_);
+    sim_disk_limit(sim, UINT64_MAX);
+    EXPECT_OK(open_log(&seen, &torn));
+    EXPECT(!seen.wrong);
+    EXPECT_EQ(seen.commits, acknowledged);
+    EXPECT_OK(write_commits(log_, acknowledged + 20, &acknowledged));
+    finish();
+}
+
+TEST(log, opens_or_says_why_when_any_allocation_fails) {
+    begin(1);
+    write_and_close(60);
+    Seen seen;
+    uint64_t torn;
+    for (int64_t nth = 0;; nth++) {
+        mem_fault_arm(nth);
+        Err err = open_log(&seen, &torn);
+        bool hit = mem_fault_hit();
+        mem_fault_arm(-1);
+        if (!hit) {
+            EXPECT_OK(err);
+            EXPECT(nth > 2);
+            break;
+        }
+        EXPECT_ERR(err, ERR_NOMEM);
+        EXPECT(log_ == NULL);
+    }
+    finish();
+}
+
+TEST(log, a_commit_without_memory_is_not_in_the_batch_and_the_others_are) {
+    for (int64_t nth = 0; nth < 6; nth++) {
+        begin(1);
+        Seen seen;
+        uint64_t torn, added = 0;
+        TxOffset offset;
+        EXPECT_OK(open_log(&seen, &torn));
+        mem_fault_arm(nth);
+        for (int i = 0; i < 30; i++) {
+            Err err = commit_add(log_, added, &offset);
+            if (err == OK) {
+                added++;
+            } else {
+                EXPECT_ERR(err, ERR_NOMEM);
+            }
+        }
+        EXPECT(mem_fault_hit());
+        mem_fault_arm(-1);
+        EXPECT_EQ(added, 29);
+        EXPECT_OK(log_flush(log_, &diag));
+        log_close(&log_);
+        expect_replays(added, 0);
+        finish();
+    }
+}
+
+TEST_MAIN()

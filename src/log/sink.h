@@ -1,0 +1,44 @@
+// sink.h: where batches go. Local segment files now; a replicated log can take their place.
+//
+// Appending is asynchronous in form: `append` starts it, `poll` tells how far everything is safe.
+// The local sink is done when `append` returns. A sink that lost its right to write (another
+// server leads) answers ERR_FENCED, for good.
+#pragma once
+#include "log/log.h"
+
+// Room in front of a batch's payload, where a sink puts its own header, so that header and payload
+// leave in one write.
+enum { LOG_BATCH_ROOM_BYTES = 64 };
+
+typedef struct LogBatch {
+    TxOffset first;
+    uint32_t commits;  // at least one
+    uint8_t
+        *payload;  // the commits, one after another; LOG_BATCH_ROOM_BYTES before it are writable
+    size_t payload_len;
+} LogBatch;
+
+typedef struct LogSink LogSink;
+typedef struct LogSinkOps {
+    // Start to make a batch durable. It borrows from the log until poll says that it is durable.
+    // Any error is final: the sink takes no further batch.
+    Err (*append)(LogSink *sink, const LogBatch *batch, Diag *diag);
+    // Every offset below *durable_end is safe.
+    Err (*poll)(LogSink *sink, TxOffset *durable_end, Diag *diag);
+    void (*close)(LogSink **sink);  // waits for what is in flight
+    uint64_t (*bytes)(const LogSink *sink);
+    uint64_t (*syncs)(const LogSink *sink);
+} LogSinkOps;
+
+struct LogSink {  // the first member of every sink
+    const LogSinkOps *ops;
+};
+
+// Segment files in options->dir: replays and verifies them as log_open says.
+MUST_USE Err log_local_open(const LogOptions *options,
+                            LogReplay replay,
+                            void *ctx,
+                            LogSink **out,
+                            TxOffset *end,
+                            uint64_t *torn_bytes,
+                            Diag *diag);

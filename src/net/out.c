@@ -1,0 +1,311 @@
+// out.c: what a connection sends.
+//
+// PICTURE
+//   ws_send(conn, frame) ─> conn->out: [frame*|frame*|frame*]   frames are shared, queues are not
+//   net_flush ─> for every dirty connection: one writev of its queue
+//                     all gone: clean          the socket is full: wait for it to be writable
+//
+// ALWAYS TRUE
+//   (1) out.bytes is the sum of the queued frames' lengths minus sent_bytes.
+//   (2) A queue is bounded by limits.out_messages_max and out_bytes_max. Who exceeds them does not
+//       read: a WebSocket loses what is queued and gets a Close 1008, an HTTP answer is cut off.
+//   (3) A frame that has begun to leave is finished, whatever overtakes or discards the others.
+//
+// CALLERS   node/ through net.h; conn.c and answer.c through conn.h
+// NOT HERE  when to flush: that is the caller's, after the log's sync.
+#include <limits.h>
+
+#include "base/mem.h"
+#include "net/conn.h"
+
+#define COPY_BLOCK_BYTES 4096
+#define WRITE_PARTS_MAX  1024               // IOV_MAX on Linux
+#define CLOSE_FLUSH_WAIT ((Micros)2000000)  // for what is queued before a Close frame to leave
+
+NetFrame *frame_new(size_t bytes) {
+    if (bytes > UINT32_MAX) return NULL;
+    NetFrame *frame = mem_alloc(sizeof(NetFrame) + bytes);
+    if (!frame) return NULL;
+    frame->refs = 1;
+    frame->len = (uint32_t)bytes;
+    return frame;
+}
+
+void net_frame_retain(NetFrame *frame) {
+    frame->refs++;
+}
+
+void net_frame_release(NetFrame **frame) {
+    NetFrame *gone = *frame;
+    *frame = NULL;
+    if (gone && --gone->refs == 0) mem_free(gone);
+}
+
+static NetFrame *frame_parts(WsOpcode opcode, const Bytes *parts, int count) {
+    size_t payload = 0;
+    for (int i = 0; i < count; i++)
+        payload += parts[i].len;
+    uint8_t head[WS_HEAD_MAX];
+    size_t head_bytes = ws_head_write(head, opcode, payload);
+    NetFrame *frame = frame_new(head_bytes + payload);
+    if (!frame) return NULL;
+    memcpy(frame->bytes, head, head_bytes);
+    uint8_t *into = frame->bytes + head_bytes;
+    for (int i = 0; i < count; i++) {
+        if (parts[i].len) memcpy(into, parts[i].ptr, parts[i].len);
+        into += parts[i].len;
+    }
+    return frame;
+}
+
+NetFrame *net_frame_ws_parts(const Bytes *parts, int count) {
+    return frame_parts(WS_BINARY, parts, count);
+}
+
+NetFrame *net_frame_ws_binary(Bytes payload) {
+    return frame_parts(WS_BINARY, &payload, 1);
+}
+
+NetFrame *frame_control(WsOpcode opcode, Bytes payload) {
+    return frame_parts(opcode, &payload, 1);
+}
+
+static NetFrame **out_slot(OutQueue *out, uint32_t i) {
+    return &out->frames[(out->head + i) & (out->cap - 1)];
+}
+
+static bool out_grow(OutQueue *out) {
+    uint32_t cap = out->cap ? out->cap * 2 : 8;
+    NetFrame **frames = mem_alloc(cap * sizeof *frames);
+    if (!frames) return false;
+    for (uint32_t i = 0; i < out->count; i++)
+        frames[i] = *out_slot(out, i);
+    mem_free(out->frames);
+    out->frames = frames;
+    out->cap = cap;
+    out->head = 0;
+    return true;
+}
+
+static bool out_insert(NetConn *conn, uint32_t place, NetFrame *frame) {
+    OutQueue *out = &conn->out;
+    if (!frame || (out->count == out->cap && !out_grow(out))) {
+        net_frame_release(&frame);
+        conn_kill(conn, "out of memory");
+        return false;
+    }
+    for (uint32_t i = out->count; i > place; i--)
+        *out_slot(out, i) = *out_slot(out, i - 1);
+    *out_slot(out, place) = frame;
+    if (place == out->count) out->room = 0;  // a block of copies ends where another frame follows
+    out->count++;
+    out->bytes += frame->len;
+    if (link_is_alone(&conn->in_dirty)) link_append(&conn->loop->dirty, &conn->in_dirty);
+    return true;
+}
+
+bool out_push(NetConn *conn, NetFrame *frame) {
+    return out_insert(conn, conn->out.count, frame);
+}
+
+bool out_push_urgent(NetConn *conn, NetFrame *frame) {
+    OutQueue *out = &conn->out;
+    return out_insert(conn, MAX(out->pinned, out->sent_bytes ? 1u : 0u), frame);  // (3)
+}
+
+// Forget the first frame, which has been sent or is not wanted.
+static void out_pop(OutQueue *out) {
+    NetFrame **slot = out_slot(out, 0);
+    out->bytes -= (*slot)->len - out->sent_bytes;
+    out->sent_bytes = 0;
+    net_frame_release(slot);
+    out->head = (out->head + 1) & (out->cap - 1);
+    out->count--;
+    if (out->pinned) out->pinned--;
+    if (out->count == 0) out->room = 0;
+}
+
+void out_clear(OutQueue *out, bool keep_begun) {
+    out->room = 0;
+    uint32_t keep = keep_begun ? MAX(out->pinned, out->sent_bytes ? 1u : 0u) : 0;
+    while (out->count > keep) {
+        if (out->count == 1) {
+            out_pop(out);
+            continue;
+        }
+        NetFrame **last = out_slot(out, out->count - 1);
+        out->bytes -= (*last)->len;
+        net_frame_release(last);
+        out->count--;
+    }
+    if (out->count) return;
+    out->pinned = 0;
+    mem_free(out->frames);
+    out->frames = NULL;
+    out->cap = out->head = 0;
+}
+
+static bool out_is_over(const NetConn *conn, size_t more) {
+    const NetLimits *limits = &conn->loop->limits;
+    const OutQueue *out = &conn->out;
+    // The last message may exceed the bytes: a queue that is empty takes one of any size.
+    return out->count >= limits->out_messages_max ||
+           (out->count && out->bytes + more > limits->out_bytes_max);
+}
+
+size_t net_conn_queued_bytes(const NetConn *conn) {
+    return conn->out.bytes;
+}
+
+// WebSocket messages
+
+bool conn_cut_slow(NetConn *conn) {
+    conn->loop->stats.slow_cut++;
+    ws_close_begin(conn, WS_CODE_POLICY, BYTES("too slow", 8), true);  // (2)
+    conn->why = "too slow";
+    return false;
+}
+
+bool ws_send(NetConn *conn, NetFrame *frame) {
+    if (UNLIKELY(conn->state != CONN_WS)) return false;
+    if (UNLIKELY(!frame)) {
+        conn_kill(conn, "out of memory");
+        return false;
+    }
+    if (UNLIKELY(out_is_over(conn, frame->len))) return conn_cut_slow(conn);
+    net_frame_retain(frame);
+    conn->loop->stats.messages_out++;
+    return out_push(conn, frame);
+}
+
+// A block of copies is the queue's last frame and nobody else's, so it may grow where it stands,
+// even after a part of it has left.
+bool ws_send_copy(NetConn *conn, Bytes payload) {
+    if (UNLIKELY(conn->state != CONN_WS)) return false;
+    OutQueue *out = &conn->out;
+    size_t need = payload.len + WS_HEAD_MAX;
+    if (UNLIKELY(out_is_over(conn, need))) return conn_cut_slow(conn);
+    if (out->room < need) {
+        size_t block = MAX((size_t)COPY_BLOCK_BYTES, need);
+        NetFrame *frame = frame_new(block);
+        if (frame) frame->len = 0;
+        if (!out_push(conn, frame)) return false;
+        out->room = (uint32_t)block;
+    }
+    NetFrame *last = *out_slot(out, out->count - 1);
+    size_t head = ws_head_write(last->bytes + last->len, WS_BINARY, payload.len);
+    if (payload.len) memcpy(last->bytes + last->len + head, payload.ptr, payload.len);
+    uint32_t wrote = (uint32_t)(head + payload.len);
+    last->len += wrote;
+    out->room -= wrote;
+    out->bytes += wrote;
+    conn->loop->stats.messages_out++;
+    if (link_is_alone(&conn->in_dirty)) link_append(&conn->loop->dirty, &conn->in_dirty);
+    return true;
+}
+
+void ws_close_begin(NetConn *conn, uint16_t code, Bytes reason, bool discard_queue) {
+    if (conn->state != CONN_WS) return;
+    uint8_t payload[WS_CONTROL_MAX];
+    size_t len = 0;
+    if (code) {
+        payload[0] = (uint8_t)(code >> 8);
+        payload[1] = (uint8_t)code;
+        reason.len = utf8_cut(bytes_str(reason), WS_REASON_MAX);
+        if (reason.len) memcpy(payload + 2, reason.ptr, reason.len);
+        len = 2 + reason.len;
+    }
+    if (discard_queue) out_clear(&conn->out, true);
+    conn->state = CONN_WS_CLOSING;
+    conn->paused = false;
+    // Two waits: for the Close to leave (a bounded while), then for its answer (close_timeout).
+    conn->deadline = conn->loop->now + CLOSE_FLUSH_WAIT;
+    if (!out_push(conn, frame_control(WS_CLOSE, BYTES(payload, len)))) return;
+    conn_ready(conn);  // input that is buffered must be thrown away, and reading go on
+    conn_timer(conn);
+}
+
+void ws_close(NetConn *conn, uint16_t code, Str reason) {
+    ws_close_begin(conn, code, str_bytes(reason), false);
+}
+
+// Writing
+
+static int parts_fill(OutQueue *out, struct iovec *parts) {
+    int count = (int)MIN(out->count, (uint32_t)WRITE_PARTS_MAX);
+    for (int i = 0; i < count; i++) {
+        NetFrame *frame = *out_slot(out, (uint32_t)i);
+        uint32_t skip = i == 0 ? out->sent_bytes : 0;
+        parts[i] = (struct iovec){frame->bytes + skip, frame->len - skip};
+    }
+    return count;
+}
+
+static void out_advance(OutQueue *out, size_t wrote) {
+    while (wrote) {
+        NetFrame *first = *out_slot(out, 0);
+        size_t left = first->len - out->sent_bytes;
+        if (wrote < left) {
+            out->sent_bytes += (uint32_t)wrote;
+            out->bytes -= wrote;
+            return;
+        }
+        wrote -= left;
+        out_pop(out);
+    }
+}
+
+// All that was queued has left.
+static void write_done(NetConn *conn) {
+    out_clear(&conn->out, false);  // an idle connection owns no ring
+    if (conn->state == CONN_WS_CLOSING && !conn->close_sent) {
+        conn->close_sent = true;
+        if (conn->close_seen) {  // both said goodbye
+            conn_kill(conn, conn->why ? conn->why : "closed");
+            return;
+        }
+        conn->deadline = conn->loop->now + conn->loop->limits.close_timeout;
+        conn_timer(conn);
+    }
+    if (conn->state == CONN_DRAINING && (conn->peer_ended || !conn->lingers))
+        conn_kill(conn, "closed");
+    // Requests that waited for their predecessors' answers to leave.
+    if (conn->state == CONN_HTTP && conn->in.len) conn_ready(conn);
+}
+
+void conn_write(NetConn *conn) {
+    const Io *io = conn->loop->io;
+    OutQueue *out = &conn->out;
+    conn->out_stuck = false;
+    while (out->count) {
+        struct iovec parts[WRITE_PARTS_MAX];
+        int count = parts_fill(out, parts);
+        size_t wrote = 0;
+        Err err = io->net_write(io->world, conn->socket, parts, count, &wrote);
+        if (err == ERR_AGAIN || (err == OK && wrote == 0)) {
+            conn->out_stuck = true;
+            break;
+        }
+        if (err != OK) {
+            conn_kill(conn, "the peer is gone");
+            return;
+        }
+        conn->loop->stats.bytes_out += wrote;
+        if (conn->state != CONN_WS) conn->active_at = conn->loop->now;
+        out_advance(out, wrote);
+    }
+    if (!out->count) write_done(conn);
+    conn_watch(conn);
+}
+
+void net_flush(NetLoop *loop) {
+    NetLink writing;  // a write may end connections, and so take others off the list
+    link_init(&writing);
+    link_splice(&writing, &loop->dirty);
+    while (!link_is_alone(&writing)) {
+        NetConn *conn = CONTAINER_OF(writing.next, NetConn, in_dirty);
+        link_take_out(&conn->in_dirty);
+        // One whose socket is full is heard of by its writable event, not by trying again.
+        if (!conn->out_stuck) conn_write(conn);
+    }
+}

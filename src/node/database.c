@@ -1,0 +1,614 @@
+#include "node/database.h"
+
+#include <stdio.h>
+
+#include "base/keccak.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "node/session_private.h"
+
+// A turn runs calls for at most this long before it syncs and answers: the longest that a waiting
+// answer is held back for the sake of a larger batch.
+#define TURN_NS 2000000
+
+// ── what the module needs from us ──────────────────────────────────────────────────────────────
+
+static void module_log(void *ctx, const HostLogRecord *record) {
+    Database *db = ctx;
+    modulelog_add(db->log, record);
+}
+
+static Micros module_now(void *ctx) {
+    Database *db = ctx;
+    return node_now(db->loop->node);
+}
+
+void database_log_record(Database *db, int level, Str function, Str message, Micros ts) {
+    HostLogRecord record = {
+        .level = level,
+        .ts = ts,
+        .target = STR(MODULELOG_SENTINEL),
+        .filename = STR(MODULELOG_SENTINEL),
+        .function = function,
+        .message = message,
+        .line = UINT32_MAX,
+    };
+    modulelog_add(db->log, &record);
+}
+
+void database_log_line(Database *db, int level, const char *function, Str message) {
+    Str name = function ? str_from(function) : STR(MODULELOG_SENTINEL);
+    database_log_record(db, level, name, message, node_now(db->loop->node));
+}
+
+static void catalog_log_line(void *ctx, Str line) {
+    database_log_line(ctx, 2, NULL, line);
+}
+
+static Err instance_make(Database *db, HostProgram *program, HostInstance **out, Diag *diag) {
+    HostEnv env = {.ctx = db, .database = db->identity, .log = module_log, .now = module_now};
+    db->instances_made++;
+    return host_instance_new(program, &env, out, diag);
+}
+
+// ── names for queries ──────────────────────────────────────────────────────────────────────────
+
+static const CatalogTable *query_table(void *ctx, Str name) {
+    const Database *db = ctx;
+    return catalog_table_by_name(db_catalog(db->db), name);
+}
+
+static void query_each_table(void *ctx,
+                             bool (*each)(void *ectx, const CatalogTable *table),
+                             void *ectx) {
+    const Catalog *catalog = db_catalog(((const Database *)ctx)->db);
+    for (uint32_t i = 0; i < catalog_table_count(catalog); i++) {
+        const CatalogTable *table = catalog_table_at(catalog, i);
+        if (!table->is_system && !each(ectx, table)) return;
+    }
+}
+
+static void schema_noticed(Database *db) {
+    const Catalog *catalog = db_catalog(db->db);
+    db->query_catalog.schema_version = catalog_schema_version(catalog);
+    db->has_schedules = false;
+    for (uint32_t i = 0; i < catalog_table_count(catalog); i++) {
+        db->has_schedules |= catalog_table_at(catalog, i)->schedule_id != 0;
+    }
+}
+
+// ── after a change of the schema ───────────────────────────────────────────────────────────────
+
+static void subscription_dropped(void *ctx, void *owner, uint32_t query_set, const char *reason) {
+    Session *s = owner;
+    (void)ctx;
+    Buf *out = outbox_begin(&s->out);
+    wire_subscription_error(out, NULL, query_set, str_from(reason));
+    outbox_end(&s->out);
+    session_dirty(s);
+}
+
+static void disconnect_all(Database *db, const char *why) {
+    for (Session *s = db->sessions; s; s = s->next) {
+        if (s->kind == SESSION_WS && s->state != SESSION_ENDED) session_close(s, 1001, why);
+    }
+}
+
+// Queries find their tables again; those that no longer compile end with the reason.
+static void queries_renew(Database *db) {
+    schema_noticed(db);
+    if (live_schema_changed(db->live, subscription_dropped, db) != OK) {
+        disconnect_all(db, "the server is out of memory");
+    }
+}
+
+// ── opening ────────────────────────────────────────────────────────────────────────────────────
+
+Err database_dir(const Node *node,
+                 const Identity *identity,
+                 uint64_t generation,
+                 char out[IO_PATH_MAX]) {
+    char hex[IDENTITY_HEX_LEN + 1];
+    identity_hex(identity, hex);
+    int len = snprintf(out,
+                       IO_PATH_MAX,
+                       "%s/databases/%s/%llu",
+                       node->data_dir,
+                       hex,
+                       (unsigned long long)generation);
+    return len < IO_PATH_MAX ? OK : ERR_TOO_LARGE;
+}
+
+// Everything but the module: files, tables, subscriptions.
+static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
+    Node *node = open->loop->node;
+    char path[IO_PATH_MAX];
+    uint64_t torn = 0;
+    Err err = OK;
+    Database *db = MEM_NEW(Database);
+    if (!db) return ERR_NOMEM;
+    db->loop = open->loop;
+    db->identity = open->identity;
+    db->owner = open->owner;
+    db->generation = open->generation;
+    if ((err = database_dir(node, &open->identity, open->generation, db->dir)) != OK) goto done;
+
+    if ((err = path_join(path, db->dir, "module_logs")) != OK) goto done;
+    if ((err = modulelog_open(node->io, path, node->options.in_memory, &db->log, diag)) != OK)
+        goto done;
+    if ((err = path_join(path, db->dir, "log")) != OK) goto done;
+    DbOptions options = {.io = node->io,
+                         .dir = path,
+                         .in_memory = node->options.in_memory,
+                         .memory_max = node->options.memory_max};
+    if ((err = db_open(&options, &db->db, &torn, diag)) != OK) goto done;
+    if (torn)
+        log_info("%s: cut %llu bytes of an unfinished write off the end of the log",
+                 path,
+                 (unsigned long long)torn);
+
+    db->query_catalog =
+        (QueryCatalog){.ctx = db, .table_by_name = query_table, .each_table = query_each_table};
+    schema_noticed(db);
+    if ((err = live_open(&db->query_catalog, &db->live)) != OK) goto done;
+    db->schedule = schedule_new();
+    db->system = session_new(db,
+                             &(SessionOptions){.kind = SESSION_SYSTEM,
+                                               .identity = db->identity,
+                                               .token = STR(""),
+                                               .claims = STR("")});
+    if (!db->schedule || !db->system) {
+        err = ERR_NOMEM;
+        goto done;
+    }
+    db->system->state = SESSION_LIVE;
+    *out = db;
+    db = NULL;
+done:
+    database_close(&db, NULL, false);
+    return err;
+}
+
+static void module_set(Database *db, HostProgram *program, HostInstance *instance) {
+    if (db->instance) host_instance_free(&db->instance);
+    if (db->program) host_program_free(&db->program);
+    db->program = program;
+    db->instance = instance;
+    db->def = host_program_def(program);
+}
+
+// Clients of the process before are seen off, then schedules start (module-abi §5.4, §5.8).
+static Err database_wake(Database *db) {
+    Err err = lifecycle_collect_orphans(db);
+    if (err == OK)
+        err = schedule_rebuild(db->schedule, db_catalog(db->db), node_now(db->loop->node));
+    if (err == OK) session_ready(db->system);
+    return err;
+}
+
+Err database_open(const DatabaseOpen *open, Database **out, Diag *diag) {
+    Database *db = NULL;
+    HostProgram *program = NULL;
+    HostInstance *instance = NULL;
+    CatalogModule module;
+    Err err = OK;
+    if ((err = database_new(open, &db, diag)) != OK) goto done;
+    if ((err = catalog_module(db_catalog(db->db), &module)) != OK) {
+        diag_fail(diag,
+                  ERR_CORRUPT,
+                  "its log has no module: the first publish never became durable");
+        goto done;
+    }
+    if ((err = host_program_load((HostKind)module.program_kind, module.program, &program, diag)) !=
+        OK)
+        goto done;
+    if ((err = instance_make(db, program, &instance, diag)) != OK) goto done;
+    module_set(db, program, instance);
+    program = NULL;
+    if ((err = database_wake(db)) != OK) goto done;
+    *out = db;
+    db = NULL;
+done:
+    host_program_free(&program);
+    database_close(&db, NULL, false);
+    return err;
+}
+
+// ── init ───────────────────────────────────────────────────────────────────────────────────────
+
+typedef struct InitRun {
+    Database *db;
+    const FunctionDef *function;
+    bool taken;
+    Err err;
+    Diag *diag;
+} InitRun;
+
+static bool init_next(void *ctx, HostCall *call) {
+    InitRun *run = ctx;
+    if (run->taken) return false;
+    run->taken = true;
+    *call = (HostCall){
+        .kind = HOST_REDUCER,
+        .id = run->function->id,
+        .name = run->function->name,
+        .sender = run->db->owner,
+        .timestamp = run->db->now,
+        .access = db_access(run->db->db),
+        .budget_us = run->db->loop->node->options.deadline,
+    };
+    return true;
+}
+
+static void init_done(void *ctx, const HostCall *call, const HostOutcome *outcome) {
+    InitRun *run = ctx;
+    (void)call;
+    if (outcome->status == HOST_OK) {
+        run->err = OK;
+        return;
+    }
+    const char *how = outcome->status == HOST_USER_ERROR ? "returned an error"
+                      : outcome->status == HOST_DEADLINE ? "ran longer than its deadline"
+                                                         : "failed";
+    run->err = diag_fail(run->diag,
+                         ERR_MODULE,
+                         "the `init` reducer %s: " STR_FMT,
+                         how,
+                         STR_ARG(outcome->message));
+}
+
+// Tables, st_module and `init` in one transaction (module-abi §5.3). Nothing remains on failure.
+static Err database_fill(Database *db, Bytes program_bytes, HostKind kind, Diag *diag) {
+    CatalogModule module = {.database = db->identity,
+                            .owner = db->owner,
+                            .program_kind = (uint8_t)kind,
+                            .program = program_bytes};
+    keccak256(program_bytes, module.program_hash);
+    db->now = node_now(db->loop->node);
+    CommitInfo info = {.timestamp = db->now, .caller = db->owner, .name = STR("<publish>")};
+    db_begin(db->db, &info);
+    Err err = catalog_create(db_catalog(db->db), db->def, &module, catalog_log_line, db, diag);
+    InitRun run = {.db = db,
+                   .function = moduledef_lifecycle(db->def, LIFECYCLE_INIT),
+                   .err = OK,
+                   .diag = diag};
+    if (err == OK && run.function) {
+        database_log_line(db, 2, NULL, STR("Invoking `init` reducer"));
+        host_run(db->instance, &(HostSource){.ctx = &run, .next = init_next, .done = init_done});
+        err = run.err;
+    }
+    if (err != OK) {
+        db_rollback(db->db);
+        return err;
+    }
+    const WriteSet *writes;
+    bool changed;
+    if ((err = db_commit(db->db, &writes, &changed)) != OK) return err;
+    if ((err = db_flush(db->db, diag)) != OK) return err;
+    queries_renew(db);
+    database_log_line(db, 2, NULL, STR("Database initialized"));
+    modulelog_flush(db->log);
+    return OK;
+}
+
+Err database_create(const DatabaseOpen *open,
+                    HostProgram **program,
+                    Bytes program_bytes,
+                    HostKind kind,
+                    Database **out,
+                    Diag *diag) {
+    Database *db = NULL;
+    HostInstance *instance = NULL;
+    Err err = database_new(open, &db, diag);
+    if (err == OK) err = instance_make(db, *program, &instance, diag);
+    if (err == OK) {
+        module_set(db, *program, instance);
+        *program = NULL;
+        err = database_fill(db, program_bytes, kind, diag);
+    }
+    if (err == OK) err = database_wake(db);
+    if (err == OK) {
+        *out = db;
+        return OK;
+    }
+    host_program_free(program);
+    database_close(&db, NULL, true);
+    return err;
+}
+
+Err database_try_init(const Node *node,
+                      HostProgram *program,
+                      Bytes program_bytes,
+                      HostKind kind,
+                      const Identity *owner,
+                      Diag *diag) {
+    // A loop and a node that exist for this trial only: in memory, no sockets, no thread.
+    Node trial = {.io = node->io, .options = node->options};
+    trial.options.in_memory = true;
+    NodeLoop loop = {.node = &trial};
+    DatabaseOpen open = {.loop = &loop, .identity = *owner, .owner = *owner};
+    Database *db = NULL;
+    HostInstance *instance = NULL;
+    Err err = database_new(&open, &db, diag);
+    if (err == OK) err = instance_make(db, program, &instance, diag);
+    if (err == OK) {
+        db->instance = instance;
+        db->def = host_program_def(program);
+        err = database_fill(db, program_bytes, kind, diag);
+    }
+    database_close(&db, NULL, false);
+    return err;
+}
+
+// ── a new version of the module ────────────────────────────────────────────────────────────────
+
+static void update_adopt(Database *db,
+                         HostProgram *program,
+                         HostInstance *instance,
+                         const WriteSet *writes,
+                         bool breaks) {
+    module_set(db, program, instance);
+    queries_renew(db);
+    database_publish(db, writes, NULL, NULL);
+    if (schedule_rebuild(db->schedule, db_catalog(db->db), db->now) != OK)
+        log_error("out of memory: schedules stop until the next start");
+    session_ready(db->system);
+    if (breaks) disconnect_all(db, "module exited");
+}
+
+static Err update_refused(Database *db, Err err, const Diag *diag) {
+    Buf line = {0};
+    buf_printf(&line, "Database update failed: %s", diag->text[0] ? diag->text : err_text(err));
+    database_log_line(db, 1, NULL, bytes_str(buf_bytes(&line)));
+    buf_deinit(&line);
+    modulelog_flush(db->log);
+    return err;
+}
+
+void database_migration_token(const Identity *identity,
+                              const uint8_t old_hash[32],
+                              const uint8_t new_hash[32],
+                              uint8_t out[32]) {
+    char text[3 * 64 + 1];
+    identity_hex(identity, text);
+    hex_write(text + 64, BYTES(old_hash, 32));
+    hex_write(text + 128, BYTES(new_hash, 32));
+    keccak256(BYTES(text, 192), out);
+}
+
+Err database_update(Database *db,
+                    HostProgram **handle,
+                    Bytes program_bytes,
+                    HostKind kind,
+                    bool break_clients,
+                    const uint8_t *token,
+                    Diag *diag) {
+    HostProgram *program = *handle;
+    HostInstance *instance = NULL;
+    MigratePlan *plan = NULL;
+    CatalogModule module;
+    uint8_t hash[32], expected[32];
+    *handle = NULL;
+    keccak256(program_bytes, hash);
+    Err err = catalog_module(db_catalog(db->db), &module);
+    if (err != OK) goto done;
+    if (memcmp(module.program_hash, hash, sizeof hash) == 0) goto done;  // nothing to do
+
+    if ((err = migrate_plan(db->def, host_program_def(program), &plan, diag)) != OK) {
+        // The caller tells a plan that cannot be from one that was refused.
+        if (err == ERR_INVALID) err = ERR_CONFLICT;
+        update_refused(db, err, diag);
+        goto done;
+    }
+    database_migration_token(&db->identity, module.program_hash, hash, expected);
+    if (break_clients && (!token || memcmp(token, expected, sizeof expected) != 0)) {
+        err = diag_fail(diag,
+                        ERR_INVALID,
+                        "Token provided is invalid or does not match expected hash");
+        goto done;
+    }
+    if (plan->breaks_clients && !break_clients) {
+        err = diag_fail(
+            diag,
+            ERR_INVALID,
+            "Migration plan contains a client-breaking change which is disallowed under current policy");
+        goto done;
+    }
+    if ((err = instance_make(db, program, &instance, diag)) != OK) goto done;
+
+    db->now = node_now(db->loop->node);
+    db_begin(db->db,
+             &(CommitInfo){.timestamp = db->now, .caller = db->owner, .name = STR("<publish>")});
+    module.program_kind = (uint8_t)kind;
+    memcpy(module.program_hash, hash, sizeof hash);
+    module.program = program_bytes;
+    const WriteSet *writes;
+    bool changed;
+    err = catalog_migrate(db_catalog(db->db),
+                          plan,
+                          host_program_def(program),
+                          &module,
+                          catalog_log_line,
+                          db,
+                          diag);
+    if (err == OK) {
+        err = db_commit(db->db, &writes, &changed);
+    } else {
+        db_rollback(db->db);
+        queries_renew(db);  // memory was rebuilt from the rows
+    }
+    if (err != OK) {
+        update_refused(db, err, diag);
+        goto done;
+    }
+    update_adopt(db, program, instance, writes, plan->breaks_clients);
+    migrate_plan_free(&plan);  // borrows from the definitions
+    program = NULL;
+    instance = NULL;
+    if ((err = db_flush(db->db, diag)) != OK) {
+        database_fail(db, diag);
+        goto done;
+    }
+    Buf line = {0};
+    buf_put_str(&line, STR("Updated program to "));
+    hex_append(&line, BYTES(hash, 32));
+    database_log_line(db, 2, NULL, bytes_str(buf_bytes(&line)));
+    buf_deinit(&line);
+    database_log_line(db, 2, NULL, STR("Database updated"));
+    modulelog_flush(db->log);
+done:
+    migrate_plan_free(&plan);
+    host_instance_free(&instance);
+    host_program_free(&program);
+    return err;
+}
+
+// ── closing ────────────────────────────────────────────────────────────────────────────────────
+
+static Err remove_file(void *ctx, const char *name) {
+    const char *dir = *(const char **)ctx;
+    const Io *io = ((const Io **)ctx)[1];
+    char path[IO_PATH_MAX];
+    return path_join(path, dir, name) == OK ? io->file_remove(io->world, path) : OK;
+}
+
+static void directory_remove(const Io *io, const char *dir) {
+    const void *ctx[2] = {dir, io};
+    if (io->dir_list(io->world, dir, remove_file, ctx) == OK)
+        (void)!io->file_remove(io->world, dir);
+}
+
+static void files_remove(const Io *io, const char *dir) {
+    char path[IO_PATH_MAX];
+    static const char *const parts[] = {"log", "module_logs"};
+    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
+        if (path_join(path, dir, parts[i]) == OK) directory_remove(io, path);
+    }
+    directory_remove(io, dir);
+}
+
+void database_files_remove(const Node *node, const Identity *identity, uint64_t generation) {
+    char dir[IO_PATH_MAX];
+    if (node->options.in_memory || database_dir(node, identity, generation, dir) != OK) return;
+    files_remove(node->io, dir);
+}
+
+void database_close(Database **handle, const char *why, bool remove_files) {
+    Database *db = *handle;
+    if (!db) return;
+    *handle = NULL;
+    const Io *io = db->loop->node->io;
+    if (why) disconnect_all(db, why);
+    // What is committed becomes durable before anybody is told good-bye.
+    Diag diag = {0};
+    if (db->db && !db->failed && db_flush(db->db, &diag) != OK)
+        log_error("%s: %s", db->dir, diag.text);
+    session_deliver(db, false);
+    session_deliver(db, true);
+    while (db->sessions) {
+        Session *s = db->sessions;
+        if (s->conn) {
+            net_conn_set_data(s->conn, NULL);
+            if (s->kind == SESSION_HTTP)
+                http_respond(s->conn,
+                             503,
+                             NULL,
+                             0,
+                             STR("text/plain; charset=utf-8"),
+                             str_bytes(STR("the database is stopping")));
+        }
+        session_free(&s);
+    }
+    if (db->instance) host_instance_free(&db->instance);
+    if (db->program) host_program_free(&db->program);
+    if (db->live) live_close(&db->live);
+    if (db->schedule) schedule_free(&db->schedule);
+    if (db->log) modulelog_close(&db->log);
+    if (db->db) db_close(&db->db);
+    if (remove_files && !db->loop->node->options.in_memory) files_remove(io, db->dir);
+    mem_free(db->orphans);
+    arena_deinit(&db->turn_arena);
+    mem_free(db);
+}
+
+// ── a turn ─────────────────────────────────────────────────────────────────────────────────────
+
+void database_fail(Database *db, const Diag *diag) {
+    if (db->failed) return;
+    db->failed = true;
+    snprintf(db->failure,
+             sizeof db->failure,
+             "the database stopped: its log cannot be written: %.180s",
+             diag->text);
+    log_error("%s: %s", db->dir, db->failure);
+    // What was computed is not on the disk: nobody may hear of it. Every client ends here.
+    db->ready_first = db->ready_last = NULL;
+    for (Session *s = db->sessions; s; s = s->next) {
+        s->is_ready = false;
+        if (s->kind == SESSION_SYSTEM) continue;
+        outbox_deinit(&s->out);
+        if (s->kind == SESSION_WS) session_close(s, 1011, db->failure);
+        if (s->kind == SESSION_HTTP) {
+            session_http_answer(s, 503, db->failure);
+            s->http.has_duration = false;
+        }
+        s->state = SESSION_ENDED;
+        session_dirty(s);
+    }
+    db->ready_first = db->ready_last = NULL;
+}
+
+static bool schedule_due(const Database *db) {
+    return db->has_schedules && schedule_next_due(db->schedule) <= node_now(db->loop->node);
+}
+
+bool database_has_work(const Database *db) {
+    return db->ready_first != NULL || db->dirty != NULL;
+}
+
+int64_t database_next_due_ns(const Database *db) {
+    Micros due = db->has_schedules ? schedule_next_due(db->schedule) : INT64_MAX;
+    if (due == INT64_MAX) return INT64_MAX;
+    const Io *io = db->loop->node->io;
+    Micros wait = due - node_now(db->loop->node);
+    int64_t now = io->clock_monotonic_ns(io->world);
+    return wait <= 0 ? now : wait > INT64_MAX / 2000 ? INT64_MAX : now + wait * 1000;
+}
+
+static void instance_mend(Database *db) {
+    if (host_instance_ok(db->instance)) return;
+    Diag diag = {0};
+    HostInstance *fresh = NULL;
+    Err err = instance_make(db, db->program, &fresh, &diag);
+    if (err == OK) {
+        host_instance_free(&db->instance);
+        db->instance = fresh;
+    } else {
+        log_error("%s: the module cannot be started again: %s", db->dir, diag.text);
+    }
+}
+
+void database_turn(Database *db) {
+    const Io *io = db->loop->node->io;
+    if (!db->failed && schedule_due(db)) session_ready(db->system);
+    if (!database_has_work(db)) return;
+    db->counters.turns++;
+    arena_reset(&db->turn_arena);
+    db->turn_ends_ns = io->clock_monotonic_ns(io->world) + TURN_NS;
+    if (!db->failed) {
+        host_run(db->instance,
+                 &(HostSource){.ctx = db, .next = session_next_call, .done = session_done});
+        instance_mend(db);
+    }
+    if (!db->failed && db_needs_flush(db->db)) {
+        // Who asked not to wait is told before the sync.
+        session_deliver(db, false);
+        net_flush(db->loop->net);
+        Diag diag = {0};
+        db->counters.flushes++;
+        if (db_flush(db->db, &diag) != OK) database_fail(db, &diag);
+    }
+    session_deliver(db, false);
+    session_deliver(db, true);
+    modulelog_flush(db->log);
+}

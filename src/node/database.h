@@ -1,0 +1,119 @@
+// database.h: a database that is open: its data, its module, its clients.
+#pragma once
+#include "host/host.h"
+#include "live/live.h"
+#include "node/loop.h"
+#include "node/modulelog.h"
+#include "node/schedule.h"
+#include "txn/db.h"
+
+typedef struct Session Session;
+
+typedef struct DatabaseCounters {
+    uint64_t calls_ok, calls_user_error, calls_fatal, calls_deadline, calls_refused;
+    uint64_t commits, flushes, turns, messages_in, sql_queries;
+} DatabaseCounters;
+
+struct Database {
+    NodeLoop *loop;
+    Database *next;  // in loop->databases
+    Identity identity, owner;
+    uint64_t generation;
+    char dir[IO_PATH_MAX];
+
+    Db *db;
+    Live *live;
+    QueryCatalog query_catalog;
+    HostProgram *program;
+    HostInstance *instance;
+    const ModuleDef *def;  // of program
+    ModuleLog *log;
+    Schedule *schedule;
+
+    Session *sessions;                  // all, doubly linked
+    uint32_t client_count;              // WebSocket sessions that are connected
+    Session *ready_first, *ready_last;  // have something to do, round-robin
+    Session *dirty;                     // have something to say once the log is synced
+    Session *system;                    // runs scheduled reducers and clean-up
+    Session *running;                   // whose call is in the module now
+    int64_t turn_ends_ns;               // no new call is begun after this
+    Micros now;                         // wall clock of the running call
+    bool failed;                        // its log cannot be written: nothing is accepted any more
+    char failure[256];
+    DatabaseCounters counters;
+    Arena turn_arena;  // until the next turn
+    bool has_schedules;
+    struct {
+        Identity identity;
+        ConnectionId connection;
+    } * orphans;  // clients of the process before, to be said goodbye to
+    uint32_t orphan_count;
+    uint64_t instances_made;
+};
+
+typedef struct DatabaseOpen {
+    NodeLoop *loop;
+    Identity identity, owner;
+    uint64_t generation;
+} DatabaseOpen;
+
+// Directory of a database's data.
+Err database_dir(const Node *node,
+                 const Identity *identity,
+                 uint64_t generation,
+                 char out[IO_PATH_MAX]);
+
+// Delete a generation's files, if there are any.
+void database_files_remove(const Node *node, const Identity *identity, uint64_t generation);
+// What pre-publish hands out and publish checks (http §9.5).
+void database_migration_token(const Identity *identity,
+                              const uint8_t old_hash[32],
+                              const uint8_t new_hash[32],
+                              uint8_t out[32]);
+
+// Open one that was published before: replay its log, start its module. On the loop's thread.
+MUST_USE Err database_open(const DatabaseOpen *open, Database **out, Diag *diag);
+// Make a new one from a program that was loaded: tables, init, all in one transaction that is
+// durable on OK. Consumes *program and *instance-making rights in any case.
+MUST_USE Err database_create(const DatabaseOpen *open,
+                             HostProgram **program,
+                             Bytes program_bytes,
+                             HostKind kind,
+                             Database **out,
+                             Diag *diag);
+// Replace its module (module-abi §6). Consumes *program. On refusal the old module goes on.
+MUST_USE Err database_update(Database *database,
+                             HostProgram **program,
+                             Bytes program_bytes,
+                             HostKind kind,
+                             bool break_clients,
+                             const uint8_t *token,
+                             Diag *diag);
+// Stop: sessions are closed with 1001 and `why`, files closed. `remove_files` deletes its data.
+void database_close(Database **database, const char *why, bool remove_files);
+
+// One turn's work: run calls of ready sessions, sync, and hand out what may leave.
+void database_turn(Database *database);
+bool database_has_work(const Database *database);
+// Nanoseconds (monotonic) when the next schedule is due, INT64_MAX when there is none.
+int64_t database_next_due_ns(const Database *database);
+
+// Run `init` of a program in a database in memory, so that a broken module never creates one.
+MUST_USE Err database_try_init(const Node *node,
+                               HostProgram *program,
+                               Bytes program_bytes,
+                               HostKind kind,
+                               const Identity *owner,
+                               Diag *diag);
+
+// After a commit: tell schedules and subscribers. `caller` (may be NULL) gets its part as *own
+// (valid until the next commit) instead of a message.
+void database_publish(Database *database,
+                      const WriteSet *writes,
+                      Session *caller,
+                      const LiveUpdate **own);
+// A line of the module's log in the server's own name, or in a reducer's.
+void database_log_line(Database *database, int level, const char *function, Str message);
+void database_log_record(Database *database, int level, Str function, Str message, Micros ts);
+// The log cannot be written any more: refuse everything, close every client.
+void database_fail(Database *database, const Diag *diag);

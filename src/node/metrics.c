@@ -1,0 +1,201 @@
+// metrics.c: GET /v1/metrics, Prometheus text. Spec: http-api-and-auth §18.
+//
+// Every loop writes its own numbers, on its own thread, into a text of its own; the last one to
+// finish hands them back to the loop on which the question arrived.
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "node/routes.h"
+
+typedef struct MetricsJob MetricsJob;
+typedef struct MetricsPart {
+    LoopTask task;
+    MetricsJob *job;
+    Buf text;
+} MetricsPart;
+
+struct MetricsJob {
+    ConnOwner owner;
+    LoopTask answer;
+    NodeLoop *home;
+    NetConn *conn;  // NULL: the asker left
+    atomic_uint waiting;
+    uint32_t part_count;
+    MetricsPart parts[];
+};
+
+typedef struct Metric {
+    const char *name, *kind, *help;
+    uint64_t (*value)(const Database *db);
+} Metric;
+
+#define DB_METRIC(fn, expr)                  \
+    static uint64_t fn(const Database *db) { \
+        return (uint64_t)(expr);             \
+    }
+DB_METRIC(m_clients, db->client_count)
+DB_METRIC(m_calls_ok, db->counters.calls_ok)
+DB_METRIC(m_calls_user_error, db->counters.calls_user_error)
+DB_METRIC(m_calls_fatal, db->counters.calls_fatal)
+DB_METRIC(m_calls_deadline, db->counters.calls_deadline)
+DB_METRIC(m_calls_refused, db->counters.calls_refused)
+DB_METRIC(m_commits, db->counters.commits)
+DB_METRIC(m_syncs, log_syncs(db_log(db->db)))
+DB_METRIC(m_turns, db->counters.turns)
+DB_METRIC(m_messages, db->counters.messages_in)
+DB_METRIC(m_sql, db->counters.sql_queries)
+DB_METRIC(m_sets, live_stats(db->live).query_sets)
+DB_METRIC(m_groups, live_stats(db->live).groups)
+DB_METRIC(m_tested, live_stats(db->live).groups_tested)
+DB_METRIC(m_pages, store_stats(db_store(db->db)).memory_bytes)
+DB_METRIC(m_log_bytes, log_bytes(db_log(db->db)))
+DB_METRIC(m_module_log, modulelog_bytes(db->log))
+DB_METRIC(m_instances, db->instances_made)
+DB_METRIC(m_failed, db->failed)
+
+// clang-format off
+static const Metric metrics[] = {
+    {"spacetime_worker_connected_clients", "gauge", "WebSocket clients connected now", m_clients},
+    {"lightcone_calls_ok_total", "counter", "reducer calls that committed", m_calls_ok},
+    {"lightcone_calls_user_error_total", "counter", "reducer calls that returned an error", m_calls_user_error},
+    {"lightcone_calls_fatal_total", "counter", "reducer calls that failed inside", m_calls_fatal},
+    {"lightcone_calls_deadline_total", "counter", "reducer calls stopped at their deadline", m_calls_deadline},
+    {"lightcone_calls_refused_total", "counter", "reducer calls that never started", m_calls_refused},
+    {"lightcone_commits_total", "counter", "transactions that changed something", m_commits},
+    {"lightcone_log_syncs_total", "counter", "fdatasyncs of the commit log", m_syncs},
+    {"lightcone_turns_total", "counter", "turns of the loop with work for this database", m_turns},
+    {"spacetime_websocket_requests_total", "counter", "WebSocket messages received", m_messages},
+    {"spacetime_num_queries_evaluated", "counter", "one-off and HTTP queries", m_sql},
+    {"spacetime_subscription_sets", "gauge", "query sets subscribed now", m_sets},
+    {"spacetime_active_queries", "gauge", "distinct queries watched now", m_groups},
+    {"lightcone_groups_tested_total", "counter", "queries tested against changed rows", m_tested},
+    {"lightcone_store_bytes", "gauge", "memory of pages", m_pages},
+    {"spacetime_message_log_size_bytes", "gauge", "size of the commit log", m_log_bytes},
+    {"spacetime_module_log_file_size_bytes", "gauge", "size of today's module log", m_module_log},
+    {"lightcone_module_instances_made_total", "counter", "module instances made", m_instances},
+    {"lightcone_database_failed", "gauge", "1: the log cannot be written, nothing is accepted", m_failed},
+};
+// clang-format on
+
+static void write_loop(Buf *out, const NodeLoop *loop) {
+    NetStats net = net_stats(loop->net);
+    const struct {
+        const char *name;
+        uint64_t value;
+    } values[] = {
+        {"lightcone_connections", net.connections},
+        {"lightcone_bytes_in_total", net.bytes_in},
+        {"lightcone_bytes_out_total", net.bytes_out},
+        {"lightcone_messages_in_total", net.messages_in},
+        {"lightcone_messages_out_total", net.messages_out},
+        {"lightcone_slow_clients_cut_total", net.slow_cut},
+        {"lightcone_idle_clients_cut_total", net.idle_cut},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(values); i++) {
+        buf_printf(out,
+                   "%s{loop=\"%u\"} %llu\n",
+                   values[i].name,
+                   loop->number,
+                   (unsigned long long)values[i].value);
+    }
+}
+
+static void write_tables(Buf *out, const Database *db, const char *hex) {
+    const Catalog *catalog = db_catalog(db->db);
+    for (uint32_t i = 0; i < catalog_table_count(catalog); i++) {
+        const CatalogTable *t = catalog_table_at(catalog, i);
+        if (t->is_system || !t->table) continue;
+        const char *form = "%s{db=\"%s\",table_id=\"%u\",table_name=\"" STR_FMT "\"} %llu\n";
+        buf_printf(out,
+                   form,
+                   "spacetime_num_table_rows",
+                   hex,
+                   t->table_id,
+                   STR_ARG(t->name),
+                   (unsigned long long)table_row_count(t->table, NULL));
+        buf_printf(out,
+                   form,
+                   "spacetime_table_size_bytes",
+                   hex,
+                   t->table_id,
+                   STR_ARG(t->name),
+                   (unsigned long long)table_data_bytes(t->table));
+    }
+}
+
+static void answer_run(LoopTask *task, NodeLoop *loop) {
+    MetricsJob *job = CONTAINER_OF(task, MetricsJob, answer);
+    Buf all = {0};
+    (void)loop;
+    for (size_t i = 0; i < ARRAY_LEN(metrics); i++) {
+        buf_printf(&all,
+                   "# HELP %s %s\n# TYPE %s %s\n",
+                   metrics[i].name,
+                   metrics[i].help,
+                   metrics[i].name,
+                   metrics[i].kind);
+    }
+    for (uint32_t i = 0; i < job->part_count; i++) {
+        buf_put_bytes(&all, buf_bytes(&job->parts[i].text));
+        if (!buf_ok(&job->parts[i].text)) all.failed = true;
+        buf_deinit(&job->parts[i].text);
+    }
+    if (job->conn) {
+        net_conn_set_data(job->conn, NULL);
+        http_respond(job->conn,
+                     buf_ok(&all) ? 200 : 503,
+                     NULL,
+                     0,
+                     STR("text/plain; version=0.0.4; charset=utf-8"),
+                     buf_bytes(&all));
+    }
+    buf_deinit(&all);
+    mem_free(job);
+}
+
+static void part_run(LoopTask *task, NodeLoop *loop) {
+    MetricsPart *part = CONTAINER_OF(task, MetricsPart, task);
+    MetricsJob *job = part->job;
+    write_loop(&part->text, loop);
+    for (const Database *db = loop->databases; db; db = db->next) {
+        char hex[IDENTITY_HEX_LEN + 1];
+        identity_hex(&db->identity, hex);
+        for (size_t i = 0; i < ARRAY_LEN(metrics); i++) {
+            buf_printf(&part->text,
+                       "%s{database_identity=\"%s\"} %llu\n",
+                       metrics[i].name,
+                       hex,
+                       (unsigned long long)metrics[i].value(db));
+        }
+        write_tables(&part->text, db, hex);
+    }
+    if (atomic_fetch_sub_explicit(&job->waiting, 1, memory_order_acq_rel) == 1)
+        loop_post(job->home, &job->answer);
+}
+
+static void job_conn_closed(void *self) {
+    ((MetricsJob *)self)->conn = NULL;
+}
+
+void route_metrics(Request *r) {
+    Node *node = r->node;
+    pthread_mutex_lock(&node->mutex);
+    uint32_t count = node->loop_count;
+    MetricsJob *job = mem_zalloc(sizeof(MetricsJob) + count * sizeof(MetricsPart));
+    if (job) {
+        job->owner.conn_closed = job_conn_closed;
+        job->answer.run = answer_run;
+        job->home = r->loop;
+        job->conn = r->conn;
+        job->part_count = count;
+        atomic_init(&job->waiting, count);
+        net_conn_set_data(r->conn, job);
+        for (uint32_t i = 0; i < count; i++) {
+            job->parts[i].job = job;
+            job->parts[i].task.run = part_run;
+            loop_post(node->loops[i], &job->parts[i].task);
+        }
+    }
+    pthread_mutex_unlock(&node->mutex);
+    if (!job) request_err(r, ERR_NOMEM, NULL);
+}

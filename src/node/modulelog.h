@@ -1,0 +1,32 @@
+// modulelog.h: what a module prints, one JSON object a line. Spec: http-api-and-auth §17.
+//
+//   <dir>/2026-11-22.log   one file a UTC day, appended; written by the database's loop, buffered,
+//                          flushed once a turn
+//
+// Followers (logs -f) get lines as they are flushed.
+#pragma once
+#include "host/host.h"
+#include "os/io.h"
+
+typedef struct ModuleLog ModuleLog;
+typedef struct LogFollower LogFollower;
+
+#define MODULELOG_SENTINEL \
+    "__spacetimedb__"  // target, filename, function of the server's own lines
+
+MUST_USE Err
+modulelog_open(const Io *io, const char *dir, bool in_memory, ModuleLog **out, Diag *diag);
+void modulelog_close(ModuleLog **log);  // ends all followers
+void modulelog_add(ModuleLog *log, const HostLogRecord *record);
+// Write what was added. A failure is reported once on the server's own log; lines may be lost then,
+// never a transaction.
+void modulelog_flush(ModuleLog *log);
+// The last `lines` lines of today's file (UINT32_MAX: all), appended to out.
+MUST_USE Err modulelog_tail(ModuleLog *log, uint32_t lines, Buf *out);
+// Call `each` with every chunk of whole lines from now on; returns false to stop following.
+LogFollower *modulelog_follow(ModuleLog *log,
+                              bool (*each)(void *ctx, Bytes lines),
+                              void (*ended)(void *ctx),
+                              void *ctx);
+void modulelog_unfollow(LogFollower **follower);
+uint64_t modulelog_bytes(const ModuleLog *log);

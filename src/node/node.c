@@ -1,0 +1,263 @@
+#include "node/node.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "node/node_private.h"
+
+#define LOOPS_MAX_DEFAULT   64
+#define DEADLINE_US_DEFAULT 10000000
+
+Micros node_now(const Node *node) {
+    return node->io->clock_wall(node->io->world);
+}
+
+// ── places: which loop has which database ──────────────────────────────────────────────────────
+
+// A database gets a loop of its own while there are loops to be had, so that a module that does not
+// return delays nobody else; after that the loop with the fewest.
+static NodeLoop *loop_choose(Node *node) {
+    NodeLoop *least = NULL;
+    for (uint32_t i = 1; i < node->loop_count; i++) {
+        if (!least || node->loops[i]->database_count < least->database_count)
+            least = node->loops[i];
+    }
+    if (least && (least->database_count == 0 || node->loop_count > node->options.loops_max))
+        return least;
+    NodeLoop **loops = mem_realloc(node->loops, (node->loop_count + 1) * sizeof(NodeLoop *));
+    if (!loops) return least;
+    node->loops = loops;
+    NodeLoop *loop = MEM_NEW(NodeLoop);
+    if (!loop) return least;
+    NetHandler handler = routes_handler(loop);
+    Diag diag = {0};
+    if (loop_init(loop, node, node->loop_count, &handler, &diag) != OK ||
+        loop_start(loop, &diag) != OK) {
+        log_warn("no further loop: %s", diag.text);
+        loop_deinit(loop);
+        mem_free(loop);
+        return least;
+    }
+    node->loops[node->loop_count++] = loop;
+    return loop;
+}
+
+NodeLoop *node_place(Node *node, const Identity *identity) {
+    NodeLoop *loop = NULL;
+    pthread_mutex_lock(&node->mutex);
+    for (uint32_t i = 0; i < node->place_count && !loop; i++) {
+        if (identity_eq(&node->places[i].identity, identity)) loop = node->places[i].loop;
+    }
+    if (!loop && node->place_count == node->place_cap) {
+        uint32_t cap = node->place_cap ? node->place_cap * 2 : 16;
+        struct NodePlace *grown = mem_realloc(node->places, cap * sizeof *grown);
+        if (grown) {
+            node->places = grown;
+            node->place_cap = cap;
+        }
+    }
+    if (!loop && node->place_count < node->place_cap) {
+        loop = loop_choose(node);
+        if (loop) {
+            loop->database_count++;
+            node->places[node->place_count++] =
+                (struct NodePlace){.identity = *identity, .loop = loop};
+        }
+    }
+    pthread_mutex_unlock(&node->mutex);
+    return loop;
+}
+
+void node_unplace(Node *node, const Identity *identity) {
+    pthread_mutex_lock(&node->mutex);
+    for (uint32_t i = 0; i < node->place_count; i++) {
+        if (!identity_eq(&node->places[i].identity, identity)) continue;
+        node->places[i].loop->database_count--;
+        node->places[i] = node->places[--node->place_count];
+        break;
+    }
+    pthread_mutex_unlock(&node->mutex);
+}
+
+// ── opening what was there before ──────────────────────────────────────────────────────────────
+
+typedef struct OpenTask {
+    LoopTask task;
+    DatabaseOpen open;
+    struct OpenAll *all;
+} OpenTask;
+
+typedef struct OpenAll {
+    Node *node;
+    pthread_mutex_t mutex;
+    pthread_cond_t done;
+    uint32_t waiting;
+    bool no_memory;
+} OpenAll;
+
+static void open_task_run(LoopTask *task, NodeLoop *loop) {
+    OpenTask *self = CONTAINER_OF(task, OpenTask, task);
+    OpenAll *all = self->all;
+    Diag diag = {0};
+    Database *db = NULL;
+    Err err = database_open(&self->open, &db, &diag);
+    char hex[IDENTITY_HEX_LEN + 1];
+    identity_hex(&self->open.identity, hex);
+    if (err == OK) {
+        db->next = loop->databases;
+        loop->databases = db;
+    } else {
+        // The server serves the others; this one answers with the reason until it is mended.
+        log_error("database %s cannot be opened: %s",
+                  hex,
+                  diag.text[0] ? diag.text : err_text(err));
+    }
+    pthread_mutex_lock(&all->mutex);
+    all->waiting--;
+    pthread_cond_signal(&all->done);
+    pthread_mutex_unlock(&all->mutex);
+    mem_free(self);
+}
+
+static void open_one(void *ctx, const ControlDatabase *database) {
+    OpenAll *all = ctx;
+    if (!database->exists) return;
+    NodeLoop *loop = node_place(all->node, &database->identity);
+    OpenTask *task = loop ? MEM_NEW(OpenTask) : NULL;
+    if (!task) {
+        all->no_memory = true;
+        return;
+    }
+    task->task.run = open_task_run;
+    task->all = all;
+    task->open = (DatabaseOpen){.loop = loop,
+                                .identity = database->identity,
+                                .owner = database->owner,
+                                .generation = database->generation};
+    pthread_mutex_lock(&all->mutex);
+    all->waiting++;
+    pthread_mutex_unlock(&all->mutex);
+    loop_post(loop, &task->task);
+}
+
+static Err databases_open(Node *node) {
+    OpenAll all = {.node = node};
+    pthread_mutex_init(&all.mutex, NULL);
+    pthread_cond_init(&all.done, NULL);
+    control_databases(node->control, open_one, &all);
+    pthread_mutex_lock(&all.mutex);
+    while (all.waiting) {
+        pthread_cond_wait(&all.done, &all.mutex);
+    }
+    pthread_mutex_unlock(&all.mutex);
+    pthread_cond_destroy(&all.done);
+    pthread_mutex_destroy(&all.mutex);
+    return all.no_memory ? ERR_NOMEM : OK;
+}
+
+// ── start and stop ─────────────────────────────────────────────────────────────────────────────
+
+// One server per data directory: the lock ends with the process, the text names the holder.
+static Err data_dir_lock(Node *node, Diag *diag) {
+    char path[IO_PATH_MAX], text[32] = {0};
+    const Io *io = node->io;
+    Err err = io->dir_make(io->world, node->data_dir);
+    if (err != OK)
+        return diag_fail(diag,
+                         err,
+                         "cannot make the data directory %s: %s",
+                         node->data_dir,
+                         io_last_error_text());
+    if ((err = path_join(path, node->data_dir, "lightcone.pid")) != OK) return err;
+    if ((err = io->file_open(io->world, path, IO_READ | IO_WRITE | IO_CREATE, &node->lock)) != OK) {
+        return diag_fail(diag, err, "cannot open %s: %s", path, io_last_error_text());
+    }
+    if (io->file_lock(io->world, node->lock) != OK) {
+        size_t got = 0;
+        (void)!io->file_read(io->world, node->lock, 0, text, sizeof text - 1, &got);
+        return diag_fail(diag,
+                         ERR_BUSY,
+                         "cannot take lock on database; %s already exists (owned by pid %s)",
+                         path,
+                         text);
+    }
+    int len = snprintf(text, sizeof text, "%ld", (long)getpid());
+    err = io->file_truncate(io->world, node->lock, 0);
+    return err == OK ? io->file_write(io->world, node->lock, 0, text, (size_t)len) : err;
+}
+
+static Err node_open(Node *node, Diag *diag) {
+    char path[IO_PATH_MAX];
+    const NodeOptions *o = &node->options;
+    Err err = OK;
+    if (!o->in_memory && (err = data_dir_lock(node, diag)) != OK) return err;
+    if ((err = path_join(path, node->data_dir, "keys")) != OK) return err;
+    AuthOptions auth = {
+        .io = node->io,
+        .key_dir = o->key_dir ? o->key_dir : path,
+        .private_path = o->private_key_path,
+        .public_path = o->public_key_path,
+        .issuer = STR("localhost"),
+    };
+    if ((err = auth_open(&auth, &node->auth, diag)) != OK) return err;
+    if ((err = path_join(path, node->data_dir, "control")) != OK) return err;
+    if ((err = control_open(node->io, path, o->in_memory, &node->control, diag)) != OK) return err;
+
+    node->loops = mem_zalloc(sizeof(NodeLoop *));
+    NodeLoop *front = node->loops ? MEM_NEW(NodeLoop) : NULL;
+    if (!front) return ERR_NOMEM;
+    node->loops[node->loop_count++] = front;
+    NetHandler handler = routes_handler(front);
+    if ((err = loop_init(front, node, 0, &handler, diag)) != OK) return err;
+    if ((err = databases_open(node)) != OK) return err;
+    if ((err = net_listen(front->net, o->host, o->port, &node->port, diag)) != OK) return err;
+    return loop_start(front, diag);
+}
+
+Err node_start(const NodeOptions *options, Node **out, Diag *diag) {
+    Node *node = MEM_NEW(Node);
+    if (!node) return ERR_NOMEM;
+    node->options = *options;
+    if (!node->options.loops_max) node->options.loops_max = LOOPS_MAX_DEFAULT;
+    if (!node->options.deadline) node->options.deadline = DEADLINE_US_DEFAULT;
+    node->io = options->io;
+    node->started = node_now(node);
+    pthread_mutex_init(&node->mutex, NULL);
+    Err err = path_join(node->data_dir, options->data_dir, "");
+    if (err == OK) err = node_open(node, diag);
+    if (err != OK) {
+        node_stop(&node);
+        return err;
+    }
+    *out = node;
+    return OK;
+}
+
+uint16_t node_port(const Node *node) {
+    return node->port;
+}
+
+void node_stop(Node **handle) {
+    Node *node = *handle;
+    if (!node) return;
+    *handle = NULL;
+    publish_wait_idle();
+    // The front loop first: nobody new comes in while the databases close.
+    for (uint32_t i = 0; i < node->loop_count; i++) {
+        loop_stop(node->loops[i]);
+    }
+    for (uint32_t i = 0; i < node->loop_count; i++) {
+        loop_deinit(node->loops[i]);
+        mem_free(node->loops[i]);
+    }
+    mem_free(node->loops);
+    mem_free(node->places);
+    if (node->control) control_close(&node->control);
+    if (node->auth) auth_close(&node->auth);
+    if (node->lock) node->io->file_close(node->io->world, &node->lock);
+    pthread_mutex_destroy(&node->mutex);
+    mem_free(node);
+}

@@ -1,0 +1,46 @@
+// node.h: one server process: its databases, its loops, its HTTP API.
+//
+// PICTURE
+//   Node ── Control (which databases, their names and owners)
+//        ── Auth (keys)
+//        ── NodeLoop 0 (front)  accepts, answers what concerns no database, moves the rest
+//        ── NodeLoop 1…         each a thread owning databases and the sockets of their clients
+//             Database ── Db (tables, log) ── Live (subscriptions) ── HostInstance (the module)
+//                      ── Sessions (one a client) ── Schedule ── ModuleLog
+//
+// ALWAYS TRUE
+//   (1) A Database and everything below it is touched by its loop's thread only; other threads post
+//       it a LoopTask.
+//   (2) Nothing that depends on a commit leaves before the log's sync of its turn (loop.c).
+//
+// START AT  loop.c (a turn), session.c (what a client may ask), README.md.
+#pragma once
+#include "auth/auth.h"
+#include "net/net.h"
+#include "node/control.h"
+
+typedef struct Node Node;
+
+typedef struct NodeOptions {
+    const Io *io;
+    const char *data_dir;
+    const char *host;
+    uint16_t port;        // 0: a free one
+    const char *key_dir;  // NULL: data_dir/keys
+    const char *private_key_path, *public_key_path;
+    const char *static_dir;  // files served at /; NULL: none
+    bool in_memory;
+    uint32_t loops_max;  // database loops; 0: 64
+    Micros deadline;     // of one reducer; 0: 10 s
+    size_t memory_max;   // pages of one database; 0: no limit
+    NetLimits limits;
+} NodeOptions;
+
+// Start everything: databases are open and the socket listens when it returns.
+MUST_USE Err node_start(const NodeOptions *options, Node **out, Diag *diag);
+uint16_t node_port(const Node *node);
+// Stop: clients get 1001, logs are flushed, threads joined.
+void node_stop(Node **node);
+
+// The `start` command: parse arguments, run until SIGINT or SIGTERM. Returns the exit code.
+int node_start_command(int argc, char **argv);

@@ -1,0 +1,47 @@
+// node_private.h: inside of node.h, shared by the files of this room.
+#pragma once
+#include "node/database.h"
+#include "node/loop.h"
+#include "node/node.h"
+
+struct Node {
+    NodeOptions options;
+    const Io *io;
+    Auth *auth;
+    Control *control;
+    IoFile *lock;
+    char data_dir[IO_PATH_MAX];
+    uint16_t port;
+    Micros started;
+
+    pthread_mutex_t mutex;  // guards what follows
+    NodeLoop **loops;       // [0] is the front loop; the others own databases
+    uint32_t loop_count;
+    // Which loop has which database open, or is opening it. Looked up by every loop.
+    struct NodePlace {
+        Identity identity;
+        NodeLoop *loop;
+    } * places;
+    uint32_t place_count, place_cap;
+    NetHandler handler;
+};
+
+// The loop that owns a database; gives a database without one a place. NULL: out of memory.
+NodeLoop *node_place(Node *node, const Identity *identity);
+void node_unplace(Node *node, const Identity *identity);
+Micros node_now(const Node *node);
+
+// An open database of this loop; NULL when it is not open here.
+Database *loop_database(NodeLoop *loop, const Identity *identity);
+
+// Answer in the name of a caller: adds the spacetime-identity headers (http §1.4) and CORS.
+void routes_respond_as(NetConn *conn,
+                       const Identity *identity,
+                       Str token,
+                       int status,
+                       const HttpHeader *headers,
+                       uint32_t header_count,
+                       Str content_type,
+                       Bytes body);
+void publish_wait_idle(void);  // let publishing in flight come to its end
+NetHandler routes_handler(NodeLoop *loop);

@@ -1,0 +1,104 @@
+// publish.c: after a commit: schedules and subscribers.
+//
+// Each distinct delta was encoded once by live/. What goes to a client is a TransactionUpdate made
+// of those bytes. Clients in a row that watch the same queries under the same set numbers get the
+// same bytes: small ones are copied into their outbox, where v3 packs them with others; larger ones
+// become one finished frame that all of them share.
+#include "node/session_private.h"
+
+#define SHARE_BYTES_MIN 512
+
+static void schedules_notice(Database *db, const WriteSet *writes) {
+    for (size_t i = 0; i < writes->count; i++) {
+        const TxnChange *change = &writes->changes[i];
+        const CatalogTable *table = catalog_table(db_catalog(db->db), change->table_id);
+        if (!table || !table->schedule_id) continue;
+        if (change->new_row.ptr) {
+            // A failure to remember is a failure to run: said where the operator looks.
+            if (schedule_row(db->schedule, table, change->new_row, db->now) != OK) {
+                database_log_line(db,
+                                  0,
+                                  NULL,
+                                  STR("out of memory: a scheduled row was not registered"));
+            }
+        } else {
+            schedule_remove(db->schedule, table->table_id, schedule_row_id(table, change->old_row));
+        }
+    }
+}
+
+typedef struct Shared {
+    const LiveUpdate *of;  // whose message is encoded in `message`
+    Buf message;
+    NetFrame *frame;  // made when first wanted
+} Shared;
+
+static bool same_deltas(const LiveUpdate *a, const LiveUpdate *b) {
+    if (!a || a->set_count != b->set_count) return false;
+    for (uint32_t i = 0; i < a->set_count; i++) {
+        if (a->sets[i].query_set != b->sets[i].query_set || a->sets[i].delta != b->sets[i].delta)
+            return false;
+    }
+    return true;
+}
+
+static bool encode(Database *db, Shared *shared, const LiveUpdate *update) {
+    uint32_t count;
+    if (same_deltas(shared->of, update)) return true;
+    if (shared->frame) net_frame_release(&shared->frame);
+    const WireTableUpdate *updates = session_wire_updates(db, update, &count);
+    if (!updates) return false;
+    buf_clear(&shared->message);
+    wire_transaction_update(&shared->message, updates, count);
+    shared->of = buf_ok(&shared->message) ? update : NULL;
+    return shared->of != NULL;
+}
+
+static bool put(Shared *shared, Session *s) {
+    bool inline_it = s->protocol == WIRE_V3 && shared->message.len < SHARE_BYTES_MIN;
+    if (inline_it) {
+        buf_put_bytes(outbox_begin(&s->out), buf_bytes(&shared->message));
+        outbox_end(&s->out);
+        return true;
+    }
+    if (!shared->frame) {
+        static const uint8_t tag = WIRE_TAG_PLAIN;
+        Bytes parts[2] = {{&tag, 1}, buf_bytes(&shared->message)};
+        shared->frame = net_frame_ws_parts(parts, 2);
+    }
+    if (!shared->frame) return false;
+    outbox_put_shared(&s->out, shared->frame);
+    return true;
+}
+
+static void all_stale(Database *db) {
+    for (Session *s = db->sessions; s; s = s->next) {
+        if (s->live) session_close(s, 1011, "the server is out of memory and missed an update");
+    }
+}
+
+void database_publish(Database *db,
+                      const WriteSet *writes,
+                      Session *caller,
+                      const LiveUpdate **own) {
+    db->counters.commits++;
+    if (db->has_schedules) schedules_notice(db, writes);
+    const LiveUpdate *updates;
+    size_t count;
+    if (live_commit(db->live, writes->changes, writes->count, &updates, &count) != OK) {
+        all_stale(db);
+        return;
+    }
+    Shared shared = {0};
+    for (size_t i = 0; i < count; i++) {
+        Session *s = updates[i].owner;
+        if (s == caller) {
+            *own = &updates[i];
+            continue;
+        }
+        if (!encode(db, &shared, &updates[i]) || !put(&shared, s)) s->out.failed = true;
+        session_dirty(s);
+    }
+    if (shared.frame) net_frame_release(&shared.frame);
+    buf_deinit(&shared.message);
+}

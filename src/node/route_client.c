@@ -1,0 +1,200 @@
+// Calls, queries and the WebSocket: everything that becomes a session. Spec: http-api-and-auth §8.7,
+// §8.8, §11; websocket-and-data-model §5.
+#include <stdio.h>
+
+#include "node/routes.h"
+#include "node/session.h"
+
+static Session *session_of_request(Request *r, SessionKind kind) {
+    SessionOptions options = {
+        .kind = kind,
+        .conn = r->conn,
+        .identity = r->caller.identity,
+        .confirmed = true,
+        .protocol = WIRE_V3,
+        .token = r->caller.token,
+        .claims = r->caller.payload,
+    };
+    r->node->io->random_bytes(r->node->io->world,
+                              options.connection.le,
+                              sizeof options.connection.le);
+    Session *s = session_new(r->db, &options);
+    if (!s) request_err(r, ERR_NOMEM, NULL);
+    return s;
+}
+
+static void session_start_http(Request *r, Session *s) {
+    net_conn_set_data(r->conn, s);
+    session_ready(s);
+}
+
+void route_call(Request *r) {
+    Str type = http_header(r->http, STR("content-type"));
+    if (!type.ptr) {
+        request_text(r, 400, "Header of type `content-type` was missing");
+        return;
+    }
+    if (!str_eq(type, STR("application/json"))) {
+        request_text(r, 415, "Expected request with `Content-Type: application/json`");
+        return;
+    }
+    if (!utf8_valid(r->http->body)) {
+        request_text(r, 400, "Request body didn't contain valid UTF-8");
+        return;
+    }
+    Session *s = session_of_request(r, SESSION_HTTP);
+    if (!s) return;
+    s->http.work = HTTP_CALL;
+    s->http.name = arena_str(&s->arena, r->params[1]);
+    s->http.text = arena_str(&s->arena, bytes_str(r->http->body));
+    if (!s->http.name.ptr || !s->http.text.ptr) {
+        session_free(&s);
+        request_err(r, ERR_NOMEM, NULL);
+        return;
+    }
+    session_start_http(r, s);
+}
+
+void route_sql(Request *r) {
+    bool confirmed;
+    if (!request_query_bool(r, "confirmed", true, &confirmed)) return;
+    if (!utf8_valid(r->http->body)) {
+        request_text(r, 400, "Request body didn't contain valid UTF-8");
+        return;
+    }
+    Session *s = session_of_request(r, SESSION_HTTP);
+    if (!s) return;
+    s->http.work = HTTP_SQL;
+    s->confirmed = confirmed;
+    s->http.text = arena_str(&s->arena, bytes_str(r->http->body));
+    if (!s->http.text.ptr) {
+        session_free(&s);
+        request_err(r, ERR_NOMEM, NULL);
+        return;
+    }
+    session_start_http(r, s);
+}
+
+// ── the WebSocket ──────────────────────────────────────────────────────────────────────────────
+
+typedef struct SubscribeParams {
+    ConnectionId connection;
+    bool has_connection;
+    bool confirmed;
+} SubscribeParams;
+
+static bool subscribe_params(Request *r, SubscribeParams *out) {
+    Str text;
+    bool light;
+    if (request_query(r, "connection_id", &text)) {
+        if (!connection_id_parse(text, &out->connection)) {
+            request_text(
+                r,
+                400,
+                "Failed to deserialize query string: connection_id: expected 32 hexadecimal digits");
+            return false;
+        }
+        out->has_connection = true;
+    }
+    if (request_query(r, "compression", &text) && !str_eq(text, STR("None")) &&
+        !str_eq(text, STR("Brotli")) && !str_eq(text, STR("Gzip"))) {
+        request_text(r,
+                     400,
+                     "Failed to deserialize query string: compression: unknown variant `" STR_FMT
+                     "`, expected one of `None`, `Brotli`, `Gzip`",
+                     STR_ARG(text));
+        return false;
+    }
+    return request_query_bool(r, "light", false, &light) &&
+           request_query_bool(r, "confirmed", true, &out->confirmed);
+}
+
+static bool connection_is_taken(const Database *db,
+                                const Identity *identity,
+                                const ConnectionId *connection) {
+    for (const Session *s = db->sessions; s; s = s->next) {
+        if (s->kind == SESSION_WS && s->state != SESSION_ENDED &&
+            connection_id_eq(&s->connection, connection) && identity_eq(&s->identity, identity)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// The order of refusals is websocket-and-data-model §5.5.
+void route_subscribe(Request *r) {
+    SubscribeParams params = {0};
+    Diag diag = {0};
+    int status = 400;
+    if (!subscribe_params(r, &params)) return;
+    if (ws_check_upgrade(r->http, &status, &diag) != OK) {
+        request_text(r, status, "%s", diag.text);
+        return;
+    }
+    if (params.has_connection && connection_id_is_zero(&params.connection)) {
+        request_text(r, 400, "Invalid connection ID: the all-zeros ConnectionId is reserved.");
+        return;
+    }
+    if (!r->target_known) {
+        request_text(r, 404, "`" STR_FMT "` not found", STR_ARG(r->target));
+        return;
+    }
+    if (!r->record_known || !r->db) {
+        request_text(r,
+                     r->record_known ? 503 : 404,
+                     r->record_known ? "error starting database: the server's log says why"
+                                     : "No such database.");
+        return;
+    }
+    if (r->db->failed) {
+        request_text(r, 503, "%s", r->db->failure);
+        return;
+    }
+    bool v3 = ws_offers(r->http, STR("v3.bsatn.spacetimedb")),
+         v2 = ws_offers(r->http, STR("v2.bsatn.spacetimedb"));
+    if (!v3 && !v2) {
+        request_text(r, 400, "no valid protocol selected");
+        return;
+    }
+    if (!params.has_connection)
+        r->node->io->random_bytes(r->node->io->world,
+                                  params.connection.le,
+                                  sizeof params.connection.le);
+    if (connection_is_taken(r->db, &r->caller.identity, &params.connection)) {
+        request_text(r, 400, "this identity has a live connection with the same connection id");
+        return;
+    }
+
+    SessionOptions options = {
+        .kind = SESSION_WS,
+        .conn = r->conn,
+        .identity = r->caller.identity,
+        .connection = params.connection,
+        .confirmed = params.confirmed,
+        .protocol = v3 ? WIRE_V3 : WIRE_V2,
+        .token = r->caller.token,
+        .claims = r->caller.payload,
+    };
+    Session *s = session_new(r->db, &options);
+    if (!s) {
+        request_err(r, ERR_NOMEM, NULL);
+        return;
+    }
+    char hex[IDENTITY_HEX_LEN + 1];
+    identity_hex(&r->caller.identity, hex);
+    const HttpHeader headers[] = {{STR("spacetime-identity"), str_from(hex)},
+                                  {STR("spacetime-identity-token"), r->caller.token}};
+    Err err = ws_accept(r->conn,
+                        v3 ? STR("v3.bsatn.spacetimedb") : STR("v2.bsatn.spacetimedb"),
+                        headers,
+                        2,
+                        &status,
+                        &diag);
+    if (err != OK) {
+        session_free(&s);
+        request_text(r, status, "%s", diag.text);
+        return;
+    }
+    net_conn_set_data(r->conn, s);
+    session_ready(s);
+}

@@ -1,0 +1,373 @@
+#include "node/routes.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+
+typedef struct Route {
+    const char *method;
+    const char *path;  // ':' stands for one segment
+    AuthMode auth;
+    DatabaseMode database;
+    bool large_body;  // a module: not bound by the ordinary limit
+    RouteHandler handle;
+} Route;
+
+#define MODULE_BYTES_MAX (256u << 20)
+
+// clang-format off
+static const Route routes[] = {
+    {"GET",    "/v1/ping",                        AUTH_OPTIONAL,  DB_NONE,     false, route_ping},
+    {"GET",    "/v1/health",                      AUTH_NONE,      DB_NONE,     false, route_health},
+    {"GET",    "/v1/metrics",                     AUTH_NONE,      DB_NONE,     false, route_metrics},
+    {"POST",   "/v1/identity",                    AUTH_NONE,      DB_NONE,     false, route_identity_new},
+    {"GET",    "/v1/identity/public-key",         AUTH_NONE,      DB_NONE,     false, route_public_key},
+    {"POST",   "/v1/identity/websocket-token",    AUTH_REQUIRED,  DB_NONE,     false, route_websocket_token},
+    {"GET",    "/v1/identity/:/verify",           AUTH_REQUIRED,  DB_NONE,     false, route_verify},
+    {"GET",    "/v1/identity/:/databases",        AUTH_NONE,      DB_NONE,     false, route_identity_databases},
+    {"POST",   "/v1/database",                    AUTH_ANONYMOUS, DB_NONE,     true,  route_publish},
+    {"PUT",    "/v1/database/:",                  AUTH_ANONYMOUS, DB_NAMED,    true,  route_publish},
+    {"GET",    "/v1/database/:",                  AUTH_ANONYMOUS, DB_RESOLVED, false, route_info},
+    {"DELETE", "/v1/database/:",                  AUTH_ANONYMOUS, DB_NAMED,    false, route_delete},
+    {"GET",    "/v1/database/:/names",            AUTH_ANONYMOUS, DB_RESOLVED, false, route_names_get},
+    {"POST",   "/v1/database/:/names",            AUTH_ANONYMOUS, DB_RESOLVED, false, route_names_add},
+    {"PUT",    "/v1/database/:/names",            AUTH_ANONYMOUS, DB_RESOLVED, false, route_names_set},
+    {"GET",    "/v1/database/:/identity",         AUTH_ANONYMOUS, DB_NAMED,    false, route_identity_of},
+    {"GET",    "/v1/database/:/schema",           AUTH_ANONYMOUS, DB_RESOLVED, false, route_schema},
+    {"POST",   "/v1/database/:/call/:",           AUTH_ANONYMOUS, DB_RESOLVED, false, route_call},
+    {"POST",   "/v1/database/:/sql",              AUTH_ANONYMOUS, DB_RESOLVED, false, route_sql},
+    {"GET",    "/v1/database/:/logs",             AUTH_ANONYMOUS, DB_RESOLVED, false, route_logs},
+    {"POST",   "/v1/database/:/pre_publish",      AUTH_ANONYMOUS, DB_RESOLVED, true,  route_pre_publish},
+    {"PUT",    "/v1/database/:/reset",            AUTH_ANONYMOUS, DB_RESOLVED, true,  route_reset},
+    {"POST",   "/v1/database/:/lock",             AUTH_ANONYMOUS, DB_RESOLVED, false, route_lock},
+    {"POST",   "/v1/database/:/unlock",           AUTH_ANONYMOUS, DB_RESOLVED, false, route_unlock},
+    {"GET",    "/v1/database/:/unstable/timestamp", AUTH_ANONYMOUS, DB_RESOLVED, false, route_timestamp},
+    {"GET",    "/v1/database/:/subscribe",        AUTH_ANONYMOUS, DB_NAMED,    false, route_subscribe},
+};
+// clang-format on
+
+// ── matching ───────────────────────────────────────────────────────────────────────────────────
+
+static Str segment_take(Str *path) {
+    path->ptr++;  // the slash
+    path->len--;
+    const char *slash = path->len ? memchr(path->ptr, '/', path->len) : NULL;
+    Str segment = {path->ptr, slash ? (size_t)(slash - path->ptr) : path->len};
+    path->ptr += segment.len;
+    path->len -= segment.len;
+    return segment;
+}
+
+static bool path_matches(const char *pattern, Str path, Str params[2], uint32_t *param_count) {
+    Str rest = str_from(pattern);
+    *param_count = 0;
+    while (rest.len && path.len && path.ptr[0] == '/') {
+        Str want = segment_take(&rest), got = segment_take(&path);
+        if (str_eq(want, STR(":"))) {
+            if (got.len == 0) return false;
+            params[(*param_count)++] = got;
+        } else if (!str_eq(want, got)) {
+            return false;
+        }
+    }
+    return rest.len == 0 && path.len == 0;
+}
+
+static bool method_matches(Str method, const char *route) {
+    return str_eq(method, str_from(route)) ||
+           (str_eq(method, STR("HEAD")) && strcmp(route, "GET") == 0);
+}
+
+// The route of a request; NULL with *allowed (comma-separated methods) when only the path exists.
+static const Route *route_find(const HttpRequest *http,
+                               Str params[2],
+                               uint32_t *count,
+                               char *allowed,
+                               size_t allowed_size) {
+    allowed[0] = 0;
+    for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
+        if (!path_matches(routes[i].path, http->path, params, count)) continue;
+        if (method_matches(http->method, routes[i].method)) return &routes[i];
+        size_t used = strlen(allowed);
+        snprintf(allowed + used, allowed_size - used, "%s%s", used ? "," : "", routes[i].method);
+    }
+    return NULL;
+}
+
+// ── answers ────────────────────────────────────────────────────────────────────────────────────
+
+void routes_respond_as(NetConn *conn,
+                       const Identity *identity,
+                       Str token,
+                       int status,
+                       const HttpHeader *headers,
+                       uint32_t header_count,
+                       Str content_type,
+                       Bytes body) {
+    HttpHeader all[8];
+    char hex[IDENTITY_HEX_LEN + 1];
+    uint32_t count = 0;
+    identity_hex(identity, hex);
+    all[count++] = (HttpHeader){STR("spacetime-identity"), str_from(hex)};
+    all[count++] = (HttpHeader){STR("spacetime-identity-token"), token};
+    for (uint32_t i = 0; i < header_count && count < ARRAY_LEN(all); i++) {
+        all[count++] = headers[i];
+    }
+    http_respond(conn, status, all, count, content_type, body);
+}
+
+static void answer(Request *r, int status, Str content_type, Bytes body) {
+    if (r->tell_caller) {
+        routes_respond_as(r->conn,
+                          &r->caller.identity,
+                          r->caller.token,
+                          status,
+                          NULL,
+                          0,
+                          content_type,
+                          body);
+    } else {
+        http_respond(r->conn, status, NULL, 0, content_type, body);
+    }
+}
+
+void request_text(Request *r, int status, const char *fmt, ...) {
+    char text[DIAG_TEXT_MAX + 512];
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    answer(r, status, STR("text/plain; charset=utf-8"), str_bytes(str_from(text)));
+}
+
+void request_empty(Request *r, int status) {
+    answer(r, status, STR_NONE, BYTES_NONE);
+}
+
+void request_json(Request *r, int status, const Buf *body) {
+    if (!buf_ok(body)) {
+        request_err(r, ERR_NOMEM, NULL);
+        return;
+    }
+    answer(r, status, STR("application/json"), buf_bytes(body));
+}
+
+void request_err(Request *r, Err err, const Diag *diag) {
+    request_text(r, err_http_status(err), "%s", diag && diag->text[0] ? diag->text : err_text(err));
+}
+
+bool request_query(Request *r, const char *key, Str *out) {
+    return http_query_value(r->http->query, str_from(key), r->arena, out);
+}
+
+bool request_query_bool(Request *r, const char *key, bool absent, bool *out) {
+    Str value;
+    *out = absent;
+    if (!request_query(r, key, &value)) return true;
+    if (str_eq(value, STR("true"))) {
+        *out = true;
+    } else if (str_eq(value, STR("false"))) {
+        *out = false;
+    } else {
+        request_text(
+            r,
+            400,
+            "Failed to deserialize query string: %s: provided string was not `true` or `false`",
+            key);
+        return false;
+    }
+    return true;
+}
+
+bool request_is_owner(const Request *r) {
+    return r->record_known && r->has_caller && identity_eq(&r->caller.identity, &r->record.owner);
+}
+
+bool request_owner_only(Request *r, const char *action) {
+    if (request_is_owner(r)) return true;
+    char caller[IDENTITY_HEX_LEN + 1], database[IDENTITY_HEX_LEN + 1];
+    identity_hex(&r->caller.identity, caller);
+    identity_hex(&r->database, database);
+    request_text(r,
+                 403,
+                 "%s is not authorized to perform action on database %s: %s",
+                 caller,
+                 database,
+                 action);
+    return false;
+}
+
+// ── who is asking ──────────────────────────────────────────────────────────────────────────────
+
+// The token of a request (http §3.1). False: the header is there and not a Bearer credential.
+static bool token_of(Request *r, Str *token) {
+    *token = STR_NONE;
+    Str header = http_header(r->http, STR("authorization"));
+    if (!header.ptr) {
+        (void)request_query(r, "token", token);
+        return true;
+    }
+    static const char bearer[] = "Bearer ";
+    if (header.len <= strlen(bearer) ||
+        !str_eq_nocase((Str){header.ptr, strlen(bearer)}, STR("Bearer ")))
+        return false;
+    *token = (Str){header.ptr + strlen(bearer), header.len - strlen(bearer)};
+    while (token->len && token->ptr[0] == ' ') {
+        token->ptr++;
+        token->len--;
+    }
+    return token->len > 0;
+}
+
+static bool authenticate(Request *r, AuthMode mode) {
+    if (mode == AUTH_NONE) return true;
+    Str token;
+    Diag diag = {0};
+    Err err = OK;
+    if (!token_of(r, &token)) {
+        request_text(r, 400, "Authorization is invalid: malformed token");
+        return false;
+    }
+    if (token.ptr) {
+        err = auth_verify(r->node->auth, token, node_now(r->node), r->arena, &r->caller, &diag);
+        r->has_caller = err == OK;
+    } else if (mode == AUTH_REQUIRED) {
+        request_text(r, 401, "Authorization required");
+        return false;
+    } else if (mode == AUTH_ANONYMOUS) {
+        err = auth_mint(r->node->auth, node_now(r->node), r->arena, &r->caller, &diag);
+        r->has_caller = err == OK;
+    }
+    if (err != OK) {
+        request_err(r, err, &diag);
+        return false;
+    }
+    r->tell_caller = mode == AUTH_ANONYMOUS;
+    return true;
+}
+
+// ── which database ─────────────────────────────────────────────────────────────────────────────
+
+// Look the target up. False: the path is not a name at all; *why says so.
+static bool target_resolve(Request *r, const char **why) {
+    r->target = r->params[0];
+    *why = NULL;
+    if (identity_parse(r->target, &r->database)) {
+        r->target_known = true;
+    } else {
+        r->target_is_name = true;
+        if (!control_name_ok(r->target, why)) return false;
+        r->target_known = control_resolve(r->node->control, r->target, &r->database) == OK;
+    }
+    if (r->target_known) {
+        r->record_known =
+            control_find(r->node->control, &r->database, &r->record) == OK && r->record.exists;
+    }
+    return true;
+}
+
+static bool database_require(Request *r, DatabaseMode mode) {
+    if (mode != DB_RESOLVED) return true;
+    if (!r->target_known) {
+        request_text(r, 404, "`" STR_FMT "` not found", STR_ARG(r->target));
+    } else if (!r->record_known) {
+        request_text(r, 404, "No such database.");
+    } else if (!r->db) {
+        request_text(r,
+                     503,
+                     "error starting database: it could not be opened; the server's log says why");
+    } else if (r->db->failed) {
+        request_text(r, 503, "%s", r->db->failure);
+    } else {
+        return true;
+    }
+    return false;
+}
+
+// ── a request ──────────────────────────────────────────────────────────────────────────────────
+
+static void request_handle(Request *r, const Route *route) {
+    const char *why = NULL;
+    bool named = true;
+    for (uint32_t i = 0; i < r->param_count; i++) {
+        if (http_percent_decode(r->params[i], r->arena, &r->params[i]) != OK) {
+            request_text(r, 400, "Invalid URL: malformed percent-encoding");
+            return;
+        }
+    }
+    if (route->database != DB_NONE) {
+        named = target_resolve(r, &why);
+        if (r->record_known) {
+            // Everything about an open database happens on its loop.
+            NodeLoop *owner = node_place(r->node, &r->database);
+            if (!owner) {
+                request_err(r, ERR_NOMEM, NULL);
+                return;
+            }
+            if (owner != r->loop) {
+                if (net_move(r->conn, owner->net) != OK) request_err(r, ERR_NOMEM, NULL);
+                return;
+            }
+            r->db = loop_database(r->loop, &r->database);
+        }
+    }
+    if (!authenticate(r, route->auth)) return;
+    if (!named) {
+        request_text(r, 400, "Invalid URL: %s", why);
+        return;
+    }
+    if (database_require(r, route->database)) route->handle(r);
+}
+
+static void on_request(void *ctx, NetConn *conn, const HttpRequest *http) {
+    NodeLoop *loop = ctx;
+    Arena arena = {0};
+    Request r = {.loop = loop, .node = loop->node, .conn = conn, .http = http, .arena = &arena};
+    char allowed[128];
+    const Route *route = route_find(http, r.params, &r.param_count, allowed, sizeof allowed);
+    if (route) {
+        request_handle(&r, route);
+    } else if (allowed[0] && str_eq(http->method, STR("OPTIONS"))) {
+        http_respond_preflight(conn);
+    } else if (allowed[0]) {
+        HttpHeader allow = {STR("allow"), str_from(allowed)};
+        http_respond(conn, 405, &allow, 1, STR_NONE, BYTES_NONE);
+    } else {
+        route_static(&r);
+    }
+    arena_deinit(&arena);
+}
+
+static size_t on_body_limit(void *ctx, const HttpRequest *head) {
+    Str params[2];
+    uint32_t count;
+    char allowed[128];
+    (void)ctx;
+    const Route *route = route_find(head, params, &count, allowed, sizeof allowed);
+    if (!route) return HTTP_BODY_DISCARD;
+    return route->large_body ? MODULE_BYTES_MAX : 0;
+}
+
+static bool on_message(void *ctx, NetConn *conn, Bytes payload, bool text) {
+    ConnOwner *owner = net_conn_data(conn);
+    (void)ctx;
+    return owner && owner->conn_message ? owner->conn_message(owner, payload, text) : true;
+}
+
+static void on_closed(void *ctx, NetConn *conn, const char *why) {
+    ConnOwner *owner = net_conn_data(conn);
+    (void)ctx;
+    log_debug("connection from %s is over: %s", net_conn_peer(conn), why);
+    net_conn_set_data(conn, NULL);
+    if (owner) owner->conn_closed(owner);
+}
+
+NetHandler routes_handler(NodeLoop *loop) {
+    return (NetHandler){.ctx = loop,
+                        .body_limit = on_body_limit,
+                        .request = on_request,
+                        .message = on_message,
+                        .closed = on_closed};
+}

@@ -1,0 +1,335 @@
+// session.c: the life of a session, its turn, and what becomes of its calls.
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "node/session_private.h"
+
+static const char fatal_text[] = "The instance encountered a fatal error.";
+
+// ── life ───────────────────────────────────────────────────────────────────────────────────────
+
+static void session_conn_closed(void *self) {
+    Session *s = self;
+    s->conn = NULL;
+    s->closing = true;
+    session_ready(s);
+}
+
+Session *session_new(Database *db, const SessionOptions *o) {
+    Session *s = MEM_NEW(Session);
+    if (!s) return NULL;
+    s->conn_closed = session_conn_closed;
+    s->conn_message = session_ws_message;
+    s->database = db;
+    s->kind = o->kind;
+    s->conn = o->conn;
+    s->identity = o->identity;
+    s->connection = o->connection;
+    s->is_owner = identity_eq(&o->identity, &db->owner);
+    s->confirmed = o->confirmed;
+    s->protocol = o->protocol;
+    s->token = arena_str(&s->arena, o->token);
+    s->claims = arena_str(&s->arena, o->claims);
+    if (!s->token.ptr || !s->claims.ptr) {
+        arena_deinit(&s->arena);
+        mem_free(s);
+        return NULL;
+    }
+    s->next = db->sessions;
+    if (s->next) s->next->prev = s;
+    db->sessions = s;
+    return s;
+}
+
+void session_free(Session **handle) {
+    Session *s = *handle;
+    if (!s) return;
+    *handle = NULL;
+    if (s->prev) s->prev->next = s->next;
+    if (s->next) s->next->prev = s->prev;
+    if (s->database->sessions == s) s->database->sessions = s->next;
+    if (s->live) live_client_close(&s->live);
+    outbox_deinit(&s->out);
+    buf_deinit(&s->inbox);
+    buf_deinit(&s->call_args);
+    buf_deinit(&s->http.body);
+    arena_deinit(&s->arena);
+    mem_free(s);
+}
+
+void session_ready(Session *s) {
+    if (s->is_ready || s->state == SESSION_ENDED) return;
+    Database *db = s->database;
+    s->is_ready = true;
+    s->next_ready = NULL;
+    if (db->ready_last) {
+        db->ready_last->next_ready = s;
+    } else {
+        db->ready_first = s;
+    }
+    db->ready_last = s;
+}
+
+void session_dirty(Session *s) {
+    if (s->is_dirty) return;
+    s->is_dirty = true;
+    s->next_dirty = s->database->dirty;
+    s->database->dirty = s;
+}
+
+void session_close(Session *s, uint16_t code, const char *why) {
+    s->closing = true;
+    // What was received and not worked on is dropped: the stream ends here. What was answered
+    // before still goes out, so the Close frame itself waits for the delivery.
+    buf_clear(&s->inbox);
+    s->inbox_at = s->inbox_in = s->inbox_count = 0;
+    if (!s->close_code) {
+        s->close_code = code;
+        snprintf(s->close_why, sizeof s->close_why, "%s", why);
+    }
+    session_dirty(s);
+    session_ready(s);
+}
+// ── calls ──────────────────────────────────────────────────────────────────────────────────────
+
+// Fill in the call and open its transaction.
+void session_call_begin(Session *s,
+                        SessionCall what,
+                        const FunctionDef *function,
+                        Bytes args,
+                        HostCall *call) {
+    Database *db = s->database;
+    s->call = what;
+    s->function = function;
+    *call = (HostCall){
+        .kind = HOST_REDUCER,
+        .id = function->id,
+        .name = function->name,
+        .sender = s->identity,
+        .connection = s->connection,
+        .timestamp = s->call_timestamp,
+        .args = args,
+        .access = db_access(db->db),
+        .budget_us = db->loop->node->options.deadline,
+    };
+    db->running = s;
+}
+
+void session_transaction_begin(Session *s, Str name) {
+    CommitInfo info = {.timestamp = s->call_timestamp,
+                       .caller = s->identity,
+                       .connection = s->connection,
+                       .name = name};
+    db_begin(s->database->db, &info);
+}
+const char *session_lifecycle_word(Lifecycle which) {
+    switch (which) {
+    case LIFECYCLE_INIT: return "Init";
+    case LIFECYCLE_CONNECT: return "OnConnect";
+    case LIFECYCLE_DISCONNECT: return "OnDisconnect";
+    case LIFECYCLE_NONE: break;
+    }
+    UNREACHABLE();
+}
+
+// May this session call the reducer with these arguments? Fills text with the reason if not.
+const FunctionDef *session_admit(Session *s, Str name, Bytes args, char *text, size_t text_size) {
+    Database *db = s->database;
+    const FunctionDef *f = moduledef_reducer(db->def, name);
+    Buf line = {0};
+    if (f && f->lifecycle != LIFECYCLE_NONE) {
+        snprintf(text,
+                 text_size,
+                 "can't directly call special %s lifecycle reducer",
+                 session_lifecycle_word(f->lifecycle));
+        return NULL;
+    }
+    if (!f || (f->is_private && !s->is_owner)) {
+        snprintf(text, text_size, "no such reducer");
+        buf_printf(&line,
+                   "External attempt to call nonexistent reducer \"" STR_FMT
+                   "\" failed. Have you run `spacetime generate` recently?",
+                   STR_ARG(name));
+        f = NULL;
+    } else {
+        Diag diag = {0};
+        size_t len;
+        if (bsatn_check(f->params, args, &len, &diag) != OK) {
+            snprintf(text,
+                     text_size,
+                     "invalid arguments for reducer " STR_FMT ": %s",
+                     STR_ARG(name),
+                     diag.text);
+            buf_printf(
+                &line,
+                "External attempt to call reducer \"" STR_FMT
+                "\" failed, invalid arguments.\nThis is likely due to a mismatched client schema, have you run `spacetime generate` recently?",
+                STR_ARG(name));
+            f = NULL;
+        }
+    }
+    if (line.len) database_log_line(db, 0, NULL, bytes_str(buf_bytes(&line)));
+    buf_deinit(&line);
+    return f;
+}
+// ── one step ───────────────────────────────────────────────────────────────────────────────────
+
+// The session's next piece of work. True: a call was begun. *more: it has something left to do.
+static bool session_step(Session *s, HostCall *call, bool *more) {
+    s->call_timestamp = s->database->now;
+    bool begun = false;
+    *more = true;
+    if (s->kind == SESSION_SYSTEM) return lifecycle_step_system(s, call, more);
+    if (s->state == SESSION_CONNECTING) {
+        // A client that left before it was let in never was here.
+        if (s->kind == SESSION_WS && s->closing && !s->conn) {
+            s->state = SESSION_ENDED;
+            *more = false;
+            return false;
+        }
+        return lifecycle_step_connect(s, call);
+    }
+    if (s->kind == SESSION_HTTP && !s->http.done) {
+        return session_http_step(s, call);
+    }
+    session_ws_tidy(s);
+    begun = session_ws_step(s, call);
+    if (begun || s->inbox_count) return begun;
+    if (s->closing) return lifecycle_step_disconnect(s, call, more);
+    *more = false;
+    return false;
+}
+
+static Session *ready_take(Database *db) {
+    Session *s = db->ready_first;
+    if (!s) return NULL;
+    db->ready_first = s->next_ready;
+    if (!db->ready_first) db->ready_last = NULL;
+    s->is_ready = false;
+    return s;
+}
+
+bool session_next_call(void *ctx, HostCall *call) {
+    Database *db = ctx;
+    const Io *io = db->loop->node->io;
+    for (;;) {
+        if (db->failed) return false;
+        if (io->clock_monotonic_ns(io->world) >= db->turn_ends_ns) return false;
+        Session *s = ready_take(db);
+        if (!s) return false;
+        db->now = io->clock_wall(io->world);
+        bool more;
+        bool begun = session_step(s, call, &more);
+        // One at a time and back to the end of the ring: a flood from one client delays that client.
+        if (more) session_ready(s);
+        if (begun) return true;
+        if (s->state == SESSION_ENDED) session_dirty(s);  // the delivery frees it
+    }
+}
+// ── outcomes ───────────────────────────────────────────────────────────────────────────────────
+
+const WireTableUpdate *session_wire_updates(Database *db, const LiveUpdate *own, uint32_t *count) {
+    *count = own ? own->set_count : 0;
+    WireTableUpdate *out = arena_array(&db->turn_arena, WireTableUpdate, *count + 1);
+    if (!out) *count = 0;
+    for (uint32_t i = 0; i < *count; i++) {
+        const LiveDelta *delta = own->sets[i].delta;
+        out[i] = (WireTableUpdate){
+            .query_set = own->sets[i].query_set,
+            .table_name = delta->table_name,
+            .is_event = delta->is_event,
+            .inserts = delta->inserts,
+            .deletes = delta->deletes,
+        };
+    }
+    return out;
+}
+
+static void reducer_committed(Session *s, const LiveUpdate *own, const HostOutcome *outcome) {
+    s->database->counters.calls_ok++;
+    if (s->kind == SESSION_HTTP) {
+        session_http_answer(s, 200, "");
+        s->http.has_duration = true;
+        s->http.duration_us = outcome->elapsed_us;
+        return;
+    }
+    uint32_t count;
+    const WireTableUpdate *updates = session_wire_updates(s->database, own, &count);
+    if (!updates) s->out.failed = true;
+    Buf *out = outbox_begin(&s->out);
+    wire_reducer_ok(out, s->request_id, s->call_timestamp, updates, count);
+    outbox_end(&s->out);
+}
+
+static void reducer_failed(Session *s, const HostOutcome *outcome, Str text, bool user_error) {
+    if (s->kind == SESSION_HTTP) {
+        session_http_answer(s, 530, "");
+        buf_put_str(&s->http.body, text);
+        s->http.has_duration = true;
+        s->http.duration_us = outcome->elapsed_us;
+        return;
+    }
+    Buf *out = outbox_begin(&s->out);
+    if (user_error) {
+        wire_reducer_err(out, s->request_id, s->call_timestamp, text);
+    } else {
+        wire_reducer_internal_error(out, s->request_id, s->call_timestamp, text);
+    }
+    outbox_end(&s->out);
+}
+
+// What the caller and the log are told about a call that did not commit. Borrows from outcome or
+// from the turn's arena.
+Str session_failure_text(Session *s, const HostOutcome *outcome) {
+    Database *db = s->database;
+    switch (outcome->status) {
+    case HOST_USER_ERROR:
+        db->counters.calls_user_error++;
+        database_log_record(db, 0, s->function->name, outcome->message, s->call_timestamp);
+        return outcome->message;
+    case HOST_DEADLINE: {
+        db->counters.calls_deadline++;
+        Str text = arena_printf(&db->turn_arena,
+                                "reducer `" STR_FMT
+                                "` was stopped: it ran longer than its deadline of %lld ms",
+                                STR_ARG(s->function->name),
+                                (long long)(db->loop->node->options.deadline / 1000));
+        database_log_record(db, 0, s->function->name, text, s->call_timestamp);
+        return text.ptr ? text : str_from(fatal_text);
+    }
+    case HOST_FATAL: db->counters.calls_fatal++; return str_from(fatal_text);
+    case HOST_OK: break;
+    }
+    UNREACHABLE();
+}
+
+void session_done(void *ctx, const HostCall *call, const HostOutcome *outcome) {
+    Database *db = ctx;
+    Session *s = db->running;
+    (void)call;
+    db->running = NULL;
+    SessionCall what = s->call;
+    s->call = CALL_NONE;
+    if (s->kind != SESSION_SYSTEM) session_dirty(s);
+    if (what != CALL_REDUCER) {
+        lifecycle_done(s, what, outcome);
+        return;
+    }
+    if (outcome->status != HOST_OK) {
+        db_rollback(db->db);
+        Str text = session_failure_text(s, outcome);
+        reducer_failed(s, outcome, text, outcome->status == HOST_USER_ERROR);
+        return;
+    }
+    const WriteSet *writes;
+    bool changed;
+    const LiveUpdate *own = NULL;
+    Err err = db_commit(db->db, &writes, &changed);
+    if (err != OK) {
+        db->counters.calls_fatal++;
+        reducer_failed(s, outcome, str_from(err_text(err)), false);
+        return;
+    }
+    if (changed) database_publish(db, writes, s, &own);
+    reducer_committed(s, own, outcome);
+}

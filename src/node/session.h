@@ -1,0 +1,100 @@
+// session.h: one client of one database: what it asked, in order, and what it will be told.
+//
+// PICTURE
+//   WS frame ─> inbox ─┐                        ┌─ outbox ─(after the sync)─> socket
+//   HTTP call, sql ────┼─> ready ring ─> step ──┤
+//   due schedules ─────┘   (round-robin)        └─ HTTP answer
+//
+//   CONNECTING ─connect reducer─> LIVE ─socket closed, inbox empty─> disconnect reducer ─> ENDED
+//        └──────── refused ───────────────────────────────────────────────────────────────┘
+//
+// A step takes up one message: either it is answered on the spot (subscribe, query) or it is a call
+// into the module, for which a transaction is begun; the outcome comes back to session_done.
+#pragma once
+#include "node/database.h"
+#include "node/outbox.h"
+
+typedef enum SessionKind { SESSION_WS, SESSION_HTTP, SESSION_SYSTEM } SessionKind;
+typedef enum SessionState { SESSION_CONNECTING, SESSION_LIVE, SESSION_ENDED } SessionState;
+typedef enum SessionCall {
+    CALL_NONE,
+    CALL_CONNECT,
+    CALL_REDUCER,
+    CALL_DISCONNECT,
+    CALL_SCHEDULED
+} SessionCall;
+
+typedef enum HttpWork { HTTP_CALL, HTTP_SQL } HttpWork;
+
+// An HTTP request that is being worked on, and its answer.
+typedef struct HttpWorkItem {
+    HttpWork work;
+    Str name;   // reducer
+    Str text;   // JSON arguments or SQL
+    bool done;  // worked on; the answer is below
+    int status;
+    Buf body;
+    Str content_type;
+    bool has_duration;
+    int64_t duration_us;
+} HttpWorkItem;
+
+struct Session {
+    void (*conn_closed)(void *self);  // first: what a NetConn's data begins with (routes.h)
+    bool (*conn_message)(void *self, Bytes payload, bool text);
+
+    Database *database;
+    SessionKind kind;
+    SessionState state;
+    Session *prev, *next;  // in database->sessions
+    Session *next_ready;
+    Session *next_dirty;
+    bool is_ready, is_dirty, closing, paused;
+    NetConn *conn;  // NULL once it is gone
+    Identity identity;
+    ConnectionId connection;
+    bool is_owner, confirmed;
+    WireProtocol protocol;
+    Arena arena;  // token, claims, an HTTP request's text
+    Str token, claims;
+    LiveClient *live;
+    uint16_t close_code;  // not 0: close with this once everything said was sent
+    char close_why[128];
+
+    Buf inbox;        // u32 length and payload, one after another
+    size_t inbox_at;  // of the message being worked on
+    size_t inbox_in;  // bytes of it already taken up (v3: several messages in one payload)
+    uint32_t inbox_count;
+
+    SessionCall call;     // in the module now
+    uint32_t request_id;  // of that call
+    Micros call_timestamp;
+    const FunctionDef *function;
+    Buf call_args;
+    ScheduleEntry scheduled;
+
+    Outbox out;
+    HttpWorkItem http;
+};
+
+// A client that was accepted. Owned by the database, freed when it has ended.
+typedef struct SessionOptions {
+    SessionKind kind;
+    NetConn *conn;
+    Identity identity;
+    ConnectionId connection;
+    bool confirmed;
+    WireProtocol protocol;
+    Str token, claims;  // copied
+} SessionOptions;
+Session *session_new(Database *database, const SessionOptions *options);  // NULL: no memory
+void session_free(Session **session);
+void session_ready(Session *session);  // into the ring
+void session_dirty(Session *session);  // onto the list of those with something to say
+void session_close(Session *session, uint16_t code, const char *why);  // from our side
+
+// The host's source (host.h): the next call of this database, and its outcome.
+bool session_next_call(void *database, HostCall *call);
+void session_done(void *database, const HostCall *call, const HostOutcome *outcome);
+// Deliver what sessions have to say: `confirmed` sessions only, or the others only.
+void session_deliver(Database *database, bool confirmed);

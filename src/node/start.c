@@ -1,0 +1,215 @@
+// start.c: `lightcone start`: arguments, signals, the life of the server. Spec: http-api-and-auth §15.
+#include <getopt.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "node/node.h"
+#include "node/version.h"
+
+static const char usage[] =
+    "Start the server.\n"
+    "\n"
+    "Usage: lightcone start [options]\n"
+    "\n"
+    "  -l, --listen-addr HOST:PORT   where to listen (default 127.0.0.1:3000; port 0 picks a free one)\n"
+    "      --data-dir DIR            where databases live (default ./data)\n"
+    "      --jwt-key-dir DIR         signing keys id_ecdsa, id_ecdsa.pub (default DATA-DIR/keys)\n"
+    "      --jwt-priv-key-path FILE  a private key of your own, together with\n"
+    "      --jwt-pub-key-path FILE   its public key\n"
+    "      --static DIR              serve the files of DIR at /\n"
+    "      --in-memory               keep nothing on disk\n"
+    "      --loops N                 most database threads (default 64); each database has one of its\n"
+    "                                own until then\n"
+    "      --reducer-deadline MS     stop a reducer that runs longer (default 10000)\n"
+    "      --memory-max BYTES        most memory for the tables of one database (default: no limit)\n"
+    "      --log-level LEVEL         error, warn, info or debug (default info)\n"
+    "      --non-interactive         accepted and ignored: the server never asks\n"
+    "  -h, --help                    this text\n"
+    "\n"
+    "Example: lightcone start --listen-addr 127.0.0.1:3000 --data-dir ./data\n";
+
+enum {
+    OPT_DATA = 256,
+    OPT_KEY_DIR,
+    OPT_PRIV,
+    OPT_PUB,
+    OPT_STATIC,
+    OPT_MEMORY,
+    OPT_LOOPS,
+    OPT_DEADLINE,
+    OPT_MEMORY_MAX,
+    OPT_LEVEL,
+    OPT_IGNORED,
+    OPT_IGNORED_VALUE
+};
+
+static const struct option options_known[] = {
+    {"listen-addr", required_argument, NULL, 'l'},
+    {"data-dir", required_argument, NULL, OPT_DATA},
+    {"jwt-key-dir", required_argument, NULL, OPT_KEY_DIR},
+    {"jwt-priv-key-path", required_argument, NULL, OPT_PRIV},
+    {"jwt-pub-key-path", required_argument, NULL, OPT_PUB},
+    {"static", required_argument, NULL, OPT_STATIC},
+    {"in-memory", no_argument, NULL, OPT_MEMORY},
+    {"loops", required_argument, NULL, OPT_LOOPS},
+    {"reducer-deadline", required_argument, NULL, OPT_DEADLINE},
+    {"memory-max", required_argument, NULL, OPT_MEMORY_MAX},
+    {"log-level", required_argument, NULL, OPT_LEVEL},
+    {"non-interactive", no_argument, NULL, OPT_IGNORED},
+    {"edition", required_argument, NULL, OPT_IGNORED_VALUE},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
+};
+
+static int complain(const char *fmt, const char *what) {
+    fprintf(stderr, "Error: ");
+    fprintf(stderr, fmt, what);
+    fprintf(stderr, "\nRun `lightcone start --help` for the options.\n");
+    return 2;
+}
+
+static bool number(const char *text, long long min, long long max, long long *out) {
+    char *end;
+    *out = strtoll(text, &end, 10);
+    return *text && !*end && *out >= min && *out <= max;
+}
+
+// HOST:PORT; an IPv6 host is in brackets.
+static bool address(const char *text, char *host, size_t host_size, uint16_t *port) {
+    const char *colon = strrchr(text, ':');
+    long long value;
+    if (!colon || !number(colon + 1, 0, 65535, &value)) return false;
+    size_t len = (size_t)(colon - text);
+    if (len >= 2 && text[0] == '[' && colon[-1] == ']') {
+        text++;
+        len -= 2;
+    }
+    if (len == 0 || len >= host_size) return false;
+    memcpy(host, text, len);
+    host[len] = 0;
+    *port = (uint16_t)value;
+    return true;
+}
+
+typedef struct StartArgs {
+    NodeOptions node;
+    char host[256];
+    bool help;
+} StartArgs;
+
+// 0, or an exit code after the reason was printed.
+static int arguments(int argc, char **argv, StartArgs *args) {
+    long long value;
+    int c;
+    LogLevel level;
+    optind = 1;
+    while ((c = getopt_long(argc, argv, "l:h", options_known, NULL)) != -1) {
+        switch (c) {
+        case 'l':
+            if (!address(optarg, args->host, sizeof args->host, &args->node.port))
+                return complain("`%s` is not HOST:PORT", optarg);
+            break;
+        case OPT_DATA: args->node.data_dir = optarg; break;
+        case OPT_KEY_DIR: args->node.key_dir = optarg; break;
+        case OPT_PRIV: args->node.private_key_path = optarg; break;
+        case OPT_PUB: args->node.public_key_path = optarg; break;
+        case OPT_STATIC: args->node.static_dir = optarg; break;
+        case OPT_MEMORY: args->node.in_memory = true; break;
+        case OPT_LOOPS:
+            if (!number(optarg, 1, 4096, &value))
+                return complain("--loops takes a number from 1 to 4096, not `%s`", optarg);
+            args->node.loops_max = (uint32_t)value;
+            break;
+        case OPT_DEADLINE:
+            if (!number(optarg, 1, 86400000, &value))
+                return complain(
+                    "--reducer-deadline takes milliseconds from 1 to 86400000, not `%s`",
+                    optarg);
+            args->node.deadline = value * 1000;
+            break;
+        case OPT_MEMORY_MAX:
+            if (!number(optarg, 1 << 20, INT64_MAX, &value))
+                return complain("--memory-max takes a number of bytes, at least 1048576, not `%s`",
+                                optarg);
+            args->node.memory_max = (size_t)value;
+            break;
+        case OPT_LEVEL:
+            if (!log_level_parse(str_from(optarg), &level))
+                return complain("--log-level takes error, warn, info or debug, not `%s`", optarg);
+            log_set_level(level);
+            break;
+        case OPT_IGNORED:
+        case OPT_IGNORED_VALUE: break;
+        case 'h': args->help = true; return 0;
+        default: fputs("Run `lightcone start --help` for the options.\n", stderr); return 2;
+        }
+    }
+    if (optind < argc) return complain("unexpected argument `%s`", argv[optind]);
+    if (!args->node.private_key_path != !args->node.public_key_path) {
+        return complain("%s", "--jwt-priv-key-path and --jwt-pub-key-path go together");
+    }
+    return 0;
+}
+
+// Ten thousand clients need ten thousand descriptors.
+static void descriptors_raise(void) {
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0) log_warn("cannot raise the limit of open files");
+    }
+}
+
+static void wait_for_signal(const sigset_t *signals) {
+    int got = 0;
+    while (sigwait(signals, &got) != 0) {
+    }
+    log_info("%s: stopping", got == SIGINT ? "interrupted" : "asked to terminate");
+}
+
+int node_start_command(int argc, char **argv) {
+    StartArgs args = {.node = {.io = io_real(), .data_dir = "data", .port = 3000},
+                      .host = "127.0.0.1"};
+    int code = arguments(argc, argv, &args);
+    if (code) return code;
+    if (args.help) {
+        fputs(usage, stdout);
+        return 0;
+    }
+    args.node.host = args.host;
+
+    // Threads made from here on inherit the mask: only this one hears the signals.
+    sigset_t signals;
+    sigemptyset(&signals);
+    sigaddset(&signals, SIGINT);
+    sigaddset(&signals, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    descriptors_raise();
+
+    Diag diag = {0};
+    Node *node = NULL;
+    printf("lightcone version: %s (compatible with %s)\n",
+           LIGHTCONE_VERSION,
+           LIGHTCONE_COMPATIBLE_VERSION);
+    printf("database running in data directory %s\n",
+           args.node.in_memory ? "(memory only)" : args.node.data_dir);
+    fflush(stdout);
+    Err err = node_start(&args.node, &node, &diag);
+    if (err != OK) {
+        fprintf(stderr, "Error: %s\n", diag.text[0] ? diag.text : err_text(err));
+        return 1;
+    }
+    // Test harnesses of the original read the address from this very sentence (§15).
+    printf("Starting SpacetimeDB listening on %s:%u\n", args.host, node_port(node));
+    fflush(stdout);
+    wait_for_signal(&signals);
+    node_stop(&node);
+    log_info("stopped");
+    return 0;
+}

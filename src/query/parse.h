@@ -1,0 +1,35 @@
+// parse.h: what parse.c and parse_expr.c share: a cursor over the tokens. Inside this room only.
+#pragma once
+#include "query/sql.h"
+
+typedef struct Parser {
+    Str text;
+    QueryDoor door;
+    Arena *arena;
+    Diag *diag;
+    SqlToken *tokens;  // the last is TOK_END
+    uint32_t count;
+    uint32_t at;
+    uint32_t begin;  // of the statement
+} Parser;
+
+// The token `ahead` places on; past the end it is TOK_END.
+static inline const SqlToken *parser_token(const Parser *p, uint32_t ahead) {
+    uint32_t at = p->at + ahead;
+    return &p->tokens[MIN(at, p->count - 1)];
+}
+
+bool sql_token_is(const SqlToken *token, const char *keyword);  // unquoted, any case
+bool token_is_one_of(const SqlToken *token, const char *const *keywords, size_t count);
+bool token_is_ident(const SqlToken *token);
+// A word that begins something other than a column in an expression (§1.2).
+bool expr_word_is_reserved(const SqlToken *token);
+
+Str parse_span(const Parser *p, uint32_t first, uint32_t behind_last);  // the text they cover
+Err parse_expected(Parser *p, const char *what);                        // ERR_INVALID
+Err parse_unsupported(Parser *p, const char *what, Str text);           // ERR_UNSUPPORTED
+
+// ident {"." ident}: the last part, and the parts before it joined (ptr NULL when there are none).
+MUST_USE Err parse_name(Parser *p, Str *qualifier, Str *last);
+// A predicate up to the first token that cannot belong to it.
+MUST_USE Err parse_expr(Parser *p, SqlNode **nodes, uint32_t *count);

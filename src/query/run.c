@@ -1,0 +1,183 @@
+// run.c: a query's rows, from the head or a snapshot.
+//
+// PICTURE
+//   conjuncts   a = $0   b > $1   b <= $2            index (a, b, c)
+//   scan        [ key($0) key($1)⁺ , key($0) key($2)⁺ )    x⁺: the first key behind all that begin with x
+//   then        query_matches on every row: the scan only has to be wide enough
+//
+// The index that fixes the most columns by equality wins; one range column behind them narrows it
+// further. A primary key is an index over one column: the table itself is in its order.
+#include "query/query.h"
+#include "sats/key.h"
+
+// ── choosing where to scan ─────────────────────────────────────────────────────────────────────
+
+typedef struct QueryAccess {
+    uint32_t index_id;  // or TABLE_ROWS
+    const uint16_t *columns;
+    uint32_t equal;  // leading columns fixed by equality
+    bool ranged;     // the next one has a bound
+} QueryAccess;
+
+static const QueryConjunct *equality_on(const Query *q, uint16_t column) {
+    for (uint32_t i = 0; i < q->conjunct_count; i++) {
+        const QueryConjunct *c = &q->conjuncts[i];
+        if (c->column == column && c->op == QUERY_EQ) return c;
+    }
+    return NULL;
+}
+
+static bool has_range_on(const Query *q, uint16_t column) {
+    for (uint32_t i = 0; i < q->conjunct_count; i++) {
+        if (q->conjuncts[i].column == column && q->conjuncts[i].op != QUERY_EQ) return true;
+    }
+    return false;
+}
+
+static void consider(const Query *q,
+                     uint32_t index_id,
+                     const uint16_t *columns,
+                     uint32_t count,
+                     QueryAccess *best) {
+    QueryAccess access = {.index_id = index_id, .columns = columns};
+    while (access.equal < count && equality_on(q, columns[access.equal])) {
+        access.equal++;
+    }
+    access.ranged = access.equal < count && has_range_on(q, columns[access.equal]);
+    if (access.equal > best->equal || (access.equal == best->equal && access.ranged > best->ranged))
+        *best = access;
+}
+
+static QueryAccess choose(const Query *q, const uint16_t *primary) {
+    const Table *table = q->table->table;
+    QueryAccess best = {.index_id = TABLE_ROWS};
+    if (q->conjunct_count == 0) return best;
+    // The clustered tree comes first: at equal merit it saves the step from key to row.
+    if (q->table->primary_key >= 0) consider(q, TABLE_ROWS, primary, 1, &best);
+    for (uint32_t i = 0; i < table_index_count(table); i++) {
+        StoreIndexInfo index = table_index_at(table, i);
+        consider(q, index.index_id, index.columns, index.column_count, &best);
+    }
+    return best;
+}
+
+// ── its bounds ─────────────────────────────────────────────────────────────────────────────────
+
+typedef struct Bounds {
+    Buf lower, upper;
+    bool unbounded;  // above: no key is behind all that begin with the prefix
+} Bounds;
+
+// prefix ++ the parameter's key, stepped behind everything that begins with it when asked. False:
+// there is no such key.
+static bool bound_of(const Query *q,
+                     const Buf *prefix,
+                     const QueryConjunct *c,
+                     bool step,
+                     Buf *out) {
+    buf_clear(out);
+    buf_put_bytes(out, buf_bytes(prefix));
+    buf_put_bytes(out, q->keys[c->param]);
+    return !step || key_successor(out);
+}
+
+static void narrow(const Query *q, const Buf *prefix, const QueryConjunct *c, Bounds *b) {
+    Buf bound = {0};
+    bool is_lower = c->op == QUERY_GT || c->op == QUERY_GE;
+    bool step = c->op == QUERY_GT || c->op == QUERY_LE;
+    if (!bound_of(q, prefix, c, step, &bound)) {
+        // Nothing is above: an upper bound says nothing, a lower one leaves no row, which
+        // query_matches will find out.
+    } else if (is_lower) {
+        if (bytes_cmp(buf_bytes(&bound), buf_bytes(&b->lower)) > 0) {
+            buf_clear(&b->lower);
+            buf_put_bytes(&b->lower, buf_bytes(&bound));
+        }
+    } else if (b->unbounded || bytes_cmp(buf_bytes(&bound), buf_bytes(&b->upper)) < 0) {
+        buf_clear(&b->upper);
+        buf_put_bytes(&b->upper, buf_bytes(&bound));
+        b->unbounded = false;
+    }
+    b->lower.failed |= bound.failed;
+    buf_deinit(&bound);
+}
+
+static Err bounds_of(const Query *q, const QueryAccess *access, Bounds *b) {
+    Buf prefix = {0};
+    for (uint32_t i = 0; i < access->equal; i++) {
+        const QueryConjunct *c = equality_on(q, access->columns[i]);
+        buf_put_bytes(&prefix, q->keys[c->param]);
+    }
+    buf_put_bytes(&b->lower, buf_bytes(&prefix));
+    buf_put_bytes(&b->upper, buf_bytes(&prefix));
+    b->unbounded = !key_successor(&b->upper);
+    for (uint32_t i = 0; access->ranged && i < q->conjunct_count; i++) {
+        const QueryConjunct *c = &q->conjuncts[i];
+        if (c->column == access->columns[access->equal] && c->op != QUERY_EQ)
+            narrow(q, &prefix, c, b);
+    }
+    bool ok = buf_ok(&prefix) && buf_ok(&b->lower) && buf_ok(&b->upper);
+    buf_deinit(&prefix);
+    return ok ? OK : ERR_NOMEM;
+}
+
+// ── running ────────────────────────────────────────────────────────────────────────────────────
+
+typedef struct Run {
+    const Query *query;
+    QuerySink sink;
+    void *ctx;
+    uint64_t taken;
+} Run;
+
+static Err scan(Run *run, const Snapshot *snapshot, uint32_t index_id, Bytes lower, Bytes upper) {
+    const Query *q = run->query;
+    bool counts = q->projection == QPROJECT_COUNT;
+    TableScan cursor;
+    Bytes row;
+    Err err = OK;
+    table_scan_begin(&cursor, q->table->table, snapshot, index_id, lower, upper);
+    while (err == OK && table_scan_next(&cursor, &row)) {
+        if (!query_matches(q, row)) continue;
+        run->taken++;
+        if (counts) continue;
+        if (!run->sink(run->ctx, row)) err = ERR_LIMIT;
+        if (q->has_limit && run->taken == q->limit) break;
+    }
+    table_scan_end(&cursor);
+    return err;
+}
+
+static Err run_rows(Run *run, const Snapshot *snapshot) {
+    const Query *q = run->query;
+    uint16_t primary = q->table->primary_key < 0 ? 0 : (uint16_t)q->table->primary_key;
+    QueryAccess access = choose(q, &primary);
+    Bounds b = {0};
+    Err err = bounds_of(q, &access, &b);
+    Bytes lower = buf_bytes(&b.lower), upper = b.unbounded ? BYTES_NONE : buf_bytes(&b.upper);
+    bool empty = !b.unbounded && bytes_cmp(lower, upper) >= 0;
+    if (err == OK && !empty) err = scan(run, snapshot, access.index_id, lower, upper);
+    buf_deinit(&b.lower);
+    buf_deinit(&b.upper);
+    return err;
+}
+
+static Err run_count(Run *run, const Snapshot *snapshot) {
+    const Query *q = run->query;
+    Err err = OK;
+    if (q->has_limit && q->limit == 0) return OK;  // LIMIT bounds output rows, of which 0 are left
+    if (q->entry == QUERY_ACCEPT)
+        run->taken = table_row_count(q->table->table, snapshot);
+    else
+        err = run_rows(run, snapshot);
+    uint64_t n = run->taken;
+    if (err == OK && !run->sink(run->ctx, BYTES(&n, sizeof n))) err = ERR_LIMIT;
+    return err;
+}
+
+Err query_run(const Query *query, const Snapshot *snapshot, QuerySink sink, void *ctx) {
+    Run run = {.query = query, .sink = sink, .ctx = ctx};
+    if (query->projection == QPROJECT_COUNT) return run_count(&run, snapshot);
+    if (query->entry == QUERY_REJECT || (query->has_limit && query->limit == 0)) return OK;
+    return run_rows(&run, snapshot);
+}

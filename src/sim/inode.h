@@ -1,0 +1,33 @@
+// inode.h: inside src/sim only. A file's bytes: as they are read, and as a power loss leaves them.
+#pragma once
+#include "sim/internal.h"
+
+typedef struct Content {
+    uint8_t *ptr;
+    size_t size;
+    size_t cap;
+} Content;
+
+// A write (`bytes` is not NULL) or a change of size to `end`.
+typedef struct Dirty {
+    uint8_t *bytes;
+    size_t offset;
+    size_t end;
+} Dirty;
+
+typedef struct SimInode {
+    struct SimInode *next;  // of all inodes
+    Content now;
+    Content durable;
+    Dirty *dirty;
+    size_t dirty_count;
+    const IoFile *locked_by;
+} SimInode;
+
+void inode_free(SimInode *inode);
+void inode_write(SimInode *inode, uint64_t offset, const uint8_t *bytes, size_t len);
+void inode_resize(SimInode *inode, uint64_t size);
+void inode_sync(SimInode *inode);
+// Nobody knows what of the unsynced arrived: each change is lost, kept or torn.
+void inode_settle(SimInode *inode, uint64_t *random);
+void inode_lose_power(SimInode *inode, uint64_t *random);

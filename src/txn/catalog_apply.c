@@ -1,0 +1,56 @@
+// catalog_apply.c: replay, one operation of the log at a time.
+//
+// A commit's deletes come before its inserts, and operations are ordered by table, system tables
+// first. So when the first row of a new table arrives, every row that describes it is there: the
+// catalog catches up at that moment, and again at the end of the commit.
+#include "txn/catalog_internal.h"
+
+static Err corrupt(Diag *diag, const CommitOp *op, const char *why) {
+    return diag_fail(diag, ERR_CORRUPT, "the log does not fit: table %u: %s", op->table_id, why);
+}
+
+static Err apply_insert(Table *table, const CommitOp *op, Diag *diag) {
+    size_t len = 0;
+    Diag why;
+    diag_clear(&why);
+    Err err = bsatn_check(table_layout(table)->row_type, op->bytes, &len, &why);
+    if (err != OK) return corrupt(diag, op, why.text);
+    if (len != op->bytes.len) return corrupt(diag, op, "a row is longer than its type");
+    bool inserted = false;
+    err = table_insert(table, op->bytes, &inserted, &why);
+    if (err == ERR_UNIQUE) return corrupt(diag, op, why.text);
+    if (err != OK) return diag_fail(diag, err, "cannot replay a row: %s", err_text(err));
+    return inserted ? OK : corrupt(diag, op, "an inserted row was there already");
+}
+
+static Err apply_delete(Table *table, const CommitOp *op, Diag *diag) {
+    Err err = table_delete_key(table, op->bytes);
+    if (err == ERR_NOT_FOUND) return corrupt(diag, op, "a deleted row was not there");
+    return err == OK ? OK : diag_fail(diag, err, "cannot replay a delete: %s", err_text(err));
+}
+
+static Err apply_clear(Table *table, Diag *diag) {
+    uint64_t deleted;
+    Err err = table_clear(table, &deleted);
+    return err == OK ? OK : diag_fail(diag, err, "cannot replay a clear: %s", err_text(err));
+}
+
+Err catalog_apply(Catalog *catalog, const CommitOp *op, Diag *diag) {
+    bool is_user = op->table_id >= CATALOG_FIRST_USER_ID;
+    if (is_user && catalog->pending && op->kind == COMMIT_INSERT) {
+        Err err = catalog_sync(catalog, diag);
+        if (err != OK) return err;
+    }
+    const CatalogTable *table = catalog_table(catalog, op->table_id);
+    if (!table) return corrupt(diag, op, "there is no such table");
+    // A sequence that moves changes nothing that a row depends on.
+    if (catalog_is_schema_table(op->table_id) && op->table_id != ST_SEQUENCE)
+        catalog->pending = true;
+    switch (op->kind) {
+    case COMMIT_INSERT: return apply_insert(table->table, op, diag);
+    case COMMIT_DELETE: return apply_delete(table->table, op, diag);
+    case COMMIT_TRUNCATE: return apply_clear(table->table, diag);
+    case COMMIT_EVENT: return OK;  // history only
+    }
+    return corrupt(diag, op, "unknown kind of operation");
+}

@@ -1,0 +1,154 @@
+#include "txn/db.h"
+
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "txn/head.h"
+
+static Err replay_commit(void *ctx, const Commit *commit, Diag *diag) {
+    Db *db = ctx;
+    bool schema_touched = false;
+    Bytes ops = commit->ops;
+    CommitOp op;
+    Err err = OK;
+    store_begin(db->store);
+    while (err == OK && commit_next_op(&ops, &op)) {
+        if (op.kind == COMMIT_EVENT) continue;
+        schema_touched |= catalog_is_schema_table(op.table_id);
+        err = catalog_apply(db->catalog, &op, diag);
+    }
+    if (err == OK && schema_touched) err = catalog_sync(db->catalog, diag);
+    if (err == OK) {
+        store_commit(db->store);
+    } else {
+        store_rollback(db->store);
+    }
+    return err;
+}
+
+Err db_open(const DbOptions *options, Db **out, uint64_t *torn_bytes, Diag *diag) {
+    Err err = OK;
+    Db *db = MEM_NEW(Db);
+    if (!db) return ERR_NOMEM;
+    head_init(db);
+
+    StoreOptions store_options = {.memory_max = options->memory_max};
+    if ((err = store_open(&store_options, &db->store)) != OK) goto done;
+    if ((err = catalog_open(db->store, &db->catalog, diag)) != OK) goto done;
+    LogOptions log_options = {.io = options->io,
+                              .dir = options->dir,
+                              .in_memory = options->in_memory};
+    if ((err = log_open(&log_options, replay_commit, db, &db->log, torn_bytes, diag)) != OK)
+        goto done;
+
+    *out = db;
+    db = NULL;
+done:
+    db_close(&db);
+    return err;
+}
+
+void db_close(Db **handle) {
+    Db *db = *handle;
+    if (!db) return;
+    *handle = NULL;
+    if (db->log) log_close(&db->log);
+    if (db->catalog) catalog_close(&db->catalog);
+    if (db->store) store_close(&db->store);
+    writeset_deinit(&db->writes);
+    head_deinit(db);
+    mem_free(db);
+}
+
+Store *db_store(const Db *db) {
+    return db->store;
+}
+
+Catalog *db_catalog(const Db *db) {
+    return db->catalog;
+}
+
+Log *db_log(const Db *db) {
+    return db->log;
+}
+
+bool db_in_transaction(const Db *db) {
+    return db->in_transaction;
+}
+
+void db_begin(Db *db, const CommitInfo *info) {
+    ASSERT(!db->in_transaction);
+    db->in_transaction = true;
+    db->info = *info;
+    db->drawn_count = 0;
+    store_begin(db->store);
+}
+
+void db_rollback(Db *db) {
+    ASSERT(db->in_transaction);
+    bool schema_touched = head_touched_schema(db);
+    store_rollback(db->store);
+    head_sequences_restore(db);
+    // The rows are back; memory must follow. It was in agreement before, so this cannot fail for a
+    // reason other than memory, and going on without a catalog would be worse than stopping.
+    if (schema_touched) {
+        Diag diag;
+        ASSERT(catalog_sync(db->catalog, &diag) == OK);
+    }
+    db->in_transaction = false;
+}
+
+// Deletes go before inserts, so that a replay never meets a unique value twice; the write set is
+// sorted by table, so the system tables' rows come before the rows of a table they describe.
+static Err log_write_set(Db *db) {
+    log_commit_begin(db->log, &db->info);
+    for (size_t i = 0; i < db->writes.count; i++) {
+        const TxnChange *change = &db->writes.changes[i];
+        if (change->is_event || !change->old_row.ptr) continue;
+        log_commit_op(db->log, COMMIT_DELETE, change->table_id, change->key);
+    }
+    for (size_t i = 0; i < db->writes.count; i++) {
+        const TxnChange *change = &db->writes.changes[i];
+        if (!change->new_row.ptr) continue;
+        CommitOpKind kind = change->is_event ? COMMIT_EVENT : COMMIT_INSERT;
+        log_commit_op(db->log, kind, change->table_id, change->new_row);
+    }
+    TxOffset offset;
+    return log_commit_end(db->log, &offset);
+}
+
+// Rows of event tables exist inside their transaction only.
+static Err event_rows_remove(Db *db) {
+    for (size_t i = 0; i < db->writes.count; i++) {
+        const TxnChange *change = &db->writes.changes[i];
+        if (!change->is_event || !change->new_row.ptr) continue;
+        Err err = table_delete_key(change->table, change->key);
+        if (err != OK) return err;
+    }
+    return OK;
+}
+
+Err db_commit(Db *db, const WriteSet **set, bool *changed) {
+    ASSERT(db->in_transaction);
+    Err err = log_failed(db->log);
+    if (err == OK) err = writeset_collect(&db->writes, db->store, db->catalog);
+    if (err == OK && db->writes.count) err = event_rows_remove(db);
+    if (err == OK && db->writes.count) err = log_write_set(db);
+    if (err != OK) {
+        db_rollback(db);
+        return err;
+    }
+    store_commit(db->store);
+    db->in_transaction = false;
+    *set = &db->writes;
+    *changed = db->writes.count > 0;
+    return OK;
+}
+
+bool db_needs_flush(const Db *db) {
+    return log_durable_end(db->log).v < log_end(db->log).v;
+}
+
+Err db_flush(Db *db, Diag *diag) {
+    return db_needs_flush(db) ? log_flush(db->log, diag) : log_failed(db->log);
+}

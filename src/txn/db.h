@@ -1,0 +1,48 @@
+// db.h: the data of one database, and transactions on its head.
+//
+// PICTURE
+//            db_begin ── Access (head.c): reads and writes ── db_commit ──> write set ──> log batch
+//                                  │                              └──> the caller: subscriptions
+//                                  └── db_rollback: as if it had never been
+//            db_flush: one write, one fdatasync for every commit since the last
+//
+// A Db knows tables and history, not modules or clients. It belongs to one thread.
+//
+// ALWAYS TRUE
+//   (1) What db_commit made visible is in the log's batch, in the same order.
+//   (2) Nothing may be told to a client before log_durable_end covers the commit it depends on;
+//       db_flush makes that so for everything committed before it.
+//   (3) Replaying the log from the first offset gives the same tables (db_open does exactly that).
+#pragma once
+#include "log/log.h"
+#include "txn/access.h"
+#include "txn/writeset.h"
+
+typedef struct Db Db;
+
+typedef struct DbOptions {
+    const Io *io;
+    const char *dir;    // of this database's log
+    bool in_memory;     // no files: every commit is durable at once
+    size_t memory_max;  // bytes of pages, 0: no limit
+} DbOptions;
+
+// Open: replay the log into a fresh store. *torn_bytes tells how much of a torn tail was cut.
+MUST_USE Err db_open(const DbOptions *options, Db **out, uint64_t *torn_bytes, Diag *diag);
+void db_close(Db **db);
+
+Store *db_store(const Db *db);
+Catalog *db_catalog(const Db *db);
+Log *db_log(const Db *db);
+
+// Begin a transaction. `info` is copied into its commit; info->name must stay valid until the end.
+void db_begin(Db *db, const CommitInfo *info);
+Access *db_access(Db *db);  // the head, inside the open transaction; outside ABI_NOT_IN_TRANSACTION
+// *set borrows from the db until the next db_begin. On error the transaction was rolled back.
+// `*changed` is false when nothing is different afterwards: such a transaction has no offset.
+MUST_USE Err db_commit(Db *db, const WriteSet **set, bool *changed);
+void db_rollback(Db *db);
+bool db_in_transaction(const Db *db);
+// Write and sync everything committed. After an error the database takes no more transactions.
+MUST_USE Err db_flush(Db *db, Diag *diag);
+bool db_needs_flush(const Db *db);

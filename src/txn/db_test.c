@@ -1,0 +1,482 @@
+#include "base/mem.h"
+#include "base/test.h"
+#include "sim/sim.h"
+#include "txn/def_testing.h"
+
+// One database over a simulated disk.
+typedef struct World {
+    Sim *sim;
+    Db *db;
+    TestDef def;
+} World;
+
+static Err world_open(World *w) {
+    uint64_t torn;
+    Diag diag = {0};
+    DbOptions options = {.io = sim_io(w->sim), .dir = "db"};
+    Err err = db_open(&options, &w->db, &torn, &diag);
+    if (err != OK && err != ERR_IO) print_error("db_open: %s\n", diag.text);
+    return err;
+}
+
+static void world_init(World *w, uint64_t seed) {
+    *w = (World){0};
+    EXPECT_OK(sim_new(seed, &w->sim));
+    testdef_init(&w->def);
+    EXPECT_OK(world_open(w));
+    EXPECT_OK(testdef_create(w->db, &w->def));
+}
+
+static void world_deinit(World *w) {
+    db_close(&w->db);
+    testdef_deinit(&w->def);
+    sim_free(&w->sim);
+}
+
+static void begin(World *w) {
+    db_begin(w->db, &(CommitInfo){.timestamp = 1, .name = STR("test")});
+}
+
+static size_t commit(World *w) {
+    const WriteSet *writes;
+    bool changed;
+    EXPECT_OK(db_commit(w->db, &writes, &changed));
+    return writes->count;
+}
+
+static AbiErrno insert_item(World *w,
+                            uint64_t id,
+                            const char *name,
+                            uint32_t v,
+                            uint32_t code,
+                            uint64_t *generated) {
+    Buf row = {0}, gen = {0};
+    testdef_item(&row, id, name, v, code);
+    Access *access = db_access(w->db);
+    AbiErrno status = access->ops->insert(access,
+                                          testdef_table(w->db, TEST_ITEM)->table_id,
+                                          buf_bytes(&row),
+                                          &gen);
+    if (generated) *generated = gen.len == 8 ? load_u64(gen.ptr) : 0;
+    buf_deinit(&row);
+    buf_deinit(&gen);
+    return status;
+}
+
+// ── Access ─────────────────────────────────────────────────────────────────────────────────────
+
+static bool count_row(void *ctx, Bytes row) {
+    (void)row;
+    ++*(uint32_t *)ctx;
+    return true;
+}
+
+static uint32_t range_count(World *w, const char *index, Bytes lower, Bytes upper) {
+    uint32_t count = 0;
+    AccessRange range = {.lower = lower, .upper = upper};
+    Access *access = db_access(w->db);
+    EXPECT_EQ(access->ops->scan_range(access,
+                                      testdef_index(w->db, index),
+                                      &range,
+                                      (RowSink){count_row, &count}),
+              ABI_OK);
+    return count;
+}
+
+TEST(head, fills_zero_keys_from_the_sequence_and_reports_them) {
+    World w;
+    uint64_t id;
+    world_init(&w, 1);
+    begin(&w);
+    EXPECT_EQ(insert_item(&w, 0, "a", 1, 10, &id), ABI_OK);
+    EXPECT_EQ(id, 1);
+    EXPECT_EQ(insert_item(&w, 77, "b", 1, 11, &id), ABI_OK);
+    EXPECT_EQ(id, 0);
+    EXPECT_EQ(insert_item(&w, 0, "c", 1, 12, &id), ABI_OK);
+    EXPECT_EQ(id, 2);
+    EXPECT_EQ(insert_item(&w, 0, "d", 1, 12, &id), ABI_UNIQUE_ALREADY_EXISTS);
+    EXPECT(commit(&w) >= 3);
+    world_deinit(&w);
+}
+
+TEST(head, sequence_values_survive_neither_rollback_nor_restart_twice) {
+    World w;
+    uint64_t id, last = 0;
+    world_init(&w, 1);
+    for (int round = 0; round < 3; round++) {
+        for (int i = 0; i < 3; i++) {
+            begin(&w);
+            EXPECT_EQ(insert_item(&w, 0, "a", 1, (uint32_t)(100 * round + i), &id), ABI_OK);
+            EXPECT(id > last);
+            last = id;
+            if (i == 1) {
+                db_rollback(w.db);
+            } else {
+                commit(&w);
+            }
+        }
+        EXPECT_OK(db_flush(w.db, NULL));
+        db_close(&w.db);
+        EXPECT_OK(world_open(&w));
+    }
+    world_deinit(&w);
+}
+
+TEST(head, scans_by_point_and_range_with_every_bound) {
+    World w;
+    world_init(&w, 1);
+    begin(&w);
+    for (uint32_t i = 0; i < 10; i++) {
+        EXPECT_EQ(insert_item(&w, 0, "x", i / 2, i, NULL), ABI_OK);
+    }
+    static const uint8_t in2[] = {0, 2, 0, 0, 0}, ex2[] = {1, 2, 0, 0, 0}, in4[] = {0, 4, 0, 0, 0},
+                         ex4[] = {1, 4, 0, 0, 0}, none[] = {2};
+    const char *index = "item_v_idx_btree";
+    EXPECT_EQ(range_count(&w, index, BYTES(none, 1), BYTES(none, 1)), 10);
+    EXPECT_EQ(range_count(&w, index, BYTES(in2, 5), BYTES(in4, 5)), 6);
+    EXPECT_EQ(range_count(&w, index, BYTES(ex2, 5), BYTES(in4, 5)), 4);
+    EXPECT_EQ(range_count(&w, index, BYTES(in2, 5), BYTES(ex4, 5)), 4);
+    EXPECT_EQ(range_count(&w, index, BYTES(ex2, 5), BYTES(none, 1)), 4);
+    EXPECT_EQ(range_count(&w, index, BYTES(none, 1), BYTES(ex2, 5)), 4);
+    EXPECT_EQ(range_count(&w, index, BYTES(in4, 5), BYTES(in2, 5)), 0);
+    EXPECT_EQ(range_count(&w, index, BYTES(in2, 5), BYTES(in2, 5)), 2);
+
+    uint32_t count = 0;
+    Access *access = db_access(w.db);
+    EXPECT_EQ(access->ops->scan_point(access,
+                                      testdef_index(w.db, index),
+                                      BYTES(in2 + 1, 4),
+                                      (RowSink){count_row, &count}),
+              ABI_OK);
+    EXPECT_EQ(count, 2);
+    EXPECT_EQ(access->ops->scan_point(access,
+                                      testdef_index(w.db, index),
+                                      BYTES(in2 + 1, 3),
+                                      (RowSink){count_row, &count}),
+              ABI_BSATN_DECODE_ERROR);
+    EXPECT_EQ(
+        access->ops->scan_point(access, 999999, BYTES(in2 + 1, 4), (RowSink){count_row, &count}),
+        ABI_NO_SUCH_INDEX);
+    uint32_t deleted;
+    AccessRange range = {.lower = BYTES(ex2, 5), .upper = BYTES(none, 1)};
+    EXPECT_EQ(access->ops->delete_range(access, testdef_index(w.db, index), &range, &deleted),
+              ABI_OK);
+    EXPECT_EQ(deleted, 4);
+    EXPECT_EQ(range_count(&w, index, BYTES(none, 1), BYTES(none, 1)), 6);
+    db_rollback(w.db);
+    EXPECT_EQ(
+        access->ops->row_count(access, testdef_table(w.db, TEST_ITEM)->table_id, &(uint64_t){0}),
+        ABI_NOT_IN_TRANSACTION);
+    world_deinit(&w);
+}
+
+TEST(head, refuses_rows_that_are_not_rows) {
+    World w;
+    Buf gen = {0};
+    world_init(&w, 1);
+    begin(&w);
+    Access *access = db_access(w.db);
+    uint32_t item = testdef_table(w.db, TEST_ITEM)->table_id;
+    EXPECT_EQ(access->ops->insert(access, item, BYTES("\1\0\0", 3), &gen), ABI_BSATN_DECODE_ERROR);
+    EXPECT_EQ(access->ops->insert(access, 424242, BYTES("\1\0\0", 3), &gen), ABI_NO_SUCH_TABLE);
+    EXPECT_EQ(access->ops->update(access,
+                                  item,
+                                  testdef_index(w.db, "item_v_idx_btree"),
+                                  BYTES("", 0),
+                                  &gen),
+              ABI_INDEX_NOT_UNIQUE);
+    EXPECT_EQ(commit(&w), 0);
+    buf_deinit(&gen);
+    world_deinit(&w);
+}
+
+// ── commits ────────────────────────────────────────────────────────────────────────────────────
+
+TEST(commit, an_update_is_one_change_and_a_round_trip_is_none) {
+    World w;
+    Buf row = {0}, gen = {0};
+    world_init(&w, 1);
+    begin(&w);
+    EXPECT_EQ(insert_item(&w, 5, "old", 1, 1, NULL), ABI_OK);
+    commit(&w);
+
+    Access *access = db_access(w.db);
+    CatalogTable *item = testdef_table(w.db, TEST_ITEM);
+    begin(&w);
+    testdef_item(&row, 5, "new", 1, 1);
+    EXPECT_EQ(access->ops->update(access,
+                                  item->table_id,
+                                  testdef_index(w.db, "item_id_idx_btree"),
+                                  buf_bytes(&row),
+                                  &gen),
+              ABI_OK);
+    const WriteSet *writes;
+    bool changed;
+    EXPECT_OK(db_commit(w.db, &writes, &changed));
+    EXPECT(changed && writes->count == 1 && writes->changes[0].old_row.ptr &&
+           writes->changes[0].new_row.ptr);
+
+    begin(&w);
+    uint32_t deleted;
+    uint8_t five[8] = {5};
+    EXPECT_EQ(access->ops->delete_point(access,
+                                        testdef_index(w.db, "item_id_idx_btree"),
+                                        BYTES(five, 8),
+                                        &deleted),
+              ABI_OK);
+    EXPECT_EQ(deleted, 1);
+    EXPECT_EQ(access->ops->insert(access, item->table_id, buf_bytes(&row), &gen), ABI_OK);
+    EXPECT_EQ(insert_item(&w, 6, "gone", 1, 2, NULL), ABI_OK);
+    uint8_t six[8] = {6};
+    EXPECT_EQ(access->ops->delete_point(access,
+                                        testdef_index(w.db, "item_id_idx_btree"),
+                                        BYTES(six, 8),
+                                        &deleted),
+              ABI_OK);
+    uint64_t end = log_end(db_log(w.db)).v;
+    EXPECT_OK(db_commit(w.db, &writes, &changed));
+    EXPECT(!changed);
+    EXPECT_EQ(log_end(db_log(w.db)).v, end);
+    buf_deinit(&row);
+    buf_deinit(&gen);
+    world_deinit(&w);
+}
+
+TEST(commit, event_rows_are_in_the_write_set_and_nowhere_afterwards) {
+    World w;
+    Buf gen = {0};
+    world_init(&w, 1);
+    CatalogTable *tick = testdef_table(w.db, TEST_TICK);
+    Access *access = db_access(w.db);
+    begin(&w);
+    EXPECT_EQ(access->ops->insert(access, tick->table_id, BYTES("\7\1\0\0\0\0\0\0\0", 9), &gen),
+              ABI_OK);
+    uint64_t count;
+    EXPECT_EQ(access->ops->row_count(access, tick->table_id, &count), ABI_OK);
+    EXPECT_EQ(count, 1);
+    const WriteSet *writes;
+    bool changed;
+    EXPECT_OK(db_commit(w.db, &writes, &changed));
+    EXPECT(changed && writes->count == 1 && writes->changes[0].is_event);
+    EXPECT_EQ(table_row_count(tick->table, NULL), 0);
+    EXPECT_OK(db_flush(w.db, NULL));
+    db_close(&w.db);
+    EXPECT_OK(world_open(&w));
+    EXPECT_EQ(table_row_count(testdef_table(w.db, TEST_TICK)->table, NULL), 0);
+    buf_deinit(&gen);
+    world_deinit(&w);
+}
+
+// ── power ──────────────────────────────────────────────────────────────────────────────────────
+
+// A digest of everything every table holds.
+static uint64_t digest(const Db *db) {
+    const Catalog *catalog = db_catalog(db);
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < catalog_table_count(catalog); i++) {
+        const CatalogTable *table = catalog_table_at(catalog, i);
+        if (!table->table) continue;
+        TableScan scan;
+        Bytes row;
+        table_scan_begin(&scan, table->table, NULL, TABLE_ROWS, BYTES_NONE, BYTES_NONE);
+        while (table_scan_next(&scan, &row)) {
+            sum += bytes_hash(row) * (table->table_id + 1);
+        }
+        table_scan_end(&scan);
+    }
+    return sum;
+}
+
+enum { SCRIPT_TXNS = 40 };
+
+typedef struct Script {
+    uint64_t digests[SCRIPT_TXNS + 1];  // after each transaction; [0]: after the publish
+    uint32_t attempted, acknowledged;   // transactions begun, and known to be on disk
+} Script;
+
+static uint64_t next_random(uint64_t *state) {
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return *state >> 33;
+}
+
+static void script_step(World *w, uint64_t *state) {
+    Access *access = db_access(w->db);
+    CatalogTable *note = testdef_table(w->db, TEST_NOTE);
+    Buf row = {0}, gen = {0};
+    uint32_t deleted;
+    for (uint64_t n = 1 + next_random(state) % 3; n > 0; n--) {
+        char text[600];
+        memset(text, 'a' + (int)(next_random(state) % 26), sizeof text);
+        text[next_random(state) % (sizeof text)] = 0;
+        text[sizeof text - 1] = 0;
+        uint8_t id[8] = {0};
+        id[0] = (uint8_t)(next_random(state) % 20);
+        switch (next_random(state) % 4) {
+        case 0:
+            (void)insert_item(w,
+                              0,
+                              text,
+                              (uint32_t)next_random(state) % 5,
+                              (uint32_t)next_random(state),
+                              NULL);
+            break;
+        case 1:
+            (void)access->ops->delete_point(access,
+                                            testdef_index(w->db, "item_id_idx_btree"),
+                                            BYTES(id, 8),
+                                            &deleted);
+            break;
+        case 2:
+            buf_clear(&row);
+            testdef_item(&row, id[0] ? id[0] : 1, text, 9, 1000000 + id[0]);
+            (void)access->ops->update(access,
+                                      testdef_table(w->db, TEST_ITEM)->table_id,
+                                      testdef_index(w->db, "item_id_idx_btree"),
+                                      buf_bytes(&row),
+                                      &gen);
+            break;
+        default:
+            buf_clear(&row);
+            testdef_note(&row, text, id[0]);
+            (void)access->ops->insert(access, note->table_id, buf_bytes(&row), &gen);
+        }
+    }
+    buf_deinit(&row);
+    buf_deinit(&gen);
+}
+
+// Run transactions, a flush after each one to three, until the end or until the disk fails.
+static void script_run(World *w, Script *script, uint64_t seed) {
+    uint64_t state = seed;
+    script->attempted = script->acknowledged = 0;
+    script->digests[0] = digest(w->db);
+    for (uint32_t i = 1; i <= SCRIPT_TXNS; i++) {
+        const WriteSet *writes;
+        bool changed;
+        begin(w);
+        script_step(w, &state);
+        if (i % 7 == 0) db_rollback(w->db);
+        if (i % 7 != 0 && db_commit(w->db, &writes, &changed) != OK) return;
+        script->attempted = i;
+        script->digests[i] = digest(w->db);
+        if (next_random(&state) % 3 == 0) continue;
+        if (db_flush(w->db, NULL) != OK) return;
+        script->acknowledged = i;
+    }
+    if (db_flush(w->db, NULL) == OK) script->acknowledged = SCRIPT_TXNS;
+}
+
+static void expect_a_prefix(World *w,
+                            const Script *script,
+                            uint64_t seed,
+                            const char *what,
+                            uint64_t nth) {
+    uint64_t now = digest(w->db);
+    for (uint32_t i = script->acknowledged; i <= script->attempted; i++) {
+        if (script->digests[i] == now) return;
+    }
+    print_error(
+        "seed %llu, power cut at %s %llu: what is there is no state between transaction %u (acknowledged) and %u\n",
+        (unsigned long long)seed,
+        what,
+        (unsigned long long)nth,
+        script->acknowledged,
+        script->attempted);
+    fail();
+}
+
+static void cut_everywhere(SimOp op, const char *what, uint64_t seed) {
+    for (uint64_t nth = 0;; nth++) {
+        World w;
+        Script script;
+        Diag diag = {0};
+        world_init(&w, seed);
+        sim_disk_cut_at(w.sim, op, nth);
+        script_run(&w, &script, seed);
+        bool was_cut = sim_disk_is_off(w.sim);
+        db_close(&w.db);
+        sim_disk_reboot(w.sim, seed + nth);
+        EXPECT_OK(world_open(&w));
+        expect_a_prefix(&w, &script, seed, what, nth);
+        EXPECT_OK(store_check(db_store(w.db), &diag));
+
+        // It goes on from there, and that lasts as well.
+        Script more;
+        script_run(&w, &more, seed + 1);
+        EXPECT_EQ(more.acknowledged, SCRIPT_TXNS);
+        db_close(&w.db);
+        sim_disk_reboot(w.sim, seed + nth + 1);
+        EXPECT_OK(world_open(&w));
+        EXPECT_EQ(digest(w.db), more.digests[SCRIPT_TXNS]);
+        world_deinit(&w);
+        if (!was_cut) return;
+    }
+}
+
+// `make sim SEED=7` runs one seed; without it the first few.
+static uint64_t first_seed(uint64_t *last) {
+    const char *text = getenv("SEED");
+    uint64_t seed = text ? strtoull(text, NULL, 10) : 1;
+    *last = text ? seed : 3;
+    return seed;
+}
+
+TEST(power, cut_at_every_write_loses_nothing_acknowledged) {
+    uint64_t last;
+    for (uint64_t seed = first_seed(&last); seed <= last; seed++) {
+        cut_everywhere(SIM_WRITE, "write", seed);
+    }
+}
+
+TEST(power, cut_at_every_sync_loses_nothing_acknowledged) {
+    uint64_t last;
+    for (uint64_t seed = first_seed(&last); seed <= last; seed++) {
+        cut_everywhere(SIM_SYNC, "sync", seed);
+    }
+}
+
+TEST(disk, full_stops_the_database_with_everything_acknowledged_kept) {
+    World w;
+    Script script;
+    world_init(&w, 5);
+    sim_disk_fail_at(w.sim, SIM_SYNC, 6, ERR_DISK_FULL);
+    script_run(&w, &script, 5);
+    EXPECT(script.acknowledged < SCRIPT_TXNS);
+    EXPECT(log_failed(db_log(w.db)) != OK);
+    db_close(&w.db);
+    sim_disk_reboot(w.sim, 9);
+    EXPECT_OK(world_open(&w));
+    expect_a_prefix(&w, &script, 5, "sync", 6);
+    world_deinit(&w);
+}
+
+TEST(memory, the_nth_allocation_failing_never_leaves_half_a_transaction) {
+    for (int64_t nth = 0;; nth++) {
+        World w;
+        world_init(&w, 2);
+        begin(&w);
+        uint64_t before = digest(w.db);
+        mem_fault_arm(nth);
+        AbiErrno status = ABI_OK;
+        for (uint32_t i = 0; status == ABI_OK && i < 30; i++) {
+            status = insert_item(&w, 0, "some text that is long enough", i, i, NULL);
+        }
+        const WriteSet *writes;
+        bool changed;
+        Err err = ERR_NOMEM;
+        if (status == ABI_OK) {
+            err = db_commit(w.db, &writes, &changed);
+        } else {
+            mem_fault_arm(-1);
+            db_rollback(w.db);
+        }
+        bool hit = mem_fault_hit();
+        mem_fault_arm(-1);
+        if (err != OK) EXPECT_EQ(digest(w.db), before);
+        if (err == OK) EXPECT_EQ(table_row_count(testdef_table(w.db, TEST_ITEM)->table, NULL), 30);
+        world_deinit(&w);
+        if (!hit) break;
+    }
+}
+
+TEST_MAIN()

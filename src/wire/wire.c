@@ -1,0 +1,285 @@
+// wire.c: messages v2 and v3 to and from bytes.
+//
+// Every message is an ordinary BSATN value (spec §6.1, §6.2): a tag byte, then the fields in the
+// order the spec lists them. A client message is decoded once, here, and nothing behind this file
+// looks at its bytes again. A server message is appended piece by piece; row lists arrive finished
+// from whoever made them, so a row is copied and never re-encoded.
+//
+// ALWAYS TRUE
+//   (1) A decoded message borrows only bytes that were checked to lie inside the input.
+//   (2) A refused message leaves *in where it was.
+//
+// Callers: net/ for both directions. Not here: the compression tag, framing, request semantics.
+#include "wire/wire.h"
+
+enum {  // tags of server messages, §6.2
+    SERVER_INITIAL_CONNECTION = 0,
+    SERVER_SUBSCRIBE_APPLIED = 1,
+    SERVER_UNSUBSCRIBE_APPLIED = 2,
+    SERVER_SUBSCRIPTION_ERROR = 3,
+    SERVER_TRANSACTION_UPDATE = 4,
+    SERVER_ONE_OFF_RESULT = 5,
+    SERVER_REDUCER_RESULT = 6,
+    SERVER_PROCEDURE_RESULT = 7,
+};
+enum { SOME = 0, NONE = 1 };                    // ?T
+enum { RESULT_OK = 0, RESULT_ERR = 1 };         // Result<QueryRows, str>
+enum { ROWS_PERSISTENT = 0, ROWS_EVENTS = 1 };  // TableUpdateRows
+enum { REDUCER_OK = 0, REDUCER_ERR = 2, REDUCER_INTERNAL_ERROR = 3 };
+enum { PROCEDURE_INTERNAL_ERROR = 1 };
+
+// ── client to server ───────────────────────────────────────────────────────────────────────────
+
+static Err unknown_tag(Diag *diag, size_t at, uint8_t tag, const char *type) {
+    return diag_fail_at(diag,
+                        ERR_MALFORMED,
+                        at,
+                        "unknown tag 0x%x for sum type %s",
+                        (unsigned)tag,
+                        type);
+}
+
+static Err decode_subscribe(Reader *r, ClientMessage *out, Diag *diag) {
+    out->request_id = reader_u32(r);
+    out->query_set = reader_u32(r);
+    out->query_count = reader_u32(r);
+    // The texts are checked now and walked later. A count that promises more than the bytes hold
+    // fails at the first missing text, so it costs at most one step for each four bytes of input.
+    const uint8_t *first = r->in.ptr;
+    for (uint32_t i = 0; i < out->query_count && reader_ok(r); i++) {
+        reader_str(r);
+    }
+    if (reader_ok(r)) out->queries = (Bytes){first, (size_t)(r->in.ptr - first)};
+    return reader_err(r, diag);
+}
+
+static Err decode_unsubscribe(Reader *r, ClientMessage *out, Diag *diag) {
+    out->request_id = reader_u32(r);
+    out->query_set = reader_u32(r);
+    size_t at = r->at;
+    uint8_t flags = reader_u8(r);
+    if (reader_ok(r) && flags > 1) return unknown_tag(diag, at, flags, "UnsubscribeFlags");
+    out->send_dropped_rows = flags == 1;
+    return reader_err(r, diag);
+}
+
+static Err decode_one_off(Reader *r, ClientMessage *out, Diag *diag) {
+    out->request_id = reader_u32(r);
+    out->text = reader_str(r);
+    return reader_err(r, diag);
+}
+
+// Reducers and procedures are called in the same shape.
+static Err decode_call(Reader *r, const char *what, ClientMessage *out, Diag *diag) {
+    out->request_id = reader_u32(r);
+    size_t at = r->at;
+    uint8_t flags = reader_u8(r);
+    if (reader_ok(r) && flags != 0)
+        return diag_fail_at(diag,
+                            ERR_MALFORMED,
+                            at,
+                            "invalid call %s flag %u",
+                            what,
+                            (unsigned)flags);
+    out->text = reader_str(r);
+    out->args = reader_lp(r);
+    return reader_err(r, diag);
+}
+
+static Err decode_body(Reader *r, ClientMessage *out, Diag *diag) {
+    uint8_t tag = reader_u8(r);
+    if (!reader_ok(r)) return reader_err(r, diag);
+    out->kind = (ClientMessageKind)tag;
+    switch (tag) {
+    case CLIENT_SUBSCRIBE: return decode_subscribe(r, out, diag);
+    case CLIENT_UNSUBSCRIBE: return decode_unsubscribe(r, out, diag);
+    case CLIENT_ONE_OFF_QUERY: return decode_one_off(r, out, diag);
+    case CLIENT_CALL_REDUCER: return decode_call(r, "reducer", out, diag);
+    case CLIENT_CALL_PROCEDURE: return decode_call(r, "procedure", out, diag);
+    default: return unknown_tag(diag, 0, tag, "ClientMessage");
+    }
+}
+
+Err wire_decode(Bytes *in, ClientMessage *out, Diag *diag) {
+    Reader r = reader_of(*in);
+    *out = (ClientMessage){0};
+    Err err = decode_body(&r, out, diag);
+    if (err != OK) return err;
+    *in = r.in;
+    return OK;
+}
+
+bool wire_next_query(Bytes *queries, Str *out) {
+    if (queries->len == 0) return false;
+    uint32_t len = load_u32(queries->ptr);  // decode_subscribe walked the same steps
+    ASSERT(queries->len >= 4 && len <= queries->len - 4);
+    *out = (Str){(const char *)queries->ptr + 4, len};
+    queries->ptr += 4 + (size_t)len;
+    queries->len -= 4 + (size_t)len;
+    return true;
+}
+
+// ── server to client ───────────────────────────────────────────────────────────────────────────
+
+static void put_str(Buf *out, Str text) {
+    buf_put_lp(out, str_bytes(text));
+}
+
+static void put_query_rows(Buf *out, const WireTableRows *tables, uint32_t count) {
+    buf_put_u32(out, count);
+    for (uint32_t i = 0; i < count; i++) {
+        put_str(out, tables[i].table_name);
+        buf_put_bytes(out, tables[i].rows);
+    }
+}
+
+// The updates are sorted, so those of one query set, and within it those of one table, are a run.
+static uint32_t run_of_set(const WireTableUpdate *u, uint32_t count) {
+    uint32_t n = 1;
+    while (n < count && u[n].query_set == u[0].query_set) {
+        n++;
+    }
+    return n;
+}
+
+static uint32_t run_of_table(const WireTableUpdate *u, uint32_t count) {
+    uint32_t n = 1;
+    while (n < count && str_eq(u[n].table_name, u[0].table_name)) {
+        n++;
+    }
+    return n;
+}
+
+static void put_table_update(Buf *out, const WireTableUpdate *u, uint32_t count) {
+    put_str(out, u[0].table_name);
+    buf_put_u32(out, count);
+    for (uint32_t i = 0; i < count; i++) {
+        buf_put_u8(out, u[i].is_event ? ROWS_EVENTS : ROWS_PERSISTENT);
+        buf_put_bytes(out, u[i].inserts);
+        if (!u[i].is_event) buf_put_bytes(out, u[i].deletes);
+    }
+}
+
+static void put_set_update(Buf *out, const WireTableUpdate *u, uint32_t count) {
+    uint32_t tables = 0;
+    for (uint32_t i = 0; i < count; i += run_of_table(u + i, count - i)) {
+        tables++;
+    }
+    buf_put_u32(out, u[0].query_set);
+    buf_put_u32(out, tables);
+    for (uint32_t i = 0, n; i < count; i += n) {
+        n = run_of_table(u + i, count - i);
+        put_table_update(out, u + i, n);
+    }
+}
+
+static void put_transaction(Buf *out, const WireTableUpdate *u, uint32_t count) {
+    uint32_t sets = 0;
+    for (uint32_t i = 0; i < count; i += run_of_set(u + i, count - i)) {
+        sets++;
+    }
+    buf_put_u32(out, sets);
+    for (uint32_t i = 0, n; i < count; i += n) {
+        n = run_of_set(u + i, count - i);
+        put_set_update(out, u + i, n);
+    }
+}
+
+void wire_initial_connection(Buf *out,
+                             const Identity *identity,
+                             const ConnectionId *connection,
+                             Str token) {
+    buf_put_u8(out, SERVER_INITIAL_CONNECTION);
+    buf_put(out, identity->le, sizeof identity->le);
+    buf_put(out, connection->le, sizeof connection->le);
+    put_str(out, token);
+}
+
+void wire_subscribe_applied(Buf *out,
+                            uint32_t request,
+                            uint32_t query_set,
+                            const WireTableRows *tables,
+                            uint32_t count) {
+    buf_put_u8(out, SERVER_SUBSCRIBE_APPLIED);
+    buf_put_u32(out, request);
+    buf_put_u32(out, query_set);
+    put_query_rows(out, tables, count);
+}
+
+void wire_unsubscribe_applied(Buf *out,
+                              uint32_t request,
+                              uint32_t query_set,
+                              bool has_rows,
+                              const WireTableRows *tables,
+                              uint32_t count) {
+    buf_put_u8(out, SERVER_UNSUBSCRIBE_APPLIED);
+    buf_put_u32(out, request);
+    buf_put_u32(out, query_set);
+    buf_put_u8(out, has_rows ? SOME : NONE);
+    if (has_rows) put_query_rows(out, tables, count);
+}
+
+void wire_subscription_error(Buf *out, const uint32_t *request, uint32_t query_set, Str error) {
+    buf_put_u8(out, SERVER_SUBSCRIPTION_ERROR);
+    buf_put_u8(out, request ? SOME : NONE);
+    if (request) buf_put_u32(out, *request);
+    buf_put_u32(out, query_set);
+    put_str(out, error);
+}
+
+void wire_transaction_update(Buf *out, const WireTableUpdate *updates, uint32_t count) {
+    buf_put_u8(out, SERVER_TRANSACTION_UPDATE);
+    put_transaction(out, updates, count);
+}
+
+void wire_one_off_result(Buf *out, uint32_t request, const WireTableRows *table) {
+    buf_put_u8(out, SERVER_ONE_OFF_RESULT);
+    buf_put_u32(out, request);
+    buf_put_u8(out, RESULT_OK);
+    put_query_rows(out, table, 1);
+}
+
+void wire_one_off_error(Buf *out, uint32_t request, Str error) {
+    buf_put_u8(out, SERVER_ONE_OFF_RESULT);
+    buf_put_u32(out, request);
+    buf_put_u8(out, RESULT_ERR);
+    put_str(out, error);
+}
+
+static void put_reducer_head(Buf *out, uint32_t request, Micros timestamp, uint8_t outcome) {
+    buf_put_u8(out, SERVER_REDUCER_RESULT);
+    buf_put_u32(out, request);
+    buf_put_u64(out, (uint64_t)timestamp);
+    buf_put_u8(out, outcome);
+}
+
+void wire_reducer_ok(Buf *out,
+                     uint32_t request,
+                     Micros timestamp,
+                     const WireTableUpdate *updates,
+                     uint32_t count) {
+    put_reducer_head(out, request, timestamp, REDUCER_OK);
+    buf_put_u32(out, 0);  // ret_value: must be empty, the Rust client panics otherwise (§7.3)
+    put_transaction(out, updates, count);
+}
+
+void wire_reducer_err(Buf *out, uint32_t request, Micros timestamp, Str error) {
+    put_reducer_head(out, request, timestamp, REDUCER_ERR);
+    // A BSATN string inside a byte array: the length stands there twice (P5).
+    buf_put_u32(out, (uint32_t)error.len + 4);
+    put_str(out, error);
+}
+
+void wire_reducer_internal_error(Buf *out, uint32_t request, Micros timestamp, Str error) {
+    put_reducer_head(out, request, timestamp, REDUCER_INTERNAL_ERROR);
+    put_str(out, error);
+}
+
+void wire_procedure_internal_error(Buf *out, uint32_t request, Str error) {
+    buf_put_u8(out, SERVER_PROCEDURE_RESULT);
+    buf_put_u8(out, PROCEDURE_INTERNAL_ERROR);
+    put_str(out, error);
+    buf_put_u64(out, 0);        // timestamp and
+    buf_put_u64(out, 0);        // duration are 0 for a failure (§7.9)
+    buf_put_u32(out, request);  // last, unlike everywhere else
+}

@@ -5,9 +5,7 @@
 #include "base/keccak.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "node/lifecycle.h"
-#include "node/node_private.h"
-#include "node/session.h"
+#include "node/session_private.h"
 
 // A turn runs calls for at most this long before it syncs and answers: the longest that a waiting
 // answer is held back for the sake of a larger batch.

@@ -1,9 +1,9 @@
 // query.h: SQL. Lex, parse, type, plan, run. Spec: sql-and-subscriptions §1, §2.
 //
-//   text ──lex, parse──> QueryAst ──resolve, type──> Query (template + parameters) ──> rows
+//   text ──lex, parse──> SqlSelect ──resolve, type──> Query (template + parameters) ──> rows
 //
 // A Query is its *template* (the plan with every literal replaced by a parameter slot) and the
-// parameter values in memcomparable form: 10⁶ clients with `WHERE id = <their id>` share one
+// parameter values: 10⁶ clients with `WHERE id = <their id>` share one
 // template (§4.3). Queries know tables through a Catalog, so the same code serves the SQL door,
 // one-off queries and subscriptions.
 #pragma once

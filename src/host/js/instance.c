@@ -16,8 +16,6 @@
 //           calls. Whoever allocates gigabytes inside one period is not stopped in time.
 // PROMISES  Nothing waits for them. Their jobs run in the tail; when they do not end, the instance
 //           is given up.
-#include <stdlib.h>
-
 #include <pthread.h>
 
 #include "base/mem.h"
@@ -52,8 +50,10 @@ static pthread_once_t engine_once = PTHREAD_ONCE_INIT;
 static JSStringRef prelude_script;
 
 static void engine_start(void) {
-    // Read by the library when its first VM is made. Its watchdog does not stop wasm loops.
-    setenv("JSC_useWasm", "0", 1);
+    // Before the first VM is made. The watchdog does not stop wasm loops; and a tail call takes its
+    // caller out of stack traces and log lines, which no other engine does.
+    jsc_options_set_boolean("useWasm", 0);
+    jsc_options_set_boolean("useTailCalls", 0);
     prelude_script = js_string(BYTES(prelude_text, prelude_text_end - prelude_text));
 }
 

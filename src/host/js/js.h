@@ -16,6 +16,7 @@ void JSContextGroupSetExecutionTimeLimit(JSContextGroupRef group,
                                          double seconds,
                                          bool (*may_end)(JSContextRef ctx, void *context),
                                          void *context);
+int jsc_options_set_boolean(const char *option, int value);  // of the library's GLib interface
 void JSLock(JSContextRef ctx);
 void JSUnlock(JSContextRef ctx);
 JSObjectRef JSGetMemoryUsageStatistics(JSContextRef ctx);

@@ -91,7 +91,8 @@ static const Route *route_find(const HttpRequest *http,
         if (!path_matches(routes[i].path, http->path, params, count)) continue;
         if (method_matches(http->method, routes[i].method)) return &routes[i];
         size_t used = strlen(allowed);
-        snprintf(allowed + used, allowed_size - used, "%s%s", used ? "," : "", routes[i].method);
+        const char *method = strcmp(routes[i].method, "GET") == 0 ? "GET,HEAD" : routes[i].method;
+        snprintf(allowed + used, allowed_size - used, "%s%s", used ? "," : "", method);
     }
     return NULL;
 }

@@ -78,6 +78,8 @@ struct Io {
     Err (*net_accept)(void *world, int listener, int *out, char *peer, size_t peer_size);
     Err (*net_read)(void *world, int socket, void *into, size_t len, size_t *got);  // *got 0: end
     Err (*net_write)(void *world, int socket, const struct iovec *parts, int count, size_t *wrote);
+    // Nothing more will be written: the peer reads the end after what was. Reading goes on.
+    void (*net_finish)(void *world, int socket);
     void (*net_close)(void *world, int socket);
     Err (*net_poller_open)(void *world, IoPoller **out);
     void (*net_poller_close)(void *world, IoPoller **poller);

@@ -1,6 +1,5 @@
 // The HTTP API as a program sees it: every route, who may use it, and what goes wrong.
 import assert from 'node:assert/strict';
-import { createHash } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import {
   Socket, call, callOk, http, logs, moduleCode, newIdentity, patience, published, publish, rawHttp, rows, session,
@@ -9,7 +8,6 @@ import {
 
 let server, foreign, code, ann, bob, strangerToken, db;
 const hex64 = /^[0-9a-f]{64}$/;
-const everything = ['info', 'names', 'schema?version=10', 'sql', 'call/add', 'logs'];
 
 before(async () => {
   code = moduleCode('probe');
@@ -237,14 +235,14 @@ test('who comes without credentials is somebody new every time', async () => {
 // ---- databases: names and what is told of them
 
 test('a database is found by name and by identity', async () => {
-  const keccakless = /^0x[1-9a-f][0-9a-f]{0,63}$/;
+  const hashForm = /^0x[1-9a-f][0-9a-f]{0,63}$/;
   for (const target of ['main', db, `0x${db}`, db.toUpperCase()]) {
     const info = assertJson(await get(`/v1/database/${target}`));
     assert.deepEqual(Object.keys(info), ['database_identity', 'owner_identity', 'host_type', 'initial_program']);
     assert.deepEqual(info.database_identity, { __identity__: `0x${db}` });
     assert.deepEqual(info.owner_identity, { __identity__: `0x${ann.identity}` });
     assert.deepEqual(info.host_type, { Js: [] });
-    assert.match(info.initial_program, keccakless);
+    assert.match(info.initial_program, hashForm);
   }
   assertText(await get('/v1/database/main/identity'), 200, db);
   assertText(await get(`/v1/database/${db}/identity`), 200, db);
@@ -334,8 +332,6 @@ test('a body over two megabytes is refused, a module may be larger', async () =>
   }
   const id = await published(server, 'large', `${code}\n// ${'x'.repeat(3 * 1024 * 1024)}\n`, { token: ann.token });
   assert.match(id, hex64);
-  const nearly = `SELECT * FROM t -- ${'x'.repeat(40_000)}`;
-  assert.equal((await sql(server, 'main', nearly)).status, 200);
 });
 
 test('a large module for nobody’s name is read to its end and answered', async () => {
@@ -511,12 +507,14 @@ test('sql that is not right is 400 with a sentence', async () => {
     ['SELECT * FROM t ORDER BY n', /Unsupported/],
     ['SELECT n + 1 FROM t', /./],
     ['DROP TABLE t', /Unsupported|not supported/i],
-    [`SELECT * FROM t WHERE ${'('.repeat(20_000)}n = 1${')'.repeat(20_000)}`, /./],
+    [`SELECT * FROM t -- ${'x'.repeat(50_000)}`, /exceeds maximum allowed length/],
   ]) {
     const answer = await sql(server, 'main', query, ann.token);
     assertText(answer, 400, why);
     assert.doesNotMatch(answer.text, /^(unknown error|not ok)$/i);
   }
+  const deep = `SELECT * FROM t WHERE ${'('.repeat(1000)}n = 1${')'.repeat(1000)} -- ${'x'.repeat(40_000)}`;
+  assert.equal((await sql(server, 'main', deep)).status, 200);
   const notText = await sql(server, 'main', Buffer.from([0xff, 0xfe]));
   assertText(notText, 400, /^Request body didn't contain valid UTF-8/);
 });
@@ -700,5 +698,4 @@ test('publish checks what it is asked', async () => {
   assert.equal(made.op, 'created');
   const other = await put('host_type=Js', 'main');
   assert.equal(assertJson(other).Success.op, 'updated', 'the same program again is no change');
-  assert.ok(createHash('sha256') && everything.length);
 });

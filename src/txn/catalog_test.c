@@ -785,22 +785,6 @@ TEST(catalog_apply, refuses_what_does_not_fit) {
     world_close(&w);
 }
 
-// The store keeps scratch space for keys and does not get over a failure to enlarge it. A long key,
-// inserted and deleted, makes it large enough for good.
-static void enlarge_scratch(World *w) {
-    static uint8_t row[8 + 8000 + 1];
-    memset(row, 'x', sizeof row);
-    store_u32(row, 8000);
-    row[4 + 8000] = 0;  // Bool
-    row[4 + 8000 + 1] = 1;
-    Bytes bytes = BYTES(row, 4 + 8000 + 2);
-    Table *st_var = table_named(w, "st_var")->table;
-    store_begin(w->store);
-    EXPECT_OK(table_insert(st_var, bytes, NULL, NULL));
-    EXPECT_OK(table_delete_row(st_var, bytes));
-    store_commit(w->store);
-}
-
 // Whichever allocation fails, a rollback and a sync bring everything back.
 static void sweep_publish(World *w, const DefText *text) {
     Err err = ERR_NOMEM;
@@ -842,7 +826,6 @@ static void sweep_publish(World *w, const DefText *text) {
 TEST(catalog, survives_every_failing_allocation) {
     World w;
     world_open(&w);
-    enlarge_scratch(&w);
     sweep_publish(&w, &plain);
     insert_hex(&w, "t", "01000000000000000100000061");
     static const DefText wider = {

@@ -17,6 +17,7 @@
 // PROMISES  Nothing waits for them. Their jobs run in the tail; when they do not end, the instance
 //           is given up.
 #include <pthread.h>
+#include <stdlib.h>
 
 #include "base/mem.h"
 #include "host/js/js.h"
@@ -54,6 +55,8 @@ static void engine_start(void) {
     // caller out of stack traces and log lines, which no other engine does.
     jsc_options_set_boolean("useWasm", 0);
     jsc_options_set_boolean("useTailCalls", 0);
+    // Otherwise a running loop is interrupted by a fault in its code, which needs SIGSEGV.
+    jsc_options_set_boolean("usePollingTraps", 1);
     prelude_script = js_string(BYTES(prelude_text, prelude_text_end - prelude_text));
 }
 
@@ -72,11 +75,16 @@ static bool heap_full(JsInstance *js, JSContextRef ctx) {
     return heap_bytes(ctx) > (double)js->env.memory_max;
 }
 
-static bool may_end(JSContextRef ctx, void *context) {
-    JsInstance *js = context;
-    uint64_t now = abi_monotonic_ns();
-    if (js->phase == JS_IDLE || js->phase == JS_BETWEEN || js->end != JS_NOT_ENDED) return false;
-    if (js->phase_end_ns && now >= js->phase_end_ns)
+static bool may_end(JSContextRef ctx, void *context);
+
+static void watch_set(JsInstance *js, double period_s) {
+    JSContextGroupSetExecutionTimeLimit(js->group, period_s, may_end, js);
+}
+
+static bool end_decide(JsInstance *js, JSContextRef ctx) {
+    bool limited = js->phase == JS_LOADING || js->phase == JS_CALLING || js->phase == JS_TAIL;
+    if (!limited || js->end != JS_NOT_ENDED) return limited;
+    if (js->phase_end_ns && abi_monotonic_ns() >= js->phase_end_ns)
         js->end = JS_END_DEADLINE;
     else if (js->phase != JS_TAIL && heap_full(js, ctx))
         js->end = JS_END_MEMORY;
@@ -84,8 +92,12 @@ static bool may_end(JSContextRef ctx, void *context) {
     return js->end != JS_NOT_ENDED;
 }
 
-static void watch_set(JsInstance *js, double period_s) {
-    JSContextGroupSetExecutionTimeLimit(js->group, period_s, may_end, js);
+static bool may_end(JSContextRef ctx, void *context) {
+    JsInstance *js = context;
+    bool end = end_decide(js, ctx);
+    // The library asks again only if it is told to, in spite of what its own comments say.
+    watch_set(js, js->phase == JS_TAIL ? TAIL_PERIOD_S : js->period_s);
+    return end;
 }
 
 static void phase_set(JsInstance *js, JsPhase phase, int64_t limit_us) {
@@ -316,7 +328,10 @@ static Err js_instance_new(HostProgram *base, const HostEnv *env, HostInstance *
 
 void js_instance_free(HostInstance *base) {
     JsInstance *js = CONTAINER_OF(base, JsInstance, base);
-    current = js;  // a finaliser of ours may ask
+    current = js;  // promise jobs left behind run once more, and are ended at once
+    js->end = JS_NOT_ENDED;
+    js->phase = JS_TAIL;
+    js->phase_end_ns = 1;
     if (js->ctx) JSGlobalContextRelease(js->ctx);
     if (js->group) JSContextGroupRelease(js->group);  // frees the blocks as well
     current = NULL;

@@ -49,7 +49,7 @@ all: build/lightcone
 lib: $(LIB)
 
 build/lightcone: $(OUT)/lightcone
-	@cp -f $< $@
+	@ln -f $< $@
 $(OUT)/lightcone: $(OUT)/obj/src/main.o $(LIB)
 	@echo "  link    $@"
 	@$(LINK) -o $@ $^ $(LIBS_$(VARIANT)) $(LINK_LIBS)

@@ -62,13 +62,20 @@ static NORETURN void no_such_function(const DbSchema *schema,
     cli_die("%s", cli_buf_text(&out));
 }
 
+// Text as a JSON string, unless it is one already: 'Hello' and '"Hello"' mean the same.
+static const char *text_json(const char *word) {
+    json_t *value = word[0] == '"' ? json_loads(word, JSON_DECODE_ANY, NULL) : json_string(word);
+    if (!value) value = json_string(word);
+    if (!value) cli_die("an argument is not valid UTF-8");
+    return json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+}
+
 // One word of the command line as the JSON of its parameter.
 static const char *argument_json(const DbSchema *schema, json_t *type, const char *word) {
+    if (strcmp(schema_kind(schema, type), "String") == 0) return text_json(word);
+    if (!schema_is_identity(schema, type)) return word;
     size_t len = strlen(word);
     bool quoted = len >= 2 && word[0] == '"' && word[len - 1] == '"';
-    if (strcmp(schema_kind(schema, type), "String") == 0)
-        return quoted ? word : cli_format("\"%s\"", word);
-    if (!schema_is_identity(schema, type)) return word;
     const char *bare = quoted ? cli_copy((Str){word + 1, len - 2}) : word;
     if (strncmp(bare, "0x", 2) == 0) return cli_format("[\"%s\"]", bare);
     if (strncmp(bare, "c200", 4) == 0) return cli_format("[\"0x%s\"]", bare);

@@ -33,6 +33,7 @@ bool str_starts(Str text, Str prefix) {
 // Well-formed UTF-8 as the Unicode standard's table 3-7 has it: no overlong forms, no surrogates,
 // nothing above U+10FFFF.
 bool utf8_valid(Bytes text) {
+    if (text.len == 0) return true;
     const uint8_t *p = text.ptr, *end = text.ptr + text.len;
     while (p < end) {
         if (end - p >= 8 && (load_u64(p) & 0x8080808080808080u) == 0) {

@@ -30,12 +30,16 @@ typedef struct LiveRows {
     Bytes rows;
 } LiveRows;
 
+#define LIVE_SETS_MAX    4096   // query sets of one client
+#define LIVE_QUERIES_MAX 16384  // queries of one client, all sets together
+
 // Subscribe a set of queries, all or nothing, and produce the initial rows at the head (§7.5:
-// duplicates by exact trimmed text removed, no entry for a query over an empty table). *out points
-// into client-owned memory, valid until the next call on this client.
+// duplicates by exact trimmed text removed, no entry for a query over an empty table). *out is
+// valid until the next live_subscribe or live_unsubscribe of any client.
 //   ERR_EXISTS   the id is in use (the old set stays)
 //   ERR_INVALID… a query does not compile; diag has the message with ", executing: `…`"
-//   ERR_LIMIT    more queries than the client may have
+//   ERR_LIMIT    more than LIVE_SETS_MAX or LIVE_QUERIES_MAX; diag names the limit
+//   ERR_NOMEM    nothing was registered
 MUST_USE Err live_subscribe(LiveClient *client,
                             uint32_t query_set,
                             const Str *queries,
@@ -51,7 +55,8 @@ MUST_USE Err live_unsubscribe(LiveClient *client,
                               uint32_t *out_count,
                               Diag *diag);
 
-// What a commit did, net: txn's write set (writeset.h).
+// One row that a commit removed or added, net: what txn/ collected (a row removed and added again
+// is not in it; an update of a keyed row is one change with both).
 typedef TxnChange LiveChange;
 
 // A group's delta in one transaction: encoded once, shared by all who watch the group.
@@ -83,7 +88,9 @@ MUST_USE Err live_commit(Live *live,
                          size_t *out_count);
 
 // After a schema change: recompile everything against the catalog. Sets that no longer compile are
-// dropped and reported, with the reason.
+// dropped and reported, with the reason. Must be called before the first live_subscribe or
+// live_commit after the change (asserted). On ERR_NOMEM sets are missing without a report: close
+// every client. `dropped` must not call into live/.
 typedef void (*LiveDropped)(void *ctx, void *owner, uint32_t query_set, const char *reason);
 MUST_USE Err live_schema_changed(Live *live, LiveDropped dropped, void *ctx);
 

@@ -4,7 +4,8 @@
 //   offset:8 timestamp:8 caller:32 connection:16 name_len:2 name op_count:4 then each operation
 //   kind:1 table_id:4 len:4 bytes
 //
-// An insert carries the row's BSATN; a delete carries the row's clustering key.
+// An insert carries the row's BSATN. A delete carries the row's clustering key; in a table without
+// a primary key the row itself, since the key that tells colliding rows apart depends on history.
 #pragma once
 #include "base/ids.h"
 
@@ -13,6 +14,7 @@ typedef enum CommitOpKind {
     COMMIT_DELETE = 2,
     COMMIT_EVENT = 3,     // a row of an event table: history only, never replayed into a table
     COMMIT_TRUNCATE = 4,  // the table loses all rows; no bytes
+    COMMIT_DELETE_ROW = 5,  // like COMMIT_DELETE, but the bytes are the row
 } CommitOpKind;
 
 typedef struct CommitInfo {

@@ -154,6 +154,16 @@ void answer_finish(NetConn *conn) {
     conn_ready(conn);
 }
 
+// The last answer left: tell the peer that no other follows, so that it ends its side too.
+void drain_answered(NetConn *conn) {
+    const Io *io = conn->loop->io;
+    if (conn->peer_ended || !conn->lingers) {
+        conn_kill(conn, "closed");
+    } else {
+        io->net_finish(io->world, conn->socket);
+    }
+}
+
 static void drain_begin(NetConn *conn) {
     conn->state = CONN_DRAINING;
     conn->deadline = conn->loop->now + DRAIN_WAIT;
@@ -161,7 +171,7 @@ static void drain_begin(NetConn *conn) {
     conn->work = NULL;
     buf_deinit(&conn->in);
     conn_timer(conn);
-    if (!conn->out.count && (conn->peer_ended || !conn->lingers)) conn_kill(conn, "closed");
+    if (!conn->out.count) drain_answered(conn);
 }
 
 static void answered(NetConn *conn) {

@@ -177,6 +177,7 @@ bool out_push_urgent(NetConn *conn,
                      NetFrame *frame);           // before messages that have not begun to leave
 void out_clear(OutQueue *out, bool keep_begun);  // keep a frame that is half sent
 void conn_write(NetConn *conn);
+void drain_answered(NetConn *conn);  // DRAINING, and all that was queued has left
 NetFrame *frame_new(size_t bytes);
 NetFrame *frame_control(WsOpcode opcode, Bytes payload);
 bool conn_cut_slow(NetConn *conn);  // always false: nothing was queued

@@ -267,8 +267,7 @@ static void write_done(NetConn *conn) {
         conn->deadline = conn->loop->now + conn->loop->limits.close_timeout;
         conn_timer(conn);
     }
-    if (conn->state == CONN_DRAINING && (conn->peer_ended || !conn->lingers))
-        conn_kill(conn, "closed");
+    if (conn->state == CONN_DRAINING) drain_answered(conn);
     // Requests that waited for their predecessors' answers to leave.
     if (conn->state == CONN_HTTP && conn->in.len) conn_ready(conn);
 }

@@ -4,7 +4,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
-#include "node/node_private.h"
+#include "node/session_private.h"
 
 static Table *system_table(const Database *db, uint32_t id) {
     return catalog_table(db_catalog(db->db), id)->table;

@@ -12,17 +12,3 @@ void lifecycle_done(Session *session, SessionCall what, const HostOutcome *outco
 
 // st_client rows of clients that no longer exist (after a crash): system sessions see them off.
 MUST_USE Err lifecycle_collect_orphans(Database *database);
-
-// Defined in session.c, shared with lifecycle.c and publish.c.
-void session_transaction_begin(Session *session, Str name);
-void session_call_begin(Session *session,
-                        SessionCall what,
-                        const FunctionDef *function,
-                        Bytes args,
-                        HostCall *call);
-Str session_failure_text(Session *session, const HostOutcome *outcome);
-// A client's part of a commit in the wire's form, in the turn's arena. NULL: no memory.
-const WireTableUpdate *session_wire_updates(Database *database,
-                                            const LiveUpdate *update,
-                                            uint32_t *count);
-void session_http_answer(Session *session, int status, const char *text);

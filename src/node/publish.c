@@ -4,9 +4,7 @@
 // of those bytes. Clients in a row that watch the same queries under the same set numbers get the
 // same bytes: small ones are copied into their outbox, where v3 packs them with others; larger ones
 // become one finished frame that all of them share.
-#include "node/database.h"
-#include "node/lifecycle.h"
-#include "node/session.h"
+#include "node/session_private.h"
 
 #define SHARE_BYTES_MIN 512
 

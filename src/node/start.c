@@ -17,7 +17,8 @@ static const char usage[] =
     "Usage: lightcone start [options]\n"
     "\n"
     "  -l, --listen-addr HOST:PORT   where to listen (default 127.0.0.1:3000; port 0 picks a free one)\n"
-    "      --data-dir DIR            where databases live (default ./data)\n"
+    "      --data-dir DIR            where databases live (default: your data directory,\n"
+    "                                $XDG_DATA_HOME/lightcone/data or ~/.local/share/lightcone/data)\n"
     "      --jwt-key-dir DIR         signing keys id_ecdsa, id_ecdsa.pub (default DATA-DIR/keys)\n"
     "      --jwt-priv-key-path FILE  a private key of your own, together with\n"
     "      --jwt-pub-key-path FILE   its public key\n"
@@ -27,6 +28,9 @@ static const char usage[] =
     "                                own until then\n"
     "      --reducer-deadline MS     stop a reducer that runs longer (default 10000)\n"
     "      --memory-max BYTES        most memory for the tables of one database (default: no limit)\n"
+    "      --ping-interval MS        ask a silent client for a sign of life this often (default 15000)\n"
+    "      --idle-timeout MS         drop a client that gives none, or a request that never ends\n"
+    "                                (default 30000)\n"
     "      --log-level LEVEL         error, warn, info or debug (default info)\n"
     "      --non-interactive         accepted and ignored: the server never asks\n"
     "  -h, --help                    this text\n"
@@ -43,6 +47,8 @@ enum {
     OPT_LOOPS,
     OPT_DEADLINE,
     OPT_MEMORY_MAX,
+    OPT_PING,
+    OPT_IDLE,
     OPT_LEVEL,
     OPT_IGNORED,
     OPT_IGNORED_VALUE
@@ -59,6 +65,8 @@ static const struct option options_known[] = {
     {"loops", required_argument, NULL, OPT_LOOPS},
     {"reducer-deadline", required_argument, NULL, OPT_DEADLINE},
     {"memory-max", required_argument, NULL, OPT_MEMORY_MAX},
+    {"ping-interval", required_argument, NULL, OPT_PING},
+    {"idle-timeout", required_argument, NULL, OPT_IDLE},
     {"log-level", required_argument, NULL, OPT_LEVEL},
     {"non-interactive", no_argument, NULL, OPT_IGNORED},
     {"edition", required_argument, NULL, OPT_IGNORED_VALUE},
@@ -137,6 +145,18 @@ static int arguments(int argc, char **argv, StartArgs *args) {
                 return complain("--memory-max takes a number of bytes, at least 1048576, not `%s`",
                                 optarg);
             args->node.memory_max = (size_t)value;
+            break;
+        case OPT_PING:
+            if (!number(optarg, 1, 86400000, &value))
+                return complain("--ping-interval takes milliseconds from 1 to 86400000, not `%s`",
+                                optarg);
+            args->node.limits.ping_interval = value * 1000;
+            break;
+        case OPT_IDLE:
+            if (!number(optarg, 1, 86400000, &value))
+                return complain("--idle-timeout takes milliseconds from 1 to 86400000, not `%s`",
+                                optarg);
+            args->node.limits.idle_timeout = args->node.limits.request_timeout = value * 1000;
             break;
         case OPT_LEVEL:
             if (!log_level_parse(str_from(optarg), &level))

@@ -54,7 +54,7 @@ struct Io {
     Err (*file_truncate)(void *world, IoFile *file, uint64_t size);
     Err (*file_preallocate)(void *world, IoFile *file, uint64_t size);  // size grows; content zero
     Err (*file_lock)(void *world, IoFile *file);  // exclusive, whole file; ERR_BUSY when taken
-    Err (*file_remove)(void *world, const char *path);
+    Err (*file_remove)(void *world, const char *path);  // or an empty directory
     Err (*file_rename)(void *world, const char *from, const char *to);  // replaces `to`
     // Make a directory and its parents; OK when it is there. Directories made survive power loss.
     Err (*dir_make)(void *world, const char *path);
@@ -78,6 +78,8 @@ struct Io {
     Err (*net_accept)(void *world, int listener, int *out, char *peer, size_t peer_size);
     Err (*net_read)(void *world, int socket, void *into, size_t len, size_t *got);  // *got 0: end
     Err (*net_write)(void *world, int socket, const struct iovec *parts, int count, size_t *wrote);
+    // Nothing more will be written: the peer reads the end after what was. Reading goes on.
+    void (*net_finish)(void *world, int socket);
     void (*net_close)(void *world, int socket);
     Err (*net_poller_open)(void *world, IoPoller **out);
     void (*net_poller_close)(void *world, IoPoller **poller);

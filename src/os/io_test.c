@@ -282,7 +282,14 @@ TEST(net, carries_bytes_both_ways_and_reports_the_end) {
     EXPECT_EQ(recv(client, bytes, 4, MSG_WAITALL), 4);
     EXPECT_BYTES(BYTES(bytes, 4), BYTES("pong", 4));
 
+    io->net_finish(NULL, served);
+    EXPECT_EQ(recv(client, bytes, sizeof bytes, 0), 0);
+    EXPECT_EQ(send(client, "more", 4, 0), 4);
     EXPECT_OK(io->net_watch(NULL, poller, served, true, false, &served));
+    EXPECT(poll_one(poller).readable);
+    EXPECT_OK(io->net_read(NULL, served, bytes, sizeof bytes, &n));
+    EXPECT_BYTES(BYTES(bytes, n), BYTES("more", 4));
+
     close(client);
     EXPECT(poll_one(poller).readable);
     EXPECT_OK(io->net_read(NULL, served, bytes, sizeof bytes, &n));

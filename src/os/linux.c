@@ -98,6 +98,7 @@ const Io *io_real(void) {
         .net_accept = linux_net_accept,
         .net_read = linux_net_read,
         .net_write = linux_net_write,
+        .net_finish = linux_net_finish,
         .net_close = linux_net_close,
         .net_poller_open = linux_poller_open,
         .net_poller_close = linux_poller_close,

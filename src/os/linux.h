@@ -37,6 +37,7 @@ Err linux_net_listen(void *world, const char *host, uint16_t *port, int *out);
 Err linux_net_accept(void *world, int listener, int *out, char *peer, size_t peer_size);
 Err linux_net_read(void *world, int socket, void *into, size_t len, size_t *got);
 Err linux_net_write(void *world, int socket, const struct iovec *parts, int count, size_t *wrote);
+void linux_net_finish(void *world, int socket);
 void linux_net_close(void *world, int socket);
 
 Err linux_poller_open(void *world, IoPoller **out);

@@ -140,6 +140,11 @@ Err linux_net_write(void *world, int socket, const struct iovec *parts, int coun
     }
 }
 
+void linux_net_finish(void *world, int socket) {
+    (void)world;
+    shutdown(socket, SHUT_WR);  // a peer that is gone already needs no telling
+}
+
 void linux_net_close(void *world, int socket) {
     (void)world;
     close(socket);

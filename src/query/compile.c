@@ -15,7 +15,7 @@ static Err check_text(Str text, Diag *diag) {
                          "SQL query exceeds maximum allowed length: \"%.*s...\"",
                          (int)utf8_cut(text, 120),
                          text.ptr);
-    if (!utf8_valid(str_bytes(text)))
+    if (text.len > 0 && !utf8_valid(str_bytes(text)))
         return diag_fail(diag, ERR_INVALID, "sql parser error: invalid utf8");
     return OK;
 }

@@ -286,7 +286,7 @@ TEST(sql, reads_bytes_and_ids_from_hex) {
 static void expect_param(const char *sql, const char *hex) {
     Query *query = compiled(QUERY_SQL, sql);
     EXPECT_EQ(query->param_count, 1);
-    EXPECT_HEX(query->params[0].value, hex);
+    EXPECT_HEX(query->values[0], hex);
     query_free(&query);
 }
 
@@ -339,7 +339,7 @@ TEST(sql, gives_sender_the_type_it_meets) {
     query_free(&query);
     query = compiled(QUERY_SQL, "select * from s where :sender = id");
     EXPECT(query->mentions_sender);
-    EXPECT_BYTES(query->params[0].value, BYTES(caller_identity.le, 32));
+    EXPECT_BYTES(query->values[0], BYTES(caller_identity.le, 32));
     query_free(&query);
 }
 
@@ -713,7 +713,7 @@ static void expect_same(const char *a, const char *b, bool same_template, bool s
     bool template = bytes_eq(x->template_key, y->template_key);
     bool params = x->param_count == y->param_count;
     for (uint32_t i = 0; params && i < x->param_count; i++) {
-        params = bytes_eq(x->params[i].value, y->params[i].value);
+        params = bytes_eq(x->values[i], y->values[i]);
     }
     if (template != same_template || params != same_params) print_error("%s\n%s\n", a, b);
     query_free(&x);

@@ -30,8 +30,7 @@ CatalogTable *fake_table(FakeCatalog *fake,
 
 // Give the table rows in the store, clustered by `primary` (-1: by row hash). Each index is a
 // string of digits, its columns, behind 'u' when it is unique: "u0", "12". At most four of them.
-void fake_store_table(FakeCatalog *fake,
-                      CatalogTable *table,
+void fake_store_table(CatalogTable *table,
                       Store *store,
                       int32_t primary,
                       const char *const *indexes,

@@ -57,7 +57,7 @@ static inline Bytes column_bytes(const RowLayout *layout, Bytes row, uint16_t co
     return row_column(layout, row, column);
 }
 
-bool query_matches_with(const Query *query, const QueryParam *params, Bytes row) {
+bool query_matches_with(const Query *query, const Bytes *values, Bytes row) {
     const RowLayout *layout = query->layout;
     uint64_t bits = 0;  // of QTEST_PUSH, newest lowest; compile.c bounds their depth to 64
     uint32_t at = query->entry;
@@ -70,7 +70,7 @@ bool query_matches_with(const Query *query, const QueryParam *params, Bytes row)
             holds = test_values(type,
                                 test->op,
                                 column_bytes(layout, row, test->column),
-                                params[test->param].value);
+                                values[test->param]);
             break;
         case QTEST_COLUMNS:
             holds = test_values(type,
@@ -93,5 +93,5 @@ bool query_matches_with(const Query *query, const QueryParam *params, Bytes row)
 }
 
 bool query_matches(const Query *query, Bytes row) {
-    return query_matches_with(query, query->params, row);
+    return query_matches_with(query, query->values, row);
 }

@@ -173,8 +173,8 @@ static Err unsupported_item(Parser *p) {
 // name ( … ) [AS] ident: COUNT(*) with a name is the only aggregate.
 static Err parse_function_item(Parser *p, SqlSelect *out) {
     uint32_t begin = p->at;
-    bool is_count = sql_token_is(parser_token(p, 0), "COUNT") && parser_token(p, 2)->kind == TOK_STAR &&
-                    parser_token(p, 3)->kind == TOK_RPAREN;
+    bool is_count = sql_token_is(parser_token(p, 0), "COUNT") &&
+                    parser_token(p, 2)->kind == TOK_STAR && parser_token(p, 3)->kind == TOK_RPAREN;
     uint32_t close = p->at + 1;
     for (size_t depth = 0; p->tokens[close].kind != TOK_END; close++) {
         if (p->tokens[close].kind == TOK_LPAREN) depth++;
@@ -291,11 +291,11 @@ static Err refuse_joins(Parser *p) {
 static Err parse_from(Parser *p, SqlSelect *out) {
     if (!sql_token_is(parser_token(p, 0), "FROM")) {
         const SqlToken *token = parser_token(p, 0);
-        if (token->kind == TOK_END || token->kind == TOK_SEMICOLON || sql_token_is(token, "WHERE") ||
-            sql_token_is(token, "LIMIT"))
+        if (token->kind == TOK_END || token->kind == TOK_SEMICOLON ||
+            sql_token_is(token, "WHERE") || sql_token_is(token, "LIMIT"))
             return refuse(p, ERR_INVALID, "A FROM clause is required");
         return sql_token_is(token, "INTO") ? unsupported_statement(p)
-                                       : parse_expected(p, "end of statement");
+                                           : parse_expected(p, "end of statement");
     }
     p->at++;
     if (parser_token(p, 0)->kind == TOK_LPAREN || sql_token_is(parser_token(p, 0), "LATERAL") ||
@@ -366,7 +366,8 @@ static Err parse_select(Parser *p, SqlSelect *out) {
     Err err = OK;
     p->at++;
     const SqlToken *token = parser_token(p, 0);
-    if (sql_token_is(token, "DISTINCT") || sql_token_is(token, "TOP")) return unsupported_statement(p);
+    if (sql_token_is(token, "DISTINCT") || sql_token_is(token, "TOP"))
+        return unsupported_statement(p);
     if (sql_token_is(token, "ALL")) p->at++;
     if ((err = parse_items(p, out)) != OK) return err;
     if ((err = parse_from(p, out)) != OK) return err;

@@ -206,7 +206,8 @@ static Err prefix(Expr *e, bool *took) {
     *took = true;
     if (token->kind == TOK_LPAREN) {
         const SqlToken *next = parser_token(p, 1);
-        if (sql_token_is(next, "SELECT") || sql_token_is(next, "WITH") || sql_token_is(next, "VALUES"))
+        if (sql_token_is(next, "SELECT") || sql_token_is(next, "WITH") ||
+            sql_token_is(next, "VALUES"))
             return unsupported_expr(e, p->at);
         e->open_parens++;
         p->at++;

@@ -477,24 +477,25 @@ static Err tests_copy(const Layout *l, uint32_t entry) {
     return OK;
 }
 
-static Err param_copy(Query *q, QueryParam *param, const Pred *pred, Buf *key) {
+static Err param_copy(Query *q, uint32_t slot, const Pred *pred, Buf *key) {
     buf_clear(key);
     key_append(key, q->table->columns[pred->column].type, pred->value.ptr);
-    param->value = arena_bytes(&q->arena, pred->value);
-    param->key = arena_bytes(&q->arena, buf_bytes(key));
-    return buf_ok(key) && param->value.ptr && param->key.ptr ? OK : ERR_NOMEM;
+    q->values[slot] = arena_bytes(&q->arena, pred->value);
+    q->keys[slot] = arena_bytes(&q->arena, buf_bytes(key));
+    return buf_ok(key) && q->values[slot].ptr && q->keys[slot].ptr ? OK : ERR_NOMEM;
 }
 
 static Err params_copy(const Layout *l) {
     Query *q = l->c->query;
     Pred *const *preds = (Pred *const *)(const void *)l->params.ptr;
     uint32_t count = (uint32_t)(l->params.len / sizeof(Pred *));
-    q->params = arena_array(&q->arena, QueryParam, count);
-    if (!q->params) return ERR_NOMEM;
+    q->values = arena_array(&q->arena, Bytes, count);
+    q->keys = arena_array(&q->arena, Bytes, count);
+    if (!q->values || !q->keys) return ERR_NOMEM;
     Err err = OK;
     Buf key = {0};
     for (uint32_t i = 0; err == OK && i < count; i++) {
-        err = param_copy(q, &q->params[i], preds[i], &key);
+        err = param_copy(q, i, preds[i], &key);
     }
     buf_deinit(&key);
     q->param_count = count;

@@ -1,9 +1,9 @@
 // query.h: SQL. Lex, parse, type, plan, run. Spec: sql-and-subscriptions §1, §2.
 //
-//   text ──lex, parse──> QueryAst ──resolve, type──> Query (template + parameters) ──> rows
+//   text ──lex, parse──> SqlSelect ──resolve, type──> Query (template + parameters) ──> rows
 //
 // A Query is its *template* (the plan with every literal replaced by a parameter slot) and the
-// parameter values in memcomparable form: 10⁶ clients with `WHERE id = <their id>` share one
+// parameter values: 10⁶ clients with `WHERE id = <their id>` share one
 // template (§4.3). Queries know tables through a Catalog, so the same code serves the SQL door,
 // one-off queries and subscriptions.
 #pragma once
@@ -55,11 +55,6 @@ typedef struct QueryTest {
     uint32_t if_true, if_false;  // a later test, or QUERY_ACCEPT or QUERY_REJECT
 } QueryTest;
 
-typedef struct QueryParam {
-    Bytes value;  // BSATN of the column's type
-    Bytes key;    // memcomparable (sats/key.h)
-} QueryParam;
-
 typedef struct QueryConjunct {  // a top-level conjunct `column op parameter`
     uint16_t column;
     QueryOp op;  // never QUERY_NE
@@ -76,7 +71,8 @@ typedef struct Query {
     QueryTest *tests;
     uint32_t test_count;
     uint32_t entry;
-    QueryParam *params;
+    Bytes *values;  // of each parameter: BSATN of the column's type
+    Bytes *keys;    // the same, memcomparable (sats/key.h)
     uint32_t param_count;
     QueryConjunct *conjuncts;  // by column, then operator: equality first
     uint32_t conjunct_count;
@@ -105,7 +101,7 @@ void query_free(Query **query);
 // Does the row satisfy the predicate? The hot path of subscriptions.
 bool query_matches(const Query *query, Bytes row);
 // The same with the parameters of another query of the same template.
-bool query_matches_with(const Query *query, const QueryParam *params, Bytes row);
+bool query_matches_with(const Query *query, const Bytes *values, Bytes row);
 
 // Run on the head (snapshot NULL) or a snapshot. The sink gets full rows (QPROJECT_ROW and
 // QPROJECT_COLUMNS) or one u64 (QPROJECT_COUNT). Uses an index or the primary key where a

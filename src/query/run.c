@@ -77,7 +77,7 @@ static bool bound_of(const Query *q,
                      Buf *out) {
     buf_clear(out);
     buf_put_bytes(out, buf_bytes(prefix));
-    buf_put_bytes(out, q->params[c->param].key);
+    buf_put_bytes(out, q->keys[c->param]);
     return !step || key_successor(out);
 }
 
@@ -106,7 +106,7 @@ static Err bounds_of(const Query *q, const QueryAccess *access, Bounds *b) {
     Buf prefix = {0};
     for (uint32_t i = 0; i < access->equal; i++) {
         const QueryConjunct *c = equality_on(q, access->columns[i]);
-        buf_put_bytes(&prefix, q->params[c->param].key);
+        buf_put_bytes(&prefix, q->keys[c->param]);
     }
     buf_put_bytes(&b->lower, buf_bytes(&prefix));
     buf_put_bytes(&b->upper, buf_bytes(&prefix));

@@ -104,6 +104,7 @@ static void append_converted(Buf *out, Str name, CaseStyle style) {
 }
 
 Str case_convert(Arena *arena, Str name, CaseStyle style) {
+    if (name.len == 0) return arena_str(arena, STR(""));
     Buf converted = {0};
     append_converted(&converted, name, style);
     Str out = STR_NONE;

@@ -40,7 +40,7 @@ static void decode_tables(Decoder *d, RawModule *out) {
     out->tables = DECODE_ARRAY(d, RawTable, &out->table_count, 31);
     for (uint32_t i = 0; i < out->table_count && decoder_ok(d); i++) {
         RawTable *table = &out->tables[i];
-        table->name = reader_str(&d->in);
+        table->name = decode_str(d);
         table->row_type_ref = reader_u32(&d->in);
         table->primary_key = decode_columns(d);
         table->indexes = decode_indexes(d, &table->index_count);
@@ -61,7 +61,7 @@ static void decode_reducers(Decoder *d, RawModule *out) {
     out->reducers = DECODE_ARRAY(d, RawFunction, &out->reducer_count, 11);
     for (uint32_t i = 0; i < out->reducer_count && decoder_ok(d); i++) {
         RawFunction *reducer = &out->reducers[i];
-        reducer->name = reader_str(&d->in);
+        reducer->name = decode_str(d);
         reducer->params = decode_product(d);
         reducer->is_private = decode_is_private(d);
         reducer->ok = decode_type(d);
@@ -74,7 +74,7 @@ static void decode_procedures(Decoder *d, RawModule *out) {
     out->procedures = DECODE_ARRAY(d, RawFunction, &out->procedure_count, 10);
     for (uint32_t i = 0; i < out->procedure_count && decoder_ok(d); i++) {
         RawFunction *procedure = &out->procedures[i];
-        procedure->name = reader_str(&d->in);
+        procedure->name = decode_str(d);
         procedure->params = decode_product(d);
         procedure->returns = decode_type(d);
         procedure->is_private = decode_is_private(d);
@@ -93,9 +93,9 @@ static void decode_schedules(Decoder *d, RawModule *out) {
     for (uint32_t i = 0; i < out->schedule_count && decoder_ok(d); i++) {
         RawSchedule *schedule = &out->schedules[i];
         schedule->name = decode_option_str(d);
-        schedule->table = reader_str(&d->in);
+        schedule->table = decode_str(d);
         schedule->at_column = reader_u16(&d->in);
-        schedule->function = reader_str(&d->in);
+        schedule->function = decode_str(d);
     }
 }
 
@@ -103,7 +103,7 @@ static void decode_lifecycles(Decoder *d, RawModule *out) {
     out->lifecycles = DECODE_ARRAY(d, RawLifecycle, &out->lifecycle_count, 5);
     for (uint32_t i = 0; i < out->lifecycle_count && decoder_ok(d); i++) {
         out->lifecycles[i].which = (Lifecycle)decode_tag(d, 3, "Lifecycle");
-        out->lifecycles[i].function = reader_str(&d->in);
+        out->lifecycles[i].function = decode_str(d);
     }
 }
 
@@ -112,14 +112,14 @@ static void decode_explicit_names(Decoder *d, RawModule *out) {
     for (uint32_t i = 0; i < out->explicit_name_count && decoder_ok(d); i++) {
         RawExplicitName *name = &out->explicit_names[i];
         name->kind = (RawNameKind)decode_tag(d, 3, "ExplicitNameEntry");
-        name->source = reader_str(&d->in);
-        name->canonical = reader_str(&d->in);
+        name->source = decode_str(d);
+        name->canonical = decode_str(d);
     }
 }
 
 static Str decode_method(Decoder *d) {
     uint8_t method = decode_tag(d, METHOD_KINDS, "Method");
-    if (method == METHOD_EXTENSION) return reader_str(&d->in);
+    if (method == METHOD_EXTENSION) return decode_str(d);
     return str_from(method_names[method]);
 }
 
@@ -127,17 +127,17 @@ static void decode_routes(Decoder *d, RawModule *out) {
     out->http_routes = DECODE_ARRAY(d, RawRoute, &out->http_route_count, 9);
     for (uint32_t i = 0; i < out->http_route_count && decoder_ok(d); i++) {
         RawRoute *route = &out->http_routes[i];
-        route->handler = reader_str(&d->in);
+        route->handler = decode_str(d);
         route->any_method = decode_tag(d, 2, "MethodOrAny") == 0;
         if (!route->any_method) route->method = decode_method(d);
-        route->path = reader_str(&d->in);
+        route->path = decode_str(d);
     }
 }
 
 static void decode_view_keys(Decoder *d, RawModule *out) {
     out->view_keys = DECODE_ARRAY(d, RawViewKey, &out->view_key_count, 8);
     for (uint32_t i = 0; i < out->view_key_count && decoder_ok(d); i++) {
-        out->view_keys[i].view = reader_str(&d->in);
+        out->view_keys[i].view = decode_str(d);
         out->view_keys[i].columns = decode_strs(d, &out->view_keys[i].column_count);
     }
 }

@@ -9,12 +9,12 @@ static void decode_schedule(Decoder *d, RawModule *out, const RawTable *table) {
     RawSchedule *schedule = &out->schedules[out->schedule_count++];
     schedule->name = decode_option_str(d);
     schedule->table = table->name;
-    schedule->function = reader_str(&d->in);
+    schedule->function = decode_str(d);
     schedule->at_column = reader_u16(&d->in);
 }
 
 static void decode_table(Decoder *d, RawModule *out, RawTable *table) {
-    table->name = reader_str(&d->in);
+    table->name = decode_str(d);
     table->row_type_ref = reader_u32(&d->in);
     table->primary_key = decode_columns(d);
     table->indexes = decode_indexes(d, &table->index_count);
@@ -36,7 +36,7 @@ static void decode_reducers(Decoder *d, RawModule *out) {
     out->reducers = DECODE_ARRAY(d, RawFunction, &out->reducer_count, 9);
     for (uint32_t i = 0; i < out->reducer_count && decoder_ok(d); i++) {
         RawFunction *reducer = &out->reducers[i];
-        reducer->name = reader_str(&d->in);
+        reducer->name = decode_str(d);
         reducer->params = decode_product(d);
         reducer->lifecycle = LIFECYCLE_NONE;
         if (decode_is_some(d)) reducer->lifecycle = (Lifecycle)decode_tag(d, 3, "Lifecycle");
@@ -45,14 +45,14 @@ static void decode_reducers(Decoder *d, RawModule *out) {
 
 static void decode_default(Decoder *d, RawModule *out) {
     RawDefault *value = &out->defaults[out->default_count++];
-    value->table = reader_str(&d->in);
+    value->table = decode_str(d);
     value->column = reader_u16(&d->in);
     value->value = reader_lp(&d->in);
 }
 
 static void decode_procedure(Decoder *d, RawModule *out) {
     RawFunction *procedure = &out->procedures[out->procedure_count++];
-    procedure->name = reader_str(&d->in);
+    procedure->name = decode_str(d);
     procedure->params = decode_product(d);
     procedure->returns = decode_type(d);
     procedure->lifecycle = LIFECYCLE_NONE;

@@ -125,6 +125,7 @@ typedef struct ModuleDef {
     uint32_t version;  // 9 or 10
     CasePolicy case_policy;
     Typespace typespace;    // as declared, source spelling
+    Typespace canonical;    // the same in canonical spelling, references unresolved
     const Type **resolved;  // of each entry, canonical spelling
     TypeNameDef *types;
     uint32_t type_count;

@@ -59,17 +59,20 @@ bool decode_is_some(Decoder *d) {
     return decode_tag(d, 2, "<unknown>") == 0 && decoder_ok(d);
 }
 
-Str decode_option_str(Decoder *d) {
-    if (!decode_is_some(d)) return STR_NONE;
+Str decode_str(Decoder *d) {
     Str text = reader_str(&d->in);
     // An empty text must stay apart from none, whatever pointer the reader gives it.
     return text.ptr ? text : STR("");
 }
 
+Str decode_option_str(Decoder *d) {
+    return decode_is_some(d) ? decode_str(d) : STR_NONE;
+}
+
 Str *decode_strs(Decoder *d, uint32_t *count) {
     Str *strs = DECODE_ARRAY(d, Str, count, 4);
     for (uint32_t i = 0; i < *count && decoder_ok(d); i++)
-        strs[i] = reader_str(&d->in);
+        strs[i] = decode_str(d);
     return strs;
 }
 
@@ -190,7 +193,7 @@ RawTypeName *decode_type_names(Decoder *d, uint32_t *count) {
     RawTypeName *names = DECODE_ARRAY(d, RawTypeName, count, 13);
     for (uint32_t i = 0; i < *count && decoder_ok(d); i++) {
         names[i].scope = decode_strs(d, &names[i].scope_count);
-        names[i].name = reader_str(&d->in);
+        names[i].name = decode_str(d);
         names[i].ref = reader_u32(&d->in);
         names[i].custom_ordering = decode_bool(d);
     }
@@ -199,7 +202,7 @@ RawTypeName *decode_type_names(Decoder *d, uint32_t *count) {
 
 RawView decode_view(Decoder *d) {
     RawView view = {0};
-    view.name = reader_str(&d->in);
+    view.name = decode_str(d);
     view.index = reader_u32(&d->in);
     view.is_public = decode_bool(d);
     view.is_anonymous = decode_bool(d);

@@ -26,6 +26,7 @@ void *decode_alloc(Decoder *d, size_t each, uint32_t count);
 bool decode_bool(Decoder *d);
 uint8_t decode_tag(Decoder *d, uint8_t tag_count, const char *what);
 bool decode_is_some(Decoder *d);
+Str decode_str(Decoder *d);
 Str decode_option_str(Decoder *d);  // ptr NULL for none
 Str *decode_strs(Decoder *d, uint32_t *count);
 RawColumns decode_columns(Decoder *d);

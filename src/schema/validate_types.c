@@ -65,6 +65,7 @@ Err validate_typespace(Validator *v, Diag *diag) {
     }
     if (v->nomem) return diag_fail(diag, ERR_NOMEM, "out of memory");
     v->renamed = (Typespace){.types = types, .count = count};
+    v->def->canonical = v->renamed;
     return typespace_resolve(&v->renamed, v->arena, &v->def->resolved, diag);
 }
 

@@ -15,6 +15,7 @@ typedef struct Socket {
     uint16_t port;
     int peer;          // NO_PEER once it has closed
     bool cut;          // the connection broke
+    bool finished;     // it will write no more
     uint8_t *inbox;    // of a stream
     size_t inbox_len;  // unread bytes
     int *waiting;      // of a listener: connections not yet accepted
@@ -132,11 +133,16 @@ static size_t part_of(Sim *sim, size_t most) {
     return sim->net->partial && most > 0 ? 1 + sim_random(sim) % most : most;
 }
 
+// Will nothing more come?
+static bool at_end(const SimNet *net, const Socket *near) {
+    return near->peer == NO_PEER || net->sockets[near->peer - FIRST_SOCKET].finished;
+}
+
 static Err net_read(void *world, int name, void *into, size_t len, size_t *got) {
     Socket *near = socket_get(net_of(world), name);
     ASSERT(near->kind == SOCKET_STREAM);
     if (near->cut) return ERR_CLOSED;
-    if (near->inbox_len == 0 && near->peer != NO_PEER) return ERR_AGAIN;
+    if (near->inbox_len == 0 && !at_end(net_of(world), near)) return ERR_AGAIN;
     *got = part_of(world, MIN(len, near->inbox_len));
     if (*got == 0) return OK;
     memcpy(into, near->inbox, *got);
@@ -153,7 +159,7 @@ static Err net_write(void *world, int name, const struct iovec *parts, int count
     SimNet *net = net_of(world);
     Socket *near = socket_get(net, name);
     ASSERT(near->kind == SOCKET_STREAM);
-    if (near->cut || near->peer == NO_PEER) return ERR_CLOSED;
+    if (near->cut || near->finished || near->peer == NO_PEER) return ERR_CLOSED;
     Socket *far = socket_get(net, near->peer);
     size_t total = 0;
     for (int i = 0; i < count; i++) {
@@ -178,6 +184,10 @@ static void stream_close(SimNet *net, Socket *near) {
     free(near->inbox);
     near->inbox = NULL;
     near->kind = SOCKET_FREE;
+}
+
+static void net_finish(void *world, int name) {
+    socket_get(net_of(world), name)->finished = true;
 }
 
 static void net_close(void *world, int name) {
@@ -237,7 +247,8 @@ static IoEvent event_of(SimNet *net, const Watch *watch) {
     if (at->kind == SOCKET_LISTENER) event.readable = watch->read && at->waiting_count > 0;
     if (at->kind != SOCKET_STREAM) return event;  // closed: the system forgets it too
     bool gone = at->cut || at->peer == NO_PEER;
-    event.readable = at->cut || (watch->read && (gone || at->inbox_len > 0));
+    event.readable =
+        at->cut || (watch->read && (gone || at->inbox_len > 0 || at_end(net, at)));
     event.writable = watch->write && (gone || room_in(net, socket_get(net, at->peer)) > 0);
     return event;
 }
@@ -286,6 +297,7 @@ void sim_net_fill_io(Io *io) {
     io->net_accept = net_accept;
     io->net_read = net_read;
     io->net_write = net_write;
+    io->net_finish = net_finish;
     io->net_close = net_close;
     io->net_poller_open = poller_open;
     io->net_poller_close = poller_close;

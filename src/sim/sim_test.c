@@ -318,6 +318,29 @@ TEST(sim_net, carries_bytes_in_order_through_small_pieces) {
     sim_free(&sim);
 }
 
+TEST(sim_net, one_side_may_finish_and_still_listen) {
+    begin(12);
+    int listener, client, served;
+    connect_pair(&listener, &client, &served);
+    char byte;
+    size_t n;
+    struct iovec part = {"x", 1};
+    EXPECT_OK(io->net_write(io->world, served, &part, 1, &n));
+    io->net_finish(io->world, served);
+    EXPECT_ERR(io->net_write(io->world, served, &part, 1, &n), ERR_CLOSED);
+    EXPECT_OK(io->net_read(io->world, client, &byte, 1, &n));
+    EXPECT_EQ(n, 1);
+    EXPECT_OK(io->net_read(io->world, client, &byte, 1, &n));
+    EXPECT_EQ(n, 0);
+    EXPECT_OK(io->net_write(io->world, client, &part, 1, &n));
+    EXPECT_OK(io->net_read(io->world, served, &byte, 1, &n));
+    EXPECT_EQ(n, 1);
+    io->net_close(io->world, client);
+    io->net_close(io->world, served);
+    io->net_close(io->world, listener);
+    sim_free(&sim);
+}
+
 TEST(sim_net, ends_after_what_was_sent_and_breaks_when_cut) {
     begin(11);
     int listener, client, served;

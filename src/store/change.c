@@ -41,6 +41,7 @@ static Err keysets_level(Store *store) {
     if (LIKELY(a->cap == b->cap)) return OK;
     Buf *small = a->cap < b->cap ? a : b;
     size_t cap = MAX(a->cap, b->cap);
+    small->failed = false;  // scratch: what failed before is no reason to fail now
     return buf_reserve(small, cap - small->len) ? OK : ERR_NOMEM;
 }
 

@@ -6,7 +6,7 @@ static NodeHeader *header_of(uint8_t *node) {
     return (NodeHeader *)node;
 }
 static NodeSlot *slots_of(uint8_t *node) {
-    return (NodeSlot *)(node + PAGE_HEADER_BYTES);
+    return (NodeSlot *)(node + NODE_HEADER_BYTES);
 }
 
 // The first four bytes as a number that orders as they do; missing ones count as zero.
@@ -22,10 +22,11 @@ static uint32_t head_of(const uint8_t *key, size_t len) {
 void node_init(uint8_t *node) {
     NodeHeader *header = header_of(node);
     header->page.count = 0;
-    header->cells_at = PAGE_BYTES - NODE_TAIL_BYTES;
+    header->cells_at = PAGE_BYTES;
     header->dead = 0;
     header->first = PAGE_NONE;
-    store_u16(node + PAGE_BYTES - NODE_TAIL_BYTES, 0);
+    header->low = header->high = 0;
+    header->prefix_len = 0;
 }
 
 // ── searching ───────────────────────────────────────────────────────────────────────────────────
@@ -49,8 +50,8 @@ static int cmp_entry(const Pages *pages,
     return bytes_cmp(key, run_read(pages, suffix + have));
 }
 
-// First slot whose head is >= head.
-static unsigned heads_search(const NodeSlot *slots, unsigned count, uint32_t head) {
+// First slot whose head is >= head, by halving.
+static unsigned heads_halve(const NodeSlot *slots, unsigned count, uint32_t head) {
     const NodeSlot *base = slots;
     while (count > 1) {
         unsigned half = count / 2;
@@ -60,22 +61,71 @@ static unsigned heads_search(const NodeSlot *slots, unsigned count, uint32_t hea
     return (unsigned)(base - slots) + (count == 1 && base->head < head);
 }
 
+// Where the head would be if heads were spread evenly between the node's first and last.
+static unsigned heads_guess(const NodeHeader *header, uint32_t head) {
+    uint32_t last = header->page.count - 1u;
+    if (head <= header->low) return 0;
+    if (head >= header->high) return last;
+    float share = (float)(head - header->low) / (float)(header->high - header->low);
+    return MIN((unsigned)(share * (float)last), last);
+}
+
+// The same by guessing first: heads of numbers and hashes are spread evenly, so the guess is off
+// by a slot or two, where halving would touch a cold cache line at each of its first steps. From
+// the guess the steps double, so unevenly spread heads cost a few steps more and no worse.
+static unsigned heads_search(const uint8_t *node, uint32_t head) {
+    const NodeSlot *slots = node_slots(node);
+    unsigned count = node_count(node);
+    if (count < 8) return heads_halve(slots, count, head);
+    unsigned guess = heads_guess(node_header(node), head), step = 2;
+    unsigned low, high;  // the answer is in [low, high]
+    if (slots[guess].head < head) {
+        low = guess + 1;
+        high = count;
+        while (high - low > step && slots[low + step].head < head) {
+            low += step + 1;
+            step *= 2;
+        }
+        high = MIN(high, low + step);
+    } else {
+        low = 0;
+        high = guess;
+        while (high - low > step && slots[high - step].head >= head) {
+            high -= step;
+            step *= 2;
+        }
+        low = high - low > step ? high - step : low;
+    }
+    return low + heads_halve(slots + low, high - low, head);
+}
+
+// How the key compares with the prefix: < 0, > 0, or 0 when it begins with it.
+static int cmp_prefix(const NodeHeader *header, Bytes key) {
+    size_t len = header->prefix_len;
+    if (LIKELY(len <= 8 && key.len >= 8)) {
+        if (len == 0) return 0;
+        unsigned unused = 64 - 8 * (unsigned)len;
+        uint64_t a = __builtin_bswap64(load_u64(key.ptr)) >> unused;
+        uint64_t b = __builtin_bswap64(load_u64(header->prefix)) >> unused;
+        return a < b ? -1 : a > b;
+    }
+    int c = memcmp(key.ptr, header->prefix, MIN(key.len, len));
+    return c == 0 && key.len < len ? -1 : c;
+}
+
 unsigned node_search(const Pages *pages, const uint8_t *node, Bytes key, bool *equal) {
     *equal = false;
     unsigned count = node_count(node);
-    Bytes prefix = node_prefix(node);
-    if (prefix.len) {
-        int c = memcmp(key.ptr, prefix.ptr, MIN(key.len, prefix.len));
-        if (c < 0 || (c == 0 && key.len < prefix.len)) return 0;
-        if (c > 0) return count;
-    }
-    Bytes rest = {key.ptr + prefix.len, key.len - prefix.len};
+    int c = cmp_prefix(node_header(node), key);
+    if (c != 0) return c < 0 ? 0 : count;
+    size_t prefix_len = node_header(node)->prefix_len;
+    Bytes rest = {key.ptr + prefix_len, key.len - prefix_len};
     uint32_t head = head_of(rest.ptr, rest.len);
     const NodeSlot *slots = node_slots(node);
-    unsigned low = heads_search(slots, count, head);
+    unsigned low = heads_search(node, head);
     if (low == count || slots[low].head != head) return low;
 
-    int c = cmp_entry(pages, node, slots[low], rest, key);
+    c = cmp_entry(pages, node, slots[low], rest, key);
     if (LIKELY(c <= 0)) {
         *equal = c == 0;
         return low;
@@ -83,7 +133,7 @@ unsigned node_search(const Pages *pages, const uint8_t *node, Bytes key, bool *e
     // Several entries share the head: search among them by the whole key.
     low++;
     unsigned high =
-        low + (head == UINT32_MAX ? count - low : heads_search(slots + low, count - low, head + 1));
+        low + (head == UINT32_MAX ? count - low : heads_halve(slots + low, count - low, head + 1));
     while (low < high) {
         unsigned middle = (low + high) / 2;
         c = cmp_entry(pages, node, slots[middle], rest, key);
@@ -213,7 +263,7 @@ static bool cell_has_prefix(const NodeCell *cell, Bytes prefix) {
 }
 
 static size_t gap_bytes(const uint8_t *node) {
-    return node_header(node)->cells_at - PAGE_HEADER_BYTES -
+    return node_header(node)->cells_at - NODE_HEADER_BYTES -
            (size_t)node_count(node) * NODE_SLOT_BYTES;
 }
 
@@ -249,10 +299,8 @@ static void prefix_set(uint8_t *node, const NodeCell *first, const NodeCell *las
     uint8_t low[NODE_KEY_MAX], high[NODE_KEY_MAX];
     Bytes key = cell_key(first, low);
     size_t len = MIN(common_prefix(key, cell_key(last, high)), (size_t)NODE_PREFIX_MAX);
-    NodeHeader *header = header_of(node);
-    header->cells_at = (uint16_t)(PAGE_BYTES - NODE_TAIL_BYTES - len);
-    memcpy(node + header->cells_at, key.ptr, len);
-    store_u16(node + PAGE_BYTES - NODE_TAIL_BYTES, (uint16_t)len);
+    memcpy(header_of(node)->prefix, key.ptr, len);
+    header_of(node)->prefix_len = (uint16_t)len;
 }
 
 static bool build_append(uint8_t *node, const NodeEntries *entries, unsigned from, unsigned to) {
@@ -267,6 +315,11 @@ static bool build_append(uint8_t *node, const NodeEntries *entries, unsigned fro
     return true;
 }
 
+static void guess_set(uint8_t *node) {
+    header_of(node)->low = slots_of(node)[0].head;
+    header_of(node)->high = slots_of(node)[node_count(node) - 1].head;
+}
+
 bool node_build(uint8_t *node, const NodeEntries *entries, unsigned from, unsigned to) {
     PageNo first = node_header(node)->first;
     node_init(node);
@@ -274,7 +327,10 @@ bool node_build(uint8_t *node, const NodeEntries *entries, unsigned from, unsign
     if (from == to) return true;
     NodeCell low = node_entry(entries, from), high = node_entry(entries, to - 1);
     prefix_set(node, &low, &high);
-    if (build_append(node, entries, from, to)) return true;
+    if (build_append(node, entries, from, to)) {
+        guess_set(node);
+        return true;
+    }
     node_init(node);
     header_of(node)->first = first;
     return false;
@@ -304,6 +360,7 @@ bool node_absorb(uint8_t *node, const uint8_t *more) {
     header_of(node)->first = first;
     prefix_set(node, &low, &high);
     if (build_append(node, &left, 0, left.count) && build_append(node, &right, 0, right.count)) {
+        guess_set(node);
         return true;
     }
     memcpy(node, old, PAGE_BYTES);
@@ -338,7 +395,8 @@ bool node_insert(uint8_t *node, unsigned at, const NodeCell *cell) {
     NodeSlot *slots = slots_of(node);
     memmove(slots + at + 1, slots + at, (header->page.count - at) * sizeof(NodeSlot));
     slots[at] = slot;
-    header->page.count++;
+    if (at == header->page.count++) header->high = slot.head;
+    if (at == 0) header->low = slot.head;
     if (header->page.kind == PAGE_LEAF) leaf_note_insert(header, at);
     return true;
 }
@@ -386,7 +444,7 @@ Err node_check(const Pages *pages, const uint8_t *node, Diag *diag) {
     const NodeHeader *header = node_header(node);
     PageNo no = header->page.number;
     unsigned count = header->page.count;
-    size_t slots_end = PAGE_HEADER_BYTES + count * NODE_SLOT_BYTES, live = 0;
+    size_t slots_end = NODE_HEADER_BYTES + count * NODE_SLOT_BYTES, live = 0;
     if (header->cells_at < slots_end || header->cells_at > PAGE_BYTES) {
         return diag_fail(diag, ERR_CORRUPT, "page %u: slots and cells overlap", no);
     }
@@ -402,7 +460,7 @@ Err node_check(const Pages *pages, const uint8_t *node, Diag *diag) {
         }
         previous = key;
     }
-    size_t total = header->cells_at + live + header->dead + node_prefix(node).len + NODE_TAIL_BYTES;
+    size_t total = header->cells_at + live + header->dead;
     if (total != PAGE_BYTES) {
         return diag_fail(diag, ERR_CORRUPT, "page %u: %zu of its bytes accounted for", no, total);
     }

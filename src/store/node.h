@@ -1,17 +1,18 @@
 // node.h: one page of a tree: sorted entries of key and value.
 //
 // PICTURE
-//   header                 slots, 8 bytes each            free       cells, in no order     prefix
-//   [ 32 bytes            ][ s0 | s1 | s2 | ...  ->      ......  <- | c2 | c0 | c1       ][ shared ]
+//   header                 slots, 8 bytes each             free       cells, in no order
+//   [ 80 bytes            ][ s0 | s1 | s2 | ...  ->        ......  <- | c2 | c0 | c1    ]
 //
 //   header, after the 24 bytes of page.h:
 //     24  cells_at:2    lowest byte used by cells
 //     26  dead:2        bytes in the cell area that belong to nothing any more
 //     28  first:4       inner nodes: the child left of all separators
-//     leaf nodes keep in the same place: 28 last:2  where the last entry was put,
-//                                        30 streak:2  how many went right after each other there
-//   the page's last two bytes: prefix_len:2; before them the prefix, bytes that all keys begin with
-//   (at most NODE_PREFIX_MAX of them, so that even a long key has four bytes left for its head)
+//     leaf nodes keep in the same place: 28 last:2    where the last entry was put,
+//                                        30 streak:2  how many went side by side there
+//     32  low:4 high:4  about the first and the last entry's head: where a search begins to look
+//     40  prefix_len:2  bytes that all keys begin with; they are not repeated in the cells
+//     42  prefix:38     (in the header, so that a search finds them in the line it reads anyway)
 //   slot:  head:4   the next four key bytes after the prefix as a number, zero-padded
 //          at:2     where the cell is
 //          key:2    bit 15 long key, bit 14 long value, low bits: key bytes in the cell
@@ -23,7 +24,7 @@
 //
 // ALWAYS TRUE
 //   (1) Keys ascend strictly. An equal head says nothing; different heads order as their keys do.
-//   (2) cells_at + live cell bytes + dead + prefix + 2 == PAGE_BYTES; slots never reach cells_at.
+//   (2) cells_at + live cell bytes + dead == PAGE_BYTES; slots never reach cells_at.
 //   (3) No entry is larger than a quarter of the page, so a full node can always be split in two.
 //
 // The search looks at heads first: with a prefix taken off, four bytes nearly always tell the
@@ -34,9 +35,9 @@
 enum {
     NODE_KEY_MAX = PAGE_BYTES / 8,  // longer keys are long keys
     NODE_KEY_HEAD = 128,            // bytes of a long key kept in the node
-    NODE_PREFIX_MAX = NODE_KEY_HEAD - 4,
-    NODE_TAIL_BYTES = 2,
-    NODE_ENTRY_MAX = (PAGE_BYTES - PAGE_HEADER_BYTES - NODE_TAIL_BYTES) / 4,
+    NODE_PREFIX_MAX = 38,
+    NODE_HEADER_BYTES = 80,
+    NODE_ENTRY_MAX = (PAGE_BYTES - NODE_HEADER_BYTES) / 4,
     NODE_SLOT_BYTES = 8,
     NODE_KEY_LONG = 0x8000,
     NODE_VALUE_LONG = 0x4000,
@@ -60,11 +61,17 @@ typedef struct NodeHeader {
             uint16_t streak;
         };
     };
+    uint32_t low;
+    uint32_t high;
+    uint16_t prefix_len;
+    uint8_t prefix[NODE_PREFIX_MAX];
 } NodeHeader;
 
 static_assert(offsetof(NodeHeader, cells_at) == 24 && offsetof(NodeHeader, dead) == 26 &&
-                  offsetof(NodeHeader, first) == 28 && sizeof(NodeHeader) == PAGE_HEADER_BYTES,
+                  offsetof(NodeHeader, first) == 28 && offsetof(NodeHeader, prefix_len) == 40 &&
+                  sizeof(NodeHeader) == NODE_HEADER_BYTES,
               "the drawing above is the format");
+static_assert(NODE_PREFIX_MAX + 4 <= NODE_KEY_HEAD, "a long key's head is made of its own bytes");
 static_assert(sizeof(NodeSlot) == NODE_SLOT_BYTES && NODE_ENTRY_MAX <= NODE_KEY_BYTES &&
                   PAGE_BYTES <= UINT16_MAX,
               "offsets fit 16 bits, key lengths 14");
@@ -89,18 +96,17 @@ static inline bool node_is_leaf(const uint8_t *node) {
     return node_header(node)->page.kind == PAGE_LEAF;
 }
 static inline const NodeSlot *node_slots(const uint8_t *node) {
-    return (const NodeSlot *)(node + PAGE_HEADER_BYTES);
+    return (const NodeSlot *)(node + NODE_HEADER_BYTES);
 }
 static inline Bytes node_prefix(const uint8_t *node) {
-    size_t len = load_u16(node + PAGE_BYTES - NODE_TAIL_BYTES);
-    return (Bytes){node + PAGE_BYTES - NODE_TAIL_BYTES - len, len};
+    return (Bytes){node_header(node)->prefix, node_header(node)->prefix_len};
 }
 static inline size_t slot_value_at(NodeSlot slot) {
     size_t ref = slot.key & NODE_KEY_LONG ? RUN_REF_BYTES : 0;
     return slot.at + 2u + (slot.key & NODE_KEY_BYTES) + ref;
 }
 
-size_t node_live_bytes(const uint8_t *node);  // what its entries take, slots and prefix included
+size_t node_live_bytes(const uint8_t *node);  // what its entries take, slots included
 void node_init(uint8_t *node);                // an empty node in a page just taken
 
 // The first entry whose key is >= key. *equal says whether it is the key itself.

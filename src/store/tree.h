@@ -9,8 +9,9 @@
 // ALWAYS TRUE
 //   (1) root is PAGE_NONE exactly when the tree is empty; a leaf is never empty.
 //   (2) The child at c holds keys from separator c-1 (inclusive) to separator c.
-//   (3) A page is never younger than its parent: whoever owns a child had to write the parent.
-//       So a leaf that is not frozen has no frozen page above it.
+//   (3) Below a frozen page everything is frozen: a page made since the newest live view was opened
+//       had to be written into its parent since then, so the parent was made since then too. So a
+//       leaf that is not frozen has no frozen page above it.
 //
 // Changes cannot fail: ask tree_insert_pages() or tree_delete_pages() how many pages they may take
 // and reserve them (page.h) before the first of them.

@@ -47,18 +47,15 @@ static Err entries_walk(Walk *walk, const uint8_t *node, Bounds bounds) {
     return OK;
 }
 
-static Err node_walk(Walk *walk,
-                     PageNo no,
-                     unsigned level,
-                     uint64_t parent_version,
-                     Bounds bounds) {
+static Err node_walk(Walk *walk, PageNo no, unsigned level, bool frozen, Bounds bounds) {
     Err err = OK;
     const uint8_t *node = page_read(walk->pages, no);
     const PageHeader *header = page_header(node);
     if (header->number != no) return corrupt(walk, no, "carries another number");
     if (header->kind != (level ? PAGE_INNER : PAGE_LEAF)) return corrupt(walk, no, "wrong kind");
     if (header->level != level) return corrupt(walk, no, "wrong level");
-    if (header->version > parent_version) return corrupt(walk, no, "younger than its parent");
+    if (frozen && !page_is_frozen(walk->pages, no)) return corrupt(walk, no, "above it is frozen");
+    frozen = page_is_frozen(walk->pages, no);
     if ((err = walk->visit->page(walk->visit->ctx, no, 1, walk->diag)) != OK) return err;
     if ((err = node_check(walk->pages, node, walk->diag)) != OK) return err;
     if ((err = entries_walk(walk, node, bounds)) != OK) return err;
@@ -71,7 +68,7 @@ static Err node_walk(Walk *walk,
         Bounds within = bounds;
         if (child > 0) within.low = node_key(walk->pages, node, child - 1, low);
         if (child < header->count) within.high = node_key(walk->pages, node, child, high);
-        err = node_walk(walk, node_child(node, child), level - 1, header->version, within);
+        err = node_walk(walk, node_child(node, child), level - 1, frozen, within);
         if (err != OK) return err;
     }
     return OK;
@@ -92,8 +89,7 @@ Err tree_check(const Pages *pages,
     }
     if (tree->height == 0) return OK;
     Walk walk = {.pages = pages, .visit = visit, .diag = diag};
-    Err err =
-        node_walk(&walk, tree->root, tree->height - 1, UINT64_MAX, (Bounds){{NULL, 0}, {NULL, 0}});
+    Err err = node_walk(&walk, tree->root, tree->height - 1, false, (Bounds){{NULL, 0}, {NULL, 0}});
     *entries = walk.entries;
     return err;
 }

@@ -1,6 +1,7 @@
 // tree_twin.h: for tests only: the slow, obvious twin of a tree (a sorted array of owned pairs),
 // and a small random generator.
 #pragma once
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/bytes.h"

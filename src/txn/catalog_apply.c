@@ -24,7 +24,8 @@ static Err apply_insert(Table *table, const CommitOp *op, Diag *diag) {
 }
 
 static Err apply_delete(Table *table, const CommitOp *op, Diag *diag) {
-    Err err = table_delete_key(table, op->bytes);
+    bool keyed = op->kind == COMMIT_DELETE;
+    Err err = keyed ? table_delete_key(table, op->bytes) : table_delete_row(table, op->bytes);
     if (err == ERR_NOT_FOUND) return corrupt(diag, op, "a deleted row was not there");
     return err == OK ? OK : diag_fail(diag, err, "cannot replay a delete: %s", err_text(err));
 }
@@ -48,7 +49,8 @@ Err catalog_apply(Catalog *catalog, const CommitOp *op, Diag *diag) {
         catalog->pending = true;
     switch (op->kind) {
     case COMMIT_INSERT: return apply_insert(table->table, op, diag);
-    case COMMIT_DELETE: return apply_delete(table->table, op, diag);
+    case COMMIT_DELETE:
+    case COMMIT_DELETE_ROW: return apply_delete(table->table, op, diag);
     case COMMIT_TRUNCATE: return apply_clear(table->table, diag);
     case COMMIT_EVENT: return OK;  // history only
     }

@@ -55,6 +55,10 @@ Err catalog_erase_index(Catalog *catalog, Str name, Diag *diag) {
     return catalog_delete_rows(catalog, ST_INDEX_ACCESSOR, first_is_name, &name, diag);
 }
 
+Err catalog_erase_alias(Catalog *catalog, uint32_t table_id, Str name, Diag *diag) {
+    return catalog_delete_rows(catalog, table_id, first_is_name, &name, diag);
+}
+
 Err catalog_erase_constraint(Catalog *catalog, Str name, Diag *diag) {
     return catalog_delete_rows(catalog, ST_CONSTRAINT, is_constraint_named, &name, diag);
 }

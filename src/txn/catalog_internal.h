@@ -154,6 +154,8 @@ MUST_USE Err catalog_write_system(Catalog *catalog, Diag *diag);
 // ── taking rows away ───────────────────────────────────────────────────────────────────────────
 // All rows that describe a table, and nothing else: its own rows are not touched.
 MUST_USE Err catalog_erase_table(Catalog *catalog, const CatalogTable *table, Diag *diag);
+// The row of st_table_accessor or st_index_accessor that has the name.
+MUST_USE Err catalog_erase_alias(Catalog *catalog, uint32_t table_id, Str name, Diag *diag);
 MUST_USE Err catalog_erase_index(Catalog *catalog, Str name, Diag *diag);
 MUST_USE Err catalog_erase_constraint(Catalog *catalog, Str name, Diag *diag);
 MUST_USE Err catalog_erase_sequence(Catalog *catalog, Str name, Diag *diag);

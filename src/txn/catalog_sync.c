@@ -266,26 +266,28 @@ static const CatalogIndex *wanted_index(const CatalogTable *table, const StoreIn
 }
 
 static Err store_fit_indexes(Catalog *catalog, const CatalogTable *table) {
-    for (uint32_t i = table_index_count(table->table); i-- > 0;) {
+    Err err = OK;
+    for (uint32_t i = table_index_count(table->table); err == OK && i-- > 0;) {
         StoreIndexInfo have = table_index_at(table->table, i);
         if (!wanted_index(table, &have))
-            store_index_drop(catalog->store, table->table, have.index_id);
+            err = store_index_drop(catalog->store, table->table, have.index_id);
     }
-    for (uint32_t i = 0; i < table->index_count; i++) {
+    for (uint32_t i = 0; err == OK && i < table->index_count; i++) {
         StoreIndexInfo have;
         if (table_index(table->table, table->indexes[i].index_id, &have)) continue;
         StoreIndexSpec spec = index_spec(&table->indexes[i]);
-        Err err = store_index_create(catalog->store, table->table, &spec);
-        if (err != OK) return err;
+        err = store_index_create(catalog->store, table->table, &spec);
     }
-    return OK;
+    return err;
 }
 
 static Err store_fit(Catalog *catalog, CatalogTable *table) {
     table->table = store_table(catalog->store, table->table_id);
     if (!table->table) return store_create(catalog, table);
-    if (!type_eq(table_layout(table->table)->row_type, table->row_type))
-        store_table_retype(catalog->store, table->table, table->row_type);
+    if (!type_eq(table_layout(table->table)->row_type, table->row_type)) {
+        Err err = store_table_retype(catalog->store, table->table, table->row_type);
+        if (err != OK) return err;
+    }
     return store_fit_indexes(catalog, table);
 }
 
@@ -363,12 +365,15 @@ static void replace_live(Catalog *catalog, EntryList *wanted, bool *changed) {
     *wanted = (EntryList){0};
 }
 
-static void drop_retired(Catalog *catalog) {
-    for (uint32_t i = 0; i < catalog->retired.count; i++) {
+static Err drop_retired(Catalog *catalog) {
+    Err err = OK;
+    for (uint32_t i = 0; err == OK && i < catalog->retired.count; i++) {
         uint32_t table_id = catalog->retired.at[i]->table.table_id;
         Table *table = store_table(catalog->store, table_id);
-        if (table && !catalog_table(catalog, table_id)) store_table_drop(catalog->store, table);
+        if (table && !catalog_table(catalog, table_id))
+            err = store_table_drop(catalog->store, table);
     }
+    return err;
 }
 
 // What wanted_entries took or made before it failed goes to the retired ones; nothing is lost.
@@ -395,7 +400,7 @@ static Err sync_image(Catalog *catalog, const CatalogImage *image, bool drop) {
     }
     replace_live(catalog, &wanted, &changed);
     if (changed) catalog->schema_version++;
-    if (drop) drop_retired(catalog);
+    if (drop && (err = drop_retired(catalog)) != OK) return err;
     for (uint32_t i = SYSTEM_TABLES; i < catalog->live.count; i++) {
         if ((err = store_fit(catalog, &catalog->live.at[i]->table)) != OK) return err;
     }

@@ -63,16 +63,26 @@ Err catalog_delete_rows(Catalog *catalog,
     return err == OK ? OK : cannot_write(diag, err, table_id, NULL);
 }
 
+// A copy of a row to be changed and replaced.
+static Err take_row(Catalog *catalog, Bytes row) {
+    buf_clear(&catalog->row);
+    buf_put_bytes(&catalog->row, row);
+    if (buf_ok(&catalog->row)) return OK;
+    buf_clear(&catalog->row);
+    return ERR_NOMEM;
+}
+
 Err catalog_take_id(Catalog *catalog, SystemSequence from, uint32_t *id, Diag *diag) {
     Bytes row;
     Err err = catalog_find_by_id(catalog, ST_SEQUENCE, ST_SEQUENCE_BY_ID, from, &row);
+    if (err == OK) err = take_row(catalog, row);
     if (err != OK) return cannot_write(diag, err, ST_SEQUENCE, NULL);
-    buf_clear(&catalog->row);
-    buf_put_bytes(&catalog->row, row);
-    if (!buf_ok(&catalog->row)) return cannot_write(diag, ERR_NOMEM, ST_SEQUENCE, NULL);
     uint8_t *allocated = catalog->row.ptr + catalog->row.len - sizeof(Int128);
     *id = load_u32(allocated);
-    if (*id == UINT32_MAX) return diag_fail(diag, ERR_LIMIT, "all ids are used up");
+    if (*id == UINT32_MAX) {
+        buf_clear(&catalog->row);
+        return diag_fail(diag, ERR_LIMIT, "all ids are used up");
+    }
     store_u32(allocated, *id + 1);
     return catalog_replace_row(catalog, ST_SEQUENCE, ST_SEQUENCE_BY_ID, diag);
 }
@@ -208,10 +218,8 @@ Err catalog_sequence_store(Catalog *catalog, CatalogTable *table, CatalogSequenc
     Bytes row;
     Err err =
         catalog_find_by_id(catalog, ST_SEQUENCE, ST_SEQUENCE_BY_ID, sequence->sequence_id, &row);
+    if (err == OK) err = take_row(catalog, row);
     if (err != OK) return err;
-    buf_clear(&catalog->row);
-    buf_put_bytes(&catalog->row, row);
-    if (!buf_ok(&catalog->row)) return ERR_NOMEM;
     memcpy(catalog->row.ptr + catalog->row.len - sizeof(Int128),
            &sequence->allocated,
            sizeof(Int128));
@@ -347,11 +355,15 @@ static bool any_row(const void *ctx, Bytes row) {
 }
 
 Err catalog_write_module(Catalog *catalog, const CatalogModule *module, Diag *diag) {
-    // The new row first: the program may borrow from the old one.
-    st_module_write(&catalog->row, module);
-    Buf row = catalog->row;
-    catalog->row = (Buf){0};
+    // Written down before the old row goes: the program may borrow from that.
+    Buf row = {0};
+    st_module_write(&row, module);
     Err err = catalog_delete_rows(catalog, ST_MODULE, any_row, NULL, diag);
-    catalog->row = row;
-    return err == OK ? catalog_put_row(catalog, ST_MODULE, diag) : err;
+    if (err == OK) {
+        buf_deinit(&catalog->row);
+        catalog->row = row;
+        return catalog_put_row(catalog, ST_MODULE, diag);
+    }
+    buf_deinit(&row);
+    return err;
 }

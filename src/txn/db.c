@@ -105,7 +105,9 @@ static Err log_write_set(Db *db) {
     for (size_t i = 0; i < db->writes.count; i++) {
         const TxnChange *change = &db->writes.changes[i];
         if (change->is_event || !change->old_row.ptr) continue;
-        log_commit_op(db->log, COMMIT_DELETE, change->table_id, change->key);
+        bool keyed = table_primary_column(change->table) >= 0;
+        CommitOpKind kind = keyed ? COMMIT_DELETE : COMMIT_DELETE_ROW;
+        log_commit_op(db->log, kind, change->table_id, keyed ? change->key : change->old_row);
     }
     for (size_t i = 0; i < db->writes.count; i++) {
         const TxnChange *change = &db->writes.changes[i];

@@ -19,6 +19,13 @@ void JSContextGroupSetExecutionTimeLimit(JSContextGroupRef group,
 int jsc_options_set_boolean(const char *option, int value);  // of the library's GLib interface
 void JSVMDelayMicrotasks(const void **vm)  // of its C++ interface; NULL when there is none
     __asm__("_ZN3JSC2VM24DrainMicrotaskDelayScope9incrementEv") __attribute__((weak));
+// `collected` runs at the end of every garbage collection, on the thread that is in the VM.
+void JSContextGroupAddHeapFinalizer(JSContextGroupRef group,
+                                    void (*collected)(JSContextGroupRef group, void *context),
+                                    void *context);
+void JSContextGroupRemoveHeapFinalizer(JSContextGroupRef group,
+                                       void (*collected)(JSContextGroupRef group, void *context),
+                                       void *context);
 void JSLock(JSContextRef ctx);
 void JSUnlock(JSContextRef ctx);
 JSObjectRef JSGetMemoryUsageStatistics(JSContextRef ctx);
@@ -95,7 +102,9 @@ typedef struct JsInstance {
 
     JsPhase phase;
     uint64_t phase_end_ns;  // monotonic; 0: no limit
-    double period_s;        // how often the watchdog looks
+    double period_s;        // how often the watchdog looks, usually
+    double armed_s;         // what the library was told last
+    bool looks_often;       // the running call takes long and makes garbage
     JsEnd end;              // why it ended the running call
     bool ok;
 

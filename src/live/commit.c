@@ -1,0 +1,231 @@
+// commit.c: what one commit means to whom.
+//
+// PICTURE
+//   changed rows ──guards, residual, broadcast──> groups ──> Pending: rows gained, rows lost
+//   Pending ──encoded once──> LiveDelta ──subs──> LiveUpdate of each client that is concerned
+//
+// A row that left and one that came are tested against the query as it stands, so a change enters,
+// leaves or stays: it stays as a delete and an insert in one message. Nothing here depends on how
+// many clients watch something else.
+#include <stdlib.h>
+
+#include "live/live_private.h"
+
+// ── rows to groups ─────────────────────────────────────────────────────────────────────────────
+
+static Pending *pending_add(Live *live, Group *group, bool is_event) {
+    if (live->pending_count == live->pending_cap) {
+        uint32_t cap = live->pending_cap ? live->pending_cap * 2 : 16;
+        Pending *more = mem_realloc(live->pending, cap * sizeof *more);
+        if (!more) return NULL;
+        live->pending = more;
+        for (uint32_t i = live->pending_cap; i < cap; i++) {
+            more[i] = (Pending){0};
+            rowlist_init(&more[i].inserts);
+            rowlist_init(&more[i].deletes);
+        }
+        live->pending_cap = cap;
+    }
+    group->dirty_in = live->stats.commits;
+    group->delta = live->pending_count;
+    Pending *p = &live->pending[live->pending_count++];
+    p->group = group;
+    p->is_event = is_event;
+    rowlist_clear(&p->inserts);
+    rowlist_clear(&p->deletes);
+    return p;
+}
+
+static Err group_take(Live *live, Group *group, const LiveChange *change, bool old, bool new) {
+    Pending *p = group->dirty_in == live->stats.commits
+                     ? &live->pending[group->delta]
+                     : pending_add(live, group, change->is_event);
+    if (!p) return ERR_NOMEM;
+    if (old) rowlist_add(&p->deletes, change->old_row);
+    if (new) rowlist_add(&p->inserts, change->new_row);
+    live->stats.rows_encoded += (uint64_t)old + (uint64_t) new;
+    return rowlist_ok(&p->deletes) && rowlist_ok(&p->inserts) ? OK : ERR_NOMEM;
+}
+
+static Err chain_test(Live *live, Group *group, const LiveChange *change) {
+    for (; group; group = group->next) {
+        live->stats.groups_tested++;
+        bool old = change->old_row.ptr && group_matches(group, change->old_row);
+        bool new = change->new_row.ptr &&group_matches(group, change->new_row);
+        if (!old && !new) continue;
+        Err err = group_take(live, group, change, old, new);
+        if (err != OK) return err;
+    }
+    return OK;
+}
+
+// One lookup where the row's guard columns did not change, two where they did.
+static Err guard_stab(Live *live, const Guard *guard, const LiveChange *change) {
+    const RowLayout *layout = table_layout(change->table);
+    bool has_old = change->old_row.ptr, has_new = change->new_row.ptr;
+    uint64_t old = 0, new = 0;
+    buf_clear(&live->key_old);
+    buf_clear(&live->key_new);
+    if (has_old) old = guard_key_of(guard, layout, change->old_row, &live->key_old);
+    if (has_new) new = guard_key_of(guard, layout, change->new_row, &live->key_new);
+    if (!buf_ok(&live->key_old) || !buf_ok(&live->key_new)) return ERR_NOMEM;
+    Bytes key_old = buf_bytes(&live->key_old), key_new = buf_bytes(&live->key_new);
+    Err err = OK;
+    if (has_old) err = chain_test(live, guard_find(guard, old, key_old), change);
+    if (err != OK || !has_new || (has_old && bytes_eq(key_old, key_new))) return err;
+    return chain_test(live, guard_find(guard, new, key_new), change);
+}
+
+static Err table_stab(Live *live, const LiveTable *table, const LiveChange *change) {
+    Err err = OK;
+    for (const Guard *guard = table->guards; guard && err == OK; guard = guard->next) {
+        err = guard_stab(live, guard, change);
+    }
+    if (err == OK) err = chain_test(live, table->residual, change);
+    for (Group *group = table->broadcast; group && err == OK; group = group->next) {
+        err = group_take(live, group, change, change->old_row.ptr, change->new_row.ptr);
+    }
+    return err;
+}
+
+static Err stab_all(Live *live, const LiveChange *changes, size_t count) {
+    const LiveTable *table = NULL;
+    for (size_t i = 0; i < count; i++) {
+        const LiveChange *change = &changes[i];
+        if (i == 0 || change->table_id != changes[i - 1].table_id)
+            table = live_table(live, change->table_id);
+        Err err = table ? table_stab(live, table, change) : OK;
+        if (err != OK) return err;
+    }
+    return OK;
+}
+
+// ── groups to deltas ───────────────────────────────────────────────────────────────────────────
+
+static Err encode_all(Live *live) {
+    for (uint32_t i = 0; i < live->pending_count; i++) {
+        Pending *p = &live->pending[i];
+        p->inserts_at = live->encoded.len;
+        rowlist_encode(&live->encoded, &p->inserts);
+        p->deletes_at = live->encoded.len;
+        if (!p->is_event) rowlist_encode(&live->encoded, &p->deletes);
+        p->delta = (LiveDelta){
+            .table_name = p->group->template->query->table->name,
+            .is_event = p->is_event,
+            .inserts = {NULL, p->deletes_at - p->inserts_at},
+            .deletes = {NULL, live->encoded.len - p->deletes_at},
+            .id = i,
+        };
+    }
+    if (!buf_ok(&live->encoded)) return ERR_NOMEM;
+    for (uint32_t i = 0; i < live->pending_count; i++) {  // it moves no more
+        Pending *p = &live->pending[i];
+        p->delta.inserts.ptr = live->encoded.ptr + p->inserts_at;
+        p->delta.deletes.ptr = p->is_event ? NULL : live->encoded.ptr + p->deletes_at;
+    }
+    return OK;
+}
+
+// ── deltas to clients ──────────────────────────────────────────────────────────────────────────
+
+// How many deltas each client gets, and which clients get any.
+static size_t count_subs(Live *live) {
+    size_t total = 0;
+    for (uint32_t i = 0; i < live->pending_count; i++) {
+        for (const Sub *sub = live->pending[i].group->subs; sub; sub = sub->next) {
+            LiveClient *client = sub->set->client;
+            total++;
+            if (client->touched_in != live->stats.commits) {
+                client->touched_in = live->stats.commits;
+                client->update = live->touched_count++;
+                client->delta_count = 0;
+            }
+            client->delta_count++;
+        }
+    }
+    return total;
+}
+
+static int set_delta_order(const void *a, const void *b) {
+    const LiveSetDelta *x = a, *y = b;
+    if (x->query_set != y->query_set) return x->query_set < y->query_set ? -1 : 1;
+    int c = bytes_cmp(str_bytes(x->delta->table_name), str_bytes(y->delta->table_name));
+    if (c != 0) return c;
+    return x->delta->id < y->delta->id ? -1 : x->delta->id > y->delta->id;
+}
+
+static Err fan_out(Live *live, const LiveUpdate **out, size_t *out_count) {
+    size_t total = count_subs(live);
+    LiveUpdate *updates = arena_array(&live->commit, LiveUpdate, live->touched_count);
+    LiveSetDelta *deltas = arena_array(&live->commit, LiveSetDelta, total);
+    if (!updates || !deltas) return ERR_NOMEM;
+    for (uint32_t i = 0; i < live->pending_count; i++) {
+        const Pending *p = &live->pending[i];
+        for (const Sub *sub = p->group->subs; sub; sub = sub->next) {
+            const LiveClient *client = sub->set->client;
+            LiveUpdate *update = &updates[client->update];
+            if (!update->sets) {  // its share of the array, taken at first sight
+                update->owner = client->owner;
+                update->sets = deltas;
+                deltas += client->delta_count;
+            }
+            LiveSetDelta *next = (LiveSetDelta *)&update->sets[update->set_count++];
+            *next = (LiveSetDelta){sub->set->id, &p->delta};
+        }
+    }
+    for (uint32_t i = 0; i < live->touched_count; i++) {
+        LiveSetDelta *sets = (LiveSetDelta *)updates[i].sets;
+        if (updates[i].set_count > 1)
+            qsort(sets, updates[i].set_count, sizeof *sets, set_delta_order);
+    }
+    *out = updates;
+    *out_count = live->touched_count;
+    return OK;
+}
+
+// ── the whole ──────────────────────────────────────────────────────────────────────────────────
+
+// Forget the last commit; memory that only a huge one needed goes back.
+static void commit_begin(Live *live) {
+    enum { KEEP_BYTES = 1 << 20, KEEP_PENDING = 4096 };
+    for (uint32_t i = 0; i < live->pending_count; i++) {
+        Pending *p = &live->pending[i];
+        if (p->inserts.rows.cap > KEEP_BYTES) rowlist_deinit(&p->inserts);
+        if (p->deletes.rows.cap > KEEP_BYTES) rowlist_deinit(&p->deletes);
+    }
+    if (live->pending_cap > KEEP_PENDING) pending_free(live);
+    if (live->encoded.cap > KEEP_BYTES) buf_deinit(&live->encoded);
+    buf_clear(&live->encoded);
+    if (live->commit.used_bytes > KEEP_BYTES) arena_deinit(&live->commit);
+    arena_reset(&live->commit);
+    live->pending_count = 0;
+    live->touched_count = 0;
+    live->stats.commits++;
+}
+
+void pending_free(Live *live) {
+    for (uint32_t i = 0; i < live->pending_cap; i++) {
+        rowlist_deinit(&live->pending[i].inserts);
+        rowlist_deinit(&live->pending[i].deletes);
+    }
+    mem_free(live->pending);
+    live->pending = NULL;
+    live->pending_count = live->pending_cap = 0;
+}
+
+Err live_commit(Live *live,
+                const LiveChange *changes,
+                size_t count,
+                const LiveUpdate **out,
+                size_t *out_count) {
+    ASSERT(live->schema_version == live->catalog->schema_version);
+    commit_begin(live);
+    *out = NULL;
+    *out_count = 0;
+    Err err = OK;
+    if ((err = stab_all(live, changes, count)) != OK) return err;
+    live->stats.groups_hit += live->pending_count;
+    if (live->pending_count == 0) return OK;
+    if ((err = encode_all(live)) != OK) return err;
+    return fan_out(live, out, out_count);
+}

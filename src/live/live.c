@@ -1,0 +1,91 @@
+// live.c: the subscriptions of one database as a whole: opening, closing, a new schema, counters.
+#include "live/live_private.h"
+
+Err live_open(const QueryCatalog *catalog, Live **out) {
+    Live *live = MEM_NEW(Live);
+    if (!live) return ERR_NOMEM;
+    live->catalog = catalog;
+    live->schema_version = catalog->schema_version;
+    *out = live;
+    return OK;
+}
+
+void live_close(Live **live) {
+    Live *l = *live;
+    if (!l) return;
+    while (l->clients) {
+        LiveClient *client = l->clients;
+        live_client_close(&client);
+    }
+    ASSERT(l->groups.count == 0 && l->templates.count == 0 && l->tables.count == 0);
+    livemap_deinit(&l->tables);
+    livemap_deinit(&l->templates);
+    livemap_deinit(&l->groups);
+    pending_free(l);
+    arena_deinit(&l->commit);
+    buf_deinit(&l->encoded);
+    buf_deinit(&l->key_old);
+    buf_deinit(&l->key_new);
+    buf_deinit(&l->answer_bytes);
+    buf_deinit(&l->answer_rows);
+    mem_free(l);
+    *live = NULL;
+}
+
+// ── a new schema ───────────────────────────────────────────────────────────────────────────────
+
+// Removing a set from its client's map moves others, so the ids are written down first.
+static Err set_ids(const LiveClient *client, Buf *ids) {
+    buf_clear(ids);
+    for (uint32_t i = 0; client->sets.slots && i <= client->sets.mask; i++) {
+        const QuerySet *set = client->sets.slots[i].item;
+        if (set) buf_put_u32(ids, set->id);
+    }
+    return buf_ok(ids) ? OK : ERR_NOMEM;
+}
+
+static void leave_all(Live *live) {
+    for (LiveClient *client = live->clients; client; client = client->next) {
+        for (uint32_t i = 0; client->sets.slots && i <= client->sets.mask; i++) {
+            if (client->sets.slots[i].item) queryset_leave(client->sets.slots[i].item);
+        }
+    }
+}
+
+// A set that found no memory is removed unreported: its client must be closed anyway.
+static Err rejoin(LiveClient *client, uint32_t id, LiveDropped dropped, void *ctx) {
+    QuerySet *set = client_set(client, id);
+    Diag diag;
+    diag_clear(&diag);
+    Err err = queryset_join(set, false, &diag);
+    if (err == OK) return OK;
+    client_remove_set(client, set);
+    if (err == ERR_NOMEM) return err;
+    dropped(ctx, client->owner, id, diag.text);
+    return OK;
+}
+
+Err live_schema_changed(Live *live, LiveDropped dropped, void *ctx) {
+    // Every plan points into the old catalog, so all of them go before the first is made anew.
+    leave_all(live);
+    ASSERT(live->groups.count == 0 && live->templates.count == 0 && live->tables.count == 0);
+    live->schema_version = live->catalog->schema_version;
+    Err first = OK;
+    Buf ids = {0};
+    for (LiveClient *client = live->clients; client; client = client->next) {
+        Err err = set_ids(client, &ids);
+        for (size_t at = 0; err == OK && at < ids.len; at += 4) {
+            err = rejoin(client, load_u32(ids.ptr + at), dropped, ctx);
+        }
+        if (err != OK) first = err;
+    }
+    buf_deinit(&ids);
+    return first;
+}
+
+LiveStats live_stats(const Live *live) {
+    LiveStats stats = live->stats;
+    stats.groups = live->groups.count;
+    stats.templates = live->templates.count;
+    return stats;
+}

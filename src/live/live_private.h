@@ -1,0 +1,142 @@
+// live_private.h: the structures of live/, shared by its files.
+//
+// PICTURE
+//   Live ── LiveTable (per watched table)
+//             ├─ broadcast: groups without a predicate
+//             ├─ residual:  groups without an equality; each is tested on every changed row
+//             └─ Guard (per set of equality columns) ── key of those columns' values -> groups
+//        ── LiveTemplate (plan, shared) ── Group (template + parameters) ── Sub ── Sub …
+//        ── LiveClient ── QuerySet ── its Subs
+//
+// ALWAYS TRUE
+//   (1) A group has at least one Sub; a template, a guard and a table have at least one group
+//       (tables and guards whose last group left are gone too).
+//   (2) A group stands in exactly one place of its table: one guard's chain, the residual list or
+//       the broadcast list; a group that can never match stands nowhere.
+//   (3) A Sub is in its group's list and in its set's array, from live_subscribe to the end.
+//   (4) Between two live_commits no group and no client refers to commit memory.
+#pragma once
+#include "base/mem.h"
+#include "live/live.h"
+#include "live/map.h"
+
+typedef struct LiveTable LiveTable;
+typedef struct LiveTemplate LiveTemplate;
+typedef struct Guard Guard;
+typedef struct Group Group;
+typedef struct Sub Sub;
+typedef struct QuerySet QuerySet;
+
+typedef enum GroupPlace { PLACE_NOWHERE, PLACE_BROADCAST, PLACE_RESIDUAL, PLACE_GUARD } GroupPlace;
+
+struct Guard {  // of one set of columns
+    LiveTable *table;
+    Guard *next;
+    LiveMap chains;  // hash of the columns' keys -> first Group of a chain with equal keys
+    uint32_t group_count;
+    uint32_t column_count;
+    uint16_t columns[];  // ascending
+};
+
+struct LiveTable {
+    uint32_t table_id;
+    uint32_t group_count;
+    Guard *guards;
+    Group *residual, *broadcast;
+};
+
+struct LiveTemplate {
+    Query *query;  // the plan; its own params are those of whoever came first
+    uint64_t hash;
+    LiveTable *table;
+    Guard *guard;  // NULL unless place is PLACE_GUARD
+    GroupPlace place;
+    uint32_t group_count;
+};
+
+struct Group {
+    LiveTemplate *template;
+    Group *next, **link;  // in its place: what points here
+    uint64_t hash;        // of template and parameters
+    uint64_t guard_hash;
+    Bytes guard_key;  // keys of the guard's columns
+    Sub *subs;
+    uint64_t dirty_in;  // the commit in which `delta` is an index
+    uint32_t delta;     // of Live.pending
+    Bytes values[];     // of the parameters; their bytes stand behind
+};
+
+struct Sub {
+    Group *group;
+    QuerySet *set;
+    Sub *next, **link;  // in the group
+    Str text;           // trimmed; in the set's memory
+};
+
+struct QuerySet {
+    LiveClient *client;
+    uint32_t id;
+    uint32_t count;
+    Arena texts;
+    Sub *subs;
+};
+
+struct LiveClient {
+    Live *live;
+    void *owner;
+    QueryCaller caller;
+    LiveClient *next, **link;
+    LiveMap sets;
+    uint32_t query_count;
+    // During live_commit:
+    uint64_t touched_in;
+    uint32_t update;  // index of its LiveUpdate
+    uint32_t delta_count;
+};
+
+// What a group gained and lost in the running commit. Kept between commits for its memory.
+typedef struct Pending {
+    Group *group;
+    RowList inserts, deletes;
+    bool is_event;
+    size_t inserts_at, deletes_at;  // in Live.encoded
+    LiveDelta delta;
+} Pending;
+
+struct Live {
+    const QueryCatalog *catalog;
+    uint64_t schema_version;  // that every template was compiled against
+    LiveMap tables, templates, groups;
+    LiveClient *clients;
+    LiveStats stats;
+    // The running commit, or what the last one left for its caller.
+    Arena commit;
+    Pending *pending;
+    uint32_t pending_count, pending_cap;
+    Buf encoded;
+    Buf key_old, key_new;    // guard keys of the row at hand
+    uint32_t touched_count;  // clients
+    // The last answer of live_subscribe or live_unsubscribe.
+    Buf answer_bytes;
+    Buf answer_rows;  // LiveRows
+};
+
+// ── watch.c ──
+// The group of this compiled query, made if need be. Takes the query over, also on failure.
+MUST_USE Err group_obtain(Live *live, Query **query, Group **out);
+void group_release(Live *live, Group *group);  // gone when it has no Sub
+bool group_matches(const Group *group, Bytes row);
+LiveTable *live_table(const Live *live, uint32_t table_id);  // NULL: nobody watches
+uint64_t guard_key_of(const Guard *guard, const RowLayout *layout, Bytes row, Buf *key);
+Group *guard_find(const Guard *guard, uint64_t hash, Bytes key);
+
+// ── subscribe.c ──
+QuerySet *client_set(const LiveClient *client, uint32_t id);
+void client_remove_set(LiveClient *client, QuerySet *set);  // and free it
+void queryset_leave(QuerySet *set);                         // every Sub leaves its group
+// Compile the set's texts and let its Subs, who are in no group, join theirs; all or nothing. With
+// `answers`, the rows they yield are appended to the live's answer.
+MUST_USE Err queryset_join(QuerySet *set, bool answers, Diag *diag);
+
+// ── commit.c ──
+void pending_free(Live *live);

@@ -1,0 +1,384 @@
+// subscribe.c: clients, their query sets, and the rows a set begins and ends with.
+//
+// A set is registered all or nothing: it is filled beside the client's map and enters it last, with
+// steps that cannot fail. Queries of one set are the same when their trimmed texts are (spec §7.5);
+// two spellings of one query are two queries that happen to share a group, and their rows are
+// delivered once for each, in the first answer, in updates and in the last one alike.
+#include "live/live_private.h"
+
+// ── query texts ────────────────────────────────────────────────────────────────────────────────
+
+static bool is_blank(char c) {
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+static Str trimmed(Str text) {
+    while (text.len > 0 && is_blank(text.ptr[0])) {
+        text.ptr++;
+        text.len--;
+    }
+    while (text.len > 0 && is_blank(text.ptr[text.len - 1])) {
+        text.len--;
+    }
+    return text;
+}
+
+typedef struct Texts {  // of one request: expanded, each once
+    Arena *arena;
+    const QueryCaller *caller;
+    Str *list;
+    uint32_t count, cap;
+    uint32_t most;
+    LiveMap seen;  // hash -> 1 + position, as a pointer
+    Err err;
+} Texts;
+
+static bool texts_has(const Texts *t, Str text, uint64_t hash) {
+    uint32_t at = livemap_first(&t->seen, hash);
+    void *item;
+    while ((item = livemap_at(&t->seen, at)) && !str_eq(t->list[(uintptr_t)item - 1], text)) {
+        at = livemap_next(&t->seen, hash, at);
+    }
+    return item != NULL;
+}
+
+static bool texts_grow(Texts *t) {
+    if (t->count < t->cap) return true;
+    uint32_t cap = t->cap ? t->cap * 2 : 8;
+    Str *list = mem_realloc(t->list, cap * sizeof *list);
+    if (!list) return false;
+    t->list = list;
+    t->cap = cap;
+    return true;
+}
+
+static void texts_add(Texts *t, Str text) {
+    uint64_t hash = bytes_hash(str_bytes(text));
+    if (t->err != OK || texts_has(t, text, hash)) return;
+    if (t->count == t->most) {
+        t->err = ERR_LIMIT;
+        return;
+    }
+    Str copy = arena_str(t->arena, text);
+    if (!copy.ptr || !texts_grow(t) || !livemap_reserve(&t->seen)) {
+        t->err = ERR_NOMEM;
+        return;
+    }
+    t->list[t->count++] = copy;
+    livemap_insert(&t->seen, hash, (void *)(uintptr_t)t->count);
+}
+
+static bool add_table(void *ctx, const CatalogTable *table) {
+    Texts *t = ctx;
+    bool readable = table->is_public || t->caller->is_owner;
+    if (table->is_system || table->is_event || !readable) return true;
+    Str text = arena_printf(t->arena, "SELECT * FROM " STR_FMT, STR_ARG(table->name));
+    if (text.ptr)
+        texts_add(t, text);
+    else
+        t->err = ERR_NOMEM;
+    return t->err == OK;
+}
+
+static Err texts_fill(Texts *t, const QueryCatalog *catalog, const Str *queries, uint32_t count) {
+    for (uint32_t i = 0; i < count && t->err == OK; i++) {
+        Str text = trimmed(queries[i]);
+        if (str_eq_nocase(text, STR("SELECT * FROM *")))
+            catalog->each_table(catalog->ctx, add_table, t);
+        else
+            texts_add(t, text);
+    }
+    return t->err;
+}
+
+// ── the answer ─────────────────────────────────────────────────────────────────────────────────
+
+// Rows wait as offsets until the last query has run: the buffer may move before.
+static void answer_begin(Live *live) {
+    enum { KEEP_BYTES = 1 << 20 };
+    if (live->answer_bytes.cap > KEEP_BYTES) buf_deinit(&live->answer_bytes);
+    buf_clear(&live->answer_bytes);
+    buf_clear(&live->answer_rows);
+}
+
+static bool add_row(void *ctx, Bytes row) {
+    RowList *rows = ctx;
+    rowlist_add(rows, row);
+    return rowlist_ok(rows);
+}
+
+// What a query yields now. A table without rows gives no entry, event tables among them.
+static Err answer_add(Live *live, const Query *query) {
+    if (query->table->is_event || table_row_count(query->table->table, NULL) == 0) return OK;
+    RowList rows;
+    rowlist_init(&rows);
+    Err err = query_run(query, NULL, add_row, &rows);
+    LiveRows entry = {.table_name = query->table->name};
+    size_t at = live->answer_bytes.len;
+    rowlist_encode(&live->answer_bytes, &rows);
+    entry.rows.len = live->answer_bytes.len - at;
+    buf_put(&live->answer_rows, &entry, sizeof entry);
+    bool ok = rowlist_ok(&rows) && buf_ok(&live->answer_bytes) && buf_ok(&live->answer_rows);
+    rowlist_deinit(&rows);
+    return ok ? err : ERR_NOMEM;
+}
+
+static void answer_end(Live *live, const LiveRows **out, uint32_t *out_count) {
+    LiveRows *rows = (LiveRows *)(void *)live->answer_rows.ptr;
+    uint32_t count = (uint32_t)(live->answer_rows.len / sizeof *rows);
+    const uint8_t *at = live->answer_bytes.ptr;
+    for (uint32_t i = 0; i < count; i++) {
+        rows[i].rows.ptr = at;
+        at += rows[i].rows.len;
+    }
+    *out = rows;
+    *out_count = count;
+}
+
+// ── sets ───────────────────────────────────────────────────────────────────────────────────────
+
+static void sub_leave(Live *live, Sub *sub) {
+    if (!sub->group) return;
+    *sub->link = sub->next;
+    if (sub->next) sub->next->link = sub->link;
+    group_release(live, sub->group);
+    sub->group = NULL;
+}
+
+static void sub_enter(Sub *sub, Group *group) {
+    sub->group = group;
+    sub->next = group->subs;
+    sub->link = &group->subs;
+    if (sub->next) sub->next->link = &sub->next;
+    group->subs = sub;
+}
+
+void queryset_leave(QuerySet *set) {
+    for (uint32_t i = 0; i < set->count; i++) {
+        sub_leave(set->client->live, &set->subs[i]);
+    }
+}
+
+static void queryset_free(QuerySet *set) {
+    queryset_leave(set);
+    arena_deinit(&set->texts);
+    mem_free(set->subs);
+    mem_free(set);
+}
+
+// What went wrong with which query: the original's wrapping (spec §7.7).
+static Err fail_query(Diag *diag, const Diag *cause, Err err, Str text) {
+    return diag_fail(diag,
+                     err,
+                     "%.1400s, executing: `%.*s`",
+                     cause->text,
+                     (int)utf8_cut(text, 500),
+                     text.ptr);
+}
+
+static Err sub_compile(const Sub *sub, Query **out, Diag *diag) {
+    Diag cause;
+    diag_clear(&cause);
+    const LiveClient *client = sub->set->client;
+    Err err = query_compile(sub->text,
+                            QUERY_SUBSCRIBE,
+                            client->live->catalog,
+                            &client->caller,
+                            out,
+                            &cause);
+    return err == OK ? OK : fail_query(diag, &cause, err, sub->text);
+}
+
+static Err sub_join(Sub *sub, bool answers, Diag *diag) {
+    Live *live = sub->set->client->live;
+    Query *query;
+    Group *group;
+    Err err = sub_compile(sub, &query, diag);
+    if (err != OK) return err;
+    if (answers && (err = answer_add(live, query)) != OK) {
+        query_free(&query);
+    } else if ((err = group_obtain(live, &query, &group)) == OK) {
+        sub_enter(sub, group);
+        return OK;
+    }
+    return diag_fail(diag, err, "%s", err_text(err));
+}
+
+Err queryset_join(QuerySet *set, bool answers, Diag *diag) {
+    Err err = OK;
+    for (uint32_t i = 0; i < set->count && err == OK; i++) {
+        err = sub_join(&set->subs[i], answers, diag);
+    }
+    if (err != OK) queryset_leave(set);
+    return err;
+}
+
+static Err fail_limit(Diag *diag, const char *what, unsigned most) {
+    return diag_fail(diag, ERR_LIMIT, "Too many %s: a client may have at most %u", what, most);
+}
+
+// The set with its texts; no Sub has joined a group yet.
+static Err queryset_new(LiveClient *client,
+                        uint32_t id,
+                        const Str *queries,
+                        uint32_t count,
+                        QuerySet **out,
+                        Diag *diag) {
+    QuerySet *set = MEM_NEW(QuerySet);
+    if (!set) return ERR_NOMEM;
+    set->client = client;
+    set->id = id;
+    Texts texts = {
+        .arena = &set->texts,
+        .caller = &client->caller,
+        .most = LIVE_QUERIES_MAX - client->query_count,
+    };
+    Err err = texts_fill(&texts, client->live->catalog, queries, count);
+    if (err == OK && !(set->subs = mem_zalloc(texts.count * sizeof(Sub)))) err = ERR_NOMEM;
+    if (err == OK) set->count = texts.count;
+    for (uint32_t i = 0; i < set->count; i++) {
+        set->subs[i].set = set;
+        set->subs[i].text = texts.list[i];
+    }
+    mem_free(texts.list);
+    livemap_deinit(&texts.seen);
+    if (err == OK)
+        *out = set;
+    else
+        queryset_free(set);
+    return err == ERR_LIMIT ? fail_limit(diag, "queries", LIVE_QUERIES_MAX) : err;
+}
+
+// ── clients ────────────────────────────────────────────────────────────────────────────────────
+
+static uint64_t set_hash(uint32_t id) {
+    return bytes_hash(BYTES(&id, sizeof id));
+}
+
+QuerySet *client_set(const LiveClient *client, uint32_t id) {
+    uint64_t hash = set_hash(id);
+    uint32_t at = livemap_first(&client->sets, hash);
+    QuerySet *set;
+    while ((set = livemap_at(&client->sets, at)) && set->id != id) {
+        at = livemap_next(&client->sets, hash, at);
+    }
+    return set;
+}
+
+static void client_add_set(LiveClient *client, QuerySet *set) {  // after livemap_reserve
+    livemap_insert(&client->sets, set_hash(set->id), set);
+    client->query_count += set->count;
+    client->live->stats.query_sets++;
+}
+
+void client_remove_set(LiveClient *client, QuerySet *set) {
+    livemap_remove(&client->sets, set_hash(set->id), set);
+    client->query_count -= set->count;
+    client->live->stats.query_sets--;
+    queryset_free(set);
+}
+
+Err live_client_open(Live *live, void *owner, const QueryCaller *caller, LiveClient **out) {
+    LiveClient *client = MEM_NEW(LiveClient);
+    if (!client) return ERR_NOMEM;
+    client->live = live;
+    client->owner = owner;
+    client->caller = *caller;
+    client->next = live->clients;
+    client->link = &live->clients;
+    if (client->next) client->next->link = &client->next;
+    live->clients = client;
+    live->stats.clients++;
+    *out = client;
+    return OK;
+}
+
+void live_client_close(LiveClient **client) {
+    LiveClient *c = *client;
+    if (!c) return;
+    for (uint32_t i = 0; c->sets.slots && i <= c->sets.mask; i++) {
+        if (c->sets.slots[i].item) queryset_free(c->sets.slots[i].item);
+    }
+    c->live->stats.query_sets -= c->sets.count;
+    c->live->stats.clients--;
+    livemap_deinit(&c->sets);
+    *c->link = c->next;
+    if (c->next) c->next->link = c->link;
+    mem_free(c);
+    *client = NULL;
+}
+
+// ── subscribe, unsubscribe ─────────────────────────────────────────────────────────────────────
+
+static Err subscribe(LiveClient *client, QuerySet *set, Diag *diag) {
+    if (!livemap_reserve(&client->sets))
+        return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
+    Err err = queryset_join(set, true, diag);
+    if (err == OK) client_add_set(client, set);
+    return err;
+}
+
+Err live_subscribe(LiveClient *client,
+                   uint32_t query_set,
+                   const Str *queries,
+                   uint32_t count,
+                   const LiveRows **out,
+                   uint32_t *out_count,
+                   Diag *diag) {
+    Live *live = client->live;
+    ASSERT(live->schema_version == live->catalog->schema_version);
+    if (client_set(client, query_set))
+        return diag_fail(diag,
+                         ERR_EXISTS,
+                         "Subscription with id %u already exists for client",
+                         (unsigned)query_set);
+    if (client->sets.count >= LIVE_SETS_MAX) return fail_limit(diag, "query sets", LIVE_SETS_MAX);
+    answer_begin(live);
+    QuerySet *set = NULL;
+    Err err = queryset_new(client, query_set, queries, count, &set, diag);
+    if (err == ERR_NOMEM) return diag_fail(diag, err, "%s", err_text(err));
+    if (err != OK) return err;
+    if ((err = subscribe(client, set, diag)) != OK) {
+        queryset_free(set);
+        return err;
+    }
+    answer_end(live, out, out_count);
+    return OK;
+}
+
+// The rows that the set's queries yield now, with the multiplicity of the first answer.
+static Err set_answer(const QuerySet *set, Diag *diag) {
+    for (uint32_t i = 0; i < set->count; i++) {
+        Query *query;
+        Err err = sub_compile(&set->subs[i], &query, diag);
+        if (err != OK) return err;
+        err = answer_add(set->client->live, query);
+        query_free(&query);
+        if (err != OK) return diag_fail(diag, err, "%s", err_text(err));
+    }
+    return OK;
+}
+
+Err live_unsubscribe(LiveClient *client,
+                     uint32_t query_set,
+                     bool want_rows,
+                     const LiveRows **out,
+                     uint32_t *out_count,
+                     Diag *diag) {
+    Live *live = client->live;
+    ASSERT(live->schema_version == live->catalog->schema_version);
+    QuerySet *set = client_set(client, query_set);
+    if (!set) {
+        char who[IDENTITY_HEX_LEN + 1];
+        identity_hex(&client->caller.identity, who);
+        if (client->sets.count == 0)
+            return diag_fail(diag, ERR_NOT_FOUND, "Client not found: %s", who);
+        return diag_fail(diag, ERR_NOT_FOUND, "Subscription not found: %u", (unsigned)query_set);
+    }
+    answer_begin(live);
+    Err err = want_rows ? set_answer(set, diag) : OK;
+    if (err != OK) return err;
+    client_remove_set(client, set);
+    answer_end(live, out, out_count);
+    return OK;
+}

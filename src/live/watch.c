@@ -1,0 +1,337 @@
+// watch.c: who watches what. Templates, their groups, and the guards by which a row finds them.
+//
+// A group is looked for by the values of its equality columns: `WHERE room = 5 AND x > 3` stands
+// in the guard of {room} under the key of 5, whatever else it asks; the rest is tested when a row
+// comes by. Guards belong to the table, so templates with the same equality columns share one, and
+// a row costs one lookup for each distinct set of columns, not for each template or client.
+#include "live/live_private.h"
+
+// ── tables ─────────────────────────────────────────────────────────────────────────────────────
+
+static uint64_t table_hash(uint32_t table_id) {
+    return bytes_hash(BYTES(&table_id, sizeof table_id));
+}
+
+LiveTable *live_table(const Live *live, uint32_t table_id) {
+    uint64_t hash = table_hash(table_id);
+    uint32_t at = livemap_first(&live->tables, hash);
+    LiveTable *table;
+    while ((table = livemap_at(&live->tables, at)) && table->table_id != table_id) {
+        at = livemap_next(&live->tables, hash, at);
+    }
+    return table;
+}
+
+static LiveTable *table_obtain(Live *live, uint32_t table_id) {
+    LiveTable *table = live_table(live, table_id);
+    if (table) return table;
+    if (!livemap_reserve(&live->tables)) return NULL;
+    if (!(table = MEM_NEW(LiveTable))) return NULL;
+    table->table_id = table_id;
+    livemap_insert(&live->tables, table_hash(table_id), table);
+    return table;
+}
+
+static void table_release(Live *live, LiveTable *table) {
+    if (table->group_count > 0) return;
+    livemap_remove(&live->tables, table_hash(table->table_id), table);
+    mem_free(table);
+}
+
+// ── guards ─────────────────────────────────────────────────────────────────────────────────────
+
+static Guard *guard_obtain(LiveTable *table, const uint16_t *columns, uint32_t count) {
+    size_t bytes = count * sizeof *columns;
+    for (Guard *guard = table->guards; guard; guard = guard->next) {
+        if (guard->column_count == count && memcmp(guard->columns, columns, bytes) == 0)
+            return guard;
+    }
+    Guard *guard = mem_zalloc(sizeof *guard + bytes);
+    if (!guard) return NULL;
+    guard->table = table;
+    guard->column_count = count;
+    memcpy(guard->columns, columns, bytes);
+    guard->next = table->guards;
+    table->guards = guard;
+    return guard;
+}
+
+static void guard_release(Guard *guard) {
+    if (!guard || guard->group_count > 0) return;
+    Guard **link = &guard->table->guards;
+    while (*link != guard) {
+        link = &(*link)->next;
+    }
+    *link = guard->next;
+    livemap_deinit(&guard->chains);
+    mem_free(guard);
+}
+
+uint64_t guard_key_of(const Guard *guard, const RowLayout *layout, Bytes row, Buf *key) {
+    buf_clear(key);
+    key_append_columns(key, layout, row, guard->columns, guard->column_count);
+    return bytes_hash(buf_bytes(key));
+}
+
+static uint32_t guard_place(const Guard *guard, uint64_t hash, Bytes key) {
+    uint32_t at = livemap_first(&guard->chains, hash);
+    const Group *first;
+    while ((first = livemap_at(&guard->chains, at)) && !bytes_eq(first->guard_key, key)) {
+        at = livemap_next(&guard->chains, hash, at);
+    }
+    return at;
+}
+
+Group *guard_find(const Guard *guard, uint64_t hash, Bytes key) {
+    return livemap_at(&guard->chains, guard_place(guard, hash, key));
+}
+
+static void chain_push(Group **head, Group *group) {
+    group->next = *head;
+    group->link = head;
+    if (group->next) group->next->link = &group->next;
+    *head = group;
+}
+
+static void chain_remove(Group *group) {
+    *group->link = group->next;
+    if (group->next) group->next->link = group->link;
+}
+
+// A chain's head lives in a map slot, which moves; so the first group of a chain has link NULL and
+// the map is told when the head changes.
+static void guard_add(Guard *guard, Group *group) {  // after livemap_reserve(&guard->chains)
+    Group *first = guard_find(guard, group->guard_hash, group->guard_key);
+    guard->group_count++;
+    if (first) {
+        chain_push(&first->next, group);  // behind the first, so the head stays
+    } else {
+        livemap_insert(&guard->chains, group->guard_hash, group);
+    }
+}
+
+static void guard_remove(Guard *guard, Group *group) {
+    guard->group_count--;
+    if (group->link) {
+        chain_remove(group);
+        return;
+    }
+    livemap_remove(&guard->chains, group->guard_hash, group);
+    Group *second = group->next;
+    if (!second) return;
+    second->link = NULL;
+    livemap_insert(&guard->chains, second->guard_hash, second);  // into the slot just freed
+}
+
+// ── templates ──────────────────────────────────────────────────────────────────────────────────
+
+// The columns fixed by equality: ascending, each once, with the parameter that fixes it.
+static uint32_t equality_columns(const Query *q, uint16_t *columns, uint32_t *params) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < q->conjunct_count; i++) {
+        const QueryConjunct *c = &q->conjuncts[i];
+        if (c->op != QUERY_EQ || (count > 0 && columns[count - 1] == c->column)) continue;
+        columns[count] = c->column;
+        params[count++] = c->param;
+    }
+    return count;
+}
+
+enum { GUARD_COLUMNS_MAX = 16 };  // more equalities than that are left to the test of the row
+
+static Err template_place(LiveTemplate *t) {
+    const Query *q = t->query;
+    uint16_t *columns = mem_alloc(q->conjunct_count * sizeof *columns);
+    uint32_t *params = mem_alloc(q->conjunct_count * sizeof *params);
+    Err err = columns && params ? OK : ERR_NOMEM;
+    uint32_t count = err == OK ? equality_columns(q, columns, params) : 0;
+    if (q->entry == QUERY_REJECT) {
+        t->place = PLACE_NOWHERE;
+    } else if (q->entry == QUERY_ACCEPT) {
+        t->place = PLACE_BROADCAST;
+    } else if (count == 0) {
+        t->place = PLACE_RESIDUAL;
+    } else {
+        t->place = PLACE_GUARD;
+        if (err == OK &&
+            !(t->guard = guard_obtain(t->table, columns, MIN(count, (uint32_t)GUARD_COLUMNS_MAX))))
+            err = ERR_NOMEM;
+    }
+    mem_free(columns);
+    mem_free(params);
+    return err;
+}
+
+static void template_release(Live *live, LiveTemplate *t) {
+    if (t->group_count > 0) return;
+    livemap_remove(&live->templates, t->hash, t);
+    guard_release(t->guard);
+    table_release(live, t->table);
+    query_free(&t->query);
+    mem_free(t);
+}
+
+static LiveTemplate *template_find(const Live *live, const Query *query, uint64_t hash) {
+    uint32_t at = livemap_first(&live->templates, hash);
+    LiveTemplate *t;
+    while ((t = livemap_at(&live->templates, at)) &&
+           !bytes_eq(t->query->template_key, query->template_key)) {
+        at = livemap_next(&live->templates, hash, at);
+    }
+    return t;
+}
+
+// Takes the query over when a template is made of it, and only then.
+static Err template_obtain(Live *live, Query **query, LiveTemplate **out) {
+    uint64_t hash = bytes_hash((*query)->template_key);
+    if ((*out = template_find(live, *query, hash))) return OK;
+    if (!livemap_reserve(&live->templates)) return ERR_NOMEM;
+    LiveTemplate *t = MEM_NEW(LiveTemplate);
+    if (!t) return ERR_NOMEM;
+    t->hash = hash;
+    t->query = *query;
+    t->table = table_obtain(live, (*query)->table->table_id);
+    Err err = t->table ? template_place(t) : ERR_NOMEM;
+    if (err != OK) {
+        if (t->table) table_release(live, t->table);
+        mem_free(t);
+        return err;
+    }
+    livemap_insert(&live->templates, hash, t);
+    *query = NULL;
+    *out = t;
+    return OK;
+}
+
+// ── groups ─────────────────────────────────────────────────────────────────────────────────────
+
+static bool values_eq(const Bytes *a, const Bytes *b, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (!bytes_eq(a[i], b[i])) return false;
+    }
+    return true;
+}
+
+static uint64_t values_hash(uint64_t hash, const Bytes *values, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t words[2] = {hash, bytes_hash(values[i])};
+        hash = bytes_hash(BYTES(words, sizeof words));
+    }
+    return hash;
+}
+
+static Group *group_find(const Live *live,
+                         const LiveTemplate *t,
+                         const Bytes *values,
+                         uint64_t hash) {
+    uint32_t at = livemap_first(&live->groups, hash);
+    Group *group;
+    while ((group = livemap_at(&live->groups, at)) &&
+           !(group->template == t && values_eq(group->values, values, t->query->param_count))) {
+        at = livemap_next(&live->groups, hash, at);
+    }
+    return group;
+}
+
+static Bytes place_bytes(uint8_t **room, Bytes bytes) {
+    if (bytes.len) memcpy(*room, bytes.ptr, bytes.len);
+    Bytes placed = {*room, bytes.len};
+    *room += bytes.len;
+    return placed;
+}
+
+// The key that fixes the guard's column: of the first equality on it, as equality_columns took it.
+static Bytes guard_part(const Query *q, const Bytes *keys, uint16_t column) {
+    for (uint32_t i = 0; i < q->conjunct_count; i++) {
+        const QueryConjunct *c = &q->conjuncts[i];
+        if (c->op == QUERY_EQ && c->column == column) return keys[c->param];
+    }
+    UNREACHABLE();
+}
+
+// One block: the group, its values, their bytes, the guard's key. A million of these may exist.
+static Group *group_new(LiveTemplate *t, const Bytes *values, const Bytes *keys) {
+    const Query *q = t->query;
+    uint32_t columns = t->guard ? t->guard->column_count : 0;
+    size_t bytes = sizeof(Group) + q->param_count * sizeof(Bytes);
+    for (uint32_t i = 0; i < q->param_count; i++) {
+        bytes += values[i].len;
+    }
+    for (uint32_t i = 0; i < columns; i++) {
+        bytes += guard_part(q, keys, t->guard->columns[i]).len;
+    }
+    Group *group = mem_zalloc(bytes);
+    if (!group) return NULL;
+    uint8_t *room = (uint8_t *)&group->values[q->param_count];
+    for (uint32_t i = 0; i < q->param_count; i++) {
+        group->values[i] = place_bytes(&room, values[i]);
+    }
+    group->guard_key.ptr = room;
+    for (uint32_t i = 0; i < columns; i++) {
+        group->guard_key.len += place_bytes(&room, guard_part(q, keys, t->guard->columns[i])).len;
+    }
+    group->guard_hash = bytes_hash(group->guard_key);
+    group->template = t;
+    return group;
+}
+
+static void group_place(Group *group) {
+    LiveTemplate *t = group->template;
+    switch (t->place) {
+    case PLACE_NOWHERE: break;
+    case PLACE_BROADCAST: chain_push(&t->table->broadcast, group); break;
+    case PLACE_RESIDUAL: chain_push(&t->table->residual, group); break;
+    case PLACE_GUARD: guard_add(t->guard, group); break;
+    }
+    t->group_count++;
+    t->table->group_count++;
+}
+
+static Err group_make(Live *live,
+                      LiveTemplate *t,
+                      const Bytes *values,
+                      const Bytes *keys,
+                      Group **out) {
+    uint64_t hash = values_hash(t->hash, values, t->query->param_count);
+    if ((*out = group_find(live, t, values, hash))) return OK;
+    if (!livemap_reserve(&live->groups)) return ERR_NOMEM;
+    if (t->guard && !livemap_reserve(&t->guard->chains)) return ERR_NOMEM;
+    if (!(*out = group_new(t, values, keys))) return ERR_NOMEM;
+    (*out)->hash = hash;
+    livemap_insert(&live->groups, hash, *out);
+    group_place(*out);
+    return OK;
+}
+
+Err group_obtain(Live *live, Query **query, Group **out) {
+    LiveTemplate *t;
+    // These stay where they are when the query becomes the template's.
+    const Bytes *values = (*query)->values, *keys = (*query)->keys;
+    Err err = template_obtain(live, query, &t);
+    if (err == OK) {
+        err = group_make(live, t, values, keys, out);
+        if (err != OK) template_release(live, t);
+    }
+    query_free(query);
+    return err;
+}
+
+void group_release(Live *live, Group *group) {
+    if (group->subs) return;
+    LiveTemplate *t = group->template;
+    switch (t->place) {
+    case PLACE_NOWHERE: break;
+    case PLACE_BROADCAST:
+    case PLACE_RESIDUAL: chain_remove(group); break;
+    case PLACE_GUARD: guard_remove(t->guard, group); break;
+    }
+    livemap_remove(&live->groups, group->hash, group);
+    t->group_count--;
+    t->table->group_count--;
+    mem_free(group);
+    template_release(live, t);
+}
+
+bool group_matches(const Group *group, Bytes row) {
+    return query_matches_with(group->template->query, group->values, row);
+}

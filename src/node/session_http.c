@@ -1,0 +1,99 @@
+// session_http.c: one call or one query that came over HTTP, between a connect and a disconnect.
+#include <stdio.h>
+
+#include "node/session_private.h"
+#include "query/query.h"
+#include "sats/json.h"
+
+static QueryCaller caller_of(const Session *s) {
+    return (QueryCaller){.identity = s->identity, .is_owner = s->is_owner};
+}
+
+void session_http_answer(Session *s, int status, const char *text) {
+    s->http.done = true;
+    s->http.status = status;
+    s->http.content_type = STR("text/plain; charset=utf-8");
+    buf_clear(&s->http.body);
+    buf_put_str(&s->http.body, str_from(text));
+    s->closing = true;
+    session_dirty(s);
+}
+
+static bool step_http_call(Session *s, HostCall *call) {
+    Database *db = s->database;
+    char text[DIAG_TEXT_MAX + 512];
+    const FunctionDef *f = moduledef_reducer(db->def, s->http.name);
+    if (f && f->lifecycle != LIFECYCLE_NONE) {
+        snprintf(text,
+                 sizeof text,
+                 "can't directly call special %s lifecycle reducer",
+                 session_lifecycle_word(f->lifecycle));
+        session_http_answer(s, 400, text);
+        return false;
+    }
+    if (!f || (f->is_private && !s->is_owner)) {
+        session_admit(s, s->http.name, BYTES_NONE, text, sizeof text);
+        session_http_answer(s, 404, "No such procedure");
+        return false;
+    }
+    Diag diag = {0};
+    buf_clear(&s->call_args);
+    if (json_read_args(f->params, f->name, s->http.text, &s->call_args, &diag) != OK) {
+        snprintf(text,
+                 sizeof text,
+                 "invalid arguments for reducer " STR_FMT ": %s",
+                 STR_ARG(f->name),
+                 diag.text);
+        Buf line = {0};
+        buf_printf(
+            &line,
+            "External attempt to call reducer \"" STR_FMT
+            "\" failed, invalid arguments.\nThis is likely due to a mismatched client schema, have you run `spacetime generate` recently?",
+            STR_ARG(f->name));
+        database_log_line(db, 0, NULL, bytes_str(buf_bytes(&line)));
+        buf_deinit(&line);
+        session_http_answer(s, 400, text);
+        return false;
+    }
+    session_transaction_begin(s, f->name);
+    session_call_begin(s, CALL_REDUCER, f, buf_bytes(&s->call_args), call);
+    return true;
+}
+
+static void step_http_sql(Session *s) {
+    Database *db = s->database;
+    const Io *io = db->loop->node->io;
+    int64_t began = io->clock_monotonic_ns(io->world);
+    Diag diag = {0};
+    Query *query = NULL;
+    QueryCaller caller = caller_of(s);
+    Buf *body = &s->http.body;
+    db->counters.sql_queries++;
+    Err err = query_compile(s->http.text, QUERY_SQL, &db->query_catalog, &caller, &query, &diag);
+    buf_put_u8(body, '[');
+    if (err == OK) {
+        int64_t micros = (io->clock_monotonic_ns(io->world) - began) / 1000;
+        err = query_write_json(query, NULL, micros, body, &diag);
+    }
+    buf_put_u8(body, ']');
+    query_free(&query);
+    if (err == OK && !buf_ok(body)) err = ERR_NOMEM;
+    if (err != OK) {
+        int status = err == ERR_NOMEM ? 503 : 400;
+        session_http_answer(s, status, diag.text[0] ? diag.text : err_text(err));
+        return;
+    }
+    s->http.done = true;
+    s->http.status = 200;
+    s->http.content_type = STR("application/json");
+    s->http.has_duration = true;
+    s->http.duration_us = (io->clock_monotonic_ns(io->world) - began) / 1000;
+    s->closing = true;
+    session_dirty(s);
+}
+
+bool session_http_step(Session *s, HostCall *call) {
+    if (s->http.work == HTTP_CALL) return step_http_call(s, call);
+    step_http_sql(s);
+    return false;
+}

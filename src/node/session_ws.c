@@ -1,0 +1,220 @@
+// session_ws.c: what a WebSocket client asks: its inbox, and the answers given on the spot.
+#include "base/mem.h"
+#include "node/session_private.h"
+#include "query/query.h"
+
+// A client may be this far ahead of us before we stop reading from it; resumed at half.
+#define INBOX_BYTES_MAX    (1u << 20)
+#define INBOX_MESSAGES_MAX 16384u
+
+// ── what a client asks, answered on the spot ───────────────────────────────────────────────────
+
+static QueryCaller caller_of(const Session *s) {
+    return (QueryCaller){.identity = s->identity, .is_owner = s->is_owner};
+}
+
+static const WireTableRows *wire_rows(Session *s, const LiveRows *rows, uint32_t count, bool *ok) {
+    Arena *arena = &s->database->turn_arena;
+    WireTableRows *out = arena_array(arena, WireTableRows, count + 1);
+    *ok = out != NULL;
+    for (uint32_t i = 0; out && i < count; i++) {
+        out[i] = (WireTableRows){.table_name = rows[i].table_name, .rows = rows[i].rows};
+    }
+    return out;
+}
+
+static void answer_subscribe(Session *s, const ClientMessage *m) {
+    Arena *arena = &s->database->turn_arena;
+    Str *queries = arena_array(arena, Str, m->query_count + 1);
+    const LiveRows *rows;
+    uint32_t count, n = 0;
+    Diag diag = {0};
+    Bytes rest = m->queries;
+    while (queries && n < m->query_count && wire_next_query(&rest, &queries[n])) {
+        n++;
+    }
+    Err err = queries ? live_subscribe(s->live, m->query_set, queries, n, &rows, &count, &diag)
+                      : ERR_NOMEM;
+    Buf *out = outbox_begin(&s->out);
+    bool ok = err == OK;
+    const WireTableRows *tables = ok ? wire_rows(s, rows, count, &ok) : NULL;
+    if (ok) {
+        wire_subscribe_applied(out, m->request_id, m->query_set, tables, count);
+    } else {
+        wire_subscription_error(out,
+                                &m->request_id,
+                                m->query_set,
+                                str_from(diag.text[0] ? diag.text : err_text(err)));
+    }
+    outbox_end(&s->out);
+}
+
+static void answer_unsubscribe(Session *s, const ClientMessage *m) {
+    const LiveRows *rows = NULL;
+    uint32_t count = 0;
+    Diag diag = {0};
+    Err err = live_unsubscribe(s->live, m->query_set, m->send_dropped_rows, &rows, &count, &diag);
+    Buf *out = outbox_begin(&s->out);
+    bool ok = err == OK;
+    const WireTableRows *tables = ok ? wire_rows(s, rows, count, &ok) : NULL;
+    if (ok) {
+        wire_unsubscribe_applied(out,
+                                 m->request_id,
+                                 m->query_set,
+                                 m->send_dropped_rows,
+                                 tables,
+                                 count);
+    } else {
+        wire_subscription_error(out,
+                                &m->request_id,
+                                m->query_set,
+                                str_from(diag.text[0] ? diag.text : err_text(err)));
+    }
+    outbox_end(&s->out);
+}
+
+static bool rowlist_sink(void *ctx, Bytes row) {
+    rowlist_add(ctx, row);
+    return rowlist_ok(ctx);
+}
+
+static void answer_one_off(Session *s, const ClientMessage *m) {
+    Database *db = s->database;
+    Diag diag = {0};
+    Query *query = NULL;
+    RowList rows;
+    Buf encoded = {0};
+    rowlist_init(&rows);
+    QueryCaller caller = caller_of(s);
+    Err err = query_compile(m->text, QUERY_ONE_OFF, &db->query_catalog, &caller, &query, &diag);
+    if (err == OK) err = query_run(query, NULL, rowlist_sink, &rows);
+    if (err == OK) {
+        rowlist_encode(&encoded, &rows);
+        if (!buf_ok(&encoded)) err = ERR_NOMEM;
+    }
+    Buf *out = outbox_begin(&s->out);
+    if (err == OK) {
+        WireTableRows table = {.table_name = query->table->name, .rows = buf_bytes(&encoded)};
+        wire_one_off_result(out, m->request_id, &table);
+    } else {
+        wire_one_off_error(out, m->request_id, str_from(diag.text[0] ? diag.text : err_text(err)));
+    }
+    outbox_end(&s->out);
+    db->counters.sql_queries++;
+    query_free(&query);
+    rowlist_deinit(&rows);
+    buf_deinit(&encoded);
+}
+
+// ── calls ──────────────────────────────────────────────────────────────────────────────────────
+
+static void refuse_call(Session *s, const char *text) {
+    s->database->counters.calls_refused++;
+    Buf *out = outbox_begin(&s->out);
+    wire_reducer_internal_error(out, s->request_id, s->call_timestamp, str_from(text));
+    outbox_end(&s->out);
+}
+static bool step_call(Session *s, const ClientMessage *m, HostCall *call) {
+    char text[DIAG_TEXT_MAX + 512];
+    s->request_id = m->request_id;
+    const FunctionDef *f = session_admit(s, m->text, m->args, text, sizeof text);
+    if (!f) {
+        refuse_call(s, text);
+        return false;
+    }
+    session_transaction_begin(s, f->name);
+    session_call_begin(s, CALL_REDUCER, f, m->args, call);
+    return true;
+}
+// ── the inbox ──────────────────────────────────────────────────────────────────────────────────
+
+bool session_ws_message(void *self, Bytes payload, bool text) {
+    Session *s = self;
+    Database *db = s->database;
+    db->counters.messages_in++;
+    if (s->closing) return true;
+    if (text) {
+        session_close(s, 1011, "text messages are not part of this protocol");
+        return true;
+    }
+    if (s->inbox_at > (64u << 10) && s->inbox_at > s->inbox.len / 2) {
+        memmove(s->inbox.ptr, s->inbox.ptr + s->inbox_at, s->inbox.len - s->inbox_at);
+        s->inbox.len -= s->inbox_at;
+        s->inbox_at = 0;
+    }
+    buf_put_lp(&s->inbox, payload);
+    if (!buf_ok(&s->inbox)) {
+        session_close(s, 1011, "the server is out of memory");
+        return true;
+    }
+    s->inbox_count++;
+    session_ready(s);
+    s->paused = s->inbox.len - s->inbox_at > INBOX_BYTES_MAX || s->inbox_count > INBOX_MESSAGES_MAX;
+    return !s->paused;
+}
+
+// The message at the front of the inbox. False when the inbox is empty or the message was bad.
+static bool inbox_next(Session *s, ClientMessage *m) {
+    if (s->inbox_count == 0) return false;
+    uint32_t len = load_u32(s->inbox.ptr + s->inbox_at);
+    Bytes rest = {s->inbox.ptr + s->inbox_at + 4 + s->inbox_in, len - s->inbox_in};
+    Diag diag = {0};
+    Err err = OK;
+    if (len == 0 && s->protocol == WIRE_V3) {
+        err = diag_fail(&diag,
+                        ERR_MALFORMED,
+                        "v3 websocket binary payload must contain at least one v2 client message");
+    } else {
+        err = wire_decode(&rest, m, &diag);
+    }
+    if (err != OK) {
+        session_close(s, 1011, diag.text[0] ? diag.text : err_text(err));
+        return false;
+    }
+    if (s->protocol == WIRE_V3 && rest.len) {
+        s->inbox_in = len - rest.len;
+        return true;
+    }
+    s->inbox_at += 4 + len;
+    s->inbox_in = 0;
+    s->inbox_count--;
+    return true;
+}
+
+void session_ws_tidy(Session *s) {
+    if (s->inbox_count == 0) {
+        if (s->inbox.cap > (256u << 10)) {
+            buf_deinit(&s->inbox);
+        } else {
+            buf_clear(&s->inbox);
+        }
+        s->inbox_at = 0;
+    }
+    if (s->paused && s->conn && s->inbox.len - s->inbox_at < INBOX_BYTES_MAX / 2 &&
+        s->inbox_count < INBOX_MESSAGES_MAX / 2) {
+        s->paused = false;
+        net_resume(s->conn);
+    }
+}
+
+// Take up one message. True: a call was begun.
+bool session_ws_step(Session *s, HostCall *call) {
+    ClientMessage m;
+    if (!inbox_next(s, &m)) return false;
+    session_dirty(s);
+    // Calls count even when the caller left; questions do not.
+    if (!s->conn && m.kind != CLIENT_CALL_REDUCER) return false;
+    switch (m.kind) {
+    case CLIENT_SUBSCRIBE: answer_subscribe(s, &m); return false;
+    case CLIENT_UNSUBSCRIBE: answer_unsubscribe(s, &m); return false;
+    case CLIENT_ONE_OFF_QUERY: answer_one_off(s, &m); return false;
+    case CLIENT_CALL_REDUCER: return step_call(s, &m, call);
+    case CLIENT_CALL_PROCEDURE: {
+        Buf *out = outbox_begin(&s->out);
+        wire_procedure_internal_error(out, m.request_id, STR("No such procedure"));
+        outbox_end(&s->out);
+        return false;
+    }
+    }
+    UNREACHABLE();
+}

@@ -3,37 +3,36 @@
 // PICTURE
 //   js_run: lock ─> enter the VM once ─> run() of prelude.js: step, call, step, call, …, step
 //             a call over its time ends run() too: its outcome is told, run() is entered again
-//           leave ─> promise jobs the module left behind, within TAIL_MS ─> unlock
+//           unlock
 //
 // ALWAYS TRUE
-//   (1) The VM is entered only between vm_enter() and vm_leave(), so that promise jobs, which the
-//       library runs whenever its lock is given up, always run under the short limit of the tail.
-//   (2) The watchdog ends only what has a limit: a call, loading, the tail. The driver itself and
-//       our own functions are never cut in half.
+//   (1) The watchdog ends only what has a limit: loading and calls. The driver itself and our own
+//       functions are never cut in half.
+//   (2) Promise jobs never run (§2.3), not even when the VM is freed.
 //
 // WATCHDOG  Each look costs: whatever compiled code is on the stack when the library's timer fires is
 //           thrown away. Looking every 10 ms, a busy module's hot code ran half optimised, and a
 //           second core did nothing but compile it again. So it looks seldom, but right at the end
-//           of the running call's time.
+//           of the running call's time. Its timers must also stay apart: two that fire within a
+//           microsecond can meet an assertion of the library (2.50).
 // MEMORY    JavaScriptCore has no limit of its own. The watchdog looks at the heap's size, often as
-//           soon as a call takes long and makes garbage; host_idle() looks between calls. Whoever
-//           allocates gigabytes between two looks is not stopped in time.
-// PROMISES  Nothing waits for them. Their jobs run in the tail; when they do not end, the instance
-//           is given up.
+//           soon as a call takes long and makes garbage; host_run() and host_idle() look between
+//           calls. Whoever allocates gigabytes between two looks is not stopped in time.
+// TIME      One regular expression match or one native function over a huge array may overrun its
+//           deadline by some seconds: the library looks up from them rarely.
 #include <pthread.h>
-#include <stdlib.h>
 
 #include "base/mem.h"
 #include "host/js/js.h"
 
 enum {
-    LOAD_MS = 10000,       // evaluating a module, its hooks and its description
-    TAIL_MS = 50,          // promise jobs after a batch of calls
-    LOOK_US = 1000000,     // how often the watchdog looks at a running call …
-    LOOK_US_SOON = 10000,  // … once garbage was collected in a call as old as this
-    LOOK_US_MIN = 500,
+    LOAD_MS = 10000,        // evaluating a module, its hooks and its description
+    LOOK_US = 1000000,      // how often the watchdog looks at a running call …
+    LOOK_US_SOON = 10000,   // … once garbage was collected in a call as old as this
+    LOOK_US_MIN = 500,      // … and at least that far apart
+    CALLS_PER_LOOK = 4096,  // the heap's size is looked at after so many
+    CALLS_PER_IDLE = 512,   // idle time is used to collect what so many have left
 };
-static const double TAIL_PERIOD_S = 1e-6;  // at once: each promise job is an entry of its own
 static const size_t MEMORY_MAX_DEFAULT = (size_t)1 << 30;
 
 static _Thread_local JsInstance *current;
@@ -82,20 +81,20 @@ static bool heap_full(JsInstance *js, JSContextRef ctx) {
 static bool may_end(JSContextRef ctx, void *context);
 
 static void watch_set(JsInstance *js, double period_s) {
+    js->armed_s = period_s;
     JSContextGroupSetExecutionTimeLimit(js->group, period_s, may_end, js);
 }
 
 static bool phase_limited(const JsInstance *js) {
-    return js->phase == JS_LOADING || js->phase == JS_CALLING || js->phase == JS_TAIL;
+    return js->phase == JS_LOADING || js->phase == JS_CALLING;
 }
 
 static bool end_decide(JsInstance *js, JSContextRef ctx) {
     if (!phase_limited(js) || js->end != JS_NOT_ENDED) return phase_limited(js);
     if (js->phase_end_ns && abi_monotonic_ns() >= js->phase_end_ns)
         js->end = JS_END_DEADLINE;
-    else if (js->phase != JS_TAIL && heap_full(js, ctx))
+    else if (heap_full(js, ctx))
         js->end = JS_END_MEMORY;
-    if (js->end != JS_NOT_ENDED && js->phase == JS_TAIL) js->ok = false;
     return js->end != JS_NOT_ENDED;
 }
 
@@ -108,7 +107,7 @@ static void look_again(JsInstance *js) {
         double left_s = js->phase_end_ns > now ? (double)(js->phase_end_ns - now) / 1e9 : 0;
         wait_s = MIN(wait_s, left_s + LOOK_US_MIN / 1e6);
     }
-    watch_set(js, js->phase == JS_TAIL ? TAIL_PERIOD_S : wait_s);
+    watch_set(js, wait_s);
 }
 
 static bool may_end(JSContextRef ctx, void *context) {
@@ -146,7 +145,7 @@ void js_watch_call(JsInstance *js, int64_t budget_us) {
     watch_set(js, period_s);
 }
 
-// ---- entering and leaving (1)
+// ---- entering and leaving
 
 static void vm_enter(JsInstance *js) {
     ASSERT(!current);
@@ -156,13 +155,10 @@ static void vm_enter(JsInstance *js) {
 }
 
 static void vm_leave(JsInstance *js) {
-    js->end = JS_NOT_ENDED;
-    phase_set(js, JS_TAIL, TAIL_MS * 1000);
-    watch_set(js, TAIL_PERIOD_S);
-    JSUnlock(js->ctx);  // runs promise jobs
     js->phase = JS_IDLE;
     js->looks_often = false;
-    if (js->ok) watch_set(js, js->period_s);
+    if (js->armed_s != js->period_s) watch_set(js, js->period_s);
+    JSUnlock(js->ctx);
     current = NULL;
 }
 
@@ -299,11 +295,20 @@ static Err module_run(JsInstance *js, JSStringRef script, Buf *description, Diag
     return buf_ok(description) ? OK : ERR_NOMEM;
 }
 
+// (2) The library runs promise jobs whenever its lock is given up, as long as there are any: a chain
+// without end would hold this thread for ever, and the watchdog does not see jobs that are short.
+// A count of those who want them delayed is kept in the VM; ours is never taken back.
+static void promises_stop(JsInstance *js) {
+    const void *vm = js->group;  // the C interface's name for it
+    if (JSVMDelayMicrotasks) JSVMDelayMicrotasks(&vm);
+}
+
 static Err vm_start(JsInstance *js) {
     js->group = JSContextGroupCreate();
     js->ctx = js->group ? JSGlobalContextCreateInGroup(js->group, NULL) : NULL;
     if (!js->ctx) return ERR_NOMEM;
     js->undefined = JSValueMakeUndefined(js->ctx);
+    promises_stop(js);
     watch_set(js, js->period_s);
     JSContextGroupAddHeapFinalizer(js->group, collected, js);
     return OK;
@@ -321,8 +326,6 @@ static Err instance_start(JsInstance *js, const JsProgram *program, Buf *descrip
     err = module_run(js, program->script, description, diag);
 done:
     vm_leave(js);
-    if (err == OK && !js->ok)
-        err = diag_fail(diag, ERR_INVALID, "the module's promises do not come to an end");
     return err;
 }
 
@@ -358,14 +361,9 @@ static Err js_instance_new(HostProgram *base, const HostEnv *env, HostInstance *
 
 void js_instance_free(HostInstance *base) {
     JsInstance *js = CONTAINER_OF(base, JsInstance, base);
-    current = js;  // promise jobs left behind run once more, and are ended at once
-    js->end = JS_NOT_ENDED;
-    js->phase = JS_TAIL;
-    js->phase_end_ns = 1;
     if (js->ctx) JSContextGroupRemoveHeapFinalizer(js->group, collected, js);
     if (js->ctx) JSGlobalContextRelease(js->ctx);
     if (js->group) JSContextGroupRelease(js->group);  // frees the blocks as well
-    current = NULL;
     abi_deinit(&js->abi);
     buf_deinit(&js->text);
     buf_deinit(&js->message);
@@ -409,6 +407,7 @@ static void run_ended(JsInstance *js, JSValueRef exception) {
 }
 
 static void collect(JsInstance *js) {
+    js->calls_since_look = 0;
     if (!heap_full(js, js->ctx)) return;
     JSSynchronousGarbageCollectForDebugging(js->ctx);
     if (heap_bytes(js->ctx) > 0.75 * (double)js->env.memory_max) js->ok = false;
@@ -428,6 +427,9 @@ static void js_run(HostInstance *base, const HostSource *source) {
         if (js->end == JS_END_MEMORY) collect(js);
         js->end = JS_NOT_ENDED;
     }
+    js->calls_since_look += js->calls;
+    js->calls = 0;
+    if (js->calls_since_look >= CALLS_PER_LOOK) collect(js);
     vm_leave(js);
     js->source = NULL;
 }
@@ -435,8 +437,8 @@ static void js_run(HostInstance *base, const HostSource *source) {
 static void js_idle(HostInstance *base) {
     JsInstance *js = CONTAINER_OF(base, JsInstance, base);
     if (!js->ok) return;
+    if (js->calls_since_look < CALLS_PER_IDLE) return;
     vm_enter(js);
-    js->phase = JS_BETWEEN;
     collect(js);
     JSGarbageCollect(js->ctx);
     vm_leave(js);

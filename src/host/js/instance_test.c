@@ -124,12 +124,12 @@ TEST(load, every_kind_of_export_reaches_the_library) {
     fixture_end(f);
 }
 
-TEST(load, a_module_that_never_stops_loading_is_given_up) {
-    // The real limit is far too long for a test; promises have a short one.
-    expect_refused(MODULE_HEAD "const again = () => Promise.resolve().then(again); again();",
-                   "the module's promises do not come to an end");
-    expect_refused(MODULE_HEAD "(async () => { for (;;) await 0 })();",
-                   "the module's promises do not come to an end");
+TEST(load, promises_may_be_made_but_nothing_waits_for_them) {
+    JsFixture *f =
+        fixture_new(MODULE_ASK "const again = () => Promise.resolve().then(again); again();\n"
+                               "(async () => { for (;;) await 0 })();\n");
+    EXPECT_STR(ask(f, "1 + 1"), "2");
+    fixture_end(f);
 }
 
 // ---- how calls end
@@ -330,7 +330,10 @@ TEST(hostile, changed_builtins_harm_nobody_else) {
         run_code(f, 1, "sys.datastore_insert_bsatn(1, new ArrayBuffer(8), 8)");
         run_code(f, 1, "throw new SenderError('x')");
         EXPECT_EQ(f->done_count, done + 2);
-        EXPECT_EQ(run_limited(f, "for (;;) ;", 20000), HOST_DEADLINE);
+        f->call.id = 2;  // loops, with nothing but syntax
+        f->call.budget_us = 20000;
+        fixture_run(f, 1);
+        EXPECT_EQ(f->status, HOST_DEADLINE);
         EXPECT(host_instance_ok(f->instance));
         fixture_end(f);
     }
@@ -349,8 +352,8 @@ TEST(hostile, a_replaced_call_sees_no_mailbox) {
         "sys.datastore_insert_bsatn(1, new ArrayBuffer(5000), 5000); const it = sys.datastore_table_scan_bsatn(1);"
         "sys.row_iter_bsatn_advance(it, new ArrayBuffer(70000))");
     EXPECT_STR(ask(f,
-                   "seen.some(x => x instanceof Uint32Array || x instanceof BigUint64Array || "
-                   "(x && x.buffer && x.buffer.byteLength === 4096))"),
+                   "seen.length > 0 && seen.some(x => x instanceof Uint32Array || "
+                   "x instanceof BigUint64Array || x instanceof BigInt64Array)"),
                "false");
     fixture_end(f);
 }
@@ -366,38 +369,17 @@ TEST(hostile, the_argument_buffer_cannot_be_taken_away) {
     fixture_end(f);
 }
 
-TEST(hostile, promises_that_never_end_cost_the_instance_but_not_the_server) {
+TEST(hostile, promise_jobs_never_run) {
     JsFixture *f = fixture_new(MODULE_ASK);
-    EXPECT_EQ(
-        run_code(
-            f,
-            1,
-            "globalThis.count = 0; Promise.resolve().then(() => { count++; sys.console_log(2, 'job') })"),
-        HOST_OK);
-    EXPECT_STR(f->log_text, "job");
-    EXPECT(host_instance_ok(f->instance));
-    EXPECT_EQ(
-        run_code(
-            f,
-            1,
-            "const again = () => { Promise.resolve().then(again); Promise.resolve().then(again) }; again()"),
-        HOST_OK);
-    EXPECT(!host_instance_ok(f->instance));
-    uint32_t done = f->done_count;
-    fixture_run(f, 1);  // an instance that is not well takes no calls
-    EXPECT_EQ(f->done_count, done);
-    EXPECT_EQ(f->calls_left, 1);
-    fixture_end(f);
-}
-
-TEST(hostile, jobs_have_no_transaction) {
-    JsFixture *f = fixture_new(MODULE_ASK);
+    EXPECT_EQ(run_code(f, 1, "globalThis.count = 0; Promise.resolve().then(() => { count++ })"),
+              HOST_OK);
+    EXPECT_EQ(run_code(f, 1, "(async () => { for (;;) { await 0; count++ } })()"), HOST_OK);
     EXPECT_EQ(run_code(f,
                        1,
-                       "Promise.resolve().then(() => { try { sys.datastore_table_row_count(1) } "
-                       "catch (e) { globalThis.got = e.errno } })"),
+                       "const again = () => { count++; Promise.resolve().then(again);"
+                       "Promise.resolve().then(again) }; again(); count--"),
               HOST_OK);
-    EXPECT_STR(ask(f, "got"), "2");
+    EXPECT_STR(ask(f, "count"), "0");
     fixture_end(f);
 }
 

@@ -17,6 +17,8 @@ void JSContextGroupSetExecutionTimeLimit(JSContextGroupRef group,
                                          bool (*may_end)(JSContextRef ctx, void *context),
                                          void *context);
 int jsc_options_set_boolean(const char *option, int value);  // of the library's GLib interface
+void JSVMDelayMicrotasks(const void **vm)  // of its C++ interface; NULL when there is none
+    __asm__("_ZN3JSC2VM24DrainMicrotaskDelayScope9incrementEv") __attribute__((weak));
 // `collected` runs at the end of every garbage collection, on the thread that is in the VM.
 void JSContextGroupAddHeapFinalizer(JSContextGroupRef group,
                                     void (*collected)(JSContextGroupRef group, void *context),
@@ -74,7 +76,6 @@ typedef enum JsPhase {
     JS_LOADING,  // evaluating the module, up to its description
     JS_BETWEEN,  // in the driver, no call runs
     JS_CALLING,  // a call runs
-    JS_TAIL,     // promise jobs that a module left behind
 } JsPhase;
 
 typedef enum JsEnd { JS_NOT_ENDED, JS_END_DEADLINE, JS_END_MEMORY } JsEnd;
@@ -102,6 +103,7 @@ typedef struct JsInstance {
     JsPhase phase;
     uint64_t phase_end_ns;  // monotonic; 0: no limit
     double period_s;        // how often the watchdog looks, usually
+    double armed_s;         // what the library was told last
     bool looks_often;       // the running call takes long and makes garbage
     JsEnd end;              // why it ended the running call
     bool ok;
@@ -110,6 +112,8 @@ typedef struct JsInstance {
     HostCall call;
     uint64_t call_started_ns;
     bool call_running;
+    uint32_t calls;             // of this batch
+    uint32_t calls_since_look;  // at the heap
 
     Buf text;       // of the last text() or native()
     Buf message;    // of the exception that ended the call

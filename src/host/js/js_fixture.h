@@ -76,6 +76,7 @@ typedef struct JsFixture {
     "    const code = new TextDecoder().decode(args);\n"                                                 \
     "    return new Function('sys', 'sys21', 'hooks', 'SenderError', 'args', 'views', code)(\n"          \
     "      sys, sys21, hooks, SenderError, args, views); },\n"                                           \
+    "  () => { for (;;) ; },\n"                                                                          \
     "];\n"
 
 static void fixture_log(void *ctx, const HostLogRecord *record) {

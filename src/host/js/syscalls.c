@@ -110,6 +110,7 @@ static void call_begin(JsInstance *js) {
     buf_clear(&js->stack);
     abi_begin(&js->abi, call);
     js->call_running = true;
+    js->calls++;
     js->call_started_ns = abi_monotonic_ns();
     js_watch_call(js, call->budget_us);
 }
@@ -357,7 +358,7 @@ JSValueRef js_trap(JSContextRef ctx,
         (void)abi_iter_close(&js->abi, js->mail[MAIL_CONSUMED]);
         js->mail[MAIL_CONSUMED] = 0;
     }
-    if (op == OP_STEP && js->phase != JS_LOADING && js->phase != JS_TAIL)
+    if (op == OP_STEP && js->phase != JS_LOADING)
         js_step(js);
     else
         js->mail[MAIL_STATUS] = js->phase == JS_LOADING ? STATUS_INIT : dispatch(js, op);

@@ -217,6 +217,10 @@ bool session_next_call(void *ctx, HostCall *call) {
         if (io->clock_monotonic_ns(io->world) >= db->turn_ends_ns) return false;
         Session *s = ready_take(db);
         if (!s) return false;
+        if (s->state == SESSION_ENDED) {
+            session_dirty(s);  // refused by the module after it had been put back into the ring
+            continue;
+        }
         db->now = io->clock_wall(io->world);
         bool more;
         bool begun = session_step(s, call, &more);

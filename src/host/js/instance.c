@@ -11,9 +11,13 @@
 //   (2) The watchdog ends only what has a limit: a call, loading, the tail. The driver itself and
 //       our own functions are never cut in half.
 //
-// MEMORY    JavaScriptCore has no limit of its own. The watchdog looks at the heap's size while a
-//           call runs (every period), host_idle() and every COLLECT_CALLS-th call do so between
-//           calls. Whoever allocates gigabytes inside one period is not stopped in time.
+// WATCHDOG  Each look costs: whatever compiled code is on the stack when the library's timer fires is
+//           thrown away. Looking every 10 ms, a busy module's hot code ran half optimised, and a
+//           second core did nothing but compile it again. So it looks seldom, but right at the end
+//           of the running call's time.
+// MEMORY    JavaScriptCore has no limit of its own. The watchdog looks at the heap's size, often as
+//           soon as a call takes long and makes garbage; host_idle() looks between calls. Whoever
+//           allocates gigabytes between two looks is not stopped in time.
 // PROMISES  Nothing waits for them. Their jobs run in the tail; when they do not end, the instance
 //           is given up.
 #include <pthread.h>
@@ -23,11 +27,11 @@
 #include "host/js/js.h"
 
 enum {
-    LOAD_MS = 10000,        // evaluating a module, its hooks and its description
-    TAIL_MS = 50,           // promise jobs after a batch of calls
-    PERIOD_US_MAX = 10000,  // how often the watchdog looks at a running call …
-    PERIOD_US_MIN = 500,    // … and at least that far apart
-    HEAP_LOOK_NS = 50000000,
+    LOAD_MS = 10000,       // evaluating a module, its hooks and its description
+    TAIL_MS = 50,          // promise jobs after a batch of calls
+    LOOK_US = 1000000,     // how often the watchdog looks at a running call …
+    LOOK_US_SOON = 10000,  // … once garbage was collected in a call as old as this
+    LOOK_US_MIN = 500,
 };
 static const double TAIL_PERIOD_S = 1e-6;  // at once: each promise job is an entry of its own
 static const size_t MEMORY_MAX_DEFAULT = (size_t)1 << 30;
@@ -81,9 +85,12 @@ static void watch_set(JsInstance *js, double period_s) {
     JSContextGroupSetExecutionTimeLimit(js->group, period_s, may_end, js);
 }
 
+static bool phase_limited(const JsInstance *js) {
+    return js->phase == JS_LOADING || js->phase == JS_CALLING || js->phase == JS_TAIL;
+}
+
 static bool end_decide(JsInstance *js, JSContextRef ctx) {
-    bool limited = js->phase == JS_LOADING || js->phase == JS_CALLING || js->phase == JS_TAIL;
-    if (!limited || js->end != JS_NOT_ENDED) return limited;
+    if (!phase_limited(js) || js->end != JS_NOT_ENDED) return phase_limited(js);
     if (js->phase_end_ns && abi_monotonic_ns() >= js->phase_end_ns)
         js->end = JS_END_DEADLINE;
     else if (js->phase != JS_TAIL && heap_full(js, ctx))
@@ -92,12 +99,34 @@ static bool end_decide(JsInstance *js, JSContextRef ctx) {
     return js->end != JS_NOT_ENDED;
 }
 
+// The library asks again only if it is told to, in spite of what its own comments say. vm_leave()
+// goes back to the usual period.
+static void look_again(JsInstance *js) {
+    uint64_t now = abi_monotonic_ns();
+    double wait_s = js->looks_often ? LOOK_US_SOON / 1e6 : js->period_s;
+    if (phase_limited(js) && js->phase_end_ns) {
+        double left_s = js->phase_end_ns > now ? (double)(js->phase_end_ns - now) / 1e9 : 0;
+        wait_s = MIN(wait_s, left_s + LOOK_US_MIN / 1e6);
+    }
+    watch_set(js, js->phase == JS_TAIL ? TAIL_PERIOD_S : wait_s);
+}
+
 static bool may_end(JSContextRef ctx, void *context) {
     JsInstance *js = context;
     bool end = end_decide(js, ctx);
-    // The library asks again only if it is told to, in spite of what its own comments say.
-    watch_set(js, js->phase == JS_TAIL ? TAIL_PERIOD_S : js->period_s);
+    look_again(js);
     return end;
+}
+
+// A garbage collection ends, on the thread that runs the module.
+static void collected(JSContextGroupRef group, void *context) {
+    JsInstance *js = context;
+    (void)group;
+    if (js->looks_often || (js->phase != JS_CALLING && js->phase != JS_LOADING)) return;
+    uint64_t age_ns = abi_monotonic_ns() - js->call_started_ns;
+    if (js->phase == JS_CALLING && age_ns < (uint64_t)LOOK_US_SOON * 1000) return;
+    js->looks_often = true;
+    look_again(js);
 }
 
 static void phase_set(JsInstance *js, JsPhase phase, int64_t limit_us) {
@@ -111,9 +140,8 @@ void js_watch_call(JsInstance *js, int64_t budget_us) {
     js->phase = JS_CALLING;
     // The period only ever shrinks: setting it costs as much as a host call, and a caller that
     // uses short budgets uses them always.
-    if (budget_us <= 0 || budget_us >= 4 * PERIOD_US_MAX) return;
-    double period_s = (double)MAX(budget_us / 4, PERIOD_US_MIN) / 1e6;
-    if (period_s >= js->period_s) return;
+    double period_s = (double)MAX(budget_us, LOOK_US_MIN) / 1e6;
+    if (budget_us <= 0 || period_s >= js->period_s) return;
     js->period_s = period_s;
     watch_set(js, period_s);
 }
@@ -133,6 +161,7 @@ static void vm_leave(JsInstance *js) {
     watch_set(js, TAIL_PERIOD_S);
     JSUnlock(js->ctx);  // runs promise jobs
     js->phase = JS_IDLE;
+    js->looks_often = false;
     if (js->ok) watch_set(js, js->period_s);
     current = NULL;
 }
@@ -276,6 +305,7 @@ static Err vm_start(JsInstance *js) {
     if (!js->ctx) return ERR_NOMEM;
     js->undefined = JSValueMakeUndefined(js->ctx);
     watch_set(js, js->period_s);
+    JSContextGroupAddHeapFinalizer(js->group, collected, js);
     return OK;
 }
 
@@ -306,7 +336,7 @@ Err js_instance_make(const JsProgram *program,
     js->base.engine = &js_engine;
     js->env = *env;
     if (!js->env.memory_max) js->env.memory_max = MEMORY_MAX_DEFAULT;
-    js->period_s = PERIOD_US_MAX / 1e6;
+    js->period_s = LOOK_US / 1e6;
     js->ok = true;
     abi_init(&js->abi, &js->env);
     Err err = instance_start(js, program, description, diag);
@@ -332,6 +362,7 @@ void js_instance_free(HostInstance *base) {
     js->end = JS_NOT_ENDED;
     js->phase = JS_TAIL;
     js->phase_end_ns = 1;
+    if (js->ctx) JSContextGroupRemoveHeapFinalizer(js->group, collected, js);
     if (js->ctx) JSGlobalContextRelease(js->ctx);
     if (js->group) JSContextGroupRelease(js->group);  // frees the blocks as well
     current = NULL;

@@ -17,6 +17,13 @@ void JSContextGroupSetExecutionTimeLimit(JSContextGroupRef group,
                                          bool (*may_end)(JSContextRef ctx, void *context),
                                          void *context);
 int jsc_options_set_boolean(const char *option, int value);  // of the library's GLib interface
+// `collected` runs at the end of every garbage collection, on the thread that is in the VM.
+void JSContextGroupAddHeapFinalizer(JSContextGroupRef group,
+                                    void (*collected)(JSContextGroupRef group, void *context),
+                                    void *context);
+void JSContextGroupRemoveHeapFinalizer(JSContextGroupRef group,
+                                       void (*collected)(JSContextGroupRef group, void *context),
+                                       void *context);
 void JSLock(JSContextRef ctx);
 void JSUnlock(JSContextRef ctx);
 JSObjectRef JSGetMemoryUsageStatistics(JSContextRef ctx);
@@ -94,7 +101,8 @@ typedef struct JsInstance {
 
     JsPhase phase;
     uint64_t phase_end_ns;  // monotonic; 0: no limit
-    double period_s;        // how often the watchdog looks
+    double period_s;        // how often the watchdog looks, usually
+    bool looks_often;       // the running call takes long and makes garbage
     JsEnd end;              // why it ended the running call
     bool ok;
 

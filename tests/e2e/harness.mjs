@@ -92,16 +92,20 @@ export class Server {
   }
 
   async stop() {
-    this.child.kill('SIGINT');
-    let late = false;
-    const timer = setTimeout(() => {
-      late = true;
-      this.child.kill('SIGKILL');
-    }, 10_000);
-    const end = await this.ended;
-    clearTimeout(timer);
-    if (late) throw new Error(`the server did not stop on SIGINT:\n${this.output.slice(-3000)}`);
-    return end;
+    const child = this.child;  // by the time we lose patience it may be another one's turn
+    child.kill('SIGINT');
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => {
+        child.kill('SIGKILL');
+        reject(new Error(`the server did not stop on SIGINT:\n${this.output.slice(-3000)}`));
+      }, 10_000);
+    });
+    try {
+      return await Promise.race([this.ended, late]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   async end() {

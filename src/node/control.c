@@ -265,19 +265,6 @@ Err control_put(Control *c, const ControlDatabase *d) {
     return err;
 }
 
-Err control_remove(Control *c, const Identity *identity) {
-    Buf key = {0};
-    key_append(&key, u256(), identity->le);
-    pthread_mutex_lock(&c->mutex);
-    begin(c, "<database>");
-    Err err = commit(c,
-                     buf_ok(&key) ? table_delete_key(table_of(c, TABLE_DATABASE), buf_bytes(&key))
-                                  : ERR_NOMEM);
-    pthread_mutex_unlock(&c->mutex);
-    buf_deinit(&key);
-    return err;
-}
-
 // ── names ──────────────────────────────────────────────────────────────────────────────────────
 
 typedef struct NameList {
@@ -326,6 +313,32 @@ void control_names(Control *c, const Identity *database, ControlEachName each, v
         each(ctx, list.rows[i].name);
     }
     arena_deinit(&list.arena);
+}
+
+// Who may create a database under an identity that has none: whoever owned the one that was deleted,
+// or who owns the first of the names that stand for it.
+static Err create_check(const Control *c, const Identity *database, const Identity *caller) {
+    NameList list = {0};
+    uint64_t last;
+    Bytes row;
+    Err err = get(table_of(c, TABLE_DATABASE), u256(), database->le, &row);
+    if (err == OK) {
+        ControlDatabase record;
+        database_read(table_of(c, TABLE_DATABASE), row, &record);
+        return identity_eq(&record.owner, caller) ? OK : ERR_DENIED;
+    }
+    if (err != ERR_NOT_FOUND) return err;
+    err = names_list(c, database, &list, &last);
+    if (err == OK && list.count && !identity_eq(&list.rows[0].owner, caller)) err = ERR_DENIED;
+    arena_deinit(&list.arena);
+    return err;
+}
+
+Err control_may_create(Control *c, const Identity *database, const Identity *caller) {
+    pthread_mutex_lock(&c->mutex);
+    Err err = create_check(c, database, caller);
+    pthread_mutex_unlock(&c->mutex);
+    return err;
 }
 
 // May `caller` let `name` stand for a database? ERR_EXISTS when it stands for another than `mine`.

@@ -15,8 +15,8 @@ typedef struct ControlDatabase {
     uint8_t host_kind;            // HostKind at creation or last reset
     uint8_t initial_program[32];  // Keccak-256 of the program at creation or last reset
     bool locked;
-    bool exists;          // false: the name is taken but nothing was published under it yet
-    uint64_t generation;  // directory of its data; a reset makes a new one
+    bool exists;          // false: deleted; its identity stays its owner's
+    uint64_t generation;  // directory of its data; a reset or deletion moves on to a new one
 } ControlDatabase;
 
 MUST_USE Err control_open(const Io *io, const char *dir, bool in_memory, Control **out, Diag *diag);
@@ -28,7 +28,9 @@ MUST_USE Err control_find(Control *control, const Identity *identity, ControlDat
 MUST_USE Err control_resolve(Control *control, Str name, Identity *out);
 // Store a database's record, new or changed. Durable on OK.
 MUST_USE Err control_put(Control *control, const ControlDatabase *database);
-MUST_USE Err control_remove(Control *control, const Identity *identity);
+// May this caller create a database under an identity that has none? ERR_DENIED when it was, or
+// through its name is to become, somebody else's.
+MUST_USE Err control_may_create(Control *control, const Identity *identity, const Identity *caller);
 
 // Give a database a name. The first to use a name owns it for good.
 //   ERR_DENIED  the name belongs to somebody else

@@ -52,8 +52,8 @@ TEST(control, keeps_databases_and_names_over_a_power_loss) {
     EXPECT_OK(control_resolve(control, STR("talk"), &found));
     EXPECT(identity_eq(&found, &chat));
     expect_names(control, &chat, "chat talk ");
-    EXPECT_OK(control_remove(control, &chat));
-    EXPECT_ERR(control_find(control, &chat, &read), ERR_NOT_FOUND);
+    record.exists = false;
+    EXPECT_OK(control_put(control, &record));
     EXPECT_OK(control_resolve(control, STR("talk"), &found));  // names outlive what they named
     control_close(&control);
     sim_free(&sim);
@@ -76,6 +76,23 @@ TEST(control, a_name_belongs_to_who_used_it_first) {
     Str taken[] = {STR("three"), STR("chat")};
     EXPECT_ERR(control_set_names(control, &chat, taken, 2, &alice), ERR_EXISTS);
     expect_names(control, &chat, "one two ");
+    control_close(&control);
+    sim_free(&sim);
+}
+
+TEST(control, an_identity_without_a_database_is_for_those_it_belonged_to) {
+    Sim *sim;
+    EXPECT_OK(sim_new(1, &sim));
+    Control *control = open_control(sim);
+    EXPECT_OK(control_may_create(control, &chat, &bob));  // nobody's
+    EXPECT_OK(control_add_name(control, STR("chat"), &chat, &alice));
+    EXPECT_OK(control_add_name(control, STR("intruder"), &chat, &bob));
+    EXPECT_OK(control_may_create(control, &chat, &alice));
+    EXPECT_ERR(control_may_create(control, &chat, &bob), ERR_DENIED);
+    ControlDatabase deleted = {.identity = game, .owner = bob, .generation = 1};
+    EXPECT_OK(control_put(control, &deleted));
+    EXPECT_OK(control_may_create(control, &game, &bob));
+    EXPECT_ERR(control_may_create(control, &game, &alice), ERR_DENIED);
     control_close(&control);
     sim_free(&sim);
 }

@@ -1,6 +1,8 @@
 #include "node/database.h"
 
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/keccak.h"
 #include "base/log.h"
@@ -316,13 +318,14 @@ Err database_try_init(const Node *node,
                       HostProgram *program,
                       Bytes program_bytes,
                       HostKind kind,
+                      const Identity *identity,
                       const Identity *owner,
                       Diag *diag) {
     // A loop and a node that exist for this trial only: in memory, no sockets, no thread.
     Node trial = {.io = node->io, .options = node->options};
     trial.options.in_memory = true;
     NodeLoop loop = {.node = &trial};
-    DatabaseOpen open = {.loop = &loop, .identity = *owner, .owner = *owner};
+    DatabaseOpen open = {.loop = &loop, .identity = *identity, .owner = *owner};
     Database *db = NULL;
     HostInstance *instance = NULL;
     Err err = database_new(&open, &db, diag);
@@ -385,9 +388,13 @@ Err database_update(Database *db,
     CatalogModule module;
     uint8_t hash[32], expected[32];
     *handle = NULL;
+    Err err = OK;
+    if (db->failed) {
+        err = diag_fail(diag, ERR_IO, "%s", db->failure);
+        goto done;
+    }
     keccak256(program_bytes, hash);
-    Err err = catalog_module(db_catalog(db->db), &module);
-    if (err != OK) goto done;
+    if ((err = catalog_module(db_catalog(db->db), &module)) != OK) goto done;
     if (memcmp(module.program_hash, hash, sizeof hash) == 0) goto done;  // nothing to do
 
     if ((err = migrate_plan(db->def, host_program_def(program), &plan, diag)) != OK) {
@@ -431,9 +438,9 @@ Err database_update(Database *db,
         err = db_commit(db->db, &writes, &changed);
     } else {
         db_rollback(db->db);
-        queries_renew(db);  // memory was rebuilt from the rows
     }
     if (err != OK) {
+        queries_renew(db);  // memory was rebuilt from the rows
         update_refused(db, err, diag);
         goto done;
     }
@@ -489,6 +496,34 @@ void database_files_remove(const Node *node, const Identity *identity, uint64_t 
     files_remove(node->io, dir);
 }
 
+typedef struct Sweep {
+    uint64_t before;
+    uint64_t found[64];
+    uint32_t count;
+} Sweep;
+
+static Err sweep_each(void *ctx, const char *name) {
+    Sweep *sweep = ctx;
+    char *end;
+    errno = 0;
+    unsigned long long generation = strtoull(name, &end, 10);
+    bool is_number = name[0] >= '0' && name[0] <= '9' && !*end && errno == 0;
+    if (is_number && generation < sweep->before && sweep->count < ARRAY_LEN(sweep->found))
+        sweep->found[sweep->count++] = generation;
+    return OK;
+}
+
+void database_files_sweep(const Node *node, const ControlDatabase *record) {
+    char dir[IO_PATH_MAX];
+    Sweep sweep = {.before = record->generation};
+    if (node->options.in_memory || database_dir(node, &record->identity, 0, dir) != OK) return;
+    *strrchr(dir, '/') = 0;
+    if (node->io->dir_list(node->io->world, dir, sweep_each, &sweep) != OK) return;  // no directory
+    for (uint32_t i = 0; i < sweep.count; i++) {
+        database_files_remove(node, &record->identity, sweep.found[i]);
+    }
+}
+
 void database_close(Database **handle, const char *why, bool remove_files) {
     Database *db = *handle;
     if (!db) return;
@@ -497,8 +532,7 @@ void database_close(Database **handle, const char *why, bool remove_files) {
     if (why) disconnect_all(db, why);
     // What is committed becomes durable before anybody is told good-bye.
     Diag diag = {0};
-    if (db->db && !db->failed && db_flush(db->db, &diag) != OK)
-        log_error("%s: %s", db->dir, diag.text);
+    if (db->db && !db->failed && db_flush(db->db, &diag) != OK) database_fail(db, &diag);
     session_deliver(db, false);
     session_deliver(db, true);
     while (db->sessions) {
@@ -559,16 +593,19 @@ static bool schedule_due(const Database *db) {
 }
 
 bool database_has_work(const Database *db) {
-    return db->ready_first != NULL || db->dirty != NULL;
+    return (db->ready_first != NULL && !db->failed) || db->dirty != NULL;
 }
 
 int64_t database_next_due_ns(const Database *db) {
-    Micros due = db->has_schedules ? schedule_next_due(db->schedule) : INT64_MAX;
+    // One that failed runs nothing: what is due stays due, and must not keep the loop awake.
+    if (!db->has_schedules || db->failed) return INT64_MAX;
+    Micros due = schedule_next_due(db->schedule), wall = node_now(db->loop->node);
     if (due == INT64_MAX) return INT64_MAX;
     const Io *io = db->loop->node->io;
-    Micros wait = due - node_now(db->loop->node);
     int64_t now = io->clock_monotonic_ns(io->world);
-    return wait <= 0 ? now : wait > INT64_MAX / 2000 ? INT64_MAX : now + wait * 1000;
+    if (due <= wall) return now;  // compared first: a module may ask for any instant there is
+    Micros wait = due - wall;
+    return wait > INT64_MAX / 2000 ? INT64_MAX : now + wait * 1000;
 }
 
 static void instance_mend(Database *db) {

@@ -70,6 +70,9 @@ Err database_dir(const Node *node,
 
 // Delete a generation's files, if there are any.
 void database_files_remove(const Node *node, const Identity *identity, uint64_t generation);
+// Delete the files of generations before the record's: what a reset or deletion was about to remove
+// when the process ended. Younger ones stay: one may be a reset about to be recorded.
+void database_files_sweep(const Node *node, const ControlDatabase *record);
 // What pre-publish hands out and publish checks (http §9.5).
 void database_migration_token(const Identity *identity,
                               const uint8_t old_hash[32],
@@ -108,6 +111,7 @@ MUST_USE Err database_try_init(const Node *node,
                                HostProgram *program,
                                Bytes program_bytes,
                                HostKind kind,
+                               const Identity *identity,
                                const Identity *owner,
                                Diag *diag);
 

@@ -29,20 +29,23 @@ void loop_deinit(NodeLoop *loop) {
     pthread_mutex_destroy(&loop->mutex);
 }
 
+// The wake is under the lock: the task may be the last thing that node_stop waits for, and the loop
+// may be gone as soon as it can have run.
 void loop_post(NodeLoop *loop, LoopTask *task) {
     pthread_mutex_lock(&loop->mutex);
     task->next = loop->tasks;
     loop->tasks = task;
-    pthread_mutex_unlock(&loop->mutex);
     net_wake(loop->net);
+    pthread_mutex_unlock(&loop->mutex);
 }
 
 // Tasks run in the order in which they were posted.
-static void tasks_run(NodeLoop *loop) {
+bool loop_tasks_run(NodeLoop *loop) {
     pthread_mutex_lock(&loop->mutex);
     LoopTask *newest = loop->tasks;
     loop->tasks = NULL;
     pthread_mutex_unlock(&loop->mutex);
+    bool any = newest != NULL;
     LoopTask *oldest = NULL;
     while (newest) {
         LoopTask *next = newest->next;
@@ -55,6 +58,7 @@ static void tasks_run(NodeLoop *loop) {
         oldest = task->next;
         task->run(task, loop);
     }
+    return any;
 }
 
 static int64_t wait_us(const NodeLoop *loop) {
@@ -71,7 +75,7 @@ static void loop_turn(NodeLoop *loop) {
     Err err = net_turn(loop->net, wait_us(loop));
     if (err != OK)
         log_error("loop %u: waiting for sockets failed: %s", loop->number, io_last_error_text());
-    tasks_run(loop);
+    loop_tasks_run(loop);
     for (Database *db = loop->databases, *next; db; db = next) {
         next = db->next;
         database_turn(db);
@@ -92,7 +96,7 @@ static void *loop_main(void *arg) {
     while (!atomic_load_explicit(&loop->stopping, memory_order_acquire)) {
         loop_turn(loop);
     }
-    tasks_run(loop);
+    loop_tasks_run(loop);
     databases_close(loop);
     net_flush(loop->net);
     return NULL;

@@ -34,5 +34,7 @@ loop_init(NodeLoop *loop, Node *node, uint32_t number, const NetHandler *handler
 MUST_USE Err loop_start(NodeLoop *loop, Diag *diag);
 void loop_stop(NodeLoop *loop);  // joins the thread; its databases are closed by then
 void loop_deinit(NodeLoop *loop);
-// Hand over a task; any thread. Runs even while the loop is stopping.
+// Hand over a task; any thread. Runs even when the loop is stopping: node_stop runs what is left.
 void loop_post(NodeLoop *loop, LoopTask *task);
+// Run what was posted, on the loop's thread or when there is none. False: there was nothing.
+bool loop_tasks_run(NodeLoop *loop);

@@ -6,7 +6,9 @@
 #include "base/mem.h"
 #include "sats/json.h"
 
-#define MEMORY_LOG_MAX (8u << 20)  // of a server without files: older lines are dropped
+#define MEMORY_LOG_MAX (8u << 20)   // of a server without files: older lines are dropped
+#define PENDING_MAX    (1u << 20)   // a reducer that does nothing but print writes before it ends
+#define TAIL_BYTES_MAX (64u << 20)  // of an answer with history, however many lines were asked for
 
 struct LogFollower {
     LogFollower *next;
@@ -69,6 +71,7 @@ void modulelog_add(ModuleLog *log, const HostLogRecord *r) {
         out->failed = false;
         out->len = start;
     }
+    if (out->len > PENDING_MAX) modulelog_flush(log);
 }
 
 Err modulelog_open(const Io *io, const char *dir, bool in_memory, ModuleLog **out, Diag *diag) {
@@ -181,6 +184,25 @@ static size_t tail_start(Bytes text, uint32_t lines) {
     return lines == 0 ? text.len : at;
 }
 
+// The end of today's file, from the beginning of a line.
+static Err file_tail(ModuleLog *log, Buf *text) {
+    Err err = file_of_today(log);
+    if (err != OK || log->bytes == 0) return err;
+    uint64_t skip = log->bytes > TAIL_BYTES_MAX ? log->bytes - TAIL_BYTES_MAX : 0;
+    size_t len = (size_t)(log->bytes - skip), got = 0;
+    uint8_t *room = buf_extend(text, len);
+    if (!room) return ERR_NOMEM;
+    err = log->io->file_read(log->io->world, log->file, skip, room, len, &got);
+    text->len = err == OK ? got : 0;
+    const uint8_t *first = skip && text->len ? memchr(text->ptr, '\n', text->len) : NULL;
+    if (first) {
+        size_t cut = (size_t)(first + 1 - text->ptr);
+        text->len -= cut;
+        memmove(text->ptr, text->ptr + cut, text->len);
+    }
+    return err;
+}
+
 Err modulelog_tail(ModuleLog *log, uint32_t lines, Buf *out) {
     modulelog_flush(log);
     Buf text = {0};
@@ -189,10 +211,7 @@ Err modulelog_tail(ModuleLog *log, uint32_t lines, Buf *out) {
         buf_put_bytes(&text, buf_bytes(&log->memory));
         if (!buf_ok(&text)) err = ERR_NOMEM;
     } else {
-        char path[IO_PATH_MAX];
-        day_path(log, today(log), path);
-        err = io_read_file(log->io, path, SIZE_MAX / 4, &text);
-        if (err == ERR_NOT_FOUND) err = OK;
+        err = file_tail(log, &text);
     }
     if (err == OK) {
         size_t start = lines == UINT32_MAX ? 0 : tail_start(buf_bytes(&text), lines);

@@ -21,7 +21,7 @@ void modulelog_add(ModuleLog *log, const HostLogRecord *record);
 // Write what was added. A failure is reported once on the server's own log; lines may be lost then,
 // never a transaction.
 void modulelog_flush(ModuleLog *log);
-// The last `lines` lines of today's file (UINT32_MAX: all), appended to out.
+// The last `lines` lines of today's file (UINT32_MAX: all), at most 64 MiB of them, appended to out.
 MUST_USE Err modulelog_tail(ModuleLog *log, uint32_t lines, Buf *out);
 // Call `each` with every chunk of whole lines from now on; returns false to stop following.
 LogFollower *modulelog_follow(ModuleLog *log,

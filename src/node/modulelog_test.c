@@ -44,6 +44,21 @@ TEST(modulelog, tails_lines_and_begins_a_file_each_day) {
     sim_free(&sim);
 }
 
+TEST(modulelog, a_module_that_only_prints_fills_the_file_and_no_memory) {
+    Sim *sim;
+    ModuleLog *log;
+    Diag diag = {0};
+    EXPECT_OK(sim_new(1, &sim));
+    EXPECT_OK(modulelog_open(sim_io(sim), "logs", false, &log, &diag));
+    for (int i = 0; i < 100000; i++) {
+        say(log, "the same old story");
+    }
+    EXPECT(modulelog_bytes(log) > 100000 * strlen(LINE("the same old story")) - (2u << 20));
+    expect_tail(log, 1, LINE("the same old story"));
+    modulelog_close(&log);
+    sim_free(&sim);
+}
+
 typedef struct Follower {
     Buf got;
     int calls_left;

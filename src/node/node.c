@@ -45,41 +45,56 @@ static NodeLoop *loop_choose(Node *node) {
     return loop;
 }
 
-NodeLoop *node_place(Node *node, const Identity *identity) {
-    NodeLoop *loop = NULL;
-    pthread_mutex_lock(&node->mutex);
-    for (uint32_t i = 0; i < node->place_count && !loop; i++) {
-        if (identity_eq(&node->places[i].identity, identity)) loop = node->places[i].loop;
+static struct NodePlace *place_find(const Node *node, const Identity *identity) {
+    for (uint32_t i = 0; i < node->place_count; i++) {
+        if (identity_eq(&node->places[i].identity, identity)) return &node->places[i];
     }
-    if (!loop && node->place_count == node->place_cap) {
+    return NULL;
+}
+
+static struct NodePlace *place_make(Node *node, const Identity *identity) {
+    if (node->place_count == node->place_cap) {
         uint32_t cap = node->place_cap ? node->place_cap * 2 : 16;
         struct NodePlace *grown = mem_realloc(node->places, cap * sizeof *grown);
-        if (grown) {
-            node->places = grown;
-            node->place_cap = cap;
-        }
+        if (!grown) return NULL;
+        node->places = grown;
+        node->place_cap = cap;
     }
-    if (!loop && node->place_count < node->place_cap) {
-        loop = loop_choose(node);
-        if (loop) {
-            loop->database_count++;
-            node->places[node->place_count++] =
-                (struct NodePlace){.identity = *identity, .loop = loop};
-        }
-    }
+    NodeLoop *loop = loop_choose(node);
+    if (!loop) return NULL;
+    loop->database_count++;
+    struct NodePlace *place = &node->places[node->place_count++];
+    *place = (struct NodePlace){.identity = *identity, .loop = loop};
+    return place;
+}
+
+NodeLoop *node_place(Node *node, const Identity *identity) {
+    pthread_mutex_lock(&node->mutex);
+    struct NodePlace *place = place_find(node, identity);
+    if (!place && !node->is_stopping) place = place_make(node, identity);
+    if (place) place->holds++;
+    NodeLoop *loop = place ? place->loop : NULL;
     pthread_mutex_unlock(&node->mutex);
     return loop;
 }
 
 void node_unplace(Node *node, const Identity *identity) {
     pthread_mutex_lock(&node->mutex);
-    for (uint32_t i = 0; i < node->place_count; i++) {
-        if (!identity_eq(&node->places[i].identity, identity)) continue;
-        node->places[i].loop->database_count--;
-        node->places[i] = node->places[--node->place_count];
-        break;
+    struct NodePlace *place = place_find(node, identity);
+    ASSERT(place && place->holds);
+    if (--place->holds == 0) {
+        place->loop->database_count--;
+        *place = node->places[--node->place_count];
     }
     pthread_mutex_unlock(&node->mutex);
+}
+
+NodeLoop *node_find_place(Node *node, const Identity *identity) {
+    pthread_mutex_lock(&node->mutex);
+    const struct NodePlace *place = place_find(node, identity);
+    NodeLoop *loop = place ? place->loop : NULL;
+    pthread_mutex_unlock(&node->mutex);
+    return loop;
 }
 
 // ── opening what was there before ──────────────────────────────────────────────────────────────
@@ -124,6 +139,7 @@ static void open_task_run(LoopTask *task, NodeLoop *loop) {
 
 static void open_one(void *ctx, const ControlDatabase *database) {
     OpenAll *all = ctx;
+    database_files_sweep(all->node, database);
     if (!database->exists) return;
     NodeLoop *loop = node_place(all->node, &database->identity);
     OpenTask *task = loop ? MEM_NEW(OpenTask) : NULL;
@@ -226,6 +242,7 @@ Err node_start(const NodeOptions *options, Node **out, Diag *diag) {
     node->io = options->io;
     node->started = node_now(node);
     pthread_mutex_init(&node->mutex, NULL);
+    pthread_cond_init(&node->idle, NULL);
     Err err = path_join(node->data_dir, options->data_dir, "");
     if (err == OK) err = node_open(node, diag);
     if (err != OK) {
@@ -240,14 +257,32 @@ uint16_t node_port(const Node *node) {
     return node->port;
 }
 
+// No job begins any more; those in flight come to their end, while the loops they need still run.
+// Each is bounded: by the time a module may take to load, and by the deadline of `init`.
+static void jobs_end(Node *node) {
+    pthread_mutex_lock(&node->mutex);
+    node->is_stopping = true;
+    while (node->jobs) {
+        pthread_cond_wait(&node->idle, &node->mutex);
+    }
+    pthread_mutex_unlock(&node->mutex);
+}
+
 void node_stop(Node **handle) {
     Node *node = *handle;
     if (!node) return;
     *handle = NULL;
-    publish_wait_idle();
+    jobs_end(node);
     // The front loop first: nobody new comes in while the databases close.
     for (uint32_t i = 0; i < node->loop_count; i++) {
         loop_stop(node->loops[i]);
+    }
+    // Loops that went on posted tasks to some that had stopped, and those may post again.
+    for (bool any = true; any;) {
+        any = false;
+        for (uint32_t i = 0; i < node->loop_count; i++) {
+            any |= loop_tasks_run(node->loops[i]);
+        }
     }
     for (uint32_t i = 0; i < node->loop_count; i++) {
         loop_deinit(node->loops[i]);
@@ -258,6 +293,7 @@ void node_stop(Node **handle) {
     if (node->control) control_close(&node->control);
     if (node->auth) auth_close(&node->auth);
     if (node->lock) node->io->file_close(node->io->world, &node->lock);
+    pthread_cond_destroy(&node->idle);
     pthread_mutex_destroy(&node->mutex);
     mem_free(node);
 }

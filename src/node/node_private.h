@@ -18,17 +18,24 @@ struct Node {
     NodeLoop **loops;       // [0] is the front loop; the others own databases
     uint32_t loop_count;
     // Which loop has which database open, or is opening it. Looked up by every loop.
+    // A place is held by the database's record (from its creation to its deletion, even when it
+    // could not be opened) and by every publish in flight, so that all of them meet on one loop.
     struct NodePlace {
         Identity identity;
         NodeLoop *loop;
+        uint32_t holds;
     } * places;
     uint32_t place_count, place_cap;
-    NetHandler handler;
+    uint32_t jobs;        // publishes in flight
+    bool is_stopping;     // no job begins and no loop is made any more
+    pthread_cond_t idle;  // the last job has ended
 };
 
-// The loop that owns a database; gives a database without one a place. NULL: out of memory.
+// Hold the place of a database; one without a place gets one. NULL: out of memory or stopping.
 NodeLoop *node_place(Node *node, const Identity *identity);
-void node_unplace(Node *node, const Identity *identity);
+void node_unplace(Node *node, const Identity *identity);  // end one hold
+// The loop that owns a database; NULL when it has no place.
+NodeLoop *node_find_place(Node *node, const Identity *identity);
 Micros node_now(const Node *node);
 
 // An open database of this loop; NULL when it is not open here.
@@ -43,5 +50,4 @@ void routes_respond_as(NetConn *conn,
                        uint32_t header_count,
                        Str content_type,
                        Bytes body);
-void publish_wait_idle(void);  // let publishing in flight come to its end
 NetHandler routes_handler(NodeLoop *loop);

@@ -72,7 +72,11 @@ void route_delete(Request *r) {
                      "Database is locked and cannot be deleted. Run `spacetime unlock` first.");
         return;
     }
-    Err err = control_remove(r->node->control, &r->database);
+    // The record stays, so that the identity stays its owner's and no file is ever used again.
+    ControlDatabase deleted = r->record;
+    deleted.exists = false;
+    deleted.generation++;
+    Err err = control_put(r->node->control, &deleted);
     if (err != OK) {
         request_err(r, err, NULL);
         return;
@@ -83,9 +87,12 @@ void route_delete(Request *r) {
         database_close(&r->db, "module exited", true);
         break;
     }
+    database_files_sweep(r->node, &deleted);  // also of one that could not be opened
     node_unplace(r->node, &r->database);
     request_empty(r, 200);
 }
+
+#define NAMES_MAX 1000  // set at once; each is looked up
 
 // ── names ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -166,6 +173,11 @@ static bool names_read(Request *r, Str **names, uint32_t *count) {
                 ? "Failed to deserialize the JSON body into the target type: expected an array of names"
                 : "Failed to parse the request body as JSON: %s",
             error.text);
+        return false;
+    }
+    if (json_array_size(list) > NAMES_MAX) {
+        json_decref(list);
+        request_text(r, 400, "a database has at most %d names", NAMES_MAX);
         return false;
     }
     *count = (uint32_t)json_array_size(list);

@@ -11,13 +11,15 @@
 // The module is compiled and tried beside the loops: the old version serves on until the new one is
 // ready. A job outlives its connection; only the answer is dropped when the asker leaves.
 #include <stdio.h>
-#include <time.h>
 
 #include "base/keccak.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "node/routes.h"
 #include "sats/json.h"
+
+static const char locked_text[] =
+    "Database is locked and cannot be reset with --delete-data. Run `spacetime unlock` first.";
 
 #define JOBS_MAX 4  // at once; more are refused, each costs a thread and an engine
 
@@ -44,15 +46,30 @@ typedef struct PublishJob {
     Buf body;
 } PublishJob;
 
-static atomic_int jobs_running;
+// False: enough are running, or the server is stopping.
+static bool job_slot_take(Node *node) {
+    pthread_mutex_lock(&node->mutex);
+    bool free = !node->is_stopping && node->jobs < JOBS_MAX;
+    if (free) node->jobs++;
+    pthread_mutex_unlock(&node->mutex);
+    return free;
+}
+
+static void job_slot_give(Node *node) {
+    pthread_mutex_lock(&node->mutex);
+    if (--node->jobs == 0) pthread_cond_signal(&node->idle);
+    pthread_mutex_unlock(&node->mutex);
+}
 
 static void job_free(PublishJob *job) {
+    Node *node = job->node;
+    if (job->database_loop) node_unplace(node, &job->record.identity);
     host_program_free(&job->program);
     buf_deinit(&job->bytes);
     buf_deinit(&job->body);
     arena_deinit(&job->arena);
     mem_free(job);
-    atomic_fetch_sub(&jobs_running, 1);
+    job_slot_give(node);
 }
 
 static void job_conn_closed(void *self) {
@@ -111,13 +128,15 @@ static Database *open_database(NodeLoop *loop, const PublishJob *job) {
     return loop_database(loop, &job->record.identity);
 }
 
-// A fresh database of this generation takes the place of whatever is open.
+// A fresh database of a generation of its own takes the place of whatever is open. The record names
+// the generation: until it is stored the old files are the database, from then on the new ones are.
 static Err database_install(PublishJob *job, NodeLoop *loop, Diag *diag) {
     Database *fresh = NULL, *old = open_database(loop, job);
     ControlDatabase record = job->record;
+    bool replaces = record.exists;
     uint8_t hash[32];
     keccak256(buf_bytes(&job->bytes), hash);
-    record.generation = old || record.exists ? record.generation + 1 : record.generation;
+    if (replaces) record.generation++;
     database_files_remove(job->node, &record.identity, record.generation);  // of a try that died
     DatabaseOpen open = {.loop = loop,
                          .identity = record.identity,
@@ -130,10 +149,12 @@ static Err database_install(PublishJob *job, NodeLoop *loop, Diag *diag) {
     record.host_kind = (uint8_t)job->host_kind;
     memcpy(record.initial_program, hash, sizeof hash);
     if ((err = control_put(job->node->control, &record)) != OK) {
-        database_close(&fresh, NULL, true);
+        // A record that could not be synced may be on the disk all the same: both sets of files stay.
+        database_close(&fresh, NULL, false);
         return err;
     }
     job->record = record;
+    if (!replaces) (void)node_place(job->node, &record.identity);  // held by the record from now on
     for (Database **link = &loop->databases; old && *link; link = &(*link)->next) {
         if (*link != old) continue;
         *link = old->next;
@@ -142,6 +163,7 @@ static Err database_install(PublishJob *job, NodeLoop *loop, Diag *diag) {
     }
     fresh->next = loop->databases;
     loop->databases = fresh;
+    database_files_sweep(job->node, &record);  // also of one that could not be opened
     return OK;
 }
 
@@ -234,20 +256,51 @@ static void run_plan(PublishJob *job, NodeLoop *loop) {
     migrate_plan_free(&plan);
 }
 
+// The world may have changed while the module was tried: the database may have been published,
+// reset, locked or deleted by others. What the record says now decides. False: it was answered.
+static bool job_renew(PublishJob *job) {
+    Control *control = job->node->control;
+    ControlDatabase record;
+    bool known = control_find(control, &job->record.identity, &record) == OK;
+    if (known) job->record = record;
+    job->record.exists = known && record.exists;
+    if (!job->record.exists) {
+        if (job->kind != JOB_CREATE) {
+            job_text(job, 404, "", "No such database.");
+            return false;
+        }
+        job->record.owner = job->caller;
+        Err err = control_may_create(control, &job->record.identity, &job->caller);
+        if (err != OK) job_text(job, err_http_status(err), "", err_text(err));
+        return err == OK;
+    }
+    if (!identity_eq(&job->record.owner, &job->caller)) {
+        job_text(job, 403, "", "the database was published by somebody else in the meantime");
+        return false;
+    }
+    if (job->kind == JOB_RESET && job->record.locked) {
+        job_text(job, 403, "", locked_text);
+        return false;
+    }
+    return true;
+}
+
 static void apply_run(LoopTask *task, NodeLoop *loop) {
     PublishJob *job = CONTAINER_OF(task, PublishJob, task);
-    switch (job->kind) {
-    case JOB_CREATE:
-        // Two first publishes at once: the later one finds the database there and updates it.
-        if (open_database(loop, job)) {
-            run_update(job, loop);
-        } else {
-            run_create(job, loop);
+    if (job_renew(job)) {
+        switch (job->kind) {
+        case JOB_CREATE:
+            // Two first publishes at once: the later one finds the database there and updates it.
+            if (job->record.exists) {
+                run_update(job, loop);
+            } else {
+                run_create(job, loop);
+            }
+            break;
+        case JOB_RESET: run_create(job, loop); break;
+        case JOB_UPDATE: run_update(job, loop); break;
+        case JOB_PLAN: run_plan(job, loop); break;
         }
-        break;
-    case JOB_RESET: run_create(job, loop); break;
-    case JOB_UPDATE: run_update(job, loop); break;
-    case JOB_PLAN: run_plan(job, loop); break;
     }
     job_finish(job);
 }
@@ -264,6 +317,7 @@ static void *job_main(void *arg) {
                                 job->program,
                                 program,
                                 job->host_kind,
+                                &job->record.identity,
                                 &job->record.owner,
                                 &diag);
     }
@@ -288,13 +342,6 @@ static bool job_thread_start(PublishJob *job) {
     return started;
 }
 
-// Let jobs in flight come to their end; while the loops still run.
-void publish_wait_idle(void) {
-    for (int i = 0; i < 3000 && atomic_load(&jobs_running) > 0; i++) {
-        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
-    }
-}
-
 // "0x" and the digits of a little-endian u256 without leading zeros (§2.3).
 static bool token_parse(Str text, uint8_t out[32]) {
     char padded[64];
@@ -310,14 +357,15 @@ static bool token_parse(Str text, uint8_t out[32]) {
 }
 
 static void job_start(Request *r, JobKind kind, const ControlDatabase *record, HostKind host_kind) {
-    if (atomic_fetch_add(&jobs_running, 1) >= JOBS_MAX) {
-        atomic_fetch_sub(&jobs_running, 1);
-        request_text(r, 503, "%d modules are being published already; try again", JOBS_MAX);
+    if (!job_slot_take(r->node)) {
+        request_text(r,
+                     503,
+                     "too many modules are being published, or the server stops; try again");
         return;
     }
     PublishJob *job = MEM_NEW(PublishJob);
     if (!job) {
-        atomic_fetch_sub(&jobs_running, 1);
+        job_slot_give(r->node);
         request_err(r, ERR_NOMEM, NULL);
         return;
     }
@@ -413,27 +461,29 @@ static bool replicas_ok(Request *r) {
 // mended under the same identity (§9.2).
 static bool record_make(Request *r, ControlDatabase *record) {
     *record = (ControlDatabase){.owner = r->caller.identity};
+    Err err = OK;
     if (r->target_known) {
-        ControlDatabase before;
         record->identity = r->database;
-        // What was deleted or never came to be leaves its generation: its files are not reused.
-        if (control_find(r->node->control, &r->database, &before) == OK)
-            record->generation = before.generation;
-        return true;
+        err = control_may_create(r->node->control, &r->database, &r->caller.identity);
+    } else {
+        record->identity = auth_new_identity(r->node->auth);
+        if (r->target_is_name)
+            err = control_add_name(r->node->control,
+                                   r->target,
+                                   &record->identity,
+                                   &r->caller.identity);
     }
-    record->identity = auth_new_identity(r->node->auth);
-    if (!r->target_is_name) return true;
-    Err err = control_add_name(r->node->control, r->target, &record->identity, &r->caller.identity);
-    if (err == OK) return true;
-    if (err == ERR_DENIED) {
+    if (err == ERR_DENIED && r->target_is_name) {
         Buf body = {0};
         buf_printf(&body, "{\"PermissionDenied\":{\"name\":\"" STR_FMT "\"}}", STR_ARG(r->target));
         request_json(r, 401, &body);
         buf_deinit(&body);
-    } else {
+    } else if (err == ERR_DENIED) {
+        (void)request_owner_only(r, "update database");
+    } else if (err != OK) {
         request_err(r, err, NULL);
     }
-    return false;
+    return err == OK;
 }
 
 void route_publish(Request *r) {
@@ -453,10 +503,7 @@ void route_publish(Request *r) {
     }
     if (!request_owner_only(r, clear ? "reset database" : "update database")) return;
     if (clear && r->record.locked) {
-        request_text(
-            r,
-            403,
-            "Database is locked and cannot be reset with --delete-data. Run `spacetime unlock` first.");
+        request_text(r, 403, "%s", locked_text);
         return;
     }
     if (!clear && !r->db) {
@@ -479,10 +526,7 @@ void route_reset(Request *r) {
     CatalogModule module;
     if (!request_owner_only(r, "reset database")) return;
     if (r->record.locked) {
-        request_text(
-            r,
-            403,
-            "Database is locked and cannot be reset with --delete-data. Run `spacetime unlock` first.");
+        request_text(r, 403, "%s", locked_text);
         return;
     }
     if (catalog_module(db_catalog(r->db->db), &module) != OK) {

@@ -302,16 +302,16 @@ static void request_handle(Request *r, const Route *route) {
         named = target_resolve(r, &why);
         if (r->record_known) {
             // Everything about an open database happens on its loop.
-            NodeLoop *owner = node_place(r->node, &r->database);
-            if (!owner) {
-                request_err(r, ERR_NOMEM, NULL);
-                return;
-            }
-            if (owner != r->loop) {
+            NodeLoop *owner = node_find_place(r->node, &r->database);
+            if (owner && owner != r->loop) {
                 if (net_move(r->conn, owner->net) != OK) request_err(r, ERR_NOMEM, NULL);
                 return;
             }
-            r->db = loop_database(r->loop, &r->database);
+            if (owner) {
+                r->db = loop_database(r->loop, &r->database);
+            } else {
+                r->record_known = false;  // deleted since we looked
+            }
         }
     }
     if (!authenticate(r, route->auth)) return;

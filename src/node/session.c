@@ -237,6 +237,10 @@ bool session_next_call(void *ctx, HostCall *call) {
         if (now_ns >= db->turn_began_ns + TURN_NS) return false;
         Session *s = ready_take(db);
         if (!s) return false;
+        if (s->state == SESSION_ENDED) {
+            session_dirty(s);  // refused by the module after it had been put back into the ring
+            continue;
+        }
         db->now = db->turn_began + (now_ns - db->turn_began_ns) / 1000;
         bool more;
         bool begun = session_step(s, call, &more);

@@ -30,7 +30,10 @@ static void http_deliver(Session *s) {
 }
 
 static void ws_deliver(Session *s) {
-    if (!s->conn) return;
+    if (!s->conn) {
+        outbox_deinit(&s->out);  // what it asked is still worked on; nobody listens
+        return;
+    }
     if (!outbox_is_empty(&s->out) && !outbox_send(&s->out, s->conn, s->protocol)) {
         session_close(s, 1008, "the client reads too slowly");
     }
@@ -57,7 +60,8 @@ void session_deliver(Database *db, bool confirmed) {
         if (s->kind == SESSION_HTTP) http_deliver(s);
         if (s->kind == SESSION_WS) ws_deliver(s);
         s->is_dirty = false;
-        if (s->state == SESSION_ENDED) session_free(&s);
+        // One that is still in the ring comes back when its turn does.
+        if (s->state == SESSION_ENDED && !s->is_ready) session_free(&s);
     }
     db->dirty = keep;
 }

@@ -202,6 +202,8 @@ bool session_ws_step(Session *s, HostCall *call) {
     ClientMessage m;
     if (!inbox_next(s, &m)) return false;
     session_dirty(s);
+    // Calls count even when the caller left; questions do not.
+    if (!s->conn && m.kind != CLIENT_CALL_REDUCER) return false;
     switch (m.kind) {
     case CLIENT_SUBSCRIBE: answer_subscribe(s, &m); return false;
     case CLIENT_UNSUBSCRIBE: answer_unsubscribe(s, &m); return false;

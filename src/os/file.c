@@ -141,7 +141,7 @@ Err linux_file_lock(void *world, IoFile *file) {
 
 Err linux_file_remove(void *world, const char *path) {
     (void)world;
-    return unlink(path) == 0 ? OK : linux_error("remove", path);
+    return remove(path) == 0 ? OK : linux_error("remove", path);
 }
 
 Err linux_file_rename(void *world, const char *from, const char *to) {

@@ -92,14 +92,20 @@ export class Server {
   }
 
   async stop() {
-    this.child.kill('SIGINT');
-    return Promise.race([
-      this.ended,
-      sleep(10_000).then(() => {
-        this.child.kill('SIGKILL');
-        throw new Error(`the server did not stop on SIGINT:\n${this.output.slice(-3000)}`);
-      }),
-    ]);
+    const child = this.child;  // by the time we lose patience it may be another one's turn
+    child.kill('SIGINT');
+    let timer;
+    const late = new Promise((_, reject) => {
+      timer = setTimeout(() => {
+        child.kill('SIGKILL');
+        reject(new Error(`the server did not stop on SIGINT:\n${this.output.slice(-3000)}`));
+      }, 10_000);
+    });
+    try {
+      return await Promise.race([this.ended, late]);
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   async end() {

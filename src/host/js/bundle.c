@@ -28,6 +28,8 @@
 #define P_DISPOSE "$lc_dispose"
 #define P_DEFAULT "$lc_default"
 
+enum { PATTERN_DEPTH_MAX = 64 };
+
 typedef struct Edit {
     uint32_t at, remove;
     uint32_t text, text_len;  // in Bundle.texts
@@ -369,35 +371,39 @@ static void export_default(Bundle *b, uint32_t first, uint32_t *next) {
 }
 
 // Every name that a pattern binds: `a`, `{a, b: c = 1, ...d}`, `[a, [b]]`.
-static void export_pattern(Bundle *b, uint32_t at) {
+static Err export_pattern(Bundle *b, uint32_t at, int depth) {
     const Tokens *tokens = &b->tokens;
     if (token_is_kind(tokens, at, TOKEN_NAME)) {
         export_add(b, token_text(tokens, at), token_text(tokens, at));
-        return;
+        return OK;
     }
     bool object = token_is(tokens, at, "{");
-    if (!object && !token_is(tokens, at, "[")) return;
+    if (depth == PATTERN_DEPTH_MAX || (!object && !token_is(tokens, at, "[")))
+        return fail_at(b, at, "a pattern of names was expected");
     uint32_t close = tokens->list[at].partner;
     for (uint32_t i = at + 1; i < close;) {
         uint32_t target = token_is(tokens, i, "...") ? i + 1 : i;
         uint32_t after = skip(b, target);
         if (object && token_is(tokens, after, ":")) target = after + 1;
-        export_pattern(b, target);
-        i = expression_end(b, target);
-        while (i < close && !token_is(tokens, i, ","))
+        bool hole = token_is(tokens, target, ",");
+        Err err = hole ? OK : export_pattern(b, target, depth + 1);
+        if (err != OK) return err;
+        for (i = target; i < close && !token_is(tokens, i, ",");)
             i = skip(b, i);
         i++;
     }
+    return OK;
 }
 
-static void export_variables(Bundle *b, uint32_t keyword) {
-    for (uint32_t at = keyword + 1; at < b->tokens.count;) {
-        export_pattern(b, at);
+static Err export_variables(Bundle *b, uint32_t keyword) {
+    for (uint32_t at = keyword + 1;;) {
+        Err err = export_pattern(b, at, 0);
+        if (err != OK) return err;
         uint32_t after = skip(b, at);
         uint32_t end = after < b->tokens.count && token_starts_statement(&b->tokens, after)
                            ? after
                            : expression_end(b, after);
-        if (!token_is(&b->tokens, end, ",")) return;
+        if (!token_is(&b->tokens, end, ",")) return OK;
         at = end + 1;
     }
 }
@@ -418,8 +424,7 @@ static Err export_declaration(Bundle *b, uint32_t first, uint32_t *next) {
     if (!name && !variables) return fail_at(b, at, "an export without a name");
     blank(b, first, first);
     if (name) export_add(b, token_text(tokens, name), token_text(tokens, name));
-    if (variables) export_variables(b, at);
-    return OK;
+    return variables ? export_variables(b, at) : OK;
 }
 
 // ---- `using`
@@ -542,7 +547,7 @@ static Err everywhere(Bundle *b) {
 
 // In a script `<!--` is a comment; in a module it is four operators.
 static void split_html_comments(Bundle *b) {
-    for (uint32_t at = 0; at + 3 < b->tokens.count; at++) {
+    for (uint32_t at = 0; at < b->tokens.count; at++) {
         uint32_t start = b->tokens.list[at].start;
         Str rest = {b->tokens.source.ptr + start, b->tokens.source.len - start};
         bool opens = token_is(&b->tokens, at, "<") && str_starts(rest, STR("<!--"));

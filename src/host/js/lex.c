@@ -76,6 +76,15 @@ static bool word_among(const Tokens *tokens, uint32_t at, const char *const *wor
     return false;
 }
 
+// `of` between the two sides of a for loop, not a variable of that name.
+static bool is_loop_of(const Tokens *tokens, uint32_t at) {
+    static const char *const declares[] = {"const", "let", "var", "using"};
+    if (at == 0 || !token_is(tokens, at, "of")) return false;
+    if (token_is_kind(tokens, at - 1, TOKEN_NAME))
+        return !word_among(tokens, at - 1, declares, ARRAY_LEN(declares));
+    return token_is(tokens, at - 1, "]") || token_is(tokens, at - 1, "}");
+}
+
 // Keywords after which an expression begins.
 static bool is_operator_word(const Tokens *tokens, uint32_t at) {
     static const char *const words[] = {"return",
@@ -93,7 +102,7 @@ static bool is_operator_word(const Tokens *tokens, uint32_t at) {
                                         "await",
                                         "extends",
                                         "default"};
-    return word_among(tokens, at, words, ARRAY_LEN(words));
+    return word_among(tokens, at, words, ARRAY_LEN(words)) || is_loop_of(tokens, at);
 }
 
 static bool is_control_paren(const Tokens *tokens, uint32_t close) {  // of if (…), while (…), …
@@ -149,7 +158,7 @@ static bool is_label_colon(const Lexer *lex) {
 
 static bool brace_opens_object(const Lexer *lex) {
     static const char *const block_words[] = {"else", "do", "try", "finally"};
-    static const char *const pattern_words[] = {"const", "let", "var", "import", "export", "of"};
+    static const char *const pattern_words[] = {"const", "let", "var", "import", "export"};
     const Tokens *tokens = lex->tokens;
     if (tokens->count == 0) return false;
     uint32_t before = tokens->count - 1;

@@ -58,6 +58,7 @@ static int lead_of(uint8_t lead, uint8_t *low, uint8_t *high) {
 
 bool text_to_utf16(Buf *out, Bytes utf8) {
     size_t start = out->len;
+    if (!utf8.len) return true;
     uint8_t *room = buf_extend(out, utf8.len * 2);  // a byte is at most one unit
     if (!room) return false;
     bool valid = true;

@@ -1,0 +1,288 @@
+// Iterators, timers and log records, without an engine.
+#include "host/abi.h"
+
+#include "base/mem.h"
+#include "base/test.h"
+#include "host/fake_access.h"
+
+typedef struct AbiFixture {
+    Abi abi;
+    HostEnv env;
+    HostCall call;
+    FakeTable tables[2];
+    FakeAccess access;
+    char log[256];
+    HostLogRecord record;
+} AbiFixture;
+
+static void fixture_log(void *ctx, const HostLogRecord *record) {
+    AbiFixture *f = ctx;
+    f->record = *record;
+    snprintf(f->log, sizeof f->log, STR_FMT, STR_ARG(record->message));
+}
+
+static AbiFixture *fixture_new(void) {
+    AbiFixture *f = calloc(1, sizeof *f);
+    f->tables[0] = (FakeTable){.name = "plain"};
+    f->tables[1] = (FakeTable){.name = "keyed", .key_len = 4, .unique = true};
+    fake_init(&f->access, f->tables, 2);
+    f->env = (HostEnv){.ctx = f, .log = fixture_log};
+    f->call = (HostCall){.name = STR("work"), .access = &f->access.base};
+    abi_init(&f->abi, &f->env);
+    abi_begin(&f->abi, &f->call);
+    return f;
+}
+
+static void fixture_end(AbiFixture *f) {
+    abi_deinit(&f->abi);
+    fake_deinit(&f->access);
+    free(f);
+}
+
+static void add_rows(AbiFixture *f, uint32_t count, size_t len) {
+    uint8_t *row = malloc(len);
+    for (uint32_t i = 0; i < count; i++) {
+        memset(row, (int)(f->tables[0].row_count + 1), len);
+        Buf generated = {0};
+        EXPECT_EQ(abi_insert(&f->abi, 1, BYTES(row, len), &generated), ABI_OK);
+        EXPECT_EQ(generated.len, 0);
+    }
+    free(row);
+}
+
+TEST(abi, an_iterator_never_splits_a_row_and_ends_with_data) {
+    AbiFixture *f = fixture_new();
+    add_rows(f, 70, 1000);  // two full chunks of 33 rows and one of 4
+    uint8_t *out = malloc(100000);
+    uint32_t iter = 0;
+    size_t len = 0;
+    bool exhausted = true;
+    EXPECT_EQ(abi_scan_table(&f->abi, 1, &iter), ABI_OK);
+    EXPECT_EQ(iter, 1);
+    EXPECT_EQ(abi_iter_advance(&f->abi, iter, out, 1, &len, &exhausted), ABI_BUFFER_TOO_SMALL);
+    EXPECT_EQ(len, 33000);
+    EXPECT_EQ(abi_iter_advance(&f->abi, iter, out, 32999, &len, &exhausted), ABI_BUFFER_TOO_SMALL);
+    EXPECT_EQ(abi_iter_advance(&f->abi, iter, out, 33000, &len, &exhausted), ABI_OK);
+    EXPECT_EQ(len, 33000);
+    EXPECT(!exhausted);
+    EXPECT_EQ(out[0], 1);
+    EXPECT_EQ(abi_iter_advance(&f->abi, iter, out, 36999, &len, &exhausted), ABI_OK);
+    EXPECT_EQ(len, 33000);
+    EXPECT(!exhausted);
+    EXPECT_EQ(out[0], 34);
+    EXPECT_EQ(abi_iter_advance(&f->abi, iter, out, 100000, &len, &exhausted), ABI_OK);
+    EXPECT_EQ(len, 4000);
+    EXPECT(exhausted);
+    EXPECT_EQ(abi_iter_advance(&f->abi, iter, out, 100000, &len, &exhausted), ABI_NO_SUCH_ITER);
+    EXPECT_EQ(abi_iter_close(&f->abi, iter), ABI_NO_SUCH_ITER);
+    free(out);
+    fixture_end(f);
+}
+
+TEST(abi, a_row_larger_than_a_chunk_is_a_chunk_of_its_own) {
+    AbiFixture *f = fixture_new();
+    add_rows(f, 1, 100);
+    add_rows(f, 1, 200000);
+    add_rows(f, 1, 100);
+    uint8_t *out = malloc(300000);
+    uint32_t iter = 0;
+    size_t len = 0;
+    bool exhausted = false;
+    EXPECT_EQ(abi_scan_table(&f->abi, 1, &iter), ABI_OK);
+    EXPECT_EQ(abi_iter_advance(&f->abi, iter, out, 65536, &len, &exhausted), ABI_BUFFER_TOO_SMALL);
+    EXPECT_EQ(len, 200100);  // the small row before it is in the same chunk
+    EXPECT_EQ(abi_iter_advance(&f->abi, iter, out, 200100, &len, &exhausted), ABI_OK);
+    EXPECT(!exhausted);
+    EXPECT_EQ(abi_iter_advance(&f->abi, iter, out, 200100, &len, &exhausted), ABI_OK);
+    EXPECT_EQ(len, 100);
+    EXPECT(exhausted);
+    free(out);
+    fixture_end(f);
+}
+
+TEST(abi, an_empty_scan_is_exhausted_at_once) {
+    AbiFixture *f = fixture_new();
+    uint32_t iter = 0;
+    size_t len = 9;
+    bool exhausted = false;
+    EXPECT_EQ(abi_scan_table(&f->abi, 1, &iter), ABI_OK);
+    EXPECT_EQ(abi_iter_advance(&f->abi, iter, NULL, 0, &len, &exhausted), ABI_OK);
+    EXPECT_EQ(len, 0);
+    EXPECT(exhausted);
+    fixture_end(f);
+}
+
+TEST(abi, handles_start_at_one_and_are_used_again) {
+    AbiFixture *f = fixture_new();
+    uint32_t a = 0, b = 0, c = 0;
+    EXPECT_EQ(abi_scan_table(&f->abi, 1, &a), ABI_OK);
+    EXPECT_EQ(abi_scan_table(&f->abi, 1, &b), ABI_OK);
+    EXPECT_EQ(a, 1);
+    EXPECT_EQ(b, 2);
+    EXPECT_EQ(abi_iter_close(&f->abi, a), ABI_OK);
+    EXPECT_EQ(abi_scan_table(&f->abi, 1, &c), ABI_OK);
+    EXPECT_EQ(c, 1);
+    EXPECT_EQ(abi_iter_close(&f->abi, 0), ABI_NO_SUCH_ITER);
+    EXPECT_EQ(abi_iter_close(&f->abi, 3), ABI_NO_SUCH_ITER);
+    EXPECT_EQ(abi_iter_close(&f->abi, UINT32_MAX), ABI_NO_SUCH_ITER);
+    abi_end(&f->abi);  // closes b and c
+    abi_begin(&f->abi, &f->call);
+    EXPECT_EQ(abi_iter_close(&f->abi, b), ABI_NO_SUCH_ITER);
+    EXPECT_EQ(abi_scan_table(&f->abi, 1, &a), ABI_OK);
+    EXPECT_EQ(a, 1);
+    fixture_end(f);
+}
+
+TEST(abi, a_scan_that_fails_leaves_no_handle) {
+    AbiFixture *f = fixture_new();
+    uint32_t iter = 77;
+    EXPECT_EQ(abi_scan_table(&f->abi, 9, &iter), ABI_NO_SUCH_TABLE);
+    EXPECT_EQ(abi_scan_point(&f->abi, 2, BYTES("abc", 3), &iter), ABI_BSATN_DECODE_ERROR);
+    EXPECT_EQ(iter, 77);
+    EXPECT_EQ(abi_iter_close(&f->abi, 1), ABI_NO_SUCH_ITER);
+    EXPECT_EQ(abi_scan_table(&f->abi, 1, &iter), ABI_OK);
+    EXPECT_EQ(iter, 1);
+    fixture_end(f);
+}
+
+TEST(abi, an_iterator_shows_the_rows_as_they_were) {
+    AbiFixture *f = fixture_new();
+    add_rows(f, 2, 4);
+    uint32_t iter = 0;
+    uint64_t deleted = 0;
+    EXPECT_EQ(abi_scan_table(&f->abi, 1, &iter), ABI_OK);
+    EXPECT_EQ(abi_clear(&f->abi, 1, &deleted), ABI_OK);
+    Bytes rows;
+    EXPECT(abi_iter_whole(&f->abi, iter, &rows));
+    EXPECT_HEX(rows, "0101010102020202");
+    fixture_end(f);
+}
+
+TEST(abi, a_prefix_longer_than_any_index_is_refused) {
+    AbiFixture *f = fixture_new();
+    uint32_t iter = 0, deleted = 0;
+    AccessRange range = {.prefix_elems = 65536};
+    EXPECT_EQ(abi_scan_range(&f->abi, 1, &range, &iter), ABI_BSATN_DECODE_ERROR);
+    EXPECT_EQ(abi_delete_range(&f->abi, 1, &range, &deleted), ABI_BSATN_DECODE_ERROR);
+    range.prefix_elems = 65535;
+    EXPECT_EQ(abi_scan_range(&f->abi, 1, &range, &iter), ABI_OK);
+    fixture_end(f);
+}
+
+TEST(abi, after_a_fatal_failure_nothing_works_until_the_next_call) {
+    AbiFixture *f = fixture_new();
+    uint64_t count = 0;
+    f->access.fatal = true;
+    EXPECT_EQ(abi_row_count(&f->abi, 1, &count), ABI_FATAL);
+    f->access.fatal = false;
+    EXPECT_EQ(abi_row_count(&f->abi, 1, &count), ABI_FATAL);
+    abi_end(&f->abi);
+    abi_begin(&f->abi, &f->call);
+    EXPECT_EQ(abi_row_count(&f->abi, 1, &count), ABI_OK);
+    fixture_end(f);
+}
+
+TEST(abi, without_a_transaction_everything_says_so) {
+    AbiFixture *f = fixture_new();
+    abi_end(&f->abi);
+    f->call.access = NULL;
+    abi_begin(&f->abi, &f->call);
+    uint32_t id = 0;
+    uint64_t count = 0;
+    Bytes jwt;
+    EXPECT_EQ(abi_table_id(&f->abi, STR("plain"), &id), ABI_NOT_IN_TRANSACTION);
+    EXPECT_EQ(abi_scan_table(&f->abi, 1, &id), ABI_NOT_IN_TRANSACTION);
+    EXPECT_EQ(abi_clear(&f->abi, 1, &count), ABI_NOT_IN_TRANSACTION);
+    EXPECT_EQ(abi_jwt(&f->abi, &f->call.connection, &jwt), ABI_NOT_IN_TRANSACTION);
+    fixture_end(f);
+}
+
+TEST(abi, memory_that_runs_out_ends_the_call_and_nothing_else) {
+    AbiFixture *f = fixture_new();
+    add_rows(f, 40, 2000);
+    for (int64_t n = 0;; n++) {
+        EXPECT(n < 100);
+        uint32_t iter = 0, timer = 0;
+        Abi abi;
+        abi_init(&abi, &f->env);
+        abi_begin(&abi, &f->call);
+        mem_fault_arm(n);
+        AbiErrno scanned = abi_scan_table(&abi, 1, &iter);
+        AbiErrno started = abi_timer_start(&abi, STR("t"), &timer);
+        mem_fault_arm(-1);
+        EXPECT(scanned == ABI_OK || scanned == ABI_FATAL);
+        EXPECT(started == ABI_OK || started == ABI_FATAL);
+        Bytes rows;
+        if (scanned == ABI_FATAL) EXPECT(!abi_iter_whole(&abi, 1, &rows));
+        abi_end(&abi);
+        abi_deinit(&abi);
+        if (scanned == ABI_OK && started == ABI_OK) break;
+    }
+    fixture_end(f);
+}
+
+TEST(abi, timers_are_handles_too) {
+    AbiFixture *f = fixture_new();
+    uint32_t a = 0, b = 0;
+    EXPECT_EQ(abi_timer_start(&f->abi, STR("load"), &a), ABI_OK);
+    EXPECT_EQ(abi_timer_start(&f->abi, STR("save"), &b), ABI_OK);
+    EXPECT_EQ(a, 1);
+    EXPECT_EQ(b, 2);
+    EXPECT_EQ(abi_timer_end(&f->abi, a), ABI_OK);
+    EXPECT(strncmp(f->log, "Timing span \"load\": ", 20) == 0);
+    EXPECT_EQ(f->record.level, 2);
+    EXPECT_EQ(f->record.line, UINT32_MAX);
+    EXPECT(str_eq(f->record.function, STR("work")));
+    EXPECT_EQ(abi_timer_end(&f->abi, a), ABI_NO_SUCH_CONSOLE_TIMER);
+    EXPECT_EQ(abi_timer_end(&f->abi, 0), ABI_NO_SUCH_CONSOLE_TIMER);
+    EXPECT_EQ(abi_timer_end(&f->abi, 99), ABI_NO_SUCH_CONSOLE_TIMER);
+    abi_end(&f->abi);
+    abi_begin(&f->abi, &f->call);
+    EXPECT_EQ(abi_timer_end(&f->abi, b), ABI_NO_SUCH_CONSOLE_TIMER);
+    fixture_end(f);
+}
+
+TEST(abi, spans_are_written_like_rust_writes_them) {
+    static const struct {
+        uint64_t ns;
+        const char *text;
+    } cases[] = {
+        {0, "0ns"},
+        {917, "917ns"},
+        {1000, "1µs"},
+        {1500, "1.5µs"},
+        {999999, "999.999µs"},
+        {1234000, "1.234ms"},
+        {1000001, "1.000001ms"},
+        {2500000000, "2.5s"},
+        {61000000001, "61.000000001s"},
+        {60000000000, "60s"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char text[32];
+        abi_duration_text(cases[i].ns, text);
+        EXPECT_STR(text, cases[i].text);
+    }
+}
+
+TEST(abi, levels_that_do_not_exist_are_debug) {
+    AbiFixture *f = fixture_new();
+    static const uint8_t levels[] = {0, 1, 2, 3, 4, 5, 100, 101, 102, 255};
+    static const int shown[] = {0, 1, 2, 3, 4, 3, 3, 101, 3, 3};
+    for (size_t i = 0; i < ARRAY_LEN(levels); i++) {
+        abi_log(&f->abi, levels[i], STR_NONE, STR_NONE, UINT32_MAX, STR("x"));
+        EXPECT_EQ(f->record.level, shown[i]);
+    }
+    fixture_end(f);
+}
+
+TEST(abi, every_errno_has_its_sentence) {
+    EXPECT_STR(abi_errno_text(ABI_NO_SUCH_TABLE), "No such table");
+    EXPECT_STR(abi_errno_text(ABI_UNIQUE_ALREADY_EXISTS),
+               "Value with given unique identifier already exists");
+    for (int e = 1; e <= 21; e++)
+        EXPECT(strcmp(abi_errno_text((AbiErrno)e), "unknown error") != 0);
+    EXPECT_STR(abi_errno_text((AbiErrno)22), "unknown error");
+}
+
+TEST_MAIN()

@@ -43,6 +43,7 @@ BENCH_SRC := $(sort $(wildcard bench/*.c))
 BENCH_BIN := $(BENCH_SRC:%.c=$(OUT)/%)
 
 .DEFAULT_GOAL := all
+.SECONDARY: # keep the tests' objects: a change of the library only links them again
 .PHONY: all lib check tests bench-bin fuzz-bin clean format
 all: build/lightcone
 

@@ -88,10 +88,13 @@ static const char *arguments_json(const DbSchema *schema,
                                   int count) {
     const char *all = "";
     int params = (int)json_array_size(function->params);
-    for (int i = 0; i < MIN(count, params); i++) {
-        json_t *type =
-            json_object_get(json_array_get(function->params, (size_t)i), "algebraic_type");
-        all = cli_format("%s%s%s", all, i ? ", " : "", argument_json(schema, type, words[i]));
+    for (int i = 0; i < count; i++) {
+        json_t *param = json_array_get(function->params, (size_t)i);
+        // One word too many is still sent: the server's answer says how many were expected.
+        const char *word =
+            i >= params ? text_json(words[i])
+                        : argument_json(schema, json_object_get(param, "algebraic_type"), words[i]);
+        all = cli_format("%s%s%s", all, i ? ", " : "", word);
     }
     return cli_format("[%s]", all);
 }

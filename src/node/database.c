@@ -9,10 +9,6 @@
 #include "base/mem.h"
 #include "node/session_private.h"
 
-// A turn runs calls for at most this long before it syncs and answers: the longest that a waiting
-// answer is held back for the sake of a larger batch.
-#define TURN_NS 2000000
-
 // ── what the module needs from us ──────────────────────────────────────────────────────────────
 
 static void module_log(void *ctx, const HostLogRecord *record) {
@@ -631,7 +627,8 @@ void database_turn(Database *db) {
     if (!database_has_work(db)) return;
     db->counters.turns++;
     arena_reset(&db->turn_arena);
-    db->turn_ends_ns = io->clock_monotonic_ns(io->world) + TURN_NS;
+    db->turn_began_ns = io->clock_monotonic_ns(io->world);
+    db->turn_began = node_now(db->loop->node);
     if (!db->failed) {
         host_run(db->instance,
                  &(HostSource){.ctx = db, .next = session_next_call, .done = session_done});

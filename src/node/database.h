@@ -9,6 +9,10 @@
 
 typedef struct Session Session;
 
+// A turn runs calls for at most this long before it syncs and answers: the longest that a waiting
+// answer is held back for the sake of a larger batch.
+#define TURN_NS 4000000
+
 typedef struct DatabaseCounters {
     uint64_t calls_ok, calls_user_error, calls_fatal, calls_deadline, calls_refused;
     uint64_t commits, flushes, turns, messages_in, sql_queries;
@@ -36,7 +40,8 @@ struct Database {
     Session *dirty;                     // have something to say once the log is synced
     Session *system;                    // runs scheduled reducers and clean-up
     Session *running;                   // whose call is in the module now
-    int64_t turn_ends_ns;               // no new call is begun after this
+    int64_t turn_began_ns;              // monotonic; no call is begun TURN_NS after it
+    Micros turn_began;                  // the same moment by the wall clock
     Micros now;                         // wall clock of the running call
     bool failed;                        // its log cannot be written: nothing is accepted any more
     char failure[256];

@@ -50,6 +50,7 @@ struct Session {
     Session *next_ready;
     Session *next_dirty;
     bool is_ready, is_dirty, closing, paused;
+    uint32_t burst;  // messages taken up since it was last at the end of the ring
     NetConn *conn;  // NULL once it is gone
     Identity identity;
     ConnectionId connection;

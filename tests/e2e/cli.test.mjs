@@ -156,6 +156,7 @@ test('call runs a reducer silently and explains what is wrong', async () => {
   assert.equal(done.stderr, unstable);
   bad(await run('call', 'ledger', 'append', '1', ...at()), 1,
     /^WARNING: .*\n\nError: Invalid arguments provided for reducer `append` for database `ledger` resolving to identity `[0-9a-f]{64}`\.\n\n3 parameters were expected, but 1 was provided\.\n\nThe reducer has the following signature:\n\tappend\(id: u64, round: u32, text: String\)\n$/);
+  bad(await run('call', 'ledger', 'append', '1', '2', 'three', 'four', ...at()), 1, /3 parameters were expected, but 4 were provided\./);
   bad(await run('call', 'ledger', 'apend', ...at()), 1,
     /No such reducer OR procedure `apend` for database `ledger`.*\n\nA reducer with a similar name exists: `append`\n$/);
   bad(await run('call', 'ledger', 'zzzzzzzz', ...at()), 1,

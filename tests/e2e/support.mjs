@@ -13,7 +13,7 @@ import { sleep, startServer, top, until } from './harness.mjs';
 export { sleep, startServer, until };
 
 // A reason to wait longer: a sanitized server, a machine with better things to do.
-export const patience = Number(process.env.PATIENCE ?? 1) * 10_000;
+export const patience = Number(process.env.PATIENCE ?? 1) * 30_000;
 
 // `promise`, or an error that says what was waited for.
 export async function within(promise, what, ms = patience) {

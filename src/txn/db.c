@@ -37,6 +37,7 @@ Err db_open(const DbOptions *options, Db **out, uint64_t *torn_bytes, Diag *diag
     if ((err = catalog_open(db->store, &db->catalog, diag)) != OK) goto done;
     LogOptions log_options = {.io = options->io,
                               .dir = options->dir,
+                              .segment_bytes = options->segment_bytes,
                               .in_memory = options->in_memory};
     if ((err = log_open(&log_options, replay_commit, db, &db->log, torn_bytes, diag)) != OK)
         goto done;

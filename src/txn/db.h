@@ -22,9 +22,10 @@ typedef struct Db Db;
 
 typedef struct DbOptions {
     const Io *io;
-    const char *dir;    // of this database's log
-    bool in_memory;     // no files: every commit is durable at once
-    size_t memory_max;  // bytes of pages, 0: no limit
+    const char *dir;         // of this database's log
+    bool in_memory;          // no files: every commit is durable at once
+    size_t memory_max;       // bytes of pages, 0: no limit
+    uint64_t segment_bytes;  // of the log, see LogOptions; 0: its default
 } DbOptions;
 
 // Open: replay the log into a fresh store. *torn_bytes tells how much of a torn tail was cut.

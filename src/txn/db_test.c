@@ -13,7 +13,8 @@ typedef struct World {
 static Err world_open(World *w) {
     uint64_t torn;
     Diag diag = {0};
-    DbOptions options = {.io = sim_io(w->sim), .dir = "db"};
+    // Small segments: a script fills more than one, and a cut disk is quickly made again.
+    DbOptions options = {.io = sim_io(w->sim), .dir = "db", .segment_bytes = 16 << 10};
     Err err = db_open(&options, &w->db, &torn, &diag);
     if (err != OK && err != ERR_IO) print_error("db_open: %s\n", diag.text);
     return err;

@@ -441,11 +441,15 @@ static bool is_using(const Bundle *b, uint32_t at) {
 }
 
 // using x = e;   ──>   const x = $using(e); try { … the rest of the block … } finally { … }
-static void using_lower(Bundle *b, uint32_t at, uint32_t block_close) {
+static Err using_lower(Bundle *b, uint32_t at, uint32_t block_close) {
     const Token *list = b->tokens.list;
     replace(b, list[at].start, list[at].end, STR("const"));
     for (uint32_t name = at + 1;;) {
+        bool named = token_is_kind(&b->tokens, name, TOKEN_NAME);
+        if (!named || !token_is(&b->tokens, name + 1, "="))
+            return fail_at(b, name, "`using` declares a name with a value");
         uint32_t end = expression_end(b, name + 2);
+        if (end == name + 2) return fail_at(b, end, "an expression was expected");
         bool more = token_is(&b->tokens, end, ",");
         replace(b, list[name + 1].end, list[name + 1].end, STR(P_USING "("));
         replace(b, list[end - 1].end, list[end - 1].end, STR(");try{"));
@@ -466,7 +470,7 @@ static void using_lower(Bundle *b, uint32_t at, uint32_t block_close) {
             buf_put_bytes(&b->epilogue, buf_bytes(&close));
         }
         buf_deinit(&close);
-        if (!more || !token_is_kind(&b->tokens, end + 1, TOKEN_NAME)) return;
+        if (!more) return OK;
         name = end + 1;
     }
 }
@@ -538,8 +542,8 @@ static Err everywhere(Bundle *b) {
         }
         uint32_t close =
             blocks.len ? load_u32(blocks.ptr + blocks.len - sizeof(uint32_t)) : tokens->count;
-        if (is_using(b, at)) using_lower(b, at, close);
-        err = word_check(b, at);
+        if (is_using(b, at)) err = using_lower(b, at, close);
+        if (err == OK) err = word_check(b, at);
     }
     buf_deinit(&blocks);
     return err;

@@ -169,6 +169,13 @@ TEST(bundle, using_becomes_try_and_finally) {
                   "}finally{$lc_dispose(a)}})");
 }
 
+TEST(bundle, using_without_a_value_is_refused) {
+    expect_refused("{ using a = ; }", 12, "SyntaxError: an expression was expected");
+    expect_refused("{ using a = b, c }", 15, "SyntaxError: `using` declares a name with a value");
+    expect_refused("using a = b,", 12, "SyntaxError: `using` declares a name with a value");
+    expect_refused("using a =", 9, "SyntaxError: an expression was expected");
+}
+
 TEST(bundle, only_the_host_can_be_imported) {
     expect_refused("import x from \"lodash\";", 14, "TypeError: Could not find module \"lodash\"");
     expect_refused("import * as x from \"spacetime:http@1.0\";",

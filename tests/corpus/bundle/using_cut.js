@@ -1,0 +1,2 @@
+f() { using a = g(), b }
+using c = d,

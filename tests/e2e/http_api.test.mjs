@@ -641,6 +641,8 @@ test('a deleted database is gone for everybody and may be published again', asyn
   assertEmpty(await http(server, 'DELETE', '/v1/database/brief', { token: ann.token }), 200);
   assertEmpty(await http(server, 'DELETE', `/v1/database/${id}`, { token: ann.token }), 200);
   assertText(await http(server, 'DELETE', '/v1/database/never-was', { token: ann.token }), 404, '`never-was` not found');
+  assert.deepEqual(assertJson(await publish(server, 'brief', code, { token: bob.token }), 401), { PermissionDenied: { name: 'brief' } });
+  assertText(await publish(server, id, code, { token: bob.token }), 403, /is not authorized to perform action on database/);
   assert.equal(await published(server, 'brief', code, { token: ann.token }), id, 'the name leads to the same identity');
   assert.deepEqual(await rows(server, 'brief', 'SELECT * FROM t'), [], 'and nothing of the old one is left');
 });

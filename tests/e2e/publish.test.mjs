@@ -253,6 +253,7 @@ test('a module that is broken makes no database, and the name can be used again'
     assert.equal(after.text, 'No such database.');
     const id = (await http(server, 'GET', `/v1/database/${name}/identity`)).text;
     if (n > 3) continue; // the way back is the same for all
+    assert.equal((await publish(server, name, shop())).status, 401, 'the name is its first user’s');
     assert.equal(await published(server, name, shop(), as()), id, 'the identity the name was given at first');
     await callOk(server, name, 'add', [1, 'works now']);
   }

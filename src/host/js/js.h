@@ -114,6 +114,7 @@ typedef struct JsInstance {
     bool call_running;
     uint32_t calls;             // of this batch
     uint32_t calls_since_look;  // at the heap
+    uint64_t looked_ns;         // between calls; monotonic
 
     Buf text;       // of the last text() or native()
     Buf message;    // of the exception that ended the call

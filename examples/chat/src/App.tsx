@@ -1,6 +1,7 @@
 import { useMemo, useState } from 'react';
 import { useReducer, useSpacetimeDB, useTable } from 'spacetimedb/react';
 import { Composer } from './Composer';
+import { Mark } from './Mark';
 import { Messages } from './Messages';
 import { reducers, tables } from './module_bindings';
 import type { User } from './module_bindings/types';
@@ -33,9 +34,7 @@ export function App() {
     <div className="app">
       <header className="top">
         <div className="brand">
-          <svg viewBox="0 0 32 32" aria-hidden="true">
-            <path d="M5 3h22L16 16zM5 29h22L16 16z" />
-          </svg>
+          <Mark />
           <h1>Chat</h1>
         </div>
         <p className={connection.ok ? 'state ok' : 'state'} role="status">

@@ -1,6 +1,7 @@
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
 import type { Identity } from 'spacetimedb';
 import type { Message, User } from './module_bindings/types';
+import { Mark } from './Mark';
 import { Avatar } from './People';
 import { dayText, hueOf, nameOf, timeText } from './names';
 
@@ -109,6 +110,7 @@ export function Messages(props: {
       <div className="messages" ref={list} onScroll={onScroll} tabIndex={0} aria-label="Messages">
         {ready && messages.length === 0 && (
           <div className="empty">
+            <Mark />
             <p className="empty-title">Nothing has been said yet</p>
             <p>Say hello, or open this page in a second window and talk to yourself.</p>
           </div>

@@ -114,6 +114,7 @@ sim: $(OUT)/src/txn/db_test
 
 # make bench [ONLY=insert]: a table on the terminal, build/bench/latest.json for programs.
 bench:
+	@tools/deps
 	@$(MAKE) --no-print-directory all bench-bin
 	@ONLY=$(ONLY) bench/run
 

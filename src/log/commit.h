@@ -12,8 +12,8 @@
 typedef enum CommitOpKind {
     COMMIT_INSERT = 1,
     COMMIT_DELETE = 2,
-    COMMIT_EVENT = 3,     // a row of an event table: history only, never replayed into a table
-    COMMIT_TRUNCATE = 4,  // the table loses all rows; no bytes
+    COMMIT_EVENT = 3,       // a row of an event table: history only, never replayed into a table
+    COMMIT_TRUNCATE = 4,    // the table loses all rows; no bytes
     COMMIT_DELETE_ROW = 5,  // like COMMIT_DELETE, but the bytes are the row
 } CommitOpKind;
 

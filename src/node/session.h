@@ -51,7 +51,7 @@ struct Session {
     Session *next_dirty;
     bool is_ready, is_dirty, closing, paused;
     uint32_t burst;  // messages taken up since it was last at the end of the ring
-    NetConn *conn;  // NULL once it is gone
+    NetConn *conn;   // NULL once it is gone
     Identity identity;
     ConnectionId connection;
     bool is_owner, confirmed;

@@ -54,7 +54,7 @@ struct Io {
     Err (*file_truncate)(void *world, IoFile *file, uint64_t size);
     Err (*file_preallocate)(void *world, IoFile *file, uint64_t size);  // size grows; content zero
     Err (*file_lock)(void *world, IoFile *file);  // exclusive, whole file; ERR_BUSY when taken
-    Err (*file_remove)(void *world, const char *path);  // or an empty directory
+    Err (*file_remove)(void *world, const char *path);                  // or an empty directory
     Err (*file_rename)(void *world, const char *from, const char *to);  // replaces `to`
     // Make a directory and its parents; OK when it is there. Directories made survive power loss.
     Err (*dir_make)(void *world, const char *path);

@@ -247,8 +247,7 @@ static IoEvent event_of(SimNet *net, const Watch *watch) {
     if (at->kind == SOCKET_LISTENER) event.readable = watch->read && at->waiting_count > 0;
     if (at->kind != SOCKET_STREAM) return event;  // closed: the system forgets it too
     bool gone = at->cut || at->peer == NO_PEER;
-    event.readable =
-        at->cut || (watch->read && (gone || at->inbox_len > 0 || at_end(net, at)));
+    event.readable = at->cut || (watch->read && (gone || at->inbox_len > 0 || at_end(net, at)));
     event.writable = watch->write && (gone || room_in(net, socket_get(net, at->peer)) > 0);
     return event;
 }

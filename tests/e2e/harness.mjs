@@ -4,6 +4,7 @@
 // made on the way lies under build/test and is put away when the test ends well.
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { request } from 'node:http';
 import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,6 +13,14 @@ export const top = join(dirname(fileURLToPath(import.meta.url)), '../..');
 export const lightcone = process.env.LIGHTCONE ?? join(top, 'build/lightcone');
 const work = join(top, 'build/test');
 mkdirSync(work, { recursive: true });
+
+// Node 18, which Debian 12 has, is without it.
+if (!Array.prototype.toSorted)
+  Object.defineProperty(Array.prototype, 'toSorted', {
+    value(compare) {
+      return [...this].sort(compare);
+    },
+  });
 
 export const sleep = ms => new Promise(resolve => setTimeout(resolve, ms));
 
@@ -48,6 +57,24 @@ export function random(seed) {
     state ^= (state << 17n) & 0xffffffffffffffffn;
     return Number(state >> 11n) / 2 ** 53;
   };
+}
+
+// One request on a connection of its own: fetch keeps connections, also those that a killed server
+// has left behind.
+export function ask(url, { method = 'GET', headers = {}, body } = {}) {
+  return new Promise((resolve, reject) => {
+    const asking = request(url, { method, headers, agent: false }, async answer => {
+      try {
+        let text = '';
+        for await (const piece of answer.setEncoding('utf8')) text += piece;
+        resolve({ status: answer.statusCode, text });
+      } catch (error) {
+        reject(error);
+      }
+    });
+    asking.on('error', reject);
+    asking.end(body);
+  });
 }
 
 export class Server {
@@ -142,13 +169,12 @@ export class Server {
   }
 
   async sql(database, query, token) {
-    const answer = await fetch(`${this.url}/v1/database/${database}/sql`, {
+    const { status, text } = await ask(`${this.url}/v1/database/${database}/sql`, {
       method: 'POST',
       body: query,
       headers: token ? { authorization: `Bearer ${token}` } : {},
     });
-    const text = await answer.text();
-    if (!answer.ok) throw new Error(`${answer.status} ${text}`);
+    if (status !== 200) throw new Error(`${status} ${text}`);
     return JSON.parse(text)[0].rows;
   }
 }

@@ -10,8 +10,9 @@ const ModuleDef *module_definition(const char *path, HostKind kind) {
     const char *text = cli_file_read(path, &len);
     if (!text) cli_die("Could not read %s: there is no such file.", path);
     static HostProgram *program;  // one a process; kept so that its definition stays
+    static const HostLoadOptions options = {.describe_only = true};
     Diag diag = {0};
-    Err err = host_program_load(kind, BYTES(text, len), &program, &diag);
+    Err err = host_program_load(kind, BYTES(text, len), &options, &program, &diag);
     if (err != OK) {
         if (!diag.text[0]) diag_fail(&diag, err, "%s", err_text(err));
         cli_die_cause(diag.text, "%s is not a module that can run here", path);

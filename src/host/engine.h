@@ -4,13 +4,18 @@
 
 typedef struct HostEngine {
     // Check and compile `program`, run it once and append its description (BSATN RawModuleDef).
-    Err (*load)(Bytes program, HostProgram **out, Buf *description, Diag *diag);
+    Err (*load)(Bytes program,
+                const HostLoadOptions *options,
+                HostProgram **out,
+                Buf *description,
+                Diag *diag);
     void (*unload)(HostProgram *program);
     Err (*instance_new)(HostProgram *program, const HostEnv *env, HostInstance **out, Diag *diag);
     void (*instance_free)(HostInstance *instance);
     bool (*ok)(const HostInstance *instance);
     void (*run)(HostInstance *instance, const HostSource *source);
     void (*idle)(HostInstance *instance);
+    void (*stop)(HostInstance *instance);  // any thread
 } HostEngine;
 
 // The engines' own structures begin with these.

@@ -11,14 +11,19 @@ static const HostEngine *engine_of(HostKind kind) {
     return NULL;  // a number from a stored row
 }
 
-Err host_program_load(HostKind kind, Bytes bytes, HostProgram **out, Diag *diag) {
+Err host_program_load(HostKind kind,
+                      Bytes bytes,
+                      const HostLoadOptions *options,
+                      HostProgram **out,
+                      Diag *diag) {
+    static const HostLoadOptions defaults = {0};
     const HostEngine *engine = engine_of(kind);
     if (!engine)
         return diag_fail(diag, ERR_UNSUPPORTED, "this server runs JavaScript modules only");
     HostProgram *program = NULL;
     Buf description = {0};
     Err err = OK;
-    if ((err = engine->load(bytes, &program, &description, diag)) != OK) goto done;
+    if ((err = engine->load(bytes, options ? options : &defaults, &program, &description, diag)) != OK) goto done;
     if ((err = moduledef_decode(buf_bytes(&description), &program->def, diag)) != OK) goto done;
     *out = program;
     program = NULL;
@@ -59,4 +64,8 @@ void host_run(HostInstance *instance, const HostSource *source) {
 
 void host_idle(HostInstance *instance) {
     instance->engine->idle(instance);
+}
+
+void host_stop(HostInstance *instance) {
+    instance->engine->stop(instance);
 }

@@ -42,6 +42,21 @@ typedef struct HostEnv {
     size_t memory_max;  // heap limit of one instance; 0: 1 GiB
 } HostEnv;
 
+// What a procedure or an HTTP handler can do beside working on data (§1.12). Each is called on the
+// thread that runs the instance and may block it; that time is not counted against the call.
+typedef struct HostProcedureOps {
+    // Begin a transaction: its data and its timestamp. The caller keeps to one at a time.
+    AbiErrno (*tx_begin)(void *ctx, Access **access, Micros *timestamp);
+    // The transaction is over either way. ABI_HOST_CALL_FAILURE: it conflicted with others and was
+    // undone (libraries run their body once more); ABI_FATAL: the call is lost.
+    AbiErrno (*tx_commit)(void *ctx);
+    void (*tx_abort)(void *ctx);
+    // `request` is a BSATN Request. ABI_OK: a BSATN Response is appended to *response and its body
+    // to *body_out; ABI_HTTP_ERROR: the reason, as text, to *response; ABI_BSATN_DECODE_ERROR.
+    AbiErrno (*http)(void *ctx, Bytes request, Bytes body, Buf *response, Buf *body_out);
+    Micros (*sleep_until)(void *ctx, Micros wake);  // returns the time then
+} HostProcedureOps;
+
 typedef enum HostCallKind {
     HOST_REDUCER,
     HOST_VIEW,
@@ -57,9 +72,12 @@ typedef struct HostCall {
     Identity sender;
     ConnectionId connection;  // zero: none
     Micros timestamp;
-    Bytes args;         // BSATN; must stay valid until done()
-    Access *access;     // this call's data
+    Bytes args;         // BSATN (of HTTP: the Request); must stay valid until done()
+    Bytes body;         // of HTTP: the request's body
+    Access *access;     // this call's data; NULL of procedures and HTTP handlers
     int64_t budget_us;  // stop the call after this much time; 0: never
+    const HostProcedureOps *procedure;  // of procedures and HTTP handlers; else NULL
+    void *procedure_ctx;
 } HostCall;
 
 typedef enum HostStatus {
@@ -67,12 +85,16 @@ typedef enum HostStatus {
     HOST_USER_ERROR,  // SenderError: message is the module's
     HOST_FATAL,       // uncaught exception or trap; message is for the log
     HOST_DEADLINE,    // the budget was used up
+    HOST_STOPPED,     // host_stop
 } HostStatus;
 
 typedef struct HostOutcome {
     HostStatus status;
-    Str message;     // valid during done()
-    Bytes returned;  // of views and procedures; valid during done()
+    Str message;  // valid during done()
+    // Valid during done(). A procedure's return value; a view's result, always with its header
+    // (§1.13: 0 and an array of rows, or 1 and SQL text); an HTTP handler's Response.
+    Bytes returned;
+    Bytes body;  // of an HTTP handler's answer
     int64_t elapsed_us;
 } HostOutcome;
 
@@ -82,11 +104,23 @@ typedef struct HostSource {
     void (*done)(void *ctx, const HostCall *call, const HostOutcome *outcome);
 } HostSource;
 
+typedef struct HostLoadOptions {
+    // Where compiled wasm modules are kept, by program hash; made when missing. NULL: a temporary
+    // directory, nothing is kept.
+    const char *cache_dir;
+    // Only its description is wanted: compile as quickly as possible.
+    bool describe_only;
+} HostLoadOptions;
+
 // Check a program, run it once as far as its description, and decode that. Slow (an engine is
 // started); may run on any thread. On refusal diag says why, with the exception and its stack.
 //   ERR_UNSUPPORTED  the kind of program has no engine here
 //   ERR_INVALID      it does not compile, run or describe itself validly
-MUST_USE Err host_program_load(HostKind kind, Bytes program, HostProgram **out, Diag *diag);
+MUST_USE Err host_program_load(HostKind kind,
+                               Bytes program,
+                               const HostLoadOptions *options,
+                               HostProgram **out,
+                               Diag *diag);
 void host_program_free(HostProgram **program);  // after its instances
 const ModuleDef *host_program_def(const HostProgram *program);
 
@@ -99,5 +133,8 @@ void host_instance_free(HostInstance **instance);
 // False after something that leaves the instance unusable (heap exhausted): replace it.
 bool host_instance_ok(const HostInstance *instance);
 void host_run(HostInstance *instance, const HostSource *source);
+// End the running call with HOST_STOPPED as soon as it can be ended, or the next one if none runs.
+// The one function that may be called from another thread; the instance must not be freed meanwhile.
+void host_stop(HostInstance *instance);
 // The engine's idle work (garbage collection), when the loop has nothing better to do.
 void host_idle(HostInstance *instance);

@@ -197,9 +197,9 @@ Err database_open(const DatabaseOpen *open, Database **out, Diag *diag) {
                   "its log has no module: the first publish never became durable");
         goto done;
     }
-    if ((err = host_program_load((HostKind)module.program_kind, module.program, &program, diag)) !=
-        OK)
-        goto done;
+    HostLoadOptions load = {.cache_dir = open->loop->node->cache_dir};
+    err = host_program_load((HostKind)module.program_kind, module.program, &load, &program, diag);
+    if (err != OK) goto done;
     if ((err = instance_make(db, program, &instance, diag)) != OK) goto done;
     module_set(db, program, instance);
     program = NULL;

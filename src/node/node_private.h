@@ -11,6 +11,7 @@ struct Node {
     Control *control;
     IoFile *lock;
     char data_dir[IO_PATH_MAX];
+    char cache_dir[IO_PATH_MAX];  // of compiled modules (host.h); may be deleted at any time
     uint16_t port;
     Micros started;
 

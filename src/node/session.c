@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "node/commit.h"
 #include "node/session_private.h"
 
 static const char fatal_text[] = "The instance encountered a fatal error.";
@@ -272,12 +273,12 @@ const WireTableUpdate *session_wire_updates(Database *db, const LiveUpdate *own,
     return out;
 }
 
-static void reducer_committed(Session *s, const LiveUpdate *own, const HostOutcome *outcome) {
+static void reducer_committed(Session *s, const LiveUpdate *own) {
     s->database->counters.calls_ok++;
     if (s->kind == SESSION_HTTP) {
         session_http_answer(s, 200, "");
         s->http.has_duration = true;
-        s->http.duration_us = outcome->elapsed_us;
+        s->http.duration_us = s->call_elapsed_us;
         return;
     }
     uint32_t count;
@@ -288,12 +289,12 @@ static void reducer_committed(Session *s, const LiveUpdate *own, const HostOutco
     outbox_end(&s->out);
 }
 
-static void reducer_failed(Session *s, const HostOutcome *outcome, Str text, bool user_error) {
+static void reducer_failed(Session *s, Str text, bool user_error) {
     if (s->kind == SESSION_HTTP) {
         session_http_answer(s, 530, "");
         buf_put_str(&s->http.body, text);
         s->http.has_duration = true;
-        s->http.duration_us = outcome->elapsed_us;
+        s->http.duration_us = s->call_elapsed_us;
         return;
     }
     Buf *out = outbox_begin(&s->out);
@@ -324,10 +325,20 @@ Str session_failure_text(Session *s, const HostOutcome *outcome) {
         database_log_record(db, 0, s->function->name, text, s->call_timestamp);
         return text.ptr ? text : str_from(fatal_text);
     }
+    case HOST_STOPPED:
     case HOST_FATAL: db->counters.calls_fatal++; return str_from(fatal_text);
     case HOST_OK: break;
     }
     UNREACHABLE();
+}
+
+static void reducer_finish(Session *s, Err err, const LiveUpdate *own) {
+    if (err == OK) {
+        reducer_committed(s, own);
+        return;
+    }
+    s->database->counters.calls_fatal++;
+    reducer_failed(s, str_from(err_text(err)), false);
 }
 
 void session_done(void *ctx, const HostCall *call, const HostOutcome *outcome) {
@@ -342,21 +353,12 @@ void session_done(void *ctx, const HostCall *call, const HostOutcome *outcome) {
         lifecycle_done(s, what, outcome);
         return;
     }
+    s->call_elapsed_us = outcome->elapsed_us;
     if (outcome->status != HOST_OK) {
         db_rollback(db->db);
         Str text = session_failure_text(s, outcome);
-        reducer_failed(s, outcome, text, outcome->status == HOST_USER_ERROR);
+        reducer_failed(s, text, outcome->status == HOST_USER_ERROR);
         return;
     }
-    const WriteSet *writes;
-    bool changed;
-    const LiveUpdate *own = NULL;
-    Err err = db_commit(db->db, &writes, &changed);
-    if (err != OK) {
-        db->counters.calls_fatal++;
-        reducer_failed(s, outcome, str_from(err_text(err)), false);
-        return;
-    }
-    if (changed) database_publish(db, writes, s, &own);
-    reducer_committed(s, own, outcome);
+    commit_start(s, true, reducer_finish);
 }

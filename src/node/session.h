@@ -70,6 +70,7 @@ struct Session {
     SessionCall call;     // in the module now
     uint32_t request_id;  // of that call
     Micros call_timestamp;
+    int64_t call_elapsed_us;  // of the call that ended last
     const FunctionDef *function;
     Buf call_args;
     ScheduleEntry scheduled;

@@ -90,7 +90,9 @@ static bool phase_limited(const JsInstance *js) {
 
 static bool end_decide(JsInstance *js, JSContextRef ctx) {
     if (!phase_limited(js) || js->end != JS_NOT_ENDED) return phase_limited(js);
-    if (js->phase_end_ns && abi_monotonic_ns() >= js->phase_end_ns)
+    if (atomic_load(&js->stop))
+        js->end = JS_END_STOPPED;
+    else if (js->phase_end_ns && abi_monotonic_ns() >= js->phase_end_ns)
         js->end = JS_END_DEADLINE;
     else if (heap_full(js, ctx))
         js->end = JS_END_MEMORY;
@@ -388,6 +390,11 @@ static void run_ended(JsInstance *js, JSValueRef exception) {
         js_call_end(js, HOST_DEADLINE, BYTES_NONE);
         return;
     }
+    if (js->end == JS_END_STOPPED) {
+        atomic_store(&js->stop, false);
+        js_call_end(js, HOST_STOPPED, BYTES_NONE);
+        return;
+    }
     if (js->end == JS_END_MEMORY) {
         buf_clear(&js->message);
         buf_printf(&js->message,
@@ -446,6 +453,10 @@ static void js_idle(HostInstance *base) {
     vm_leave(js);
 }
 
+static void js_stop(HostInstance *base) {
+    atomic_store(&CONTAINER_OF(base, JsInstance, base)->stop, true);
+}
+
 const HostEngine js_engine = {
     .load = js_program_load,
     .unload = js_program_unload,
@@ -454,4 +465,5 @@ const HostEngine js_engine = {
     .ok = js_ok,
     .run = js_run,
     .idle = js_idle,
+    .stop = js_stop,
 };

@@ -87,8 +87,8 @@ TEST(load, a_description_that_lies_is_refused) {
 TEST(load, wasm_has_no_engine_yet) {
     HostProgram *program = NULL;
     Diag diag;
-    EXPECT_ERR(host_program_load(HOST_WASM, BYTES("\0asm", 4), &program, &diag), ERR_UNSUPPORTED);
-    EXPECT_ERR(host_program_load((HostKind)7, BYTES("", 0), &program, &diag), ERR_UNSUPPORTED);
+    EXPECT_ERR(host_program_load(HOST_WASM, BYTES("\0asm", 4), NULL, &program, &diag), ERR_UNSUPPORTED);
+    EXPECT_ERR(host_program_load((HostKind)7, BYTES("", 0), NULL, &program, &diag), ERR_UNSUPPORTED);
 }
 
 TEST(load, host_functions_wait_until_the_module_is_loaded) {

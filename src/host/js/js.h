@@ -6,6 +6,7 @@
 //   bundle.c     ES module text to script text
 #pragma once
 #include <JavaScriptCore/JavaScript.h>
+#include <stdatomic.h>
 
 #include "host/abi.h"
 #include "host/engine.h"
@@ -78,7 +79,7 @@ typedef enum JsPhase {
     JS_CALLING,  // a call runs
 } JsPhase;
 
-typedef enum JsEnd { JS_NOT_ENDED, JS_END_DEADLINE, JS_END_MEMORY } JsEnd;
+typedef enum JsEnd { JS_NOT_ENDED, JS_END_DEADLINE, JS_END_MEMORY, JS_END_STOPPED } JsEnd;
 
 // Memory that JavaScript sees as an ArrayBuffer. Protected and pinned: it neither moves nor goes
 // away before the instance, whatever the module does with the object.
@@ -106,6 +107,7 @@ typedef struct JsInstance {
     double armed_s;         // what the library was told last
     bool looks_often;       // the running call takes long and makes garbage
     JsEnd end;              // why it ended the running call
+    atomic_bool stop;       // host_stop was called and not yet obeyed
     bool ok;
 
     const HostSource *source;
@@ -133,7 +135,11 @@ typedef struct JsProgram {
 } JsProgram;
 
 // program.c
-Err js_program_load(Bytes program, HostProgram **out, Buf *description, Diag *diag);
+Err js_program_load(Bytes program,
+                    const HostLoadOptions *options,
+                    HostProgram **out,
+                    Buf *description,
+                    Diag *diag);
 void js_program_unload(HostProgram *program);
 JSStringRef js_string(Bytes utf8);  // NULL when out of memory; JSStringRelease
 

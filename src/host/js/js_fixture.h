@@ -146,7 +146,7 @@ static inline Err fixture_load(JsFixture *f, Str module, Diag *diag) {
     f->tables[2] = (FakeTable){.name = "auto", .autoinc = true};
     fake_init(&f->access, f->tables, FIXTURE_TABLES);
     diag_clear(diag);
-    Err err = host_program_load(HOST_JS, str_bytes(module), &f->program, diag);
+    Err err = host_program_load(HOST_JS, str_bytes(module), NULL, &f->program, diag);
     if (err == OK) err = host_instance_new(f->program, &f->env, &f->instance, diag);
     return err;
 }

@@ -31,7 +31,12 @@ done:
 // What the module logs before it belongs to a database goes nowhere.
 static const HostEnv no_env = {.ctx = NULL};
 
-Err js_program_load(Bytes bytes, HostProgram **out, Buf *description, Diag *diag) {
+Err js_program_load(Bytes bytes,
+                    const HostLoadOptions *options,
+                    HostProgram **out,
+                    Buf *description,
+                    Diag *diag) {
+    (void)options;
     JsProgram *program = MEM_NEW(JsProgram);
     JsInstance *first = NULL;
     Err err = OK;

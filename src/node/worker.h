@@ -1,0 +1,28 @@
+// worker.h: threads for work that must not run on a loop: slow reducers, procedures and HTTP handlers
+// of modules, queries and views on snapshots.
+//
+// A bounded queue and a set of threads. A job that is about to wait (for the network, for a time)
+// says so, and another thread takes its place meanwhile. A hand-off costs a wake-up (58 to 200 µs),
+// so only work that is slow anyway comes here.
+#pragma once
+#include "node/node.h"
+
+typedef struct WorkerPool WorkerPool;
+typedef struct WorkerJob WorkerJob;
+struct WorkerJob {
+    WorkerJob *next;
+    void (*run)(WorkerJob *job);  // on a worker's thread; the job is its own from then on
+};
+
+// `threads` run at once (0: one a core), `waiting_max` more may be asleep in worker_wait_begin.
+MUST_USE Err worker_pool_new(uint32_t threads, uint32_t waiting_max, WorkerPool **out);
+void worker_pool_free(WorkerPool **pool);  // runs what is queued, joins the threads
+// ERR_LIMIT: the queue is full; the caller answers that the server is busy.
+MUST_USE Err worker_submit(WorkerPool *pool, WorkerJob *job);
+void worker_wait_begin(WorkerPool *pool);  // on a worker's thread
+void worker_wait_end(WorkerPool *pool);
+
+typedef struct WorkerStats {
+    uint64_t jobs, queued, running, waiting, refused;
+} WorkerStats;
+WorkerStats worker_pool_stats(WorkerPool *pool);

@@ -31,6 +31,10 @@ typedef struct Abi {
     Str function;    // of the running call, for log records; ptr NULL when none runs
     bool running;    // a call is running (otherwise the module is being loaded)
     bool fatal;      // a host function failed beyond repair: the call cannot succeed any more
+    const HostProcedureOps *procedure;  // of procedures and HTTP handlers
+    void *procedure_ctx;
+    bool in_procedure_tx;  // `access` belongs to a transaction that abi_tx_begin opened
+    uint64_t waited_ns;    // time of this call spent waiting: not counted against its budget
     AbiIter *iters;
     uint32_t iter_count, iter_cap, iter_free;
     AbiTimer *timers;
@@ -73,6 +77,17 @@ size_t abi_iter_fitting(const Abi *abi, uint32_t iter, size_t room);
 // All rows of a fresh iterator whose rows are one chunk at most; valid until it is closed.
 bool abi_iter_whole(const Abi *abi, uint32_t iter, Bytes *out);
 AbiErrno abi_iter_close(Abi *abi, uint32_t iter);
+
+// Procedures and HTTP handlers (§1.12). Elsewhere: begin ABI_WOULD_BLOCK_TRANSACTION, commit and
+// abort ABI_TRANSACTION_NOT_ANONYMOUS. abi_end aborts a transaction left open and logs that.
+AbiErrno abi_tx_begin(Abi *abi, Micros *timestamp);
+AbiErrno abi_tx_commit(Abi *abi);
+AbiErrno abi_tx_abort(Abi *abi);
+// Results as in HostProcedureOps.http. ABI_WOULD_BLOCK_TRANSACTION with a transaction open.
+AbiErrno abi_http(Abi *abi, Bytes request, Bytes body, Buf *response, Buf *body_out);
+// False: not allowed here, *why says it for the trap.
+bool abi_sleep_until(Abi *abi, Micros wake, Micros *now, const char **why);
+bool abi_may_block(const Abi *abi);  // whether http and sleep are linked to anything
 
 // Console. `level` is the guest's byte; unknown ones mean debug. Texts are UTF-8 already.
 void abi_log(Abi *abi, uint8_t level, Str target, Str filename, uint32_t line, Str message);

@@ -318,6 +318,9 @@ Err readset_point(ReadSet *set, uint32_t table_id, uint32_t index_id, Bytes key)
     ReadPoint *point = point_slot(reads, key, hash);
     if (point->ptr || range_has(reads, key)) return OK;
     Bytes kept;
+    buf_clear(set->scratch);
+    if (!buf_reserve(set->scratch, key.len))
+        return ERR_NOMEM;  // for point_each, which must not fail
     if (!key_copy(set, table, key, &kept)) return ERR_NOMEM;
     *point = (ReadPoint){.ptr = kept.ptr, .len = (uint32_t)kept.len, .hash = hash};
     reads->point_count++;
@@ -390,7 +393,7 @@ static bool point_each(const ReadSet *set,
     buf_clear(upper);
     buf_put_bytes(upper, key);
     if (!key_successor(upper)) buf_clear(upper);
-    if (!buf_ok(upper)) return each(ctx, table_id, NULL);  // coarser, not less
+    ASSERT(buf_ok(upper));  // readset_point made room
     ReadRange range = {table_id, index_id, key, buf_bytes(upper), true};
     return each(ctx, table_id, &range);
 }

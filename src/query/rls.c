@@ -20,6 +20,7 @@
 typedef struct Rules {
     Compiler *c;
     const QueryCatalog *catalog;
+    const SqlSelect *query;
     Buf nodes;  // SqlNode: the query's, then those of each rule
     uint32_t root;
     bool any;
@@ -69,6 +70,7 @@ static Err add_rule(Rules *r, Str text) {
     if (r->catalog->table_by_name(r->catalog->ctx, rule.table) != r->c->table)
         return fail_rule(r, text, ERR_INVALID, "it is about another table");
     uint32_t before = r->root;
+    if (!r->any) buf_put(&r->nodes, r->query->nodes, r->query->node_count * sizeof(SqlNode));
     if ((err = copy_nodes(r, copy, &rule)) != OK) return err;
     r->root = (uint32_t)(r->nodes.len / sizeof(SqlNode)) - 1;
     if (r->any) r->root = add_node(r, &(SqlNode){.kind = SQL_OR, .left = before, .right = r->root});
@@ -86,8 +88,7 @@ static bool each_rule(void *ctx, Str text) {
 
 Err compile_rules(Compiler *c, const QueryCatalog *catalog, SqlSelect *select) {
     if (c->caller->is_owner || !catalog->each_rule) return OK;
-    Rules r = {.c = c, .catalog = catalog};
-    buf_put(&r.nodes, select->nodes, select->node_count * sizeof(SqlNode));
+    Rules r = {.c = c, .catalog = catalog, .query = select};
     Err err = catalog->each_rule(catalog->ctx, c->table, each_rule, &r);
     if (err == OK) err = r.err;
     if (err == OK && r.any) {

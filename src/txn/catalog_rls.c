@@ -87,7 +87,9 @@ Str row_level_security_table(Str sql) {
         if (word.len == 0) return STR("");
         word = next_word(&words);
     }
-    return table_called(words, wanted);
+    Str found = table_called(words, wanted);
+    // Columns of a table are not rows of it; whose columns they would be is all that matters then.
+    return found.len > 0 ? found : table_called(words, STR(""));
 }
 
 Err catalog_each_rule(const Catalog *catalog,

@@ -66,6 +66,22 @@ static void query_each_table(void *ctx,
     }
 }
 
+static Err query_each_rule(void *ctx,
+                           const CatalogTable *table,
+                           bool (*each)(void *ectx, Str sql),
+                           void *ectx) {
+    const Database *db = ctx;
+    return catalog_each_rule(db_catalog(db->db), table->table_id, each, ectx);
+}
+
+// Inside the transaction that makes the schema, when its tables are there.
+static Err rules_check(const Database *db, const ModuleDef *def, Diag *diag) {
+    Err err = OK;
+    for (uint32_t i = 0; err == OK && i < def->row_level_security_count; i++)
+        err = query_check_rule(def->row_level_security[i], &db->query_catalog, diag);
+    return err;
+}
+
 static void schema_noticed(Database *db) {
     const Catalog *catalog = db_catalog(db->db);
     db->query_catalog.schema_version = catalog_schema_version(catalog);
@@ -145,8 +161,10 @@ static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
                  path,
                  (unsigned long long)torn);
 
-    db->query_catalog =
-        (QueryCatalog){.ctx = db, .table_by_name = query_table, .each_table = query_each_table};
+    db->query_catalog = (QueryCatalog){.ctx = db,
+                                       .table_by_name = query_table,
+                                       .each_table = query_each_table,
+                                       .each_rule = query_each_rule};
     schema_noticed(db);
     if ((err = live_open(&db->query_catalog, &db->live)) != OK) goto done;
     db->schedule = schedule_new();
@@ -266,6 +284,7 @@ static Err database_fill(Database *db, Bytes program_bytes, HostKind kind, Diag 
     CommitInfo info = {.timestamp = db->now, .caller = db->owner, .name = STR("<publish>")};
     db_begin(db->db, &info);
     Err err = catalog_create(db_catalog(db->db), db->def, &module, catalog_log_line, db, diag);
+    if (err == OK) err = rules_check(db, db->def, diag);
     InitRun run = {.db = db,
                    .function = moduledef_lifecycle(db->def, LIFECYCLE_INIT),
                    .err = OK,
@@ -434,6 +453,7 @@ Err database_update(Database *db,
                           catalog_log_line,
                           db,
                           diag);
+    if (err == OK) err = rules_check(db, host_program_def(program), diag);
     if (err == OK) {
         err = db_commit(db->db, &writes, &changed);
     } else {

@@ -133,6 +133,7 @@ static Err compile(Compiler *c, Str text, const QueryCatalog *catalog) {
     c->query->limit = select.limit;
     if ((err = resolve_table(c, catalog)) != OK) return err;
     if ((err = project(c)) != OK) return err;
+    if ((err = compile_rules(c, catalog, &select)) != OK) return err;
     if ((err = compile_types(c)) != OK) return err;
     if ((err = check_returns_table(c)) != OK) return err;
     return compile_predicate(c);

@@ -13,7 +13,7 @@
 // Who asks, and with which rights (§2.2).
 typedef struct QueryCaller {
     Identity identity;
-    bool is_owner;  // reads private tables, may run DML
+    bool is_owner;  // reads private tables, may run DML, row-level security does not bind him
 } QueryCaller;
 
 // How names are found. Answers NULL for a table that does not exist.
@@ -23,6 +23,11 @@ typedef struct QueryCatalog {
     // Every user table, for SELECT * FROM *: stops when `each` returns false.
     void (*each_table)(void *ctx, bool (*each)(void *ectx, const CatalogTable *table), void *ectx);
     uint64_t schema_version;  // changes whenever an answer could
+    // The row-level security rules of a table, until `each` returns false. NULL: there are none.
+    Err (*each_rule)(void *ctx,
+                     const CatalogTable *table,
+                     bool (*each)(void *ectx, Str sql),
+                     void *ectx);
 } QueryCatalog;
 
 typedef enum QueryDoor {
@@ -97,6 +102,10 @@ MUST_USE Err query_compile(Str text,
                            Query **out,
                            Diag *diag);
 void query_free(Query **query);
+// Is this a row-level security rule that the schema allows (§2.3)? ERR_INVALID with "Row-level
+// security invalid: …". One with a join is allowed but cannot be applied yet: queries of its table
+// fail for everyone but the owner, with the rule in the message.
+MUST_USE Err query_check_rule(Str text, const QueryCatalog *catalog, Diag *diag);
 
 // Does the row satisfy the predicate? The hot path of subscriptions.
 bool query_matches(const Query *query, Bytes row);

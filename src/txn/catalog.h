@@ -136,6 +136,12 @@ uint32_t catalog_table_count(const Catalog *catalog);
 CatalogTable *catalog_table_at(const Catalog *catalog, uint32_t position);  // ascending id
 // The st_module row; ERR_NOT_FOUND before the first publish. Borrows until the next change.
 MUST_USE Err catalog_module(const Catalog *catalog, CatalogModule *out);
+// The texts of a table's row-level security rules, until `each` returns false. They borrow from the
+// store until the next change.
+MUST_USE Err catalog_each_rule(const Catalog *catalog,
+                               uint32_t table_id,
+                               bool (*each)(void *ctx, Str sql),
+                               void *ctx);
 // Write `allocated` of a sequence into its st_sequence row, in the open transaction.
 MUST_USE Err catalog_sequence_store(Catalog *catalog,
                                     CatalogTable *table,

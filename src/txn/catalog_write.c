@@ -335,6 +335,13 @@ Err catalog_write_view(Catalog *catalog, const ModuleDef *def, const ViewDef *vi
 
 Err catalog_write_row_level_security(Catalog *catalog, Str sql, Diag *diag) {
     Str name = row_level_security_table(sql);
+    if (name.len == 0) {
+        return diag_fail(diag,
+                         ERR_INVALID,
+                         "Row-level security invalid: `sql parser error: Expected: SELECT … FROM a "
+                         "table`, query: `" STR_FMT "`",
+                         STR_ARG(sql));
+    }
     const CatalogTable *table = catalog_table_by_name(catalog, name);
     if (!table || table->is_system) {
         return diag_fail(diag,

@@ -28,23 +28,28 @@ static AbiErrno status_of(Err err) {
     }
 }
 
+// Results of views are not for modules, whatever id they guess.
+static bool access_sees(const CatalogTable *table) {
+    return table->table && !table->is_view;
+}
+
 static AbiErrno table_of(Db *db, uint32_t id, CatalogTable **out) {
     if (!db->in_transaction) return ABI_NOT_IN_TRANSACTION;
     *out = catalog_table(db->catalog, id);
-    return *out && (*out)->table ? ABI_OK : ABI_NO_SUCH_TABLE;
+    return *out && access_sees(*out) ? ABI_OK : ABI_NO_SUCH_TABLE;
 }
 
 static AbiErrno index_of(Db *db, uint32_t id, CatalogTable **table, const CatalogIndex **index) {
     if (!db->in_transaction) return ABI_NOT_IN_TRANSACTION;
     *table = catalog_index_by_id(db->catalog, id, index);
-    return *table && (*table)->table ? ABI_OK : ABI_NO_SUCH_INDEX;
+    return *table && access_sees(*table) ? ABI_OK : ABI_NO_SUCH_INDEX;
 }
 
 static AbiErrno head_table_id(Access *access, Str name, uint32_t *out) {
     Db *db = head_of(access);
     if (!db->in_transaction) return ABI_NOT_IN_TRANSACTION;
     const CatalogTable *table = catalog_table_by_name(db->catalog, name);
-    if (!table) return ABI_NO_SUCH_TABLE;
+    if (!table || !access_sees(table)) return ABI_NO_SUCH_TABLE;
     *out = table->table_id;
     return ABI_OK;
 }
@@ -53,7 +58,8 @@ static AbiErrno head_index_id(Access *access, Str name, uint32_t *out) {
     Db *db = head_of(access);
     if (!db->in_transaction) return ABI_NOT_IN_TRANSACTION;
     const CatalogIndex *index;
-    if (!catalog_index_by_name(db->catalog, name, &index)) return ABI_NO_SUCH_INDEX;
+    const CatalogTable *table = catalog_index_by_name(db->catalog, name, &index);
+    if (!table || !access_sees(table)) return ABI_NO_SUCH_INDEX;
     *out = index->index_id;
     return ABI_OK;
 }

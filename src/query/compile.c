@@ -36,6 +36,7 @@ QueryViewKey query_view_key(const CatalogTable *view, const Identity *caller) {
 static void resolve_view(Compiler *c) {
     Query *q = c->query;
     q->view_key = query_view_key(c->table, &c->caller->identity);
+    q->view_caller = c->caller->identity;
     q->hidden_bytes = sizeof q->view_key.hash;
 }
 

@@ -63,7 +63,7 @@ typedef struct QueryConjunct {  // a top-level conjunct `column op parameter`
 
 typedef enum QueryProjection { QPROJECT_ROW, QPROJECT_COLUMNS, QPROJECT_COUNT } QueryProjection;
 
-// Whose result of a view: column 0 of its table (catalog.h).
+// Which result of a view: column 0 of its table (catalog.h).
 typedef struct QueryViewKey {
     uint8_t hash[CATALOG_VIEW_HASH_BYTES];
 } QueryViewKey;
@@ -85,6 +85,7 @@ typedef struct Query {
     // Of a view (table->is_view) a query sees one result: that of its caller, or everybody's. To the
     // predicate that is a conjunct like any other, which is how subscriptions and scans find it.
     QueryViewKey view_key;
+    Identity view_caller;   // whose key it is
     uint32_t hidden_bytes;  // of each row's beginning, not to be shown
     Bytes template_key;  // equal keys: the same template, parameters aside
     QueryProjection projection;

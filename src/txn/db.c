@@ -52,6 +52,7 @@ Err db_open(const DbOptions *options, Db **out, uint64_t *torn_bytes, Diag *diag
     StoreOptions store_options = {.memory_max = options->memory_max};
     if ((err = store_open(&store_options, &db->store)) != OK) goto done;
     if ((err = catalog_open(db->store, &db->catalog, diag)) != OK) goto done;
+    db->look.catalog = db->catalog;
     LogOptions log_options = {.io = options->io,
                               .dir = options->dir,
                               .segment_bytes = options->segment_bytes,
@@ -92,19 +93,19 @@ Log *db_log(const Db *db) {
 }
 
 bool db_in_transaction(const Db *db) {
-    return db->in_transaction;
+    return db->look.open;
 }
 
 void db_begin(Db *db, const CommitInfo *info) {
-    ASSERT(!db->in_transaction);
-    db->in_transaction = true;
+    ASSERT(!db->look.open);
+    db->look.open = true;
     db->info = *info;
     db->drawn_count = 0;
     store_begin(db->store);
 }
 
 void db_rollback(Db *db) {
-    ASSERT(db->in_transaction);
+    ASSERT(db->look.open);
     bool schema_touched = head_touched_schema(db);
     store_rollback(db->store);
     head_sequences_restore(db);
@@ -114,7 +115,7 @@ void db_rollback(Db *db) {
         Diag diag;
         ASSERT(catalog_sync(db->catalog, &diag) == OK);
     }
-    db->in_transaction = false;
+    db->look.open = false;
 }
 
 // Deletes go before inserts, so that a replay never meets a unique value twice; the write set is
@@ -158,7 +159,7 @@ static bool is_history(const WriteSet *writes) {
 }
 
 Err db_commit(Db *db, const WriteSet **set, bool *changed) {
-    ASSERT(db->in_transaction);
+    ASSERT(db->look.open);
     Err err = log_failed(db->log);
     if (err == OK) err = writeset_collect(&db->writes, db->store, db->catalog);
     if (err == OK && db->writes.count) err = event_rows_remove(db);
@@ -168,7 +169,7 @@ Err db_commit(Db *db, const WriteSet **set, bool *changed) {
         return err;
     }
     store_commit(db->store);
-    db->in_transaction = false;
+    db->look.open = false;
     *set = &db->writes;
     *changed = db->writes.count > 0;
     return OK;

@@ -292,6 +292,34 @@ static bool step_scheduled(Session *s, HostCall *call) {
     return true;
 }
 
+static void views_expired(Session *s, Err err, const LiveUpdate *own) {
+    Database *db = s->database;
+    (void)own;
+    if (err != OK) log_error("results of views could not be forgotten: %s", err_text(err));
+    // What is left over of many is due at once.
+    if (err == OK && views_next_expiry(db->views) <= db->now) return;
+    db->views_checked = db->now;
+}
+
+// Results of views that nobody has watched for a while. True: a transaction was begun.
+static bool step_views(Session *s) {
+    Database *db = s->database;
+    if (db->now < db->views_checked + VIEWS_KEEP_US) return false;
+    if (views_next_expiry(db->views) > db->now) {
+        db->views_checked = db->now;
+        return false;
+    }
+    session_transaction_begin(s, STR("<view>"));
+    Err err = views_expire(db->views);
+    if (err == OK) {
+        commit_start(s, false, views_expired);
+    } else {
+        db_rollback(db->db);
+        views_expired(s, err, NULL);
+    }
+    return true;
+}
+
 bool lifecycle_step_system(Session *s, HostCall *call, bool *more) {
     Database *db = s->database;
     if (db->orphan_count) {
@@ -301,6 +329,10 @@ bool lifecycle_step_system(Session *s, HostCall *call, bool *more) {
         bool begun = lifecycle_step_disconnect(s, call, more);
         *more = true;
         return begun;
+    }
+    if (step_views(s)) {
+        *more = true;
+        return false;
     }
     *more = schedule_take_due(db->schedule, db->now, &s->scheduled);
     return *more && step_scheduled(s, call);

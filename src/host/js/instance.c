@@ -196,6 +196,7 @@ static void vm_enter(JsInstance *js) {
     ASSERT(!current);
     current = js;
     js->end = JS_NOT_ENDED;
+    watch_thread(&js->watch);
     JSLock(js->ctx);
 }
 

@@ -31,7 +31,8 @@ typedef struct NodeOptions {
     const char *static_dir;  // files served at /; NULL: none
     bool in_memory;
     uint32_t loops_max;  // database loops; 0: 64
-    Micros deadline;     // of one reducer; 0: 10 s
+    Micros deadline;     // of one reducer or view; 0: 10 s
+    bool view_failure_aborts;  // a view that fails undoes the transaction that made it run
     size_t memory_max;   // pages of one database; 0: no limit
     NetLimits limits;
 } NodeOptions;

@@ -81,8 +81,14 @@ typedef struct CatalogTable {
     uint32_t schedule_id;  // 0: not a scheduled table
     uint16_t schedule_at_column;
     Str schedule_function;
-    bool is_public, is_event, is_view, is_system;
+    bool is_public, is_event, is_system;
+    // The results of a view: column 0 says whose, the others are the view's.
+    // Rows of these are never logged; modules and queries do not see the hash.
+    bool is_view, is_anonymous_view;
 } CatalogTable;
+
+// Every row of a view's table begins with these bytes.
+#define CATALOG_VIEW_HASH_BYTES 32
 
 typedef struct Catalog Catalog;
 

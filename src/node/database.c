@@ -7,6 +7,7 @@
 #include "base/keccak.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "node/commit.h"
 #include "node/session_private.h"
 
 // ── what the module needs from us ──────────────────────────────────────────────────────────────
@@ -75,6 +76,22 @@ static void query_each_table(void *ctx,
     }
 }
 
+static Err query_each_rule(void *ctx,
+                           const CatalogTable *table,
+                           bool (*each)(void *ectx, Str sql),
+                           void *ectx) {
+    const Database *db = ctx;
+    return catalog_each_rule(db_catalog(db->db), table->table_id, each, ectx);
+}
+
+// Inside the transaction that makes the schema, when its tables are there.
+static Err rules_check(const Database *db, const ModuleDef *def, Diag *diag) {
+    Err err = OK;
+    for (uint32_t i = 0; err == OK && i < def->row_level_security_count; i++)
+        err = query_check_rule(def->row_level_security[i], &db->query_catalog, diag);
+    return err;
+}
+
 static void schema_noticed(Database *db) {
     const Catalog *catalog = db_catalog(db->db);
     db->query_catalog.schema_version = catalog_schema_version(catalog);
@@ -86,15 +103,6 @@ static void schema_noticed(Database *db) {
 
 // ── after a change of the schema ───────────────────────────────────────────────────────────────
 
-static void subscription_dropped(void *ctx, void *owner, uint32_t query_set, const char *reason) {
-    Session *s = owner;
-    (void)ctx;
-    Buf *out = outbox_begin(&s->out);
-    wire_subscription_error(out, NULL, query_set, str_from(reason));
-    outbox_end(&s->out);
-    session_dirty(s);
-}
-
 static void disconnect_all(Database *db, const char *why) {
     for (Session *s = db->sessions; s; s = s->next) {
         if (s->kind == SESSION_WS && s->state != SESSION_ENDED) session_close(s, 1001, why);
@@ -104,7 +112,7 @@ static void disconnect_all(Database *db, const char *why) {
 // Queries find their tables again; those that no longer compile end with the reason.
 static void queries_renew(Database *db) {
     schema_noticed(db);
-    if (live_schema_changed(db->live, subscription_dropped, db) != OK) {
+    if (live_schema_changed(db->live, session_subscription_dropped, db) != OK) {
         disconnect_all(db, "the server is out of memory");
     }
 }
@@ -154,10 +162,13 @@ static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
                  path,
                  (unsigned long long)torn);
 
-    db->query_catalog =
-        (QueryCatalog){.ctx = db, .table_by_name = query_table, .each_table = query_each_table};
+    db->query_catalog = (QueryCatalog){.ctx = db,
+                                       .table_by_name = query_table,
+                                       .each_table = query_each_table,
+                                       .each_rule = query_each_rule};
     schema_noticed(db);
-    if ((err = live_open(&db->query_catalog, &db->live)) != OK) goto done;
+    if ((err = views_open(db->db, &db->query_catalog, &db->views)) != OK) goto done;
+    if ((err = live_open(&db->query_catalog, db->views, &db->live)) != OK) goto done;
     db->schedule = schedule_new();
     db->system = session_new(db,
                              &(SessionOptions){.kind = SESSION_SYSTEM,
@@ -184,6 +195,7 @@ static void module_set(Database *db, LaneModule **module, HostInstance *instance
     db->program = lanes_module_set(db->lanes, module);
     db->instance = instance;
     db->def = host_program_def(db->program);
+    views_define(db->views, db->def);
 }
 
 // Clients of the process before are seen off, then schedules start (module-abi §5.4, §5.8).
@@ -279,6 +291,7 @@ static Err database_fill(Database *db, Bytes program_bytes, HostKind kind, Diag 
     CommitInfo info = {.timestamp = db->now, .caller = db->owner, .name = STR("<publish>")};
     db_begin(db->db, &info);
     Err err = catalog_create(db_catalog(db->db), db->def, &module, catalog_log_line, db, diag);
+    if (err == OK) err = rules_check(db, db->def, diag);
     InitRun run = {.db = db,
                    .function = moduledef_lifecycle(db->def, LIFECYCLE_INIT),
                    .err = OK,
@@ -452,12 +465,20 @@ Err database_update(Database *db,
                           catalog_log_line,
                           db,
                           diag);
+    if (err == OK) err = rules_check(db, host_program_def(program), diag);
+    if (err == OK) {
+        // What clients watch is computed by the new functions, or there is no new version.
+        views_define(db->views, host_program_def(program));
+        err = commit_views_renewed(db, instance, diag);
+    }
     if (err == OK) {
         err = db_commit(db->db, &writes, &changed);
     } else {
         db_rollback(db->db);
     }
+    commit_views_ended(db, err == OK);
     if (err != OK) {
+        views_define(db->views, db->def);
         queries_renew(db);  // memory was rebuilt from the rows
         update_refused(db, err, diag);
         goto done;
@@ -571,6 +592,7 @@ void database_close(Database **handle, const char *why, bool remove_files) {
     if (db->instance) host_instance_free(&db->instance);
     lanes_free(&db->lanes);  // and with them the program
     if (db->live) live_close(&db->live);
+    if (db->views) views_close(&db->views);
     if (db->schedule) schedule_free(&db->schedule);
     if (db->log) modulelog_close(&db->log);
     if (db->db) db_close(&db->db);
@@ -611,14 +633,19 @@ static bool schedule_due(const Database *db) {
     return db->has_schedules && schedule_next_due(db->schedule) <= node_now(db->loop->node);
 }
 
+static Micros views_due(const Database *db) {
+    return views_any(db->views) ? db->views_checked + VIEWS_KEEP_US : INT64_MAX;
+}
+
 bool database_has_work(const Database *db) {
     return (db->ready_first != NULL && !db->failed) || db->dirty != NULL;
 }
 
 int64_t database_next_due_ns(const Database *db) {
     // One that failed runs nothing: what is due stays due, and must not keep the loop awake.
-    if (!db->has_schedules || db->failed) return INT64_MAX;
-    Micros due = schedule_next_due(db->schedule), wall = node_now(db->loop->node);
+    if (db->failed) return INT64_MAX;
+    Micros due = views_due(db), wall = node_now(db->loop->node);
+    if (db->has_schedules) due = MIN(due, schedule_next_due(db->schedule));
     if (due == INT64_MAX) return INT64_MAX;
     const Io *io = db->loop->node->io;
     int64_t now = io->clock_monotonic_ns(io->world);
@@ -627,8 +654,8 @@ int64_t database_next_due_ns(const Database *db) {
     return wait > INT64_MAX / 2000 ? INT64_MAX : now + wait * 1000;
 }
 
-static void instance_mend(Database *db) {
-    if (host_instance_ok(db->instance)) return;
+bool database_mend(Database *db) {
+    if (host_instance_ok(db->instance)) return true;
     Diag diag = {0};
     HostInstance *fresh = NULL;
     Err err = instance_make(db, db->program, &fresh, &diag);
@@ -638,20 +665,24 @@ static void instance_mend(Database *db) {
     } else {
         log_error("%s: the module cannot be started again: %s", db->dir, diag.text);
     }
+    return err == OK;
 }
 
 void database_turn(Database *db) {
     const Io *io = db->loop->node->io;
-    if (!db->failed && schedule_due(db)) session_ready(db->system);
+    if (!db->failed && (schedule_due(db) || views_due(db) <= node_now(db->loop->node)))
+        session_ready(db->system);
     if (!database_has_work(db)) return;
     db->counters.turns++;
     arena_reset(&db->turn_arena);
     db->turn_began_ns = io->clock_monotonic_ns(io->world);
     db->turn_began = node_now(db->loop->node);
+    views_set_now(db->views, db->turn_began);
     if (!db->failed) {
         host_run(db->instance,
                  &(HostSource){.ctx = db, .next = session_next_call, .done = session_done});
-        instance_mend(db);
+        database_mend(db);
+        commit_settle(db);
     }
     if (!db->failed && db_needs_flush(db->db)) {
         // Who asked not to wait is told before the sync.

@@ -10,6 +10,14 @@
 typedef struct Session Session;
 typedef struct Lanes Lanes;
 
+// A transaction whose end has begun (commit.h).
+typedef struct CommitPending {
+    Session *session;  // NULL: none
+    void (*finish)(Session *session, Err err, const LiveUpdate *own);
+    bool own_part;
+    bool is_write;  // it does somebody's work, and more than views
+} CommitPending;
+
 // A turn runs calls for at most this long before it syncs and answers: the longest that a waiting
 // answer is held back for the sake of a larger batch.
 #define TURN_NS 4000000
@@ -29,6 +37,8 @@ struct Database {
     char dir[IO_PATH_MAX];
 
     Db *db;
+    Views *views;
+    Micros views_checked;  // when results nobody watches were last looked through
     Live *live;
     QueryCatalog query_catalog;
     HostProgram *program;
@@ -44,6 +54,7 @@ struct Database {
     Session *dirty;                     // have something to say once the log is synced
     Session *system;                    // runs scheduled reducers and clean-up
     Session *running;                   // whose call is in the module now
+    CommitPending commit;               // while it is pending no other call begins
     int64_t turn_began_ns;              // monotonic; no call is begun TURN_NS after it
     Micros turn_began;                  // the same moment by the wall clock
     Micros now;                         // wall clock of the running call
@@ -118,6 +129,9 @@ MUST_USE Err database_try_init(const Node *node,
                                const Identity *identity,
                                const Identity *owner,
                                Diag *diag);
+
+// Replace the module's instance if it is not fit to run any more. False: it could not be.
+bool database_mend(Database *database);
 
 // After a commit: tell schedules and subscribers. `caller` (may be NULL) gets its part as *own
 // (valid until the next commit) instead of a message.

@@ -34,7 +34,8 @@ typedef struct NodeOptions {
     const char *static_dir;  // files served at /; NULL: none
     bool in_memory;
     uint32_t loops_max;  // database loops; 0: 64
-    Micros deadline;     // of one reducer; 0: 10 s
+    Micros deadline;           // of one reducer or view; 0: 10 s
+    bool view_failure_aborts;  // a view that fails undoes the transaction that made it run
     // Two lanes (lane.h). A reducer that needs more than its slice goes on beside the others.
     Micros slice;                  // 0: 2 ms; SLICE_OFF: none, everything runs on the loop
     Micros exclusive;              // a reducer that keeps conflicting has the head so long; 0: 1 s

@@ -235,6 +235,11 @@ bool session_next_call(void *ctx, HostCall *call) {
     Database *db = ctx;
     const Io *io = db->loop->node->io;
     for (;;) {
+        // Nothing else may begin, and the turn may not end, before what is pending has.
+        if (commit_pending(db)) {
+            if (commit_step(db, call)) return true;
+            continue;
+        }
         if (db->failed) return false;
         int64_t now_ns = io->clock_monotonic_ns(io->world);
         if (now_ns >= db->turn_began_ns + TURN_NS) return false;
@@ -344,11 +349,15 @@ static void reducer_finish(Session *s, Err err, const LiveUpdate *own) {
         return;
     }
     s->database->counters.calls_fatal++;
-    reducer_failed(s, str_from(err_text(err)), false);
+    reducer_failed(s, str_from(err == ERR_MODULE ? fatal_text : err_text(err)), false);
 }
 
 void session_done(void *ctx, const HostCall *call, const HostOutcome *outcome) {
     Database *db = ctx;
+    if (commit_pending(db)) {
+        commit_call_done(db, call, outcome);
+        return;
+    }
     Session *s = db->running;
     db->running = NULL;
     if (slow_intercept(s, call, outcome)) return;

@@ -74,6 +74,7 @@ struct Session {
     int64_t call_elapsed_us;  // of the call that ended last
     const FunctionDef *function;
     Buf call_args;
+    ClientMessage asked;  // a question that waits for views; borrows from the inbox
     ScheduleEntry scheduled;
 
     // Away from the loop (lane.h).

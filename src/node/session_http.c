@@ -1,6 +1,7 @@
 // session_http.c: one call or one query that came over HTTP, between a connect and a disconnect.
 #include <stdio.h>
 
+#include "node/commit.h"
 #include "node/session_private.h"
 #include "query/query.h"
 #include "sats/json.h"
@@ -81,6 +82,22 @@ static bool step_http_call(Session *s, HostCall *call) {
     return true;
 }
 
+static void step_http_sql(Session *s);
+
+static void sql_again(Session *s, Err err, const LiveUpdate *own) {
+    (void)own;
+    if (err == OK) {
+        step_http_sql(s);
+    } else {
+        session_http_answer(s, err_http_status(err), err_text(err));
+    }
+}
+
+static void sql_refuse(Session *s, Err err, const Diag *diag) {
+    int status = err == ERR_NOMEM ? 503 : 400;
+    session_http_answer(s, status, diag->text[0] ? diag->text : err_text(err));
+}
+
 static void step_http_sql(Session *s) {
     Database *db = s->database;
     const Io *io = db->loop->node->io;
@@ -89,8 +106,14 @@ static void step_http_sql(Session *s) {
     Query *query = NULL;
     QueryCaller caller = caller_of(s);
     Buf *body = &s->http.body;
-    db->counters.sql_queries++;
     Err err = query_compile(s->http.text, QUERY_SQL, &db->query_catalog, &caller, &query, &diag);
+    if (err == OK) err = views_check(db->views, query, &diag);
+    if (err == ERR_AGAIN) {
+        query_free(&query);
+        commit_views(s, sql_again);
+        return;
+    }
+    db->counters.sql_queries++;
     buf_put_u8(body, '[');
     if (err == OK) {
         int64_t micros = (io->clock_monotonic_ns(io->world) - began) / 1000;
@@ -100,8 +123,7 @@ static void step_http_sql(Session *s) {
     query_free(&query);
     if (err == OK && !buf_ok(body)) err = ERR_NOMEM;
     if (err != OK) {
-        int status = err == ERR_NOMEM ? 503 : 400;
-        session_http_answer(s, status, diag.text[0] ? diag.text : err_text(err));
+        sql_refuse(s, err, &diag);
         return;
     }
     s->http.done = true;

@@ -1,6 +1,7 @@
 // head.h: inside of db.h, shared by db.c, head.c and sequence.c.
 #pragma once
 #include "txn/db.h"
+#include "txn/look.h"
 
 // A sequence of which this transaction wrote st_sequence.allocated, and what it was before.
 typedef struct SequenceDraw {
@@ -9,18 +10,16 @@ typedef struct SequenceDraw {
 } SequenceDraw;
 
 struct Db {
-    Access access;  // first: an Access* of the head is a Db*
+    Look look;  // first: an Access* of the head is a Db*; open inside a transaction
     Store *store;
     Catalog *catalog;
     Log *log;
-    bool in_transaction;
     CommitInfo info;
     WriteSet writes;
-    Buf row;                       // a row with its generated columns
-    Buf key, lower, upper, found;  // scratch of scans and deletes
+    Buf row;    // a row with its generated columns
+    Buf found;  // keys to be deleted
     SequenceDraw *drawn;
     uint32_t drawn_count, drawn_cap;
-    Buf jwt_row;
 };
 
 void head_init(Db *db);

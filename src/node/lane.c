@@ -230,7 +230,7 @@ bool lanes_step(Session *s, HostCall *call, bool *more, bool *begun) {
         return true;
     }
     // A WebSocket client's procedures run beside what it asks next; an HTTP client asked only this.
-    *more = !(s->kind == SESSION_HTTP && s->asked);
+    *more = !(s->kind == SESSION_HTTP && s->procedures);
     return !*more;
 }
 

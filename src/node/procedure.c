@@ -79,7 +79,7 @@ static int64_t monotonic_ns(const Procedure *p) {
 
 static void client_forget(Procedure *p) {
     if (!p->client) return;
-    for (Procedure **link = &p->client->asked; *link; link = &(*link)->next_of_client) {
+    for (Procedure **link = &p->client->procedures; *link; link = &(*link)->next_of_client) {
         if (*link != p) continue;
         *link = p->next_of_client;
         break;
@@ -250,8 +250,8 @@ void procedure_interrupt(Session *agent, const char *why) {
 }
 
 void procedure_client_gone(Session *client) {
-    while (client->asked) {
-        client_forget(client->asked);
+    while (client->procedures) {
+        client_forget(client->procedures);
     }
 }
 
@@ -583,8 +583,8 @@ bool procedure_visible(const Session *client, const FunctionDef *f) {
 
 static void client_link(Procedure *p, Session *client) {
     p->client = client;
-    p->next_of_client = client->asked;
-    client->asked = p;
+    p->next_of_client = client->procedures;
+    client->procedures = p;
 }
 
 static HostCall client_call(const Session *client, Bytes args) {

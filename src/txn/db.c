@@ -28,6 +28,23 @@ static Err replay_commit(void *ctx, const Commit *commit, Diag *diag) {
     return err;
 }
 
+// Whoever wants the results of a view has it run again: after a start nobody keeps them current.
+static Err views_clear(Db *db) {
+    Err err = OK;
+    uint64_t deleted;
+    store_begin(db->store);
+    for (uint32_t i = 0; err == OK && i < catalog_table_count(db->catalog); i++) {
+        const CatalogTable *table = catalog_table_at(db->catalog, i);
+        if (table->is_view) err = table_clear(table->table, &deleted);
+    }
+    if (err == OK) {
+        store_commit(db->store);
+    } else {
+        store_rollback(db->store);
+    }
+    return err;
+}
+
 Err db_open(const DbOptions *options, Db **out, uint64_t *torn_bytes, Diag *diag) {
     Err err = OK;
     Db *db = MEM_NEW(Db);
@@ -45,6 +62,7 @@ Err db_open(const DbOptions *options, Db **out, uint64_t *torn_bytes, Diag *diag
                               .in_memory = options->in_memory};
     if ((err = log_open(&log_options, replay_commit, db, &db->log, torn_bytes, diag)) != OK)
         goto done;
+    if ((err = views_clear(db)) != OK) goto done;
 
     *out = db;
     db = NULL;
@@ -110,14 +128,14 @@ static Err log_write_set(Db *db) {
     log_commit_begin(db->log, &db->info);
     for (size_t i = 0; i < db->writes.count; i++) {
         const TxnChange *change = &db->writes.changes[i];
-        if (change->is_event || !change->old_row.ptr) continue;
+        if (change->is_event || change->is_view || !change->old_row.ptr) continue;
         bool keyed = table_primary_column(change->table) >= 0;
         CommitOpKind kind = keyed ? COMMIT_DELETE : COMMIT_DELETE_ROW;
         log_commit_op(db->log, kind, change->table_id, keyed ? change->key : change->old_row);
     }
     for (size_t i = 0; i < db->writes.count; i++) {
         const TxnChange *change = &db->writes.changes[i];
-        if (!change->new_row.ptr) continue;
+        if (change->is_view || !change->new_row.ptr) continue;
         CommitOpKind kind = change->is_event ? COMMIT_EVENT : COMMIT_INSERT;
         log_commit_op(db->log, kind, change->table_id, change->new_row);
     }
@@ -136,12 +154,20 @@ static Err event_rows_remove(Db *db) {
     return OK;
 }
 
+// Results of views are made again when they are wanted: alone they are no history.
+static bool is_history(const WriteSet *writes) {
+    for (size_t i = 0; i < writes->count; i++) {
+        if (!writes->changes[i].is_view) return true;
+    }
+    return false;
+}
+
 Err db_commit(Db *db, const WriteSet **set, bool *changed) {
     ASSERT(db->look.open);
     Err err = log_failed(db->log);
     if (err == OK) err = writeset_collect(&db->writes, db->store, db->catalog);
     if (err == OK && db->writes.count) err = event_rows_remove(db);
-    if (err == OK && db->writes.count) err = log_write_set(db);
+    if (err == OK && is_history(&db->writes)) err = log_write_set(db);
     if (err != OK) {
         db_rollback(db);
         return err;

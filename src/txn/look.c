@@ -80,10 +80,15 @@ static bool saw_range(Look *look,
 
 // ── names and ids ──────────────────────────────────────────────────────────────────────────────
 
+// Results of views are not for modules, whatever name or id they guess.
+static bool is_seen(const CatalogTable *table) {
+    return table && table->table && !table->is_view;
+}
+
 AbiErrno look_table(const Look *look, uint32_t id, CatalogTable **out) {
     if (!look->open) return ABI_NOT_IN_TRANSACTION;
     *out = catalog_table(look->catalog, id);
-    return *out && (*out)->table ? ABI_OK : ABI_NO_SUCH_TABLE;
+    return is_seen(*out) ? ABI_OK : ABI_NO_SUCH_TABLE;
 }
 
 AbiErrno look_index(const Look *look,
@@ -92,14 +97,14 @@ AbiErrno look_index(const Look *look,
                     const CatalogIndex **index) {
     if (!look->open) return ABI_NOT_IN_TRANSACTION;
     *table = catalog_index_by_id(look->catalog, id, index);
-    return *table && (*table)->table ? ABI_OK : ABI_NO_SUCH_INDEX;
+    return is_seen(*table) ? ABI_OK : ABI_NO_SUCH_INDEX;
 }
 
 AbiErrno look_table_id(Access *access, Str name, uint32_t *out) {
     const Look *look = look_of(access);
     if (!look->open) return ABI_NOT_IN_TRANSACTION;
     const CatalogTable *table = catalog_table_by_name(look->catalog, name);
-    if (!table) return ABI_NO_SUCH_TABLE;
+    if (!is_seen(table)) return ABI_NO_SUCH_TABLE;
     *out = table->table_id;
     return ABI_OK;
 }
@@ -108,7 +113,7 @@ AbiErrno look_index_id(Access *access, Str name, uint32_t *out) {
     const Look *look = look_of(access);
     if (!look->open) return ABI_NOT_IN_TRANSACTION;
     const CatalogIndex *index;
-    if (!catalog_index_by_name(look->catalog, name, &index)) return ABI_NO_SUCH_INDEX;
+    if (!is_seen(catalog_index_by_name(look->catalog, name, &index))) return ABI_NO_SUCH_INDEX;
     *out = index->index_id;
     return ABI_OK;
 }

@@ -9,8 +9,10 @@
 //   (2) A closed slot is in the free list and nowhere else; handle 0 never exists.
 //   (3) After ABI_FATAL the call is lost: every later function answers ABI_FATAL, so a module that
 //       swallows the exception cannot commit what the server could not do.
+//   (4) A transaction that a procedure began ends before abi_end returns: committed, aborted, or
+//       found open there and aborted. No two are open at once.
 //
-// CALLERS   host/js/syscalls.c. START AT  abi_test.c, "an iterator".
+// CALLERS   host/js/syscalls.c, host/wasm/. START AT  abi_test.c, "an iterator".
 #include "host/abi.h"
 
 #include <stdio.h>
@@ -42,6 +44,10 @@ void abi_begin(Abi *abi, const HostCall *call) {
     abi->function = call->name;
     abi->running = true;
     abi->fatal = false;
+    abi->procedure = call->procedure;
+    abi->procedure_ctx = call->procedure_ctx;
+    abi->in_procedure_tx = false;
+    abi->waited_ns = 0;
 }
 
 static void iter_release(Abi *abi, AbiIter *iter) {
@@ -57,7 +63,10 @@ static void timer_release(Abi *abi, AbiTimer *timer) {
     abi->timer_free = (uint32_t)(timer - abi->timers) + 1;
 }
 
+static void tx_dangling(Abi *abi);
+
 void abi_end(Abi *abi) {
+    if (abi->in_procedure_tx) tx_dangling(abi);
     // Released from the last to the first, so that the next call's handles count up from 1 again.
     for (uint32_t i = abi->iter_count; i-- > 0;)
         if (abi->iters[i].open) iter_release(abi, &abi->iters[i]);
@@ -67,6 +76,8 @@ void abi_end(Abi *abi) {
     abi->function = STR_NONE;
     abi->running = false;
     abi->fatal = false;
+    abi->procedure = NULL;
+    abi->procedure_ctx = NULL;
 }
 
 // May this call use the data at all?
@@ -300,9 +311,90 @@ AbiErrno abi_iter_close(Abi *abi, uint32_t handle) {
     return ABI_OK;
 }
 
+// ---- procedures: transactions of their own, requests, sleep
+
+// What a procedure's host functions block is not its own time.
+static uint64_t wait_begin(void) {
+    return abi_monotonic_ns();
+}
+static void wait_end(Abi *abi, uint64_t since_ns) {
+    abi->waited_ns += abi_monotonic_ns() - since_ns;
+}
+
+AbiErrno abi_tx_begin(Abi *abi, Micros *timestamp) {
+    if (UNLIKELY(abi->fatal)) return ABI_FATAL;
+    if (abi->access || !abi->procedure) return ABI_WOULD_BLOCK_TRANSACTION;
+    Access *access = NULL;
+    uint64_t since_ns = wait_begin();
+    AbiErrno result = abi->procedure->tx_begin(abi->procedure_ctx, &access, timestamp);
+    wait_end(abi, since_ns);
+    if (result != ABI_OK) return remember(abi, result);
+    ASSERT(access);
+    abi->access = access;
+    abi->in_procedure_tx = true;
+    return ABI_OK;
+}
+
+static void tx_forget(Abi *abi) {
+    abi->access = NULL;
+    abi->in_procedure_tx = false;
+}
+
+AbiErrno abi_tx_commit(Abi *abi) {
+    if (UNLIKELY(abi->fatal)) return ABI_FATAL;  // (3); abi_end aborts it
+    if (!abi->in_procedure_tx) return ABI_TRANSACTION_NOT_ANONYMOUS;
+    tx_forget(abi);
+    uint64_t since_ns = wait_begin();
+    AbiErrno result = abi->procedure->tx_commit(abi->procedure_ctx);
+    wait_end(abi, since_ns);
+    return remember(abi, result);
+}
+
+AbiErrno abi_tx_abort(Abi *abi) {
+    if (UNLIKELY(abi->fatal)) return ABI_FATAL;
+    if (!abi->in_procedure_tx) return ABI_TRANSACTION_NOT_ANONYMOUS;
+    tx_forget(abi);
+    abi->procedure->tx_abort(abi->procedure_ctx);
+    return ABI_OK;
+}
+
+AbiErrno abi_http(Abi *abi, Bytes request, Bytes body, Buf *response, Buf *body_out) {
+    if (UNLIKELY(abi->fatal)) return ABI_FATAL;
+    if (abi->access || !abi->procedure) return ABI_WOULD_BLOCK_TRANSACTION;
+    AbiErrno result = ABI_HTTP_ERROR;
+    if (abi->procedure->http) {
+        uint64_t since_ns = wait_begin();
+        result = abi->procedure->http(abi->procedure_ctx, request, body, response, body_out);
+        wait_end(abi, since_ns);
+    } else {
+        buf_put_str(response, STR("module outbound HTTP requests are disabled"));
+    }
+    if (!buf_ok(response) || !buf_ok(body_out)) result = ABI_FATAL;
+    return remember(abi, result);
+}
+
+bool abi_may_block(const Abi *abi) {
+    return abi->procedure != NULL;
+}
+
+bool abi_sleep_until(Abi *abi, Micros wake, Micros *now, const char **why) {
+    *why = NULL;
+    if (UNLIKELY(abi->fatal))
+        *why = abi_errno_text(ABI_FATAL);
+    else if (!abi_may_block(abi) || !abi->procedure->sleep_until)
+        *why = "procedure_sleep_until is only available in async instances";
+    else if (abi->access)
+        *why = abi_errno_text(ABI_WOULD_BLOCK_TRANSACTION);
+    if (*why) return false;
+    uint64_t since_ns = wait_begin();
+    *now = abi->procedure->sleep_until(abi->procedure_ctx, wake);
+    wait_end(abi, since_ns);
+    return true;
+}
+
 // ---- console
 
-enum { LEVEL_INFO = 2, LEVEL_DEBUG = 3, LEVEL_TRACE = 4, LEVEL_PANIC = 101 };
+enum { LEVEL_ERROR = 0, LEVEL_INFO = 2, LEVEL_DEBUG = 3, LEVEL_TRACE = 4, LEVEL_PANIC = 101 };
 
 static void emit(Abi *abi, HostLogRecord *record) {
     if (!abi->env->log) return;
@@ -319,6 +411,20 @@ void abi_log(Abi *abi, uint8_t level, Str target, Str filename, uint32_t line, S
                             .line = line,
                             .message = message};
     emit(abi, &record);
+}
+
+// The module went away with its transaction open.
+static void tx_dangling(Abi *abi) {
+    Buf text = {0};
+    buf_put_str(&text, STR("aborting dangling anonymous transaction in procedure "));
+    buf_put_str(&text, abi->function);
+    if (buf_ok(&text)) {
+        Str host = STR("__spacetimedb__");  // the name of whatever the server logs itself
+        abi_log(abi, LEVEL_ERROR, host, host, UINT32_MAX, bytes_str(buf_bytes(&text)));
+    }
+    buf_deinit(&text);
+    tx_forget(abi);
+    abi->procedure->tx_abort(abi->procedure_ctx);
 }
 
 void abi_log_panic(Abi *abi,

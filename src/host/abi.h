@@ -83,7 +83,8 @@ AbiErrno abi_iter_close(Abi *abi, uint32_t iter);
 AbiErrno abi_tx_begin(Abi *abi, Micros *timestamp);
 AbiErrno abi_tx_commit(Abi *abi);
 AbiErrno abi_tx_abort(Abi *abi);
-// Results as in HostProcedureOps.http. ABI_WOULD_BLOCK_TRANSACTION with a transaction open.
+// Results as in HostProcedureOps.http (which may be NULL: requests are disabled, an
+// ABI_HTTP_ERROR). ABI_WOULD_BLOCK_TRANSACTION with a transaction open or outside a procedure.
 AbiErrno abi_http(Abi *abi, Bytes request, Bytes body, Buf *response, Buf *body_out);
 // False: not allowed here, *why says it for the trap.
 bool abi_sleep_until(Abi *abi, Micros wake, Micros *now, const char **why);

@@ -13,6 +13,9 @@ typedef struct AbiFixture {
     FakeAccess access;
     char log[256];
     HostLogRecord record;
+    uint32_t begun, committed, aborted, requests, slept;
+    AbiErrno begin_result, commit_result, http_result;
+    uint64_t sleep_ns;  // how long each of the procedure's functions takes
 } AbiFixture;
 
 static void fixture_log(void *ctx, const HostLogRecord *record) {
@@ -263,6 +266,201 @@ TEST(abi, spans_are_written_like_rust_writes_them) {
         abi_duration_text(cases[i].ns, text);
         EXPECT_STR(text, cases[i].text);
     }
+}
+
+// ---- procedures
+
+static void take_time(const AbiFixture *f) {
+    uint64_t end = abi_monotonic_ns() + f->sleep_ns;
+    while (abi_monotonic_ns() < end) {
+    }
+}
+static AbiErrno op_begin(void *ctx, Access **access, Micros *timestamp) {
+    AbiFixture *f = ctx;
+    take_time(f);
+    if (f->begin_result != ABI_OK) return f->begin_result;
+    f->begun++;
+    *access = &f->access.base;
+    *timestamp = 77;
+    return ABI_OK;
+}
+static AbiErrno op_commit(void *ctx) {
+    AbiFixture *f = ctx;
+    take_time(f);
+    f->committed++;
+    return f->commit_result;
+}
+static void op_abort(void *ctx) {
+    ((AbiFixture *)ctx)->aborted++;
+}
+static AbiErrno op_http(void *ctx, Bytes request, Bytes body, Buf *response, Buf *body_out) {
+    AbiFixture *f = ctx;
+    take_time(f);
+    f->requests++;
+    buf_put_bytes(response, request);
+    buf_put_bytes(body_out, body);
+    return f->http_result;
+}
+static Micros op_sleep(void *ctx, Micros wake) {
+    AbiFixture *f = ctx;
+    take_time(f);
+    f->slept++;
+    return wake + 1;
+}
+static const HostProcedureOps procedure_ops = {.tx_begin = op_begin,
+                                               .tx_commit = op_commit,
+                                               .tx_abort = op_abort,
+                                               .http = op_http,
+                                               .sleep_until = op_sleep};
+
+static AbiFixture *procedure_new(void) {
+    AbiFixture *f = fixture_new();
+    abi_end(&f->abi);
+    f->call = (HostCall){.kind = HOST_PROCEDURE,
+                         .name = STR("fetch"),
+                         .procedure = &procedure_ops,
+                         .procedure_ctx = f};
+    abi_begin(&f->abi, &f->call);
+    return f;
+}
+
+TEST(abi_procedure, has_data_only_between_begin_and_the_end_of_its_transaction) {
+    AbiFixture *f = procedure_new();
+    uint64_t count = 9;
+    Micros at = 0;
+    EXPECT_EQ(abi_row_count(&f->abi, 1, &count), ABI_NOT_IN_TRANSACTION);
+    EXPECT_EQ(abi_tx_commit(&f->abi), ABI_TRANSACTION_NOT_ANONYMOUS);
+    EXPECT_EQ(abi_tx_abort(&f->abi), ABI_TRANSACTION_NOT_ANONYMOUS);
+    EXPECT_EQ(abi_tx_begin(&f->abi, &at), ABI_OK);
+    EXPECT_EQ(at, 77);
+    EXPECT_EQ(abi_row_count(&f->abi, 1, &count), ABI_OK);
+    EXPECT_EQ(count, 0);
+    EXPECT_EQ(abi_tx_begin(&f->abi, &at), ABI_WOULD_BLOCK_TRANSACTION);
+    EXPECT_EQ(f->begun, 1);
+    EXPECT_EQ(abi_tx_commit(&f->abi), ABI_OK);
+    EXPECT_EQ(abi_tx_commit(&f->abi), ABI_TRANSACTION_NOT_ANONYMOUS);
+    EXPECT_EQ(abi_row_count(&f->abi, 1, &count), ABI_NOT_IN_TRANSACTION);
+    EXPECT_EQ(abi_tx_begin(&f->abi, &at), ABI_OK);
+    EXPECT_EQ(abi_tx_abort(&f->abi), ABI_OK);
+    EXPECT_EQ(abi_tx_abort(&f->abi), ABI_TRANSACTION_NOT_ANONYMOUS);
+    abi_end(&f->abi);
+    EXPECT_EQ(f->begun, 2);
+    EXPECT_EQ(f->committed, 1);
+    EXPECT_EQ(f->aborted, 1);
+    EXPECT_STR(f->log, "");
+    fixture_end(f);
+}
+
+TEST(abi_procedure, a_transaction_left_open_is_aborted_and_logged) {
+    AbiFixture *f = procedure_new();
+    Micros at = 0;
+    EXPECT_EQ(abi_tx_begin(&f->abi, &at), ABI_OK);
+    abi_end(&f->abi);
+    EXPECT_EQ(f->aborted, 1);
+    EXPECT_STR(f->log, "aborting dangling anonymous transaction in procedure fetch");
+    EXPECT_EQ(f->record.level, 0);
+    EXPECT(str_eq(f->record.function, STR("fetch")));
+    EXPECT(str_eq(f->record.target, STR("__spacetimedb__")));
+    EXPECT(str_eq(f->record.filename, STR("__spacetimedb__")));
+    abi_begin(&f->abi, &f->call);  // and the next call starts without one
+    EXPECT_EQ(abi_tx_commit(&f->abi), ABI_TRANSACTION_NOT_ANONYMOUS);
+    fixture_end(f);
+}
+
+TEST(abi_procedure, a_commit_that_conflicts_leaves_no_transaction_and_may_be_tried_again) {
+    AbiFixture *f = procedure_new();
+    Micros at = 0;
+    f->commit_result = ABI_HOST_CALL_FAILURE;
+    EXPECT_EQ(abi_tx_begin(&f->abi, &at), ABI_OK);
+    EXPECT_EQ(abi_tx_commit(&f->abi), ABI_HOST_CALL_FAILURE);
+    f->commit_result = ABI_OK;
+    EXPECT_EQ(abi_tx_begin(&f->abi, &at), ABI_OK);
+    EXPECT_EQ(abi_tx_commit(&f->abi), ABI_OK);
+    abi_end(&f->abi);
+    EXPECT_EQ(f->aborted, 0);
+    fixture_end(f);
+}
+
+TEST(abi_procedure, after_a_fatal_failure_its_transaction_cannot_be_committed) {
+    AbiFixture *f = procedure_new();
+    Micros at = 0;
+    uint64_t count = 0;
+    EXPECT_EQ(abi_tx_begin(&f->abi, &at), ABI_OK);
+    f->access.fatal = true;
+    EXPECT_EQ(abi_row_count(&f->abi, 1, &count), ABI_FATAL);
+    EXPECT_EQ(abi_tx_commit(&f->abi), ABI_FATAL);
+    EXPECT_EQ(abi_tx_begin(&f->abi, &at), ABI_FATAL);
+    abi_end(&f->abi);
+    EXPECT_EQ(f->committed, 0);
+    EXPECT_EQ(f->aborted, 1);
+    abi_begin(&f->abi, &f->call);
+    f->commit_result = ABI_FATAL;
+    EXPECT_EQ(abi_tx_begin(&f->abi, &at), ABI_OK);
+    EXPECT_EQ(abi_tx_commit(&f->abi), ABI_FATAL);
+    EXPECT_EQ(abi_tx_begin(&f->abi, &at), ABI_FATAL);
+    fixture_end(f);
+}
+
+TEST(abi_procedure, waits_with_no_transaction_open_and_its_waiting_is_counted) {
+    AbiFixture *f = procedure_new();
+    Buf response = {0}, body = {0};
+    Micros at = 0;
+    const char *why = NULL;
+    f->sleep_ns = 200000;
+    EXPECT_EQ(abi_http(&f->abi, BYTES("ask", 3), BYTES("with", 4), &response, &body), ABI_OK);
+    EXPECT_BYTES(buf_bytes(&response), BYTES("ask", 3));
+    EXPECT_BYTES(buf_bytes(&body), BYTES("with", 4));
+    EXPECT(abi_sleep_until(&f->abi, 41, &at, &why));
+    EXPECT_EQ(at, 42);
+    EXPECT(f->abi.waited_ns >= 2 * f->sleep_ns);
+    EXPECT_EQ(abi_tx_begin(&f->abi, &at), ABI_OK);
+    EXPECT_EQ(abi_http(&f->abi, BYTES_NONE, BYTES_NONE, &response, &body),
+              ABI_WOULD_BLOCK_TRANSACTION);
+    EXPECT(!abi_sleep_until(&f->abi, 41, &at, &why));
+    EXPECT_STR(why, "Attempted async or blocking op while holding open a transaction");
+    EXPECT_EQ(abi_tx_commit(&f->abi), ABI_OK);
+    EXPECT(f->abi.waited_ns >= 4 * f->sleep_ns);
+    f->http_result = ABI_HTTP_ERROR;
+    EXPECT_EQ(abi_http(&f->abi, BYTES_NONE, BYTES_NONE, &response, &body), ABI_HTTP_ERROR);
+    EXPECT_EQ(f->requests, 2);
+    EXPECT_EQ(f->slept, 1);
+    abi_end(&f->abi);
+    abi_begin(&f->abi, &f->call);
+    EXPECT_EQ(f->abi.waited_ns, 0);
+    buf_deinit(&response);
+    buf_deinit(&body);
+    fixture_end(f);
+}
+
+TEST(abi_procedure, a_server_without_requests_says_so) {
+    AbiFixture *f = procedure_new();
+    HostProcedureOps offline = procedure_ops;
+    offline.http = NULL;
+    f->call.procedure = &offline;
+    abi_end(&f->abi);
+    abi_begin(&f->abi, &f->call);
+    Buf response = {0}, body = {0};
+    EXPECT_EQ(abi_http(&f->abi, BYTES_NONE, BYTES_NONE, &response, &body), ABI_HTTP_ERROR);
+    EXPECT(
+        str_eq(bytes_str(buf_bytes(&response)), STR("module outbound HTTP requests are disabled")));
+    buf_deinit(&response);
+    fixture_end(f);
+}
+
+TEST(abi_procedure, a_reducer_has_one_transaction_and_cannot_wait) {
+    AbiFixture *f = fixture_new();
+    Buf response = {0}, body = {0};
+    Micros at = 0;
+    const char *why = NULL;
+    EXPECT(!abi_may_block(&f->abi));
+    EXPECT_EQ(abi_tx_begin(&f->abi, &at), ABI_WOULD_BLOCK_TRANSACTION);
+    EXPECT_EQ(abi_tx_commit(&f->abi), ABI_TRANSACTION_NOT_ANONYMOUS);
+    EXPECT_EQ(abi_tx_abort(&f->abi), ABI_TRANSACTION_NOT_ANONYMOUS);
+    EXPECT_EQ(abi_http(&f->abi, BYTES_NONE, BYTES_NONE, &response, &body),
+              ABI_WOULD_BLOCK_TRANSACTION);
+    EXPECT(!abi_sleep_until(&f->abi, 41, &at, &why));
+    EXPECT_STR(why, "procedure_sleep_until is only available in async instances");
+    fixture_end(f);
 }
 
 TEST(abi, levels_that_do_not_exist_are_debug) {

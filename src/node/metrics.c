@@ -47,6 +47,9 @@ DB_METRIC(m_sql, db->counters.sql_queries)
 DB_METRIC(m_sets, live_stats(db->live).query_sets)
 DB_METRIC(m_groups, live_stats(db->live).groups)
 DB_METRIC(m_tested, live_stats(db->live).groups_tested)
+DB_METRIC(m_view_results, views_stats(db->views).results)
+DB_METRIC(m_view_runs, views_stats(db->views).runs)
+DB_METRIC(m_view_failures, views_stats(db->views).failures)
 DB_METRIC(m_pages, store_stats(db_store(db->db)).memory_bytes)
 DB_METRIC(m_log_bytes, log_bytes(db_log(db->db)))
 DB_METRIC(m_module_log, modulelog_bytes(db->log))
@@ -69,6 +72,9 @@ static const Metric metrics[] = {
     {"spacetime_subscription_sets", "gauge", "query sets subscribed now", m_sets},
     {"spacetime_active_queries", "gauge", "distinct queries watched now", m_groups},
     {"lightcone_groups_tested_total", "counter", "queries tested against changed rows", m_tested},
+    {"lightcone_view_results", "gauge", "results of views kept", m_view_results},
+    {"lightcone_view_runs_total", "counter", "times a view was run", m_view_runs},
+    {"lightcone_view_failures_total", "counter", "times a view had no result", m_view_failures},
     {"lightcone_store_bytes", "gauge", "memory of pages", m_pages},
     {"spacetime_message_log_size_bytes", "gauge", "size of the commit log", m_log_bytes},
     {"spacetime_module_log_file_size_bytes", "gauge", "size of today's module log", m_module_log},

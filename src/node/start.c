@@ -27,6 +27,9 @@ static const char usage[] =
     "      --loops N                 most database threads (default 64); each database has one of its\n"
     "                                own until then\n"
     "      --reducer-deadline MS     stop a reducer that runs longer (default 10000)\n"
+    "      --view-failure MODE       what a view that fails does to the transaction that made it run:\n"
+    "                                drop (default): its subscriptions end with the error; abort: the\n"
+    "                                transaction is undone\n"
     "      --memory-max BYTES        most memory for the tables of one database (default: no limit)\n"
     "      --ping-interval MS        ask a silent client for a sign of life this often (default 15000)\n"
     "      --idle-timeout MS         drop a client that gives none, or a request that never ends\n"
@@ -46,6 +49,7 @@ enum {
     OPT_MEMORY,
     OPT_LOOPS,
     OPT_DEADLINE,
+    OPT_VIEW_FAILURE,
     OPT_MEMORY_MAX,
     OPT_PING,
     OPT_IDLE,
@@ -64,6 +68,7 @@ static const struct option options_known[] = {
     {"in-memory", no_argument, NULL, OPT_MEMORY},
     {"loops", required_argument, NULL, OPT_LOOPS},
     {"reducer-deadline", required_argument, NULL, OPT_DEADLINE},
+    {"view-failure", required_argument, NULL, OPT_VIEW_FAILURE},
     {"memory-max", required_argument, NULL, OPT_MEMORY_MAX},
     {"ping-interval", required_argument, NULL, OPT_PING},
     {"idle-timeout", required_argument, NULL, OPT_IDLE},
@@ -139,6 +144,11 @@ static int arguments(int argc, char **argv, StartArgs *args) {
                     "--reducer-deadline takes milliseconds from 1 to 86400000, not `%s`",
                     optarg);
             args->node.deadline = value * 1000;
+            break;
+        case OPT_VIEW_FAILURE:
+            args->node.view_failure_aborts = strcmp(optarg, "abort") == 0;
+            if (!args->node.view_failure_aborts && strcmp(optarg, "drop") != 0)
+                return complain("--view-failure takes drop or abort, not `%s`", optarg);
             break;
         case OPT_MEMORY_MAX:
             if (!number(optarg, 1 << 20, INT64_MAX, &value))

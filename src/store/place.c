@@ -37,6 +37,15 @@ static bool seek_hash(const Table *table,
     return place->found;
 }
 
+static void hash_append(const Table *table, Bytes row, Buf *key) {
+    uint8_t *hash = buf_extend(key, ROW_HASH_BYTES);
+    if (!hash) return;
+    row_hash(row, hash);
+    uint64_t mask = table->store->hash_mask;
+    store_u64(hash, load_u64(hash) & mask);
+    store_u64(hash + 8, load_u64(hash + 8) & (mask == UINT64_MAX ? mask : 0));
+}
+
 // Rows with the same hash carry 0, 1, 2 … behind it, with gaps where some were deleted, and the row
 // asked for may be behind any of them. While the table has no such rows the first look decides.
 static Err place_by_hash(const Table *table,
@@ -44,14 +53,10 @@ static Err place_by_hash(const Table *table,
                          Bytes row,
                          Buf *key,
                          RowPlace *place) {
-    uint8_t *hash = buf_extend(key, ROW_HASH_KEY_BYTES);
-    if (!hash) return ERR_NOMEM;
-    row_hash(row, hash);
-    uint64_t mask = table->store->hash_mask;
-    store_u64(hash, load_u64(hash) & mask);
-    store_u64(hash + 8, load_u64(hash + 8) & (mask == UINT64_MAX ? mask : 0));
-
     bool taken;
+    hash_append(table, row, key);
+    buf_put_u8(key, 0);
+    if (!buf_ok(key)) return ERR_NOMEM;
     if (seek_hash(table, state, key, 0, row, place, &taken)) return OK;
     if (LIKELY(!taken && state->collisions == 0)) return OK;
     int free_at = taken ? -1 : 0;
@@ -92,6 +97,18 @@ void table_row_key(const Table *table, Bytes row, Buf *out) {
         out->failed = true;
     }
     buf_deinit(&key);
+}
+
+void table_row_stem(const Table *table, Bytes row, Buf *out) {
+    if (table->primary_column >= 0) {
+        primary_key_append(table, table_def(table), row, out);
+    } else {
+        hash_append(table, row, out);
+    }
+}
+
+Bytes table_key_stem(const Table *table, Bytes key) {
+    return table->primary_column >= 0 ? key : BYTES(key.ptr, ROW_HASH_BYTES);
 }
 
 // ── index entries ───────────────────────────────────────────────────────────────────────────────

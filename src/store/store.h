@@ -104,6 +104,10 @@ MUST_USE Err table_replace(Table *table, uint32_t index_id, Bytes row, bool *cha
 MUST_USE Err table_clear(Table *table, uint64_t *deleted);
 // The clustering key of a row (appended).
 void table_row_key(const Table *table, Bytes row, Buf *out);
+// The stem of a clustering key is what the row alone decides: by primary key all of it, by hash all
+// but the byte that tells rows with the same hash apart. Any thread may ask.
+void table_row_stem(const Table *table, Bytes row, Buf *out);  // appended
+Bytes table_key_stem(const Table *table, Bytes key);           // borrows from key
 
 // ── reading, on the head (snapshot NULL) or on a snapshot ──────────────────────────────────────
 

@@ -178,6 +178,12 @@ static Err entry_schedule(CatalogEntry *entry, const TableImage *image) {
     return err;
 }
 
+static void entry_view(CatalogEntry *entry, const TableImage *image) {
+    if (image->view.len == 0) return;
+    entry->table.is_view = true;
+    entry->table.is_anonymous_view = st_view_read(image->view).is_anonymous;
+}
+
 static Err entry_fill(Catalog *catalog, CatalogEntry *entry, const TableImage *image) {
     CatalogTable *table = &entry->table;
     StTable row = st_table_read(image->table);
@@ -202,6 +208,7 @@ static Err entry_fill(Catalog *catalog, CatalogEntry *entry, const TableImage *i
     if ((err = entry_indexes(catalog, entry, image)) != OK) return err;
     if ((err = entry_sequences(entry, image)) != OK) return err;
     if ((err = entry_schedule(entry, image)) != OK) return err;
+    entry_view(entry, image);
     entry->fingerprint = arena_bytes(&entry->arena, image->fingerprint);
     return entry->fingerprint.len == image->fingerprint.len ? OK : ERR_NOMEM;
 }

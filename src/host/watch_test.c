@@ -1,0 +1,162 @@
+// Calls are ended in time, never too early, and never in the place of another.
+#include "host/watch.h"
+
+#include <pthread.h>
+#include <stdio.h>
+#include <time.h>
+
+#include "base/test.h"
+#include "host/abi.h"
+
+typedef struct Caller {
+    HostWatch watch;
+    atomic_int inside;    // the running call's number, 0 between calls
+    atomic_uint fired;    // how often
+    atomic_uint outside;  // … while no call ran
+    atomic_uint early;
+    _Atomic uint64_t end_ns;
+} Caller;
+
+static void caller_fire(void *ctx) {
+    Caller *caller = ctx;
+    atomic_fetch_add(&caller->fired, 1);
+    if (!atomic_load(&caller->inside)) atomic_fetch_add(&caller->outside, 1);
+    if (abi_monotonic_ns() < atomic_load(&caller->end_ns)) atomic_fetch_add(&caller->early, 1);
+}
+
+static void caller_init(Caller *caller) {
+    memset(caller, 0, sizeof *caller);
+    EXPECT_OK(watch_init(&caller->watch, caller_fire, caller));
+}
+
+static void call_begin(Caller *caller, uint64_t budget_ns) {
+    atomic_store(&caller->inside, 1);
+    uint64_t end_ns = budget_ns ? abi_monotonic_ns() + budget_ns : WATCH_NO_END;
+    atomic_store(&caller->end_ns, budget_ns ? end_ns & ~WATCH_STATE_BITS : 0);
+    watch_begin(&caller->watch, end_ns);
+}
+static bool call_end(Caller *caller) {
+    bool fired = watch_end(&caller->watch);
+    atomic_store(&caller->inside, 0);
+    return fired;
+}
+
+static void spin(uint64_t ns) {
+    for (uint64_t end = abi_monotonic_ns() + ns; abi_monotonic_ns() < end;) {
+    }
+}
+static bool wait_for_fire(Caller *caller, unsigned count) {  // up to 5 s
+    for (uint64_t end = abi_monotonic_ns() + 5000000000u; abi_monotonic_ns() < end;)
+        if (atomic_load(&caller->fired) == count) return true;
+    return false;
+}
+
+TEST(watch, fires_a_call_once_when_its_time_is_over) {
+    Caller caller;
+    caller_init(&caller);
+    call_begin(&caller, 2000000);
+    EXPECT(wait_for_fire(&caller, 1));
+    spin(5000000);
+    EXPECT(call_end(&caller));
+    EXPECT_EQ(caller.fired, 1);
+    EXPECT_EQ(caller.early, 0);
+    watch_deinit(&caller.watch);
+}
+
+TEST(watch, leaves_calls_alone_that_end_in_time) {
+    Caller caller;
+    caller_init(&caller);
+    for (int i = 0; i < 20; i++) {
+        call_begin(&caller, 10000000000);
+        spin(500000);
+        EXPECT(!call_end(&caller));
+    }
+    call_begin(&caller, 0);
+    spin(5000000);
+    EXPECT(!call_end(&caller));
+    EXPECT_EQ(caller.fired, 0);
+    watch_deinit(&caller.watch);
+}
+
+TEST(watch, wakes_up_for_the_first_call_after_a_rest) {
+    Caller caller;
+    caller_init(&caller);
+    for (uint64_t end = abi_monotonic_ns() + 5000000000u; !atomic_load(&watch_asleep);)
+        EXPECT(abi_monotonic_ns() < end);
+    call_begin(&caller, 1000000);
+    EXPECT(wait_for_fire(&caller, 1));
+    EXPECT(call_end(&caller));
+    watch_deinit(&caller.watch);
+}
+
+// A thread that sleeps uses no time of its own.
+TEST(watch, is_patient_with_a_thread_that_does_not_run_but_not_for_ever) {
+    Caller caller;
+    caller_init(&caller);
+    watch_thread(&caller.watch);
+    uint64_t begin = abi_monotonic_ns();
+    call_begin(&caller, 3000000);
+    struct timespec nap = {.tv_nsec = 1000000};
+    while (atomic_load(&caller.fired) == 0 && abi_monotonic_ns() - begin < 5000000000u)
+        clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, NULL);
+    EXPECT(abi_monotonic_ns() - begin > WATCH_GRACE_US * UINT64_C(1000));
+    EXPECT(call_end(&caller));
+    watch_deinit(&caller.watch);
+}
+
+TEST(watch, stops_the_running_call_or_the_next_one) {
+    Caller caller;
+    caller_init(&caller);
+    call_begin(&caller, 0);
+    watch_stop(&caller.watch);
+    EXPECT(wait_for_fire(&caller, 1));
+    EXPECT(call_end(&caller));
+    EXPECT(watch_stop_take(&caller.watch));
+    watch_stop(&caller.watch);
+    spin(3000000);
+    EXPECT_EQ(caller.fired, 1);  // nobody to fire at
+    call_begin(&caller, 0);
+    EXPECT(wait_for_fire(&caller, 2));
+    EXPECT(call_end(&caller));
+    EXPECT(watch_stop_wanted(&caller.watch));
+    EXPECT(watch_stop_take(&caller.watch));
+    EXPECT(!watch_stop_wanted(&caller.watch));
+    EXPECT_EQ(caller.outside, 0);
+    watch_deinit(&caller.watch);
+}
+
+// Calls of random length around their budget: whatever the interleaving, a fire falls into its own
+// call, and watch_end tells of each.
+static void *caller_main(void *ctx) {
+    Caller *caller = ctx;
+    unsigned told = 0;
+    uint64_t seed = (uint64_t)(uintptr_t)ctx, begin = abi_monotonic_ns();
+    while (abi_monotonic_ns() - begin < 400000000) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        uint64_t budget = 100000 + (seed >> 40) % 1000000;
+        call_begin(caller, budget);
+        spin((seed >> 33) % 1200000);
+        told += call_end(caller);
+    }
+    return (void *)(uintptr_t)told;
+}
+
+TEST(watch, never_fires_outside_a_call_or_without_telling) {
+    enum { N = 3 };
+    static Caller callers[N];
+    pthread_t threads[N];
+    for (int i = 0; i < N; i++) {
+        caller_init(&callers[i]);
+        EXPECT_EQ(pthread_create(&threads[i], NULL, caller_main, &callers[i]), 0);
+    }
+    for (int i = 0; i < N; i++) {
+        void *told;
+        pthread_join(threads[i], &told);
+        EXPECT_EQ(callers[i].fired, (unsigned)(uintptr_t)told);
+        EXPECT_EQ(callers[i].outside, 0);
+        EXPECT_EQ(callers[i].early, 0);
+        watch_deinit(&callers[i].watch);
+    }
+}
+
+TEST_MAIN()

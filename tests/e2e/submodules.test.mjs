@@ -1,0 +1,116 @@
+// Modules inside a module: every item of theirs is called namespace.name, wherever it is met.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { bundle, call, callOk, enc, http, logs, newIdentity, published, publish, rows, session, startServer, until, w } from './support.mjs';
+
+let server, ann;
+const open = [];
+
+before(async () => {
+  server = await startServer();
+  ann = await newIdentity(server);
+});
+after(async () => {
+  for (const socket of open) socket.drop();
+  await server?.end();
+});
+
+const as = (more = {}) => ({ token: ann.token, ...more });
+
+function garden({ fruit = "id: t.u32().primaryKey().autoInc(), kind: t.string().index('btree')", lib = '', extra = '' } = {}) {
+  return bundle(`
+    import { schema, table, t, SenderError } from 'spacetimedb/server';
+    const seed = table({ name: 'seed', public: true }, { id: t.u32().primaryKey() });
+    const deepSchema = schema({ seed });
+    const plant = deepSchema.reducer({ id: t.u32() }, (ctx, { id }) => { ctx.db.seed.insert({ id }); });
+
+    const Ripe = t.enum('Ripe', ['green', 'red']);
+    const fruit = table({ name: 'fruit', public: true }, { ${fruit} });
+    const timer = table(
+      { name: 'timer', scheduled: (): any => ripen },
+      { scheduledId: t.u64().primaryKey().autoInc(), scheduledAt: t.scheduleAt(), kind: t.string() }
+    );
+    const libSchema = schema({ fruit, timer, deep: { default: deepSchema, plant } });
+    const addFruit = libSchema.reducer({ kind: t.string() }, (ctx, { kind }) => { ctx.db.fruit.insert({ id: 0, kind }); });
+    const ripen = libSchema.reducer({ arg: timer.rowType }, (ctx, { arg }) => { ctx.db.fruit.insert({ id: 0, kind: 'ripe ' + arg.kind }); });
+    const wait = libSchema.reducer({ kind: t.string(), ripe: Ripe }, (ctx, { kind }) => {
+      ctx.db.timer.insert({ scheduledId: 0n, scheduledAt: { tag: 'Time', value: ctx.timestamp } as any, kind });
+    });
+    ${lib}
+
+    const item = table({ name: 'item', public: true }, { id: t.u32().primaryKey() });
+    const garden = schema({ item, lib: { default: libSchema, addFruit, ripen, wait } });
+    export default garden;
+    export const init = garden.init(ctx => { ctx.db.item.insert({ id: 1 }); });
+    export const addItem = garden.reducer({ id: t.u32() }, (ctx, { id }) => { ctx.db.item.insert({ id }); });
+    ${extra}
+  `);
+}
+
+test('tables, reducers, schedules and subscriptions of a submodule carry its namespace', async () => {
+  await published(server, 'garden', garden(), as());
+  assert.deepEqual(
+    (await rows(server, 'garden', "SELECT table_name FROM st_table WHERE table_id >= 4096", ann.token)).map(([n]) => n).sort(),
+    ['item', 'lib.deep.seed', 'lib.fruit', 'lib.timer']
+  );
+  const socket = await session(server, 'garden', { protocols: ['v3.bsatn.spacetimedb'] });
+  open.push(socket);
+  socket.say(enc.subscribe(1, 1, 'SELECT * FROM lib.fruit', 'SELECT * FROM "lib"."deep"."seed"'));
+  assert.equal((await socket.next()).kind, 'subscribed');
+  socket.say(enc.call(1, 'lib.add_fruit', w().str('apple').done()));
+  const result = await socket.next();
+  assert.equal(result.ok, true, result.error);
+  assert.equal(result.update[0].tables[0].table, 'lib.fruit');
+  await callOk(server, 'garden', 'lib.deep.plant', [7]);
+  assert.equal((await socket.next()).kind, 'update');
+  await callOk(server, 'garden', 'add_item', [2]);
+  assert.deepEqual(await rows(server, 'garden', 'SELECT * FROM lib.fruit WHERE lib.fruit.kind = \'apple\''), [[1, 'apple']]);
+  assert.deepEqual(await rows(server, 'garden', 'SELECT * FROM lib.deep.seed'), [[7]]);
+  assert.equal((await call(server, 'garden', 'add_fruit', ['x'])).status, 404, 'it is not the root’s');
+
+  await callOk(server, 'garden', 'lib.wait', ['pear', { green: [] }]);
+  await until(async () => (await rows(server, 'garden', 'SELECT * FROM lib.fruit')).length === 2, 'the schedule of a submodule');
+  assert.deepEqual((await rows(server, 'garden', 'SELECT * FROM lib.fruit')).at(-1)[1], 'ripe pear');
+});
+
+test('the schema shows submodules as they were declared', async () => {
+  await published(server, 'shown', garden(), as());
+  const ten = (await http(server, 'GET', '/v1/database/shown/schema?version=10')).json;
+  const submodules = ten.sections.find(section => section.Submodules)?.Submodules;
+  assert.deepEqual(submodules.map(s => s.namespace), ['lib']);
+  assert.ok(JSON.stringify(submodules).includes('"namespace":"deep"'));
+  const nine = (await http(server, 'GET', '/v1/database/shown/schema?version=9')).json;
+  assert.deepEqual(nine.tables.map(table => table.name).sort(), ['item', 'lib.deep.seed', 'lib.fruit', 'lib.timer']);
+});
+
+test('a submodule migrates by the same rules', async () => {
+  await published(server, 'grows', garden(), as());
+  await callOk(server, 'grows', 'lib.add_fruit', ['apple']);
+  const more = "id: t.u32().primaryKey().autoInc(), kind: t.string().index('btree'), weight: t.u32()";
+  const without = await publish(server, 'grows', garden({ fruit: more }), as());
+  assert.equal(without.status, 400);
+  assert.match(without.text, /Adding a column weight to table lib\.fruit requires a default value annotation/);
+  const changed = garden({ fruit: "id: t.u32().primaryKey().autoInc(), kind: t.string()" });
+  assert.equal((await publish(server, 'grows', changed, as())).status, 200);
+  const said = (await logs(server, 'grows', ann.token)).map(record => record.message);
+  assert.ok(said.includes('Dropping index `lib.fruit_kind_idx_btree` on table `lib.fruit`'), said.join('\n'));
+  assert.deepEqual(await rows(server, 'grows', 'SELECT * FROM lib.fruit'), [[1, 'apple']]);
+});
+
+test('a lifecycle reducer in a submodule is refused', async () => {
+  const answer = await publish(
+    server,
+    'no-init',
+    bundle(`
+      import { schema, table, t } from 'spacetimedb/server';
+      const a = table({ name: 'a' }, { id: t.u32() });
+      const inner = schema({ a });
+      const start = inner.init(() => {});
+      const outer = schema({ lib: { default: inner, start } });
+      export default outer;
+    `),
+    as()
+  );
+  assert.equal(answer.status, 500);
+  assert.match(answer.text, /lifecycle event Init is not permitted in submodule under namespace `lib`; lifecycle reducers may only be declared in the root module/);
+});

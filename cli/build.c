@@ -175,7 +175,11 @@ const char *module_build(const char *directory, bool debug) {
 static int build_run(const Args *args) {
     if (args->word_count > 0)
         args_fail(args->command, "unexpected argument '%s' found", args->words[0]);
-    module_build(module_directory(args_value(args, "module-path")), args_has(args, "debug"));
+    const char *directory = module_directory(args_value(args, "module-path"));
+    if (args_has(args, "accessors") && build_c_detect(directory))
+        build_c_accessors(directory);
+    else
+        module_build(directory, args_has(args, "debug"));
     puts("Build finished successfully.");
     return 0;
 }
@@ -188,6 +192,7 @@ static const ArgSpec specs[] = {
      "DIR",
      "The module (./spacetimedb, ./lightcone, or .)"},
     {"debug", NULL, 'd', ARG_FLAG, NULL, "Build for development: NODE_ENV says so; C is compiled for a debugger"},
+    {"accessors", NULL, 0, ARG_FLAG, NULL, "Of a C module: write build/gen and compile nothing"},
     {"lint-dir", NULL, 0, ARG_VALUE, "DIR", NULL},
     SPEC_NO_CONFIG,
     ARG_SPECS_END,

@@ -163,6 +163,12 @@ static void compile(const char *directory, const Sources *sources, bool debug) {
     if (code != 0) exit(code);
 }
 
+void build_c_accessors(const char *directory) {
+    Sources sources = {0};
+    sources_list(directory, &sources);
+    generate(directory, &sources);
+}
+
 const char *build_c(const char *directory, bool debug) {
     Sources sources = {0};
     sources_list(directory, &sources);

@@ -9,6 +9,8 @@
 #include "cli/cli.h"
 
 bool build_c_detect(const char *directory);
+// Write build/gen only: enough for an editor, and for a module that another compiler builds.
+void build_c_accessors(const char *directory);
 // The path of the wasm file. Ends the process when it fails, after the compiler has said why.
 const char *build_c(const char *directory, bool debug);
 // Where lightcone.h lies; ends the process when it is nowhere.

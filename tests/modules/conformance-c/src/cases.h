@@ -36,7 +36,7 @@ void put_text(Blob *out, const char *text);
 const char *hex(const uint8_t *bytes, size_t len);
 
 #define NO_SUCH 4000000000u
-#define FAR     ((Timestamp){4102444800000000})  // the year 2100
+#define YEAR    ((TimeDuration){31536000000000})
 
 uint32_t table_of(const char *name);  // ids; a name that is missing panics
 uint32_t index_of(const char *name);

@@ -16,19 +16,22 @@ static void lookups(Case *it) {
     look_up(it, "no_such_table", true);
     look_up(it, "pair_b_idx_btree", false);
     look_up(it, "no_such_index", false);
-    say_errno(it,
-              "count of table 4000000000",
-              lc_abi_datastore_table_row_count(NO_SUCH, &count));
-    say_errno(it,
-              "scan of table 4000000000",
-              lc_abi_datastore_table_scan_bsatn(NO_SUCH, &iter));
+    say_errno(it, "count of table 4000000000", lc_abi_datastore_table_row_count(NO_SUCH, &count));
+    say_errno(it, "scan of table 4000000000", lc_abi_datastore_table_scan_bsatn(NO_SUCH, &iter));
     say_errno(it,
               "point scan of index 4000000000",
               lc_abi_datastore_index_scan_point_bsatn(NO_SUCH, "1234", 4, &iter));
     say_errno(it,
               "range scan of index 4000000000",
-              lc_abi_datastore_index_scan_range_bsatn(
-                  NO_SUCH, unbounded, 0, 0, unbounded, 1, unbounded, 1, &iter));
+              lc_abi_datastore_index_scan_range_bsatn(NO_SUCH,
+                                                      unbounded,
+                                                      0,
+                                                      0,
+                                                      unbounded,
+                                                      1,
+                                                      unbounded,
+                                                      1,
+                                                      &iter));
 }
 
 static void inserts(Case *it) {
@@ -51,8 +54,8 @@ static void inserts(Case *it) {
 static Blob tick_row(uint64_t id, const char *text) {
     Blob row = blob(32 + strlen(text));
     put_i64(&row, (int64_t)id);
-    put_u8(&row, 1);
-    put_i64(&row, FAR.micros);
+    put_u8(&row, 0);
+    put_i64(&row, YEAR.micros);
     put_text(&row, text);
     return row;
 }
@@ -145,7 +148,7 @@ static void update_conflicts(Case *it) {
 
 static void update_write_back(Case *it) {
     tick_clear();
-    Tick row = {.at = lc_at(FAR), .text = LC_STR("one")};
+    Tick row = {.at = lc_every(YEAR), .text = LC_STR("one")};
     Error error = tick_insert(&row);
     if (error || row.id == 0) lc_panic("no number was written back");
     update(it, "update", table_of("tick"), "tick_id_idx_btree", tick_row(row.id, "two"));
@@ -166,13 +169,20 @@ static void deleted(Case *it, const char *what, LcErrno err, uint32_t count) {
 static void delete_point(Case *it, const char *what, const char *index, Blob key) {
     uint32_t count = 0;
     pair_fill();
-    LcErrno err = lc_abi_datastore_delete_by_index_scan_point_bsatn(
-        index_of(index), key.ptr, key.len, &count);
+    LcErrno err = lc_abi_datastore_delete_by_index_scan_point_bsatn(index_of(index),
+                                                                    key.ptr,
+                                                                    key.len,
+                                                                    &count);
     deleted(it, what, err, count);
 }
 
-static void delete_range(
-    Case *it, const char *what, const char *index, Blob prefix, uint32_t elems, Blob from, Blob to) {
+static void delete_range(Case *it,
+                         const char *what,
+                         const char *index,
+                         Blob prefix,
+                         uint32_t elems,
+                         Blob from,
+                         Blob to) {
     uint32_t count = 0;
     pair_fill();
     LcErrno err = lc_abi_datastore_delete_by_index_scan_range_bsatn(index_of(index),
@@ -190,7 +200,8 @@ static void delete_range(
 static void delete_equal(Case *it, const char *what, uint32_t table, Blob relation) {
     uint32_t count = 0;
     pair_fill();
-    LcErrno err = lc_abi_datastore_delete_all_by_eq_bsatn(table, relation.ptr, relation.len, &count);
+    LcErrno err =
+        lc_abi_datastore_delete_all_by_eq_bsatn(table, relation.ptr, relation.len, &count);
     deleted(it, what, err, count);
 }
 

@@ -64,7 +64,8 @@ static void bytes(Case *it) {
 // ── schedules ──────────────────────────────────────────────────────────────────────────────────
 
 static void schedule_errors(Case *it) {
-    Error error = tick_insert(&(Tick){.at = lc_at((Timestamp){9000000000000000000}), .text = LC_STR("far")});
+    Error error =
+        tick_insert(&(Tick){.at = lc_at((Timestamp){9000000000000000000}), .text = LC_STR("far")});
     say_errno(it, "too far", error ? error->code : LC_ERRNO_OK);
     tick_clear();
 }
@@ -144,9 +145,7 @@ static void data_outside(Case *it) {
     Blob row = pair_row(1, "p", 1);
     say_errno(it, "table pair", lc_abi_table_id_from_name("pair", 4, &id));
     say_errno(it, "count of table 4096", lc_abi_datastore_table_row_count(4096, &count));
-    say_errno(it,
-              "insert into table 4096",
-              lc_abi_datastore_insert_bsatn(4096, row.ptr, &row.len));
+    say_errno(it, "insert into table 4096", lc_abi_datastore_insert_bsatn(4096, row.ptr, &row.len));
 }
 
 static Error only_p(Ctx *ctx, void *argument) {

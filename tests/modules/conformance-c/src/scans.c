@@ -76,8 +76,13 @@ static Blob bound_i64(int kind, int64_t value) {
     return out;
 }
 
-static void range_of(
-    Case *it, const char *what, const char *index, Blob prefix, uint32_t elems, Blob from, Blob to) {
+static void range_of(Case *it,
+                     const char *what,
+                     const char *index,
+                     Blob prefix,
+                     uint32_t elems,
+                     Blob from,
+                     Blob to) {
     uint32_t iter = 0;
     LcErrno err = lc_abi_datastore_index_scan_range_bsatn(index_of(index),
                                                           prefix.ptr,

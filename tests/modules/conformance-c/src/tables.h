@@ -52,7 +52,7 @@ typedef struct AllTypes {
     Uuid label;
     ScheduleAt at;
     Array(Point) corners;
-    Array(Shape) *shapes;
+    Array(Shape) * shapes;
 } AllTypes;
 
 LC_TABLE(pair, PUBLIC, INDEX(a, b, c), HASH(c))

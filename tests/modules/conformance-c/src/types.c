@@ -143,5 +143,7 @@ static void plain(Case *it) {
                });
 }
 
-const CaseEntry type_cases[] = {
-    {"types_lowest", lowest}, {"types_highest", highest}, {"types_plain", plain}, {0}};
+const CaseEntry type_cases[] = {{"types_lowest", lowest},
+                                {"types_highest", highest},
+                                {"types_plain", plain},
+                                {0}};

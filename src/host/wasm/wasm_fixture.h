@@ -98,7 +98,7 @@ static void fixture_schedule(void *ctx, Str function, Bytes args) {
     snprintf(f->scheduled, sizeof f->scheduled, STR_FMT "(%zu bytes)", STR_ARG(function), args.len);
 }
 
-static bool fixture_next(void *ctx, HostCall *call) {
+static inline bool fixture_next(void *ctx, HostCall *call) {
     Fixture *f = ctx;
     if (!f->calls_left) return false;
     f->calls_left--;
@@ -106,7 +106,7 @@ static bool fixture_next(void *ctx, HostCall *call) {
     return true;
 }
 
-static void fixture_done(void *ctx, const HostCall *call, const HostOutcome *outcome) {
+static inline void fixture_done(void *ctx, const HostCall *call, const HostOutcome *outcome) {
     Fixture *f = ctx;
     (void)call;
     f->done_count++;
@@ -149,12 +149,12 @@ static void fixture_init(Fixture *f) {
     f->call = (HostCall){.name = STR("it"), .access = &f->access.base, .timestamp = 77};
 }
 
-static void fixture_instance(Fixture *f) {
+static inline void fixture_instance(Fixture *f) {
     host_instance_free(&f->instance);
     EXPECT_OK(host_instance_new(f->program, &f->env, &f->instance, &f->diag));
 }
 
-static void fixture_open(Fixture *f, const char *wat) {
+static inline void fixture_open(Fixture *f, const char *wat) {
     fixture_init(f);
     Err err = fixture_load(f, wat);
     if (err != OK) print_error("%s\n", f->diag.text);
@@ -171,7 +171,7 @@ static void fixture_close(Fixture *f) {
 }
 
 // Run f->call once, as function `id` with `args`; the instance is replaced if the last call broke it.
-static HostStatus fixture_run(Fixture *f, HostCallKind kind, uint32_t id, Bytes args) {
+static inline HostStatus fixture_run(Fixture *f, HostCallKind kind, uint32_t id, Bytes args) {
     if (!host_instance_ok(f->instance)) fixture_instance(f);
     f->call.kind = kind;
     f->call.id = id;
@@ -193,7 +193,7 @@ enum {
     ASK_MEMORY = 3 << 16,
 };
 
-static void ask_wat(Buf *wat) {
+static inline void ask_wat(Buf *wat) {
     uint32_t count = 0;
     buf_put_str(wat, STR("(module\n"));
 #define X(minor, name, result, params, args, signature)                                       \
@@ -252,7 +252,7 @@ static void ask_wat(Buf *wat) {
     buf_put_u8(wat, 0);
 }
 
-static uint32_t ask_id(const char *import) {
+static inline uint32_t ask_id(const char *import) {
     static const char *const names[] = {
 #define X(minor, name, result, params, args, signature) #name,
         GUEST_IMPORTS(X)
@@ -263,7 +263,7 @@ static uint32_t ask_id(const char *import) {
     abort();
 }
 
-static void ask_open(Fixture *f) {
+static inline void ask_open(Fixture *f) {
     Buf wat = {0};
     ask_wat(&wat);
     fixture_open(f, (const char *)wat.ptr);
@@ -271,7 +271,10 @@ static void ask_open(Fixture *f) {
 }
 
 // Call `import` with up to nine arguments, `data` at ASK_DATA.
-static HostStatus ask_with(Fixture *f, const char *import, const uint64_t args[9], Bytes data) {
+static inline HostStatus ask_with(Fixture *f,
+                                  const char *import,
+                                  const uint64_t args[9],
+                                  Bytes data) {
     Buf bytes = {0};
     for (int i = 0; i < 9; i++)
         buf_put_u64(&bytes, args[i]);
@@ -282,7 +285,7 @@ static HostStatus ask_with(Fixture *f, const char *import, const uint64_t args[9
 }
 #define ask(f, import, data, ...) ask_with(f, import, (uint64_t[9]){__VA_ARGS__}, data)
 
-static int64_t ask_result(const Fixture *f) {
+static inline int64_t ask_result(const Fixture *f) {
     EXPECT_EQ(f->status, HOST_OK);
     return (int64_t)load_u64(f->returned.ptr);
 }

@@ -7,8 +7,8 @@
 #include "base/mem.h"
 
 typedef struct Route {
-    const char *method;
-    const char *path;  // ':' stands for one segment
+    const char *method;  // "*": any
+    const char *path;    // ':' stands for one segment, '**' for whatever is left
     AuthMode auth;
     DatabaseMode database;
     bool large_body;  // a module: not bound by the ordinary limit
@@ -44,6 +44,8 @@ static const Route routes[] = {
     {"POST",   "/v1/database/:/lock",             AUTH_ANONYMOUS, DB_RESOLVED, false, route_lock},
     {"POST",   "/v1/database/:/unlock",           AUTH_ANONYMOUS, DB_RESOLVED, false, route_unlock},
     {"GET",    "/v1/database/:/unstable/timestamp", AUTH_ANONYMOUS, DB_RESOLVED, false, route_timestamp},
+    {"*",      "/v1/database/:/route",            AUTH_NONE,      DB_RESOLVED, false, route_handler},
+    {"*",      "/v1/database/:/route/**",         AUTH_NONE,      DB_RESOLVED, false, route_handler},
     {"GET",    "/v1/database/:/subscribe",        AUTH_ANONYMOUS, DB_NAMED,    false, route_subscribe},
 };
 // clang-format on
@@ -64,6 +66,7 @@ static bool path_matches(const char *pattern, Str path, Str params[2], uint32_t 
     Str rest = str_from(pattern);
     *param_count = 0;
     while (rest.len && path.len && path.ptr[0] == '/') {
+        if (str_eq(rest, STR("/**"))) return true;
         Str want = segment_take(&rest), got = segment_take(&path);
         if (str_eq(want, STR(":"))) {
             if (got.len == 0) return false;
@@ -76,6 +79,8 @@ static bool path_matches(const char *pattern, Str path, Str params[2], uint32_t 
 }
 
 static bool method_matches(Str method, const char *route) {
+    // OPTIONS is answered by the server, everywhere (http §1.1).
+    if (strcmp(route, "*") == 0) return !str_eq(method, STR("OPTIONS"));
     return str_eq(method, str_from(route)) ||
            (str_eq(method, STR("HEAD")) && strcmp(route, "GET") == 0);
 }

@@ -87,8 +87,10 @@ TEST(load, a_description_that_lies_is_refused) {
 TEST(load, wasm_has_no_engine_yet) {
     HostProgram *program = NULL;
     Diag diag;
-    EXPECT_ERR(host_program_load(HOST_WASM, BYTES("\0asm", 4), NULL, &program, &diag), ERR_UNSUPPORTED);
-    EXPECT_ERR(host_program_load((HostKind)7, BYTES("", 0), NULL, &program, &diag), ERR_UNSUPPORTED);
+    EXPECT_ERR(host_program_load(HOST_WASM, BYTES("\0asm", 4), NULL, &program, &diag),
+               ERR_UNSUPPORTED);
+    EXPECT_ERR(host_program_load((HostKind)7, BYTES("", 0), NULL, &program, &diag),
+               ERR_UNSUPPORTED);
 }
 
 TEST(load, host_functions_wait_until_the_module_is_loaded) {
@@ -465,7 +467,9 @@ TEST(call, views_and_procedures_return_bytes) {
         "views[1] = args => new Uint8Array([2, 0, 0, 0, args[0]]);\n"
         "views[2] = (sender, conn, time, args) => new Uint8Array(100000).fill(args[0]);\n"
         "views[3] = () => 5;\nviews[4] = () => { throw new SenderError('mine') };\n"
-        "views[5] = (a, b, time) => time;\n");
+        "views[5] = (a, b, time) => time;\n"
+        "views[6] = () => ({ data: new Uint8Array([0, 1, 2, 3]) });\n"
+        "delete hooks.__call_http_handler__;\n");
     f->call = (HostCall){.kind = HOST_VIEW, .id = 0, .name = STR("v"), .args = BYTES("ab", 2)};
     f->call.sender.le[0] = 7;
     fixture_run(f, 1);
@@ -491,10 +495,14 @@ TEST(call, views_and_procedures_return_bytes) {
     f->call.kind = HOST_VIEW_ANON;
     fixture_run(f, 1);
     EXPECT_EQ(f->status, HOST_USER_ERROR);
+    f->call.id = 6;
+    fixture_run(f, 1);
+    EXPECT_EQ(f->status, HOST_FATAL);
+    EXPECT_STR(f->message, "TypeError: the result of a view has a header and then its rows or SQL");
     f->call.kind = HOST_HTTP;
     fixture_run(f, 1);
     EXPECT_EQ(f->status, HOST_FATAL);
-    EXPECT_STR(f->message, "TypeError: the server does not run HTTP handlers");
+    EXPECT_STR(f->message, "TypeError: the module hook `__call_http_handler__` is not a function");
     fixture_end(f);
 }
 

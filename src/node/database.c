@@ -426,7 +426,8 @@ Err database_update(Database *db,
     if ((err = catalog_module(db_catalog(db->db), &module)) != OK) goto done;
     if (memcmp(module.program_hash, hash, sizeof hash) == 0) goto done;  // nothing to do
 
-    if ((err = migrate_plan(db->def, host_program_def(program), &plan, diag)) != OK) {
+    const ModuleDef *next = host_program_def(program);  // alive with whoever owns the program
+    if ((err = migrate_plan(db->def, next, &plan, diag)) != OK) {
         // The caller tells a plan that cannot be from one that was refused.
         if (err == ERR_INVALID) err = ERR_CONFLICT;
         update_refused(db, err, diag);
@@ -460,15 +461,15 @@ Err database_update(Database *db,
     bool changed;
     err = catalog_migrate(db_catalog(db->db),
                           plan,
-                          host_program_def(lanes_program(lane_module)),
+                          next,
                           &module,
                           catalog_log_line,
                           db,
                           diag);
-    if (err == OK) err = rules_check(db, host_program_def(program), diag);
+    if (err == OK) err = rules_check(db, next, diag);
     if (err == OK) {
         // What clients watch is computed by the new functions, or there is no new version.
-        views_define(db->views, host_program_def(program));
+        views_define(db->views, next);
         err = commit_views_renewed(db, instance, diag);
     }
     if (err == OK) {

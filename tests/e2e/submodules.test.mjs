@@ -147,3 +147,21 @@ test('generated bindings have submodules inside, and the real client uses them',
   await until(() => seen.includes('plum'), 'the row of a submodule');
   client.connection.disconnect();
 });
+
+test('the command calls and describes what is in a submodule', async () => {
+  await published(server, 'called', garden(), as());
+  const on = ['--server', server.url];
+  const called = await server.cli('call', 'called', 'lib.add_fruit', 'fig', ...on);
+  assert.equal(called.code, 0, called.stderr);
+  assert.deepEqual(await rows(server, 'called', 'SELECT kind FROM lib.fruit'), [['fig']]);
+  const wrong = await server.cli('call', 'called', 'lib.add_fruits', 'fig', ...on);
+  assert.match(wrong.stderr, /No such reducer OR procedure `lib\.add_fruits`/);
+  assert.match(wrong.stderr, /A reducer with a similar name exists: `lib\.add_fruit`/);
+  const reducer = await server.cli('describe', 'called', 'reducer', 'lib.deep.plant', '--json', ...on);
+  assert.equal(JSON.parse(reducer.stdout).source_name, 'plant');
+  const table = await server.cli('describe', 'called', 'table', 'lib.deep.seed', '--json', ...on);
+  assert.equal(JSON.parse(table.stdout).source_name, 'seed');
+  assert.match((await server.cli('describe', 'called', 'table', 'lib.seed', '--json', ...on)).stderr, /no such table/);
+  const whole = await server.cli('describe', 'called', '--json', ...on);
+  assert.ok(JSON.parse(whole.stdout).sections.some(section => section.Submodules));
+});

@@ -30,7 +30,7 @@ CFLAGS_ALL := -std=gnu17 -MMD -MP $(ARCH) $(WARN) $(CFLAGS_$(VARIANT)) -Isrc -I.
 LINK       := $(CC) $(CFLAGS_$(VARIANT)) $(LDFLAGS)
 LINK_LIBS  := $(PKG_LIBS)
 
-SOURCES := $(sort $(shell find src cli -name '*.c'))
+SOURCES := $(sort $(shell find src cli -name '*.c' -not -path 'src/host/wasm/*'))
 TESTS   := $(filter %_test.c,$(SOURCES))
 FUZZERS := $(filter %_fuzz.c,$(SOURCES))
 MAIN    := src/main.c

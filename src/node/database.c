@@ -448,6 +448,7 @@ Err database_update(Database *db,
     }
     if ((err = instance_make(db, program, &instance, diag)) != OK) goto done;
     if ((err = lanes_module_new(db->lanes, &program, &lane_module)) != OK) goto done;
+    const ModuleDef *next = host_program_def(lanes_program(lane_module));
 
     lanes_interrupt(db, "the module was updated");
     db->now = node_now(db->loop->node);
@@ -460,15 +461,15 @@ Err database_update(Database *db,
     bool changed;
     err = catalog_migrate(db_catalog(db->db),
                           plan,
-                          host_program_def(lanes_program(lane_module)),
+                          next,
                           &module,
                           catalog_log_line,
                           db,
                           diag);
-    if (err == OK) err = rules_check(db, host_program_def(program), diag);
+    if (err == OK) err = rules_check(db, next, diag);
     if (err == OK) {
         // What clients watch is computed by the new functions, or there is no new version.
-        views_define(db->views, host_program_def(program));
+        views_define(db->views, next);
         err = commit_views_renewed(db, instance, diag);
     }
     if (err == OK) {

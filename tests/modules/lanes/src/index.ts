@@ -133,7 +133,7 @@ export const hogs = lanes.procedure({ id: t.u32() }, t.unit(), (ctx, { id }) => 
     const value = tx.db.counter.id.find(id)?.value ?? 0n;
     if (tries++ === 0) spin(300);
     else for (;;);
-    tx.db.counter.id.update({ id, value });
+    tx.db.counter.id.update({ id, value: value + 1n });
   });
   return {};
 });

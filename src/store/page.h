@@ -112,8 +112,8 @@ typedef struct Pages {
     uint64_t bins_filled;
     PageNo bins[PAGE_BINS];
     // With a page file; else false and NULL.
-    bool paged;               // a page may be absent: look at its state first. Never changes
-    _Atomic uint8_t *state;   // PageState of each page, when paged
+    bool paged;              // a page may be absent: look at its state first. Never changes
+    _Atomic uint8_t *state;  // PageState of each page, when paged
     PageCache *cache;
     int64_t fault_countdown;  // tests: this many reservations succeed, the next fails; -1: off
     bool fault_hit;

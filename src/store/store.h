@@ -184,7 +184,7 @@ uint64_t snapshot_version(const Snapshot *snapshot);  // grows with every commit
 // With a page file, what a thread has found stays in memory until it says that it borrows nothing any
 // more: no row or key of any store. Scans survive it, what they returned does not. Who reads much
 // says it often; a thread that is done with reading must. Costs a branch when there is no limit.
-void store_breathe(Store *store);                // on the owner's thread
+void store_breathe(Store *store);                 // on the owner's thread
 void snapshot_breathe(const Snapshot *snapshot);  // on any other
 void store_guard_lower(void);                     // the same without a store at hand
 
@@ -207,15 +207,19 @@ MUST_USE Err store_checkpoint_begin(Store *store,
                                     StoreCheckpoint **out,
                                     Diag *diag);
 // Write at most about `bytes` and return; *done when it is safe. An error is final for this one.
-MUST_USE Err
-store_checkpoint_write(StoreCheckpoint *checkpoint, size_t bytes, bool *done, Diag *diag);
+MUST_USE Err store_checkpoint_write(StoreCheckpoint *checkpoint,
+                                    size_t bytes,
+                                    bool *done,
+                                    Diag *diag);
 uint64_t store_checkpoint_bytes(const StoreCheckpoint *checkpoint);  // written so far
 // When it was not done, it is as if it had not been begun, and another may be tried; unless a sync
 // failed: then no further checkpoint is made until the store is opened again. Returns why.
 Err store_checkpoint_end(Store *store, StoreCheckpoint **checkpoint);
 
-uint64_t store_log_offset(const Store *store);    // of the newest safe checkpoint; 0: there is none
-uint64_t store_checkpoints(const Store *store);   // its number, from 1; 0: there is none
+// So much of the memory limit is dirty that a checkpoint should make it clean.
+bool store_wants_checkpoint(const Store *store);
+uint64_t store_log_offset(const Store *store);   // of the newest safe checkpoint; 0: there is none
+uint64_t store_checkpoints(const Store *store);  // its number, from 1; 0: there is none
 Micros store_checkpoint_time(const Store *store);  // when it was begun
 
 // ── looking after itself ───────────────────────────────────────────────────────────────────────

@@ -61,8 +61,8 @@ Err table_find(const Table *table,
     if (!state) return ERR_NOT_FOUND;
     int64_t position = table_def_find(def, index_id);
     ASSERT(position >= 0 && def->indexes[position].info.unique);
-    bool found = def->indexes[position].is_rows ||
-                 tree_get(pages, &state->indexes[position], key, &key);
+    bool found =
+        def->indexes[position].is_rows || tree_get(pages, &state->indexes[position], key, &key);
     if (found) found = tree_get(pages, &state->rows, key, row);
     Err err = read_result(table->store, !snapshot);
     return err != OK ? err : found ? OK : ERR_NOT_FOUND;

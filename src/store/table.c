@@ -68,15 +68,22 @@ Err table_find(const Table *table,
     return err != OK ? err : found ? OK : ERR_NOT_FOUND;
 }
 
-bool table_contains(const Table *table, const Snapshot *snapshot, Bytes row) {
+Err table_holds(const Table *table, const Snapshot *snapshot, Bytes row) {
     const TableDef *def;
     const TableState *state = table_state(table, snapshot, &def);
-    if (!state) return false;
+    if (!state) return ERR_NOT_FOUND;
     Buf key = {0};
     RowPlace place;
     Err err = row_place(table, def, state, row, &key, &place);
     bool same = err == OK && place.found &&
                 bytes_eq(tree_value(&table->store->pages, &state->rows, &place.path), row);
     buf_deinit(&key);
-    return read_result(table->store, !snapshot) == OK && same;
+    Err read = read_result(table->store, !snapshot);
+    if (read != OK) return read;
+    if (err == ERR_LIMIT) return ERR_NOT_FOUND;  // 256 others have its hash
+    return err != OK ? err : same ? OK : ERR_NOT_FOUND;
+}
+
+bool table_contains(const Table *table, const Snapshot *snapshot, Bytes row) {
+    return table_holds(table, snapshot, row) == OK;
 }

@@ -80,7 +80,7 @@ static Err snapshot_get(const OwnTable *own, Bytes identity, Bytes *row) {
     if (!by_hash(own)) return table_get(table_of(own), own->snapshot, identity, row);
     size_t stem = own_stem(own, identity).len;
     *row = (Bytes){identity.ptr + stem, identity.len - stem};
-    return table_contains(table_of(own), own->snapshot, *row) ? OK : ERR_NOT_FOUND;
+    return table_holds(table_of(own), own->snapshot, *row);
 }
 
 Err own_get(OwnTable *own, Bytes identity, Bytes *row) {
@@ -140,6 +140,7 @@ typedef struct Merge {
     const SortedNode *mine;  // the front of the own rows; NULL at the end
     TableScan scan;
     Bytes theirs;  // the front of the snapshot's; ptr NULL at the end
+    uint32_t seen;
     Err err;
 } Merge;
 
@@ -156,6 +157,7 @@ static void theirs_step(Merge *merge) {
     while (!merge->own->cleared && table_scan_next(&merge->scan, &merge->theirs)) {
         if (shines_through(merge->own, merge->theirs, &merge->err) || merge->err != OK) return;
     }
+    if (merge->err == OK) merge->err = merge->scan.err;
     merge->theirs = BYTES_NONE;
 }
 
@@ -179,6 +181,9 @@ static bool merge_run(Merge *merge, RowSink sink) {
     while (merge->err == OK && (merge->mine || merge->theirs.ptr)) {
         if (merge->theirs.ptr && theirs_first(merge)) {
             if (!sink.row(sink.ctx, merge->theirs)) return false;
+            if (++merge->seen % TABLE_BREATHE_ROWS == 0) {
+                snapshot_breathe(merge->own->snapshot);
+            }
             theirs_step(merge);
         } else if (merge->err == OK) {
             if (!sink.row(sink.ctx, ((const OwnRow *)merge->mine->value)->row)) return false;

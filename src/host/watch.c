@@ -19,12 +19,35 @@ static uint64_t now_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
+static uint64_t thread_cpu_ns(const HostWatch *watch) {
+    struct timespec used;
+    clockid_t clock = atomic_load_explicit(&watch->clock, memory_order_relaxed);
+    if (clock == 0 || clock_gettime(clock, &used) != 0) return 0;
+    return (uint64_t)used.tv_sec * 1000000000u + (uint64_t)used.tv_nsec;
+}
+
+static void see(HostWatch *watch, uint64_t word, uint64_t now) {
+    if (watch->seen == word) return;
+    watch->seen = word;
+    watch->seen_ns = now;
+    watch->seen_cpu_ns = thread_cpu_ns(watch);
+}
+
+// Its time is over: was it its own?
+static bool was_waiting(const HostWatch *watch, uint64_t word, uint64_t now) {
+    if (watch->seen_cpu_ns == 0 || now - word > WATCH_GRACE_US * UINT64_C(1000)) return false;
+    return 2 * (thread_cpu_ns(watch) - watch->seen_cpu_ns) <= now - watch->seen_ns;
+}
+
 // Fire the call if it is due. True: a call runs.
 static bool look_at(HostWatch *watch, uint64_t now) {
     uint64_t word = atomic_load(&watch->word);
     if (word == 0) return false;
-    bool due = word < now || atomic_load(&watch->stop);
-    if ((word & WATCH_STATE_BITS) || !due) return true;
+    if (word & WATCH_STATE_BITS) return true;
+    if (!atomic_load(&watch->stop)) {
+        see(watch, word, now);
+        if (word >= now || was_waiting(watch, word, now)) return true;
+    }
     // Fails when the call has just ended, perhaps with another begun since: a word is an end in
     // time, so an equal one of another call would be due as well.
     if (!atomic_compare_exchange_strong(&watch->word, &word, word | WATCH_FIRING)) return true;
@@ -97,6 +120,12 @@ Err watch_init(HostWatch *watch, void (*fire)(void *ctx), void *ctx) {
     watches = watch;
     pthread_mutex_unlock(&lock);
     return OK;
+}
+
+void watch_thread(HostWatch *watch) {
+    clockid_t clock;
+    bool known = pthread_getcpuclockid(pthread_self(), &clock) == 0;
+    atomic_store_explicit(&watch->clock, known ? clock : 0, memory_order_relaxed);
 }
 
 void watch_deinit(HostWatch *watch) {

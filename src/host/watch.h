@@ -16,19 +16,29 @@
 //       not yet obeyed, watch_end's caller takes back, so the next call never pays for the last.
 //   (2) A call is fired at once at most, not before its time.
 //   (3) While no call runs, the thread sleeps without a timer.
+//
+// BUSY MACHINES  A call that is late because its thread had to wait for a processor would only be
+//   late again elsewhere, and the machine would do its work twice. So a call is fired when its time
+//   is over and its thread has run for at least half of the time that it was looked at, or when it
+//   is late by WATCH_GRACE_US.
 #pragma once
 #include <stdatomic.h>
+#include <time.h>
 
 #include "base/base.h"
 #include "base/err.h"
 
-#define WATCH_TICK_US 1000
+#define WATCH_TICK_US  1000
+#define WATCH_GRACE_US 20000
 
 typedef struct HostWatch {
     _Atomic uint64_t word;  // 0: no call runs; else its end (monotonic ns), two low bits: state
     atomic_bool stop;       // watch_stop was called and not yet obeyed
     void (*fire)(void *ctx);
     void *ctx;
+    _Atomic clockid_t clock;        // the CPU time of the thread that makes the calls; 0: not known
+    uint64_t seen;                  // the watch's own: the call it saw last …
+    uint64_t seen_ns, seen_cpu_ns;  // … when it saw it first, and the thread's CPU time then
     struct HostWatch *prev, *next;  // of those the thread looks at; under its lock
 } HostWatch;
 
@@ -44,6 +54,9 @@ void watch_deinit(HostWatch *watch);  // harmless when zeroed or never inited
 
 extern atomic_bool watch_asleep;  // private: the thread waits to be woken
 void watch_wake(void);            // private
+
+// This thread makes the calls from now on; it must not end before the next one is made elsewhere.
+void watch_thread(HostWatch *watch);
 
 // A call runs from now, to end at `end_ns` of abi_monotonic_ns(); WATCH_NO_END.
 static inline void watch_begin(HostWatch *watch, uint64_t end_ns) {

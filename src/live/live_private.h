@@ -66,7 +66,7 @@ struct Group {
     uint32_t delta;     // of Live.pending
     View *view;         // the result that it watches; NULL of a query over a table
     Group *view_next, **view_link;
-    Bytes values[];     // of the parameters; their bytes stand behind
+    Bytes values[];  // of the parameters; their bytes stand behind
 };
 
 struct Sub {
@@ -108,7 +108,7 @@ typedef struct Pending {
 
 struct Live {
     const QueryCatalog *catalog;
-    Views *views;  // NULL where there are none
+    Views *views;             // NULL where there are none
     uint64_t schema_version;  // that every template was compiled against
     LiveMap tables, templates, groups;
     LiveClient *clients;

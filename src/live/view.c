@@ -184,8 +184,7 @@ static Err failed_before(View *view, Diag *diag) {
 
 Err views_check(Views *views, const Query *query, Diag *diag) {
     if (!query->table->is_view) return OK;
-    View *view =
-        view_obtain(views, query->table->table_id, &query->view_key, &query->view_caller);
+    View *view = view_obtain(views, query->table->table_id, &query->view_key, &query->view_caller);
     if (!view) return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     view->used = views->now;
     if (view->state == VIEW_CURRENT) return OK;
@@ -214,7 +213,8 @@ static Err hit_reserve(Views *views) {
 Err views_find_stale(Views *views) {
     if (views->watch_count == 0) return OK;
     Err err = hit_reserve(views);
-    if (err == OK) err = writeset_collect(&views->writes, db_store(views->db), db_catalog(views->db));
+    if (err == OK)
+        err = writeset_collect(&views->writes, db_store(views->db), db_catalog(views->db));
     if (err == OK)
         err = watchers_match(views->watchers,
                              views->writes.changes,
@@ -296,9 +296,12 @@ Err views_returned(Views *views, Bytes returned, Diag *diag) {
     if (err == OK) err = watch_add(views->watchers, views->reads, view, &view->watch_new);
     if (err == OK) views->watch_count++;
     if (err == OK) err = view_rows_store(views, table, diag);
-    if (err == ERR_NOMEM) diag_fail(diag, err, "%s", err_text(err));
-    if (err == OK) run_end(views);
-    return err;
+    if (err == OK) {
+        run_end(views);
+        return OK;
+    }
+    watch_drop(views, &view->watch_new);
+    return err == ERR_NOMEM ? diag_fail(diag, err, "%s", err_text(err)) : err;
 }
 
 void views_failed(Views *views, Str reason) {
@@ -306,7 +309,6 @@ void views_failed(Views *views, Str reason) {
     const CatalogTable *table = view_table(view);
     uint64_t deleted;
     views->stats.failures++;
-    watch_drop(views, &view->watch_new);
     view->failed = true;
     mem_free(view->reason);
     view->reason = mem_alloc(reason.len + 1);

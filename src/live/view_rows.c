@@ -11,11 +11,7 @@
 // ── what was returned ──────────────────────────────────────────────────────────────────────────
 
 static Err fail(const Views *views, Diag *diag, Err err, const char *why) {
-    return diag_fail(diag,
-                     err,
-                     "view `" STR_FMT "` %s",
-                     STR_ARG(views->running_def->name),
-                     why);
+    return diag_fail(diag, err, "view `" STR_FMT "` %s", STR_ARG(views->running_def->name), why);
 }
 
 static void put_row(Views *views, Bytes row) {
@@ -39,7 +35,8 @@ static Err take_array(Views *views, Bytes in, Diag *diag) {
             Str name = views->running_def->name;
             return diag_fail(diag,
                              err,
-                             "view `" STR_FMT "` returned a row that is not what it declares: %.1000s",
+                             "view `" STR_FMT
+                             "` returned a row that is not what it declares: %.1000s",
                              STR_ARG(name),
                              why.text);
         }
@@ -72,7 +69,10 @@ static Err query_refuse(const Views *views,
     if (query->mentions_sender)
         return fail(views, diag, ERR_INVALID, "has :sender in its query: put the identity there");
     if (!same_columns(table, query->table))
-        return fail(views, diag, ERR_INVALID, "returned a query whose rows are not what it declares");
+        return fail(views,
+                    diag,
+                    ERR_INVALID,
+                    "returned a query whose rows are not what it declares");
     return OK;
 }
 

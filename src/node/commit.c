@@ -40,10 +40,8 @@ static void end(Database *db, Err err) {
 void commit_start(Session *s, bool own_part, CommitFinish finish) {
     Database *db = s->database;
     ASSERT(!commit_pending(db));
-    db->commit = (CommitPending){.session = s,
-                                 .finish = finish,
-                                 .own_part = own_part,
-                                 .is_write = true};
+    db->commit =
+        (CommitPending){.session = s, .finish = finish, .own_part = own_part, .is_write = true};
     Err err = views_find_stale(db->views);
     if (err != OK || !views_waiting(db->views)) end(db, err);
 }
@@ -98,7 +96,10 @@ static Str failure_text(Database *db, const HostCall *call, const HostOutcome *o
 
 // Take the outcome. OK: there is a result. ERR_MODULE: there is none, and *reason, which is in the
 // module's log by now, says why.
-static Err view_outcome(Database *db, const HostCall *call, const HostOutcome *outcome, Str *reason) {
+static Err view_outcome(Database *db,
+                        const HostCall *call,
+                        const HostOutcome *outcome,
+                        Str *reason) {
     Diag diag;
     diag_clear(&diag);
     if (outcome->status != HOST_OK) {
@@ -145,8 +146,7 @@ static void settle_done(void *ctx, const HostCall *call, const HostOutcome *outc
 
 void commit_settle(Database *db) {
     while (commit_pending(db)) {
-        host_run(db->instance,
-                 &(HostSource){.ctx = db, .next = settle_next, .done = settle_done});
+        host_run(db->instance, &(HostSource){.ctx = db, .next = settle_next, .done = settle_done});
         if (database_mend(db) || !commit_pending(db)) continue;
         views_fail_waiting(db->views, STR("the module cannot be started again"));
         end(db, OK);

@@ -44,8 +44,17 @@ static void catalog_log_line(void *ctx, Str line) {
     database_log_line(ctx, 2, NULL, line);
 }
 
+static void module_schedule_now(void *ctx, Str function, Bytes args) {
+    Database *db = ctx;
+    if (db->lanes) lanes_schedule_now(db, function, args);
+}
+
 static Err instance_make(Database *db, HostProgram *program, HostInstance **out, Diag *diag) {
-    HostEnv env = {.ctx = db, .database = db->identity, .log = module_log, .now = module_now};
+    HostEnv env = {.ctx = db,
+                   .database = db->identity,
+                   .log = module_log,
+                   .now = module_now,
+                   .schedule_now = module_schedule_now};
     db->instances_made++;
     return host_instance_new(program, &env, out, diag);
 }
@@ -171,6 +180,7 @@ static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
         goto done;
     }
     db->system->state = SESSION_LIVE;
+    if (node->workers && (err = lanes_new(db, &db->lanes)) != OK) goto done;
     *out = db;
     db = NULL;
 done:
@@ -178,12 +188,13 @@ done:
     return err;
 }
 
-static void module_set(Database *db, HostProgram *program, HostInstance *instance) {
+// Takes the instance and the module with its program. Workers that still run the one before hold it
+// as long as they need.
+static void module_set(Database *db, LaneModule **module, HostInstance *instance) {
     if (db->instance) host_instance_free(&db->instance);
-    if (db->program) host_program_free(&db->program);
-    db->program = program;
+    db->program = lanes_module_set(db->lanes, module);
     db->instance = instance;
-    db->def = host_program_def(program);
+    db->def = host_program_def(db->program);
     views_define(db->views, db->def);
 }
 
@@ -200,6 +211,7 @@ Err database_open(const DatabaseOpen *open, Database **out, Diag *diag) {
     Database *db = NULL;
     HostProgram *program = NULL;
     HostInstance *instance = NULL;
+    LaneModule *lane_module = NULL;
     CatalogModule module;
     Err err = OK;
     if ((err = database_new(open, &db, diag)) != OK) goto done;
@@ -212,14 +224,15 @@ Err database_open(const DatabaseOpen *open, Database **out, Diag *diag) {
     HostLoadOptions load = {.cache_dir = open->loop->node->cache_dir};
     err = host_program_load((HostKind)module.program_kind, module.program, &load, &program, diag);
     if (err != OK) goto done;
-    if ((err = instance_make(db, program, &instance, diag)) != OK) goto done;
-    module_set(db, program, instance);
-    program = NULL;
+    if ((err = lanes_module_new(db->lanes, &program, &lane_module)) != OK) goto done;
+    if ((err = instance_make(db, lanes_program(lane_module), &instance, diag)) != OK) goto done;
+    module_set(db, &lane_module, instance);
     if ((err = database_wake(db)) != OK) goto done;
     *out = db;
     db = NULL;
 done:
     host_program_free(&program);
+    lanes_module_free(&lane_module);
     database_close(&db, NULL, false);
     return err;
 }
@@ -310,11 +323,12 @@ Err database_create(const DatabaseOpen *open,
                     Diag *diag) {
     Database *db = NULL;
     HostInstance *instance = NULL;
+    LaneModule *module = NULL;
     Err err = database_new(open, &db, diag);
-    if (err == OK) err = instance_make(db, *program, &instance, diag);
+    if (err == OK) err = lanes_module_new(db->lanes, program, &module);
+    if (err == OK) err = instance_make(db, lanes_program(module), &instance, diag);
     if (err == OK) {
-        module_set(db, *program, instance);
-        *program = NULL;
+        module_set(db, &module, instance);
         err = database_fill(db, program_bytes, kind, diag);
     }
     if (err == OK) err = database_wake(db);
@@ -323,6 +337,7 @@ Err database_create(const DatabaseOpen *open,
         return OK;
     }
     host_program_free(program);
+    lanes_module_free(&module);
     database_close(&db, NULL, true);
     return err;
 }
@@ -355,17 +370,18 @@ Err database_try_init(const Node *node,
 // ── a new version of the module ────────────────────────────────────────────────────────────────
 
 static void update_adopt(Database *db,
-                         HostProgram *program,
+                         LaneModule **module,
                          HostInstance *instance,
                          const WriteSet *writes,
                          bool breaks) {
-    module_set(db, program, instance);
+    module_set(db, module, instance);
     queries_renew(db);
+    // Who has to go because rows have another shape now must not be sent any of them.
+    if (breaks) disconnect_all(db, "module exited");
     database_publish(db, writes, NULL, NULL);
     if (schedule_rebuild(db->schedule, db_catalog(db->db), db->now) != OK)
         log_error("out of memory: schedules stop until the next start");
     session_ready(db->system);
-    if (breaks) disconnect_all(db, "module exited");
 }
 
 static Err update_refused(Database *db, Err err, const Diag *diag) {
@@ -396,7 +412,9 @@ Err database_update(Database *db,
                     const uint8_t *token,
                     Diag *diag) {
     HostProgram *program = *handle;
+    const ModuleDef *new_def = host_program_def(program);
     HostInstance *instance = NULL;
+    LaneModule *lane_module = NULL;
     MigratePlan *plan = NULL;
     CatalogModule module;
     uint8_t hash[32], expected[32];
@@ -410,7 +428,7 @@ Err database_update(Database *db,
     if ((err = catalog_module(db_catalog(db->db), &module)) != OK) goto done;
     if (memcmp(module.program_hash, hash, sizeof hash) == 0) goto done;  // nothing to do
 
-    if ((err = migrate_plan(db->def, host_program_def(program), &plan, diag)) != OK) {
+    if ((err = migrate_plan(db->def, new_def, &plan, diag)) != OK) {
         // The caller tells a plan that cannot be from one that was refused.
         if (err == ERR_INVALID) err = ERR_CONFLICT;
         update_refused(db, err, diag);
@@ -431,7 +449,9 @@ Err database_update(Database *db,
         goto done;
     }
     if ((err = instance_make(db, program, &instance, diag)) != OK) goto done;
+    if ((err = lanes_module_new(db->lanes, &program, &lane_module)) != OK) goto done;
 
+    lanes_interrupt(db, "the module was updated");
     db->now = node_now(db->loop->node);
     db_begin(db->db,
              &(CommitInfo){.timestamp = db->now, .caller = db->owner, .name = STR("<publish>")});
@@ -442,15 +462,15 @@ Err database_update(Database *db,
     bool changed;
     err = catalog_migrate(db_catalog(db->db),
                           plan,
-                          host_program_def(program),
+                          new_def,
                           &module,
                           catalog_log_line,
                           db,
                           diag);
-    if (err == OK) err = rules_check(db, host_program_def(program), diag);
+    if (err == OK) err = rules_check(db, new_def, diag);
     if (err == OK) {
         // What clients watch is computed by the new functions, or there is no new version.
-        views_define(db->views, host_program_def(program));
+        views_define(db->views, new_def);
         err = commit_views_renewed(db, instance, diag);
     }
     if (err == OK) {
@@ -465,9 +485,8 @@ Err database_update(Database *db,
         update_refused(db, err, diag);
         goto done;
     }
-    update_adopt(db, program, instance, writes, plan->breaks_clients);
+    update_adopt(db, &lane_module, instance, writes, plan->breaks_clients);
     migrate_plan_free(&plan);  // borrows from the definitions
-    program = NULL;
     instance = NULL;
     if ((err = db_flush(db->db, diag)) != OK) {
         database_fail(db, diag);
@@ -484,6 +503,7 @@ done:
     migrate_plan_free(&plan);
     host_instance_free(&instance);
     host_program_free(&program);
+    lanes_module_free(&lane_module);
     return err;
 }
 
@@ -551,6 +571,7 @@ void database_close(Database **handle, const char *why, bool remove_files) {
     *handle = NULL;
     const Io *io = db->loop->node->io;
     if (why) disconnect_all(db, why);
+    lanes_interrupt(db, "the database stopped");
     // What is committed becomes durable before anybody is told good-bye.
     Diag diag = {0};
     if (db->db && !db->failed && db_flush(db->db, &diag) != OK) database_fail(db, &diag);
@@ -571,7 +592,7 @@ void database_close(Database **handle, const char *why, bool remove_files) {
         session_free(&s);
     }
     if (db->instance) host_instance_free(&db->instance);
-    if (db->program) host_program_free(&db->program);
+    lanes_free(&db->lanes);  // and with them the program
     if (db->live) live_close(&db->live);
     if (db->views) views_close(&db->views);
     if (db->schedule) schedule_free(&db->schedule);

@@ -8,6 +8,7 @@
 #include "txn/db.h"
 
 typedef struct Session Session;
+typedef struct Lanes Lanes;
 
 // A transaction whose end has begun (commit.h).
 typedef struct CommitPending {
@@ -24,6 +25,8 @@ typedef struct CommitPending {
 typedef struct DatabaseCounters {
     uint64_t calls_ok, calls_user_error, calls_fatal, calls_deadline, calls_refused;
     uint64_t commits, flushes, turns, messages_in, sql_queries;
+    uint64_t slices_used_up, slow_calls, conflicts, exclusive_runs;
+    uint64_t procedures, procedures_failed;
 } DatabaseCounters;
 
 struct Database {
@@ -43,6 +46,7 @@ struct Database {
     const ModuleDef *def;  // of program
     ModuleLog *log;
     Schedule *schedule;
+    Lanes *lanes;  // owns `program`; NULL: nothing leaves the loop (a trial)
 
     Session *sessions;                  // all, doubly linked
     uint32_t client_count;              // WebSocket sessions that are connected

@@ -16,22 +16,22 @@ static void client_row(const Identity *identity, const ConnectionId *connection,
     buf_put(row, connection->le, sizeof connection->le);
 }
 
-static Err client_rows_insert(Session *s) {
-    Buf row = {0};
+static Err row_insert(Access *access, uint32_t table, const Buf *row, Buf *generated) {
+    if (!buf_ok(row)) return ERR_NOMEM;
+    AbiErrno result = access->ops->insert(access, table, buf_bytes(row), generated);
+    return result == ABI_OK ? OK : result == ABI_UNIQUE_ALREADY_EXISTS ? ERR_UNIQUE : ERR_NOMEM;
+}
+
+Err lifecycle_client_insert(Session *s, Access *access) {
+    Buf row = {0}, generated = {0};
     client_row(&s->identity, &s->connection, &row);
-    Err err = buf_ok(&row)
-                  ? table_insert(system_table(s->database, ST_CLIENT), buf_bytes(&row), NULL, NULL)
-                  : ERR_NOMEM;
+    Err err = row_insert(access, ST_CLIENT, &row, &generated);
     buf_clear(&row);
     buf_put(&row, s->connection.le, sizeof s->connection.le);
     buf_put_lp(&row, str_bytes(s->claims));
-    if (err == OK && !buf_ok(&row)) err = ERR_NOMEM;
-    if (err == OK)
-        err = table_insert(system_table(s->database, ST_CONNECTION_CREDENTIALS),
-                           buf_bytes(&row),
-                           NULL,
-                           NULL);
+    if (err == OK) err = row_insert(access, ST_CONNECTION_CREDENTIALS, &row, &generated);
     buf_deinit(&row);
+    buf_deinit(&generated);
     return err;
 }
 
@@ -103,7 +103,7 @@ static void connect_committed(Session *s, Err err, const LiveUpdate *own) {
 bool lifecycle_step_connect(Session *s, HostCall *call) {
     const FunctionDef *f = moduledef_lifecycle(s->database->def, LIFECYCLE_CONNECT);
     session_transaction_begin(s, f ? f->name : STR("<connect>"));
-    Err err = client_rows_insert(s);
+    Err err = lifecycle_client_insert(s, db_access(s->database->db));
     if (err == OK && f) {
         session_call_begin(s, CALL_CONNECT, f, BYTES_NONE, call);
         return true;
@@ -274,6 +274,7 @@ static bool step_scheduled(Session *s, HostCall *call) {
     Database *db = s->database;
     CatalogTable *table;
     if (!scheduled_row(s, &s->scheduled, &table)) return false;
+    if (procedure_fire(db, &s->scheduled, table, buf_bytes(&s->call_args))) return false;
     const FunctionDef *f = moduledef_reducer(db->def, table->schedule_function);
     if (!f) {
         Str text = arena_printf(&db->turn_arena,
@@ -290,6 +291,32 @@ static bool step_scheduled(Session *s, HostCall *call) {
     session_transaction_begin(s, f->name);
     session_call_begin(s, CALL_SCHEDULED, f, buf_bytes(&s->call_args), call);
     return true;
+}
+
+// A call that was scheduled outside of any transaction (§1.11): the entry names no row.
+static bool step_immediate(Session *s, HostCall *call, bool *more) {
+    Database *db = s->database;
+    Buf name = {0};
+    bool begun = false;
+    *more = lanes_take_scheduled(db, &name, &s->call_args);
+    const FunctionDef *f = *more ? moduledef_reducer(db->def, bytes_str(buf_bytes(&name))) : NULL;
+    size_t len;
+    if (f && bsatn_check(f->params, buf_bytes(&s->call_args), &len, NULL) == OK) {
+        s->scheduled = (ScheduleEntry){0};
+        s->identity = db->identity;
+        s->connection = (ConnectionId){0};
+        session_transaction_begin(s, f->name);
+        session_call_begin(s, CALL_SCHEDULED, f, buf_bytes(&s->call_args), call);
+        begun = true;
+    } else if (*more) {
+        Str text = arena_printf(&db->turn_arena,
+                                "a call of `" STR_FMT
+                                "` was scheduled: no such reducer takes these arguments",
+                                STR_ARG(bytes_str(buf_bytes(&name))));
+        database_log_line(db, 0, NULL, text);
+    }
+    buf_deinit(&name);
+    return begun;
 }
 
 static void views_expired(Session *s, Err err, const LiveUpdate *own) {
@@ -335,7 +362,7 @@ bool lifecycle_step_system(Session *s, HostCall *call, bool *more) {
         return false;
     }
     *more = schedule_take_due(db->schedule, db->now, &s->scheduled);
-    return *more && step_scheduled(s, call);
+    return *more ? step_scheduled(s, call) : step_immediate(s, call, more);
 }
 
 static void scheduled_committed(Session *s, Err err, const LiveUpdate *own) {

@@ -20,6 +20,22 @@ void session_http_answer(Session *s, int status, const char *text) {
     session_dirty(s);
 }
 
+static void step_http_procedure(Session *s, const FunctionDef *f) {
+    Diag diag = {0};
+    buf_clear(&s->call_args);
+    if (json_read_args(f->params, f->name, s->http.text, &s->call_args, &diag) == OK) {
+        procedure_call_http(s, f, buf_bytes(&s->call_args));
+        return;
+    }
+    char text[DIAG_TEXT_MAX + 256];
+    snprintf(text,
+             sizeof text,
+             "invalid arguments for procedure " STR_FMT ": %s",
+             STR_ARG(f->name),
+             diag.text);
+    session_http_answer(s, 400, text);
+}
+
 static bool step_http_call(Session *s, HostCall *call) {
     Database *db = s->database;
     char text[DIAG_TEXT_MAX + 512];
@@ -33,6 +49,11 @@ static bool step_http_call(Session *s, HostCall *call) {
         return false;
     }
     if (!f || (f->is_private && !s->is_owner)) {
+        const FunctionDef *procedure = moduledef_procedure(db->def, s->http.name);
+        if (procedure_visible(s, procedure)) {
+            step_http_procedure(s, procedure);
+            return false;
+        }
         session_admit(s, s->http.name, BYTES_NONE, text, sizeof text);
         session_http_answer(s, 404, "No such procedure");
         return false;

@@ -267,12 +267,7 @@ bool session_ws_step(Session *s, HostCall *call) {
     case CLIENT_UNSUBSCRIBE: answer_unsubscribe(s, &m); return false;
     case CLIENT_ONE_OFF_QUERY: answer_one_off(s, &m); return false;
     case CLIENT_CALL_REDUCER: return step_call(s, &m, call);
-    case CLIENT_CALL_PROCEDURE: {
-        Buf *out = outbox_begin(&s->out);
-        wire_procedure_internal_error(out, m.request_id, STR("No such procedure"));
-        outbox_end(&s->out);
-        return false;
-    }
+    case CLIENT_CALL_PROCEDURE: procedure_call_ws(s, m.request_id, m.text, m.args); return false;
     }
     UNREACHABLE();
 }

@@ -92,7 +92,7 @@ typedef struct Query {
     QueryViewKey view_key;
     Identity view_caller;   // whose key it is
     uint32_t hidden_bytes;  // of each row's beginning, not to be shown
-    Bytes template_key;  // equal keys: the same template, parameters aside
+    Bytes template_key;     // equal keys: the same template, parameters aside
     QueryProjection projection;
     Str *column_names;  // of the answer's columns
     uint16_t *projected;

@@ -176,8 +176,7 @@ MUST_USE Err catalog_erase_columns(Catalog *catalog, uint32_t table_id, Diag *di
 MUST_USE Err catalog_erase_column_accessors(Catalog *catalog, Str table, Diag *diag);
 MUST_USE Err catalog_erase_view(Catalog *catalog, Str name, Diag *diag);
 // The same but for its table: the rows of st_view and the like, and its aliases.
-MUST_USE Err
-catalog_erase_view_rows(Catalog *catalog, Str name, uint32_t *view_id, Diag *diag);
+MUST_USE Err catalog_erase_view_rows(Catalog *catalog, Str name, uint32_t *view_id, Diag *diag);
 MUST_USE Err catalog_erase_row_level_security(Catalog *catalog, Str sql, Diag *diag);
 
 // Which of `table`'s columns a constraint or index covers, as a set.

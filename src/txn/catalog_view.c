@@ -109,8 +109,8 @@ static Err write_indexes(Catalog *catalog, const ViewDef *view, uint32_t table_i
         ConstraintDef unique = {.columns = columns, .column_count = 2};
         unique.name = arena_printf(&arena, STR_FMT "_key", STR_ARG(stem));
         bool named = stem.ptr && index.name.ptr && unique.name.ptr;
-        err = named ? catalog_write_index_row(catalog, table_id, &index, diag)
-                    : out_of_memory(diag);
+        err =
+            named ? catalog_write_index_row(catalog, table_id, &index, diag) : out_of_memory(diag);
         if (err == OK) err = catalog_write_constraint(catalog, table_id, &unique, diag);
     }
     arena_deinit(&arena);

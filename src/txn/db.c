@@ -5,6 +5,8 @@
 #include "base/mem.h"
 #include "txn/head.h"
 
+#define HISTORY_BYTES_DEFAULT ((size_t)256 << 20)
+
 static Err replay_commit(void *ctx, const Commit *commit, Diag *diag) {
     Db *db = ctx;
     bool schema_touched = false;
@@ -48,6 +50,7 @@ Err db_open(const DbOptions *options, Db **out, uint64_t *torn_bytes, Diag *diag
     Db *db = MEM_NEW(Db);
     if (!db) return ERR_NOMEM;
     head_init(db);
+    db->history.bytes_max = options->history_max ? options->history_max : HISTORY_BYTES_DEFAULT;
 
     StoreOptions store_options = {.memory_max = options->memory_max};
     if ((err = store_open(&store_options, &db->store)) != OK) goto done;
@@ -75,6 +78,7 @@ void db_close(Db **handle) {
     if (db->log) log_close(&db->log);
     if (db->catalog) catalog_close(&db->catalog);
     if (db->store) store_close(&db->store);
+    history_deinit(&db->history);
     writeset_deinit(&db->writes);
     head_deinit(db);
     mem_free(db);
@@ -169,6 +173,7 @@ Err db_commit(Db *db, const WriteSet **set, bool *changed) {
         return err;
     }
     store_commit(db->store);
+    if (UNLIKELY(history_wanted(&db->history))) history_append(&db->history, &db->writes);
     db->look.open = false;
     *set = &db->writes;
     *changed = db->writes.count > 0;

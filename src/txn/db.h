@@ -26,6 +26,7 @@ typedef struct DbOptions {
     bool in_memory;          // no files: every commit is durable at once
     size_t memory_max;       // bytes of pages, 0: no limit
     uint64_t segment_bytes;  // of the log, see LogOptions; 0: its default
+    size_t history_max;      // bytes of commits kept for running overlays (history.h); 0: 256 MiB
 } DbOptions;
 
 // Open: replay the log into a fresh store. *torn_bytes tells how much of a torn tail was cut.

@@ -10,58 +10,17 @@
 #include "txn/head.h"
 
 #include "base/mem.h"
-#include "txn/range.h"
-
-// §5.8: schedules further ahead than this are refused (64^6 ms, less one).
-#define SCHEDULE_DELAY_MAX_US ((((int64_t)1 << 36) - 1) * 1000)
+#include "txn/incoming.h"
 
 static Db *head_of(Access *access) {
     return (Db *)access;
 }
 
-static AbiErrno status_of(Err err) {
-    switch (err) {
-    case OK: return ABI_OK;
-    case ERR_UNIQUE: return ABI_UNIQUE_ALREADY_EXISTS;
-    case ERR_NOT_FOUND: return ABI_NO_SUCH_ROW;
-    case ERR_MALFORMED: return ABI_BSATN_DECODE_ERROR;
-    default: return ABI_FATAL;
-    }
-}
-
 // ── writing ────────────────────────────────────────────────────────────────────────────────────
 
-static Micros schedule_delay(const Db *db, const CatalogTable *table, Bytes row) {
-    Bytes at = row_column(table_layout(table->table), row, table->schedule_at_column);
-    int64_t micros = (int64_t)load_u64(at.ptr + 1);
-    if (at.ptr[0] == 0) return micros == INT64_MIN ? INT64_MAX : micros < 0 ? -micros : micros;
-    int64_t delay;
-    if (__builtin_sub_overflow(micros, db->info.timestamp, &delay))
-        return micros < 0 ? 0 : INT64_MAX;
-    return delay;
-}
-
-// Check the row and give it its generated columns. *out borrows from `row` or from db->row.
-static AbiErrno row_prepare(Db *db, CatalogTable *table, Bytes row, Buf *generated, Bytes *out) {
-    size_t len;
-    if (bsatn_check(table->row_type, row, &len, NULL) != OK) return ABI_BSATN_DECODE_ERROR;
-    *out = BYTES(row.ptr, len);
-    if (table->sequence_count && head_sequences_wanted(table, *out)) {
-        buf_clear(&db->row);
-        buf_put_bytes(&db->row, *out);
-        if (!buf_ok(&db->row)) return ABI_FATAL;
-        AbiErrno status = head_sequences_fill(db, table, db->row.ptr, db->row.len, generated);
-        if (status != ABI_OK) return status;
-        if (!buf_ok(generated)) return ABI_FATAL;
-        *out = buf_bytes(&db->row);
-    }
-    return ABI_OK;
-}
-
-static AbiErrno schedule_check(const Db *db, const CatalogTable *table, Bytes row) {
-    if (!table->schedule_id) return ABI_OK;
-    return schedule_delay(db, table, row) > SCHEDULE_DELAY_MAX_US ? ABI_SCHEDULE_AT_DELAY_TOO_LONG
-                                                                  : ABI_OK;
+static AbiErrno row_take(Db *db, CatalogTable *table, Bytes *row, Buf *generated) {
+    SequenceSource source = {head_sequence_draw, db};
+    return incoming_row(table, source, *row, &db->row, generated, row);
 }
 
 static AbiErrno head_insert(Access *access, uint32_t id, Bytes row, Buf *generated) {
@@ -69,9 +28,10 @@ static AbiErrno head_insert(Access *access, uint32_t id, Bytes row, Buf *generat
     CatalogTable *table;
     AbiErrno status = look_table(&db->look, id, &table);
     if (status != ABI_OK) return status;
-    if ((status = row_prepare(db, table, row, generated, &row)) != ABI_OK) return status;
-    if ((status = status_of(table_insert(table->table, row, NULL, NULL))) != ABI_OK) return status;
-    return schedule_check(db, table, row);
+    if ((status = row_take(db, table, &row, generated)) != ABI_OK) return status;
+    if ((status = incoming_status(table_insert(table->table, row, NULL, NULL))) != ABI_OK)
+        return status;
+    return incoming_schedule(table, row, db->info.timestamp);
 }
 
 static AbiErrno head_update(Access *access,
@@ -87,11 +47,12 @@ static AbiErrno head_update(Access *access,
     if ((status = look_index(&db->look, index_id, &index_table, &index)) != ABI_OK) return status;
     if (index_table != table) return ABI_NO_SUCH_INDEX;
     if (!index->unique) return ABI_INDEX_NOT_UNIQUE;
-    if ((status = row_prepare(db, table, row, generated, &row)) != ABI_OK) return status;
+    if ((status = row_take(db, table, &row, generated)) != ABI_OK) return status;
     bool changed;
-    if ((status = status_of(table_replace(table->table, index_id, row, &changed, NULL))) != ABI_OK)
+    if ((status = incoming_status(table_replace(table->table, index_id, row, &changed, NULL))) !=
+        ABI_OK)
         return status;
-    return schedule_check(db, table, row);
+    return incoming_schedule(table, row, db->info.timestamp);
 }
 
 typedef struct KeyCollector {
@@ -159,25 +120,22 @@ static AbiErrno head_delete_all_by_eq(Access *access,
     CatalogTable *table;
     AbiErrno status = look_table(&head_of(access)->look, id, &table);
     if (status != ABI_OK) return status;
-    if (relation.len < 4) return ABI_BSATN_DECODE_ERROR;
-    uint32_t count = load_u32(relation.ptr);
-    Bytes rest = {relation.ptr + 4, relation.len - 4};
+    IncomingRows rows;
+    Bytes row;
+    if ((status = incoming_rows(&rows, table, relation)) != ABI_OK) return status;
     *deleted = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        size_t len;
-        if (bsatn_check(table->row_type, rest, &len, NULL) != OK) return ABI_BSATN_DECODE_ERROR;
-        Err err = table_delete_row(table->table, BYTES(rest.ptr, len));
+    while (incoming_next(&rows, &row, &status)) {
+        Err err = table_delete_row(table->table, row);
         if (err == OK) (*deleted)++;
         if (err != OK && err != ERR_NOT_FOUND) return ABI_FATAL;
-        rest = (Bytes){rest.ptr + len, rest.len - len};
     }
-    return ABI_OK;
+    return status;
 }
 
 static AbiErrno head_clear(Access *access, uint32_t id, uint64_t *deleted) {
     CatalogTable *table;
     AbiErrno status = look_table(&head_of(access)->look, id, &table);
-    return status == ABI_OK ? status_of(table_clear(table->table, deleted)) : status;
+    return status == ABI_OK ? incoming_status(table_clear(table->table, deleted)) : status;
 }
 
 static const AccessOps head_ops = {
@@ -216,7 +174,9 @@ bool head_touched_schema(const Db *db) {
     size_t count;
     const Change *changes = store_changes(db->store, &count);
     for (size_t i = 0; i < count; i++) {
-        if (catalog_is_schema_table(table_id(changes[i].table))) return true;
+        uint32_t id = table_id(changes[i].table);
+        // Where a sequence stands is put back by head_sequences_restore.
+        if (id != ST_SEQUENCE && catalog_is_schema_table(id)) return true;
     }
     return false;
 }

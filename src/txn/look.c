@@ -54,8 +54,8 @@ const LookRows look_store_rows = {
 // ── what was read ──────────────────────────────────────────────────────────────────────────────
 
 static uint32_t read_index(const CatalogTable *table, const CatalogIndex *index) {
-    bool is_rows = table->primary_key >= 0 && index->column_count == 1 &&
-                   index->columns[0] == table->primary_key && index->unique;
+    bool is_rows =
+        index->column_count == 1 && index->columns[0] == table_primary_column(table->table);
     return is_rows ? TABLE_ROWS : index->index_id;
 }
 

@@ -47,6 +47,7 @@ struct ReadSet {
     uint32_t table_count, table_cap;
     Arena keys;
     size_t array_bytes;
+    uint64_t version;
     Buf *scratch;  // keys of a change at hand; behind a pointer so that asking keeps the set const
 };
 
@@ -79,6 +80,7 @@ void readset_clear(ReadSet *set) {
         indexes_free(&set->tables[i]);
     }
     set->table_count = 0;
+    set->version++;
     set->array_bytes = 0;
     arena_reset(&set->keys);
 }
@@ -93,6 +95,10 @@ void readset_free(ReadSet **handle) {
     mem_free(set->scratch);
     mem_free(set->tables);
     mem_free(set);
+}
+
+uint64_t readset_version(const ReadSet *set) {
+    return set->version;
 }
 
 size_t readset_bytes(const ReadSet *set) {
@@ -291,6 +297,7 @@ static bool range_add(ReadSet *set,
     if (!has_lower && !key_copy(set, table, lower, &span.lower)) return false;
     if (!has_upper && !key_copy(set, table, upper, &span.upper)) return false;
     ranges_splice(reads, first, end, span);
+    set->version++;
     return true;
 }
 
@@ -299,6 +306,7 @@ static bool range_add(ReadSet *set,
 Err readset_table(ReadSet *set, uint32_t table_id) {
     TableReads *table = table_reads_make(set, table_id);
     if (!table) return ERR_NOMEM;
+    if (!table->whole) set->version++;
     widen_to_table(set, table);
     return OK;
 }
@@ -324,6 +332,7 @@ Err readset_point(ReadSet *set, uint32_t table_id, uint32_t index_id, Bytes key)
     if (!key_copy(set, table, key, &kept)) return ERR_NOMEM;
     *point = (ReadPoint){.ptr = kept.ptr, .len = (uint32_t)kept.len, .hash = hash};
     reads->point_count++;
+    set->version++;
     bound_table(set, table);
     return OK;
 }

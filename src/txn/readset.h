@@ -45,6 +45,7 @@ readset_range(ReadSet *set, uint32_t table_id, uint32_t index_id, Bytes lower, B
 bool readset_hit(const ReadSet *set, const TxnChange *change);
 
 size_t readset_bytes(const ReadSet *set);
+uint64_t readset_version(const ReadSet *set);  // another number whenever the set reads more
 bool readset_reads_table(const ReadSet *set, uint32_t table_id);  // anything of it
 // Every read, for the watchers' index: tables first. `range` is NULL for a whole table; keys borrow
 // from the set, of a point only until `each` returns. Return false to stop.

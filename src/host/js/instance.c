@@ -10,11 +10,15 @@
 //       functions are never cut in half.
 //   (2) Promise jobs never run (§2.3), not even when the VM is freed.
 //
-// WATCHDOG  Each look costs: whatever compiled code is on the stack when the library's timer fires is
-//           thrown away. Looking every 10 ms, a busy module's hot code ran half optimised, and a
-//           second core did nothing but compile it again. So it looks seldom, but right at the end
-//           of the running call's time. Its timers must also stay apart: two that fire within a
-//           microsecond can meet an assertion of the library (2.50).
+// SLICES    A call is ended by the watch (watch.h): its thread asks the VM to terminate
+//           (terminate.c) when, and only when, a call has used up its time. So a budget of 2 ms costs
+//           a call that ends in time as little as one of 10 s: one exchange and one comparison.
+// WATCHDOG  The library's own, for memory, for loading, and for calls where it is a version that
+//           terminate.c does not know. Each look costs: whatever compiled code is on the stack when
+//           its timer fires is thrown away. Looking every 10 ms, a busy module's hot code ran half
+//           optimised, and a second core did nothing but compile it again. So it looks seldom. Its
+//           timers must also stay apart: two that fire within a microsecond can meet an assertion of
+//           the library (2.50).
 // MEMORY    JavaScriptCore has no limit of its own. The watchdog looks at the heap's size, often as
 //           soon as a call takes long and makes garbage; host_run() and host_idle() look between
 //           calls. Whoever allocates gigabytes between two looks is not stopped in time.
@@ -51,6 +55,7 @@ extern const char prelude_text_end[];
 
 static pthread_once_t engine_once = PTHREAD_ONCE_INIT;
 static JSStringRef prelude_script;
+static bool can_terminate;
 
 static void engine_start(void) {
     // Before the first VM is made. The watchdog does not stop wasm loops; and a tail call takes its
@@ -59,6 +64,7 @@ static void engine_start(void) {
     jsc_options_set_boolean("useTailCalls", 0);
     // Otherwise a running loop is interrupted by a fault in its code, which needs SIGSEGV.
     jsc_options_set_boolean("usePollingTraps", 1);
+    can_terminate = js_terminate_init();
     prelude_script = js_string(BYTES(prelude_text, prelude_text_end - prelude_text));
 }
 
@@ -90,7 +96,7 @@ static bool phase_limited(const JsInstance *js) {
 
 static bool end_decide(JsInstance *js, JSContextRef ctx) {
     if (!phase_limited(js) || js->end != JS_NOT_ENDED) return phase_limited(js);
-    if (atomic_load(&js->stop))
+    if (watch_stop_wanted(&js->watch))
         js->end = JS_END_STOPPED;
     else if (js->phase_end_ns && abi_monotonic_ns() >= js->phase_end_ns)
         js->end = JS_END_DEADLINE;
@@ -134,10 +140,23 @@ static void phase_set(JsInstance *js, JsPhase phase, int64_t limit_us) {
     js->phase = phase;
 }
 
+static void watch_fire(void *ctx) {  // on the watch's thread
+    js_terminate(((JsInstance *)ctx)->group);
+}
+
+static void watch_resume(JsInstance *js) {
+    watch_begin(&js->watch, js->phase_end_ns ? js->phase_end_ns : WATCH_NO_END);
+    if (UNLIKELY(watch_stop_wanted(&js->watch))) watch_stop(&js->watch);  // meant for this call
+}
+
 void js_watch_call(JsInstance *js, int64_t budget_us) {
     js->end = JS_NOT_ENDED;
     js->phase_end_ns = budget_us > 0 ? js->call_started_ns + (uint64_t)budget_us * 1000 : 0;
     js->phase = JS_CALLING;
+    if (LIKELY(can_terminate)) {
+        watch_resume(js);
+        return;
+    }
     // The period only ever shrinks: setting it costs as much as a host call, and a caller that
     // uses short budgets uses them always.
     double period_s = (double)MAX(budget_us, LOOK_US_MIN) / 1e6;
@@ -146,12 +165,38 @@ void js_watch_call(JsInstance *js, int64_t budget_us) {
     watch_set(js, period_s);
 }
 
+bool js_watch_end(JsInstance *js) {
+    bool fired = watch_end(&js->watch);
+    if (UNLIKELY(fired || js->terminated)) {
+        js_terminate_clear(js->group);
+        js->terminated = false;
+    }
+    return fired;
+}
+
+void js_watch_pause(JsInstance *js) {
+    js->terminated |= watch_end(&js->watch);
+}
+
+void js_watch_resume(JsInstance *js, uint64_t waited_ns) {
+    if (js->phase_end_ns) js->phase_end_ns += waited_ns;
+    if (can_terminate) watch_resume(js);
+}
+
+bool js_call_abandon(JsInstance *js) {
+    if (!can_terminate || js->phase != JS_CALLING) return false;
+    js->terminated = true;
+    js_terminate(js->group);
+    return true;
+}
+
 // ---- entering and leaving
 
 static void vm_enter(JsInstance *js) {
     ASSERT(!current);
     current = js;
     js->end = JS_NOT_ENDED;
+    watch_thread(&js->watch);
     JSLock(js->ctx);
 }
 
@@ -172,7 +217,7 @@ static void release_bytes(void *bytes, void *context) {
 
 bool js_block_make(JsInstance *js, JsBlock *block, size_t len) {
     size_t rounded = (MAX(len, block->len) + 4095) & ~(size_t)4095;
-    if (rounded > UINT32_MAX) return false;
+    if (rounded > UINT32_MAX || rounded > js->env.memory_max) return false;
     uint8_t *bytes = mem_zalloc(rounded);
     if (!bytes) return false;
     JSValueRef exception = NULL;
@@ -271,12 +316,14 @@ static Err load_failed(JsInstance *js, JSValueRef error, Diag *diag) {
     buf_put_bytes(&text, buf_bytes(&js->message));
     Str stack = bytes_str(buf_bytes(&js->stack));
     JsFrame frame;
-    while (js_stack_next(&stack, &frame))
+    while (js_stack_next(&stack, &frame)) {
+        js_frame_map(js->program, &frame);
         buf_printf(&text,
                    "\n    at " STR_FMT " (" STR_FMT ":%u)",
                    STR_ARG(frame.function.len ? frame.function : STR("<anonymous>")),
                    STR_ARG(frame.file),
                    frame.line);
+    }
     diag_fail(diag, ERR_INVALID, STR_FMT, STR_ARG(bytes_str(buf_bytes(&text))));
     buf_deinit(&text);
     return ERR_INVALID;
@@ -312,7 +359,7 @@ static Err vm_start(JsInstance *js) {
     promises_stop(js);
     watch_set(js, js->period_s);
     JSContextGroupAddHeapFinalizer(js->group, collected, js);
-    return OK;
+    return can_terminate ? watch_init(&js->watch, watch_fire, js) : OK;
 }
 
 static Err instance_start(JsInstance *js, const JsProgram *program, Buf *description, Diag *diag) {
@@ -330,7 +377,7 @@ done:
     return err;
 }
 
-Err js_instance_make(const JsProgram *program,
+Err js_instance_make(JsProgram *program,
                      const HostEnv *env,
                      Buf *description,
                      JsInstance **out,
@@ -338,6 +385,7 @@ Err js_instance_make(const JsProgram *program,
     JsInstance *js = MEM_NEW(JsInstance);
     if (!js) return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     js->base.engine = &js_engine;
+    js->program = program;
     js->env = *env;
     if (!js->env.memory_max) js->env.memory_max = MEMORY_MAX_DEFAULT;
     js->period_s = LOOK_US / 1e6;
@@ -354,7 +402,7 @@ Err js_instance_make(const JsProgram *program,
 }
 
 static Err js_instance_new(HostProgram *base, const HostEnv *env, HostInstance **out, Diag *diag) {
-    const JsProgram *program = CONTAINER_OF(base, JsProgram, base);
+    JsProgram *program = CONTAINER_OF(base, JsProgram, base);
     JsInstance *js = NULL;
     Err err = js_instance_make(program, env, NULL, &js, diag);
     if (err == OK) *out = &js->base;
@@ -363,6 +411,7 @@ static Err js_instance_new(HostProgram *base, const HostEnv *env, HostInstance *
 
 void js_instance_free(HostInstance *base) {
     JsInstance *js = CONTAINER_OF(base, JsInstance, base);
+    watch_deinit(&js->watch);
     if (js->ctx) JSContextGroupRemoveHeapFinalizer(js->group, collected, js);
     if (js->ctx) JSGlobalContextRelease(js->ctx);
     if (js->group) JSContextGroupRelease(js->group);  // frees the blocks as well
@@ -371,6 +420,8 @@ void js_instance_free(HostInstance *base) {
     buf_deinit(&js->message);
     buf_deinit(&js->stack);
     buf_deinit(&js->generated);
+    buf_deinit(&js->response);
+    buf_deinit(&js->response_body);
     mem_free(js);
 }
 
@@ -386,12 +437,14 @@ static void run_ended(JsInstance *js, JSValueRef exception) {
         js->ok = false;  // the driver itself could not go on
         return;
     }
+    if (js->end == JS_NOT_ENDED && js_watch_end(js))
+        js->end = watch_stop_wanted(&js->watch) ? JS_END_STOPPED : JS_END_DEADLINE;
     if (js->end == JS_END_DEADLINE) {
         js_call_end(js, HOST_DEADLINE, BYTES_NONE);
         return;
     }
     if (js->end == JS_END_STOPPED) {
-        atomic_store(&js->stop, false);
+        watch_stop_take(&js->watch);
         js_call_end(js, HOST_STOPPED, BYTES_NONE);
         return;
     }
@@ -454,7 +507,7 @@ static void js_idle(HostInstance *base) {
 }
 
 static void js_stop(HostInstance *base) {
-    atomic_store(&CONTAINER_OF(base, JsInstance, base)->stop, true);
+    watch_stop(&CONTAINER_OF(base, JsInstance, base)->watch);
 }
 
 const HostEngine js_engine = {

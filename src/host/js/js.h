@@ -2,14 +2,19 @@
 //
 //   program.c    a bundle becomes a script; what it exports and says of itself
 //   instance.c   the virtual machine: made, entered, left, watched, freed; the driver of calls
+//   terminate.c  ends a running script from another thread
 //   syscalls.c   what trap(), text() and native() of prelude.js do
 //   bundle.c     ES module text to script text
+//   sourcemap.c  from a place in the bundle to the file it was made from
 #pragma once
 #include <JavaScriptCore/JavaScript.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "host/abi.h"
 #include "host/engine.h"
+#include "host/js/sourcemap.h"
+#include "host/watch.h"
 
 // Exported by the library, declared in no public header. `may_end` runs on the VM's own thread when
 // about `seconds` of its CPU time have gone by since it was entered; false: go on, ask again.
@@ -71,7 +76,7 @@ enum {  // values of MAIL_STATUS beside the errnos
 
 enum { JS_SLOTS = 1024, JS_SCAN_BYTES = 65536, JS_ARGS_BYTES = 4096, JS_IO_BYTES = 65536 };
 
-// What the virtual machine is doing, for the watchdog.
+// What the virtual machine is doing, for those who end it.
 typedef enum JsPhase {
     JS_IDLE,     // not entered
     JS_LOADING,  // evaluating the module, up to its description
@@ -89,8 +94,17 @@ typedef struct JsBlock {
     size_t len;
 } JsBlock;
 
+typedef struct JsProgram {
+    HostProgram base;
+    JSStringRef script;        // shared by instances of any thread
+    pthread_mutex_t map_lock;  // of the next two
+    Buf map_text;              // base64; empty when there is none, or when it has been read
+    SourceMap *map;
+} JsProgram;
+
 typedef struct JsInstance {
     HostInstance base;
+    JsProgram *program;
     HostEnv env;
     Abi abi;
     JSContextGroupRef group;
@@ -105,9 +119,10 @@ typedef struct JsInstance {
     uint64_t phase_end_ns;  // monotonic; 0: no limit
     double period_s;        // how often the watchdog looks, usually
     double armed_s;         // what the library was told last
+    HostWatch watch;        // ends calls that take too long, where the library can be asked to
+    bool terminated;        // it was asked to and may not have obeyed yet
     bool looks_often;       // the running call takes long and makes garbage
     JsEnd end;              // why it ended the running call
-    atomic_bool stop;       // host_stop was called and not yet obeyed
     bool ok;
 
     const HostSource *source;
@@ -118,21 +133,17 @@ typedef struct JsInstance {
     uint32_t calls_since_look;  // at the heap
     uint64_t looked_ns;         // between calls; monotonic
 
-    Buf text;       // of the last text() or native()
-    Buf message;    // of the exception that ended the call
-    Buf stack;      // its stack, as the engine writes it
-    Buf generated;  // columns
+    Buf text;                     // of the last text() or native()
+    Buf message;                  // of the exception that ended the call
+    Buf stack;                    // its stack, as the engine writes it
+    Buf generated;                // columns
+    Buf response, response_body;  // of the last request
 
     Identity senders[JS_SLOTS];  // whose bigint prelude.js has in this slot
     bool sender_known[JS_SLOTS];
     ConnectionId connections[JS_SLOTS];
     bool connection_known[JS_SLOTS];
 } JsInstance;
-
-typedef struct JsProgram {
-    HostProgram base;
-    JSStringRef script;  // shared by instances of any thread
-} JsProgram;
 
 // program.c
 Err js_program_load(Bytes program,
@@ -145,7 +156,7 @@ JSStringRef js_string(Bytes utf8);  // NULL when out of memory; JSStringRelease
 
 // instance.c
 // Runs the module up to its hooks and, if `description` is not NULL, appends its description.
-Err js_instance_make(const JsProgram *program,
+Err js_instance_make(JsProgram *program,
                      const HostEnv *env,
                      Buf *description,
                      JsInstance **out,
@@ -154,7 +165,20 @@ void js_instance_free(HostInstance *instance);
 JsInstance *js_instance_current(void);  // the one this thread has entered
 // Replace `block` by one of at least `len` bytes (contents are lost). False: as it was.
 bool js_block_make(JsInstance *js, JsBlock *block, size_t len);
-void js_watch_call(JsInstance *js, int64_t budget_us);
+void js_watch_call(JsInstance *js, int64_t budget_us);  // the call's time begins …
+bool js_watch_end(JsInstance *js);                      // … and ends; true: it was used up
+void js_watch_pause(JsInstance *js);                    // while a procedure waits
+void js_watch_resume(JsInstance *js, uint64_t waited_ns);
+// End the running call from inside: no code of the module runs any more. False: that is not possible
+// here.
+bool js_call_abandon(JsInstance *js);
+
+// terminate.c
+bool js_terminate_init(void);  // once; false: the library is not known well enough
+// Have the script that runs in `group`, or the next one, end with an exception that it cannot catch.
+// From any thread, while the group exists.
+void js_terminate(JSContextGroupRef group);
+void js_terminate_clear(JSContextGroupRef group);  // take that back; on the thread that is in it
 
 // syscalls.c
 void js_step(JsInstance *js);  // the driver's: end the last call, begin the next
@@ -182,8 +206,11 @@ JSValueRef js_native(JSContextRef ctx,
 // One line of the engine's `stack` property. False for lines that are not the module's own code.
 typedef struct JsFrame {
     Str function, file;
-    uint32_t line;
+    uint32_t line, column;
 } JsFrame;
 #define JS_MODULE_FILE  "spacetimedb_module"
 #define JS_PRELUDE_FILE "lightcone"
 bool js_stack_next(Str *stack, JsFrame *frame);
+// program.c: replace the place in the bundle by the one it was made from, where that is known. Valid
+// as long as the program.
+void js_frame_map(JsProgram *program, JsFrame *frame);

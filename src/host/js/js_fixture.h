@@ -4,6 +4,7 @@
 // result as a SenderError, so a test is one line:  EXPECT_STR(ask(&f, "1 + 1"), "2").
 #pragma once
 #include "base/test.h"
+#include "host/abi.h"
 #include "host/fake_access.h"
 
 enum { FIXTURE_TABLES = 3, FIXTURE_LOGS = 64 };
@@ -25,9 +26,9 @@ typedef struct JsFixture {
     uint32_t calls_left;
     HostStatus status;
     uint32_t done_count;
-    uint32_t status_count[4];
+    uint32_t status_count[5];
     char message[1024];
-    Buf returned;
+    Buf returned, body;
     HostLogRecord log;  // the last; texts are in log_text
     char log_text[1024];
     char log_file[64];
@@ -36,6 +37,11 @@ typedef struct JsFixture {
     Str scheduled;
     char scheduled_text[256];
     bool no_access;
+    uint32_t begun, committed, aborted;  // transactions of procedures
+    uint32_t conflicts;                  // how many commits from now on fail
+    AbiErrno http_result;
+    const char *http_text;  // instead of the echo
+    uint64_t wait_ns;       // how long waiting takes
 } JsFixture;
 
 #define MODULE_HEAD                                                            \
@@ -57,6 +63,8 @@ typedef struct JsFixture {
     "  __call_view_anon__(id, args) { return views[id](args); },\n"            \
     "  __call_procedure__(id, sender, conn, time, args) {\n"                   \
     "    return views[id](sender, conn, time, args); },\n"                     \
+    "  __call_http_handler__(id, time, request, body) {\n"                     \
+    "    return views[id](time, request, body); },\n"                          \
     "};\n"                                                                     \
     "const views = [];\n"                                                      \
     "export default { [moduleHooks](ns) { return hooks; } };\n"
@@ -133,6 +141,8 @@ static void fixture_done(void *ctx, const HostCall *call, const HostOutcome *out
     snprintf(f->message, sizeof f->message, STR_FMT, STR_ARG(outcome->message));
     buf_clear(&f->returned);
     buf_put_bytes(&f->returned, outcome->returned);
+    buf_clear(&f->body);
+    buf_put_bytes(&f->body, outcome->body);
 }
 
 static inline Err fixture_load(JsFixture *f, Str module, Diag *diag) {
@@ -164,12 +174,59 @@ static inline void fixture_deinit(JsFixture *f) {
     host_program_free(&f->program);
     fake_deinit(&f->access);
     buf_deinit(&f->returned);
+    buf_deinit(&f->body);
 }
 
 static inline void fixture_run(JsFixture *f, uint32_t times) {
     f->calls_left = times;
     host_run(f->instance, &(HostSource){.ctx = f, .next = fixture_next, .done = fixture_done});
 }
+
+static void fixture_wait(const JsFixture *f) {
+    for (uint64_t end = abi_monotonic_ns() + f->wait_ns; abi_monotonic_ns() < end;) {
+    }
+}
+static AbiErrno fixture_tx_begin(void *ctx, Access **access, Micros *timestamp) {
+    JsFixture *f = ctx;
+    fixture_wait(f);
+    f->begun++;
+    *access = &f->access.base;
+    *timestamp = 1700000000000001;
+    return ABI_OK;
+}
+static AbiErrno fixture_tx_commit(void *ctx) {
+    JsFixture *f = ctx;
+    fixture_wait(f);
+    if (f->conflicts) {
+        f->conflicts--;
+        return ABI_HOST_CALL_FAILURE;
+    }
+    f->committed++;
+    return ABI_OK;
+}
+static void fixture_tx_abort(void *ctx) {
+    ((JsFixture *)ctx)->aborted++;
+}
+// Answers with the request and its body, unless the test wants something else.
+static AbiErrno fixture_http(void *ctx, Bytes request, Bytes body, Buf *response, Buf *body_out) {
+    JsFixture *f = ctx;
+    fixture_wait(f);
+    if (f->http_text)
+        buf_put_str(response, str_from(f->http_text));
+    else
+        buf_put_bytes(response, request);
+    buf_put_bytes(body_out, body);
+    return f->http_result;
+}
+static Micros fixture_sleep(void *ctx, Micros wake) {
+    fixture_wait(ctx);
+    return wake;
+}
+static const HostProcedureOps fixture_procedure = {.tx_begin = fixture_tx_begin,
+                                                   .tx_commit = fixture_tx_commit,
+                                                   .tx_abort = fixture_tx_abort,
+                                                   .http = fixture_http,
+                                                   .sleep_until = fixture_sleep};
 
 // Run `code` as the given reducer; the outcome is in f.
 static inline HostStatus run_code(JsFixture *f, uint32_t reducer, const char *code) {

@@ -66,12 +66,13 @@ const W_TIME = 0, W_SENDER = 1, W_CONN = 5, W_RESULT = 7, W_DATABASE = 8, W_ARG 
 const OP_STEP = 1, OP_ROW_COUNT = 2, OP_SCAN_TABLE = 3, OP_SCAN_POINT = 4, OP_SCAN_RANGE = 5;
 const OP_ADVANCE = 6, OP_CLOSE = 7, OP_INSERT = 8, OP_UPDATE = 9, OP_DELETE_POINT = 10;
 const OP_DELETE_RANGE = 11, OP_DELETE_EQ = 12, OP_CLEAR = 13, OP_TIMER_END = 14, OP_JWT = 15;
-const OP_START_TX = 16, OP_COMMIT_TX = 17, OP_ABORT_TX = 18, OP_HTTP = 19;
+const OP_START_TX = 16, OP_COMMIT_TX = 17, OP_ABORT_TX = 18, OP_ABANDON = 19;
 
 const TEXT_TABLE_ID = 1, TEXT_INDEX_ID = 2, TEXT_LOG = 3, TEXT_TIMER_START = 4;
 const TEXT_SCHEDULE = 5, TEXT_FAIL = 6, TEXT_STACK = 7, TEXT_ENCODE = 8;
 
 const NATIVE_GROW = 1, NATIVE_ARGS = 2, NATIVE_ERROR_TEXT = 3, NATIVE_DECODE = 4;
+const NATIVE_BODY = 5, NATIVE_HTTP = 6;
 
 const ERRNO_BUFFER_TOO_SMALL = 11, STATUS_INIT = 0xfffe, STATUS_FATAL = 0xffff;
 const NO_PENDING = 0xffffffff;
@@ -169,6 +170,13 @@ function uint8In(value, at) {  // a Uint8Array -> io[at..]; returns its length
 
 const uint8Out = len => typedSlice.call(ioBytes, 0, len);
 
+function pairIn(first, second) {  // two Uint8Arrays -> io, one after the other
+    const len = typedLength.call(first) + typedLength.call(second);
+    if (len > ioBytes.length) ioGrow(len);
+    uint8In(second, uint8In(first, 0));
+    return len;
+}
+
 // ---- errors
 
 let errorConstructor = null;  // hooks.__get_error_constructor__, bound
@@ -191,8 +199,18 @@ function failure() {  // what to throw for the status in the mailbox
     if (status === STATUS_INIT) {
         return abiError(1, 'cannot call this function during module initialization');
     }
-    if (status === STATUS_FATAL) return new $Error('the server could not carry out this call');
+    if (status === STATUS_FATAL) return abandon();
     return abiError(status, value(NATIVE_ERROR_TEXT, status));
+}
+
+// The call is lost. Where the engine can be told so, no code of the module runs any more; elsewhere
+// it may catch the error, but nothing it does will be kept.
+function abandon() {
+    text(TEXT_STACK, callStack());
+    m[OP] = OP_ABANDON;
+    trap();
+    if (m[RESULT] !== 0) for (;;) ;
+    return new $Error('the server could not carry out this call');
 }
 
 function call(op) {
@@ -404,7 +422,13 @@ const sys20 = {
         if (typeof body !== 'string' && !isUint8Array(body)) {
             throw wrongType('Uint8Array or string', body);
         }
-        call(OP_HTTP);
+        const bytes = typeof body === 'string' ? utf8(body) : body;
+        const requestLen = typedLength.call(request);
+        m[A1] = pairIn(request, bytes) - requestLen;
+        ioAdopt(value(NATIVE_HTTP, requestLen));
+        if (m[STATUS] !== 0) throw failure();
+        const len = m[RESULT];
+        return [uint8Out(len), typedSlice.call(ioBytes, len, len + m[PENDING])];
     },
     procedure_start_mut_tx() {
         call(OP_START_TX);
@@ -463,26 +487,29 @@ const callStack = () => stackOf(new $Error());
 
 const UTF8_LABELS = { __proto__: null, 'utf-8': 1, utf8: 1, 'unicode-1-1-utf-8': 1 };
 
+function utf8(s) {  // -> a Uint8Array
+    const n = s.length;
+    if (n <= 256) {
+        const out = new $Uint8Array(n);
+        let i = 0;
+        for (; i < n; i++) {
+            const c = s.charCodeAt(i);
+            if (c > 0x7f) break;
+            out[i] = c;
+        }
+        if (i === n) return out;
+    }
+    ioAdopt(text(TEXT_ENCODE, s));
+    if (m[STATUS] !== 0) throw new $RangeError('Out of memory');
+    return uint8Out(m[RESULT]);
+}
+
 class TextEncoder {
     get encoding() {
         return 'utf-8';
     }
     encode(input = '') {
-        const s = typeof input === 'string' ? input : $String(input);
-        const n = s.length;
-        if (n <= 256) {
-            const out = new $Uint8Array(n);
-            let i = 0;
-            for (; i < n; i++) {
-                const c = s.charCodeAt(i);
-                if (c > 0x7f) break;
-                out[i] = c;
-            }
-            if (i === n) return out;
-        }
-        ioAdopt(text(TEXT_ENCODE, s));
-        if (m[STATUS] !== 0) throw new $RangeError('Out of memory');
-        return uint8Out(m[RESULT]);
+        return utf8(typeof input === 'string' ? input : $String(input));
     }
 }
 
@@ -661,6 +688,7 @@ function argsBytes() {
 }
 
 const KIND_NONE = 0, KIND_REDUCER = 1, KIND_VIEW = 2, KIND_VIEW_ANON = 3, KIND_PROCEDURE = 4;
+const KIND_HTTP = 5;
 const OUTCOME_OK = 0, OUTCOME_USER = 1, OUTCOME_FATAL = 2, OUTCOME_NONE = 3;
 
 function viewResult(value) {  // -> io, always with the header (§1.13)
@@ -672,11 +700,23 @@ function viewResult(value) {  // -> io, always with the header (§1.13)
     if (value === null || typeof value !== 'object') throw wrongType('object', value);
     const data = value.data;
     if (!isUint8Array(data)) throw wrongType('Uint8Array', data);
-    return uint8In(data, 0);
+    const len = uint8In(data, 0);
+    if (len < 5) throw new $TypeError('the result of a view has a header and then its rows or SQL');
+    return len;
 }
 function bytesResult(value) {
     if (!isUint8Array(value)) throw wrongType('Uint8Array', value);
     return uint8In(value, 0);
+}
+
+function httpResult(value) {
+    const two = $Array.isArray(value) && value.length === 2;
+    const response = two ? value[0] : null, body = two ? value[1] : null;
+    if (!isUint8Array(response) || !isUint8Array(body)) {
+        throw wrongType('an array of two Uint8Arrays', value);
+    }
+    m[A2] = typedLength.call(response);
+    return pairIn(response, body);
 }
 
 function otherCall(kind) {
@@ -685,8 +725,14 @@ function otherCall(kind) {
     case KIND_VIEW_ANON: return viewResult(callViewAnon(m[ID], argsBytes()));
     case KIND_PROCEDURE:
         return bytesResult(callProcedure(m[ID], sender(), connection(), time64[W_TIME], argsBytes()));
+    case KIND_HTTP:
+        if (callHttp === null) {
+            throw new $TypeError('the module hook `__call_http_handler__` is not a function');
+        }
+        return httpResult(
+            callHttp(m[ID], time64[W_TIME], argsBytes(), new $Uint8Array(value(NATIVE_BODY, 0))));
     }
-    throw new $TypeError('the server does not run HTTP handlers');
+    return 0;
 }
 
 function isSenderError(error) {
@@ -697,7 +743,7 @@ function isSenderError(error) {
 function failed(error, kind) {
     let outcome = OUTCOME_FATAL, message = 'an exception whose text cannot be read';
     try {
-        if (kind !== KIND_PROCEDURE && isSenderError(error)) {
+        if (kind <= KIND_VIEW_ANON && isSenderError(error)) {
             message = $String(error.message);
             outcome = OUTCOME_USER;
         } else {

@@ -31,7 +31,7 @@ enum {
     OP_START_TX = 16,
     OP_COMMIT_TX = 17,
     OP_ABORT_TX = 18,
-    OP_HTTP = 19,
+    OP_ABANDON = 19,
 };
 enum {
     TEXT_TABLE_ID = 1,
@@ -43,7 +43,14 @@ enum {
     TEXT_STACK = 7,
     TEXT_ENCODE = 8,
 };
-enum { NATIVE_GROW = 1, NATIVE_ARGS = 2, NATIVE_ERROR_TEXT = 3, NATIVE_DECODE = 4 };
+enum {
+    NATIVE_GROW = 1,
+    NATIVE_ARGS = 2,
+    NATIVE_ERROR_TEXT = 3,
+    NATIVE_DECODE = 4,
+    NATIVE_BODY = 5,
+    NATIVE_HTTP = 6,
+};
 enum { KIND_NONE, KIND_REDUCER, KIND_VIEW, KIND_VIEW_ANON, KIND_PROCEDURE, KIND_HTTP };
 enum { OUTCOME_OK, OUTCOME_USER, OUTCOME_FATAL, OUTCOME_NONE };
 
@@ -127,6 +134,7 @@ static void log_panic(JsInstance *js) {
         if (count == 0) top = frame;
         names[count++] = frame.function.len ? frame.function : STR("<anonymous>");
     }
+    if (count) js_frame_map(js->program, &top);
     abi_log_panic(&js->abi, top.file, top.line, bytes_str(buf_bytes(&js->message)), names, count);
 }
 
@@ -139,19 +147,26 @@ void js_call_end(JsInstance *js, HostStatus status, Bytes returned) {
     ASSERT(js->call_running);
     uint64_t elapsed_ns = abi_monotonic_ns() - js->call_started_ns;
     js->phase = JS_BETWEEN;
-    if (js->abi.fatal && status != HOST_DEADLINE) {
+    if (js_watch_end(js)) (void)watch_stop_take(&js->watch);  // it came too late for this call
+    if (js->abi.fatal && status != HOST_DEADLINE && status != HOST_STOPPED) {
         status = HOST_FATAL;
         message_set(js, abi_errno_text(ABI_FATAL));
     }
     if (status == HOST_DEADLINE) message_set(js, "the call ran longer than it may");
+    if (status == HOST_STOPPED) message_set(js, "the call was stopped");
     if (status == HOST_FATAL) log_panic(js);
-    if (status == HOST_FATAL || status == HOST_DEADLINE) slots_forget(js);
+    if (status != HOST_OK && status != HOST_USER_ERROR) slots_forget(js);
     abi_end(&js->abi);
     js->call_running = false;
     HostOutcome outcome = {.status = status,
                            .message = bytes_str(buf_bytes(&js->message)),
-                           .returned = status == HOST_OK ? returned : BYTES_NONE,
                            .elapsed_us = (int64_t)(elapsed_ns / 1000)};
+    if (status == HOST_OK) {
+        size_t response = js->call.kind == HOST_HTTP ? js->mail[MAIL_A2] : returned.len;
+        response = MIN(response, returned.len);  // (1)
+        outcome.returned = BYTES(returned.ptr, response);
+        outcome.body = BYTES(returned.ptr + response, returned.len - response);
+    }
     js->source->done(js->source->ctx, &js->call, &outcome);
 }
 
@@ -313,12 +328,22 @@ static AbiErrno do_jwt(JsInstance *js) {
     return ABI_OK;
 }
 
-// A reducer's transaction is the server's; it cannot be ended or wait. Nor can another be begun
-// where the caller has provided none.
-static AbiErrno do_procedure(JsInstance *js, uint32_t op) {
-    if (op == OP_COMMIT_TX || op == OP_ABORT_TX) return ABI_TRANSACTION_NOT_ANONYMOUS;
-    if (js->abi.access) return ABI_WOULD_BLOCK_TRANSACTION;
-    return op == OP_HTTP ? ABI_HTTP_ERROR : ABI_HOST_CALL_FAILURE;
+static AbiErrno do_transaction(JsInstance *js, uint32_t op) {
+    if (op == OP_ABORT_TX) return abi_tx_abort(&js->abi);
+    uint64_t waited_ns = js->abi.waited_ns;
+    Micros timestamp = 0;
+    js_watch_pause(js);
+    AbiErrno result =
+        op == OP_START_TX ? abi_tx_begin(&js->abi, &timestamp) : abi_tx_commit(&js->abi);
+    js_watch_resume(js, js->abi.waited_ns - waited_ns);
+    store64(js, MAIL64_RESULT, &timestamp, 1);
+    return result;
+}
+
+// The server could not do what the module asked for: nothing it does can matter any more.
+static AbiErrno do_abandon(JsInstance *js) {
+    js->mail[MAIL_RESULT] = js_call_abandon(js);
+    return ABI_OK;
 }
 
 static AbiErrno dispatch(JsInstance *js, uint32_t op) {
@@ -339,8 +364,8 @@ static AbiErrno dispatch(JsInstance *js, uint32_t op) {
     case OP_JWT: return do_jwt(js);
     case OP_START_TX:
     case OP_COMMIT_TX:
-    case OP_ABORT_TX:
-    case OP_HTTP: return do_procedure(js, op);
+    case OP_ABORT_TX: return do_transaction(js, op);
+    case OP_ABANDON: return do_abandon(js);
     default: return ABI_HOST_CALL_FAILURE;  // (1)
     }
 }
@@ -470,27 +495,64 @@ static void release_bytes(void *bytes, void *context) {
     mem_free(bytes);
 }
 
-// Arguments too long for the shared block, in a buffer of their own.
-static JSValueRef native_args(JsInstance *js, JSContextRef ctx, JSValueRef *exception) {
-    Bytes args = js->call_running ? js->call.args : BYTES_NONE;
-    uint8_t *copy = mem_alloc(args.len);
+// Arguments too long for the shared block, or a request's body, in a buffer of their own.
+static JSValueRef native_bytes(JsInstance *js,
+                               JSContextRef ctx,
+                               Bytes bytes,
+                               JSValueRef *exception) {
+    if (!js->call_running) bytes = BYTES_NONE;
+    uint8_t *copy = mem_alloc(MAX(bytes.len, 1));
     if (!copy) {
         throw_out_of_memory(ctx, exception);
         return js->undefined;
     }
-    if (args.len) memcpy(copy, args.ptr, args.len);
+    if (bytes.len) memcpy(copy, bytes.ptr, bytes.len);
     return JSObjectMakeArrayBufferWithBytesNoCopy(ctx,
                                                   copy,
-                                                  args.len,
+                                                  bytes.len,
                                                   release_bytes,
                                                   NULL,
                                                   exception);
 }
 
-static JSValueRef native_error_text(JSContextRef ctx, uint32_t status) {
-    if (status == ABI_HTTP_ERROR)
-        return string_value(ctx, "module outbound HTTP requests are disabled");
-    return string_value(ctx, abi_errno_text((AbiErrno)status));
+// Both answers in io: the Response, then its body.
+static AbiErrno http_answer(JsInstance *js) {
+    size_t len = js->response.len + js->response_body.len;
+    if (len > js->io.len && !js_block_make(js, &js->io, len)) {
+        buf_clear(&js->response);
+        buf_put_str(&js->response, STR("the response does not fit the module's memory"));
+        return ABI_HTTP_ERROR;
+    }
+    if (js->response.len) memcpy(js->io.bytes, js->response.ptr, js->response.len);
+    if (js->response_body.len)
+        memcpy(js->io.bytes + js->response.len, js->response_body.ptr, js->response_body.len);
+    js->mail[MAIL_RESULT] = (uint32_t)js->response.len;
+    js->mail[MAIL_PENDING] = (uint32_t)js->response_body.len;
+    return ABI_OK;
+}
+
+// io holds the Request, then its body.
+static AbiErrno do_http(JsInstance *js) {
+    uint64_t request = js->mail[MAIL_A0], body = js->mail[MAIL_A1];
+    Bytes both;
+    if (js->phase == JS_LOADING) return (AbiErrno)STATUS_INIT;
+    if (!io_bytes(js, request + body, &both)) return ABI_HOST_CALL_FAILURE;
+    buf_clear(&js->response);
+    buf_clear(&js->response_body);
+    uint64_t waited_ns = js->abi.waited_ns;
+    js_watch_pause(js);
+    AbiErrno result = abi_http(&js->abi,
+                               BYTES(both.ptr, request),
+                               BYTES(both.ptr + request, body),
+                               &js->response,
+                               &js->response_body);
+    js_watch_resume(js, js->abi.waited_ns - waited_ns);
+    return result == ABI_OK ? http_answer(js) : result;
+}
+
+static JSValueRef native_http(JsInstance *js) {
+    js->mail[MAIL_STATUS] = do_http(js);
+    return js->io.buffer;  // perhaps a new one
 }
 
 static bool is_ascii(Bytes text) {
@@ -515,6 +577,16 @@ static JSStringRef string_make(JsInstance *js, Bytes utf8, bool *valid) {
     if (!buf_ok(&js->text)) return NULL;
     const void *units = js->text.ptr;
     return JSStringCreateWithCharacters(units, js->text.len / sizeof(JSChar));
+}
+
+static JSValueRef native_error_text(JsInstance *js, JSContextRef ctx, uint32_t status) {
+    if (status != ABI_HTTP_ERROR) return string_value(ctx, abi_errno_text((AbiErrno)status));
+    bool valid;
+    JSStringRef string = string_make(js, buf_bytes(&js->response), &valid);
+    if (!string) return string_value(ctx, abi_errno_text(ABI_HTTP_ERROR));
+    JSValueRef value = JSValueMakeString(ctx, string);
+    JSStringRelease(string);
+    return value;
 }
 
 // io[0..len] as a string; undefined if it must be well-formed and is not.
@@ -548,8 +620,10 @@ JSValueRef js_native(JSContextRef ctx,
         if (js_block_make(js, &js->io, js->mail[MAIL_A0])) return js->io.buffer;
         throw_out_of_memory(ctx, exception);
         return js->undefined;
-    case NATIVE_ARGS: return native_args(js, ctx, exception);
-    case NATIVE_ERROR_TEXT: return native_error_text(ctx, js->mail[MAIL_A0]);
+    case NATIVE_ARGS: return native_bytes(js, ctx, js->call.args, exception);
+    case NATIVE_BODY: return native_bytes(js, ctx, js->call.body, exception);
+    case NATIVE_HTTP: return native_http(js);
+    case NATIVE_ERROR_TEXT: return native_error_text(js, ctx, js->mail[MAIL_A0]);
     case NATIVE_DECODE: return native_decode(js, ctx, exception);
     default: return js->undefined;  // (1)
     }

@@ -323,11 +323,11 @@ TEST(syscalls, without_a_transaction_data_is_out_of_reach) {
         EXPECT_STR(ask(f, code), "errno 2: ABI call can only be made while in a transaction");
     }
     EXPECT_STR(ask(f, "tried(() => sys.procedure_start_mut_tx())"),
-               "errno 1: ABI called by host returned an error");
+               "errno 17: Attempted async or blocking op while holding open a transaction");
     EXPECT_STR(ask(f, "tried(() => sys.procedure_commit_mut_tx())"),
                "errno 18: Not in an anonymous transaction. Called by a reducer?");
     EXPECT_STR(ask(f, "tried(() => sys.procedure_http_request(u8, ''))"),
-               "errno 21: module outbound HTTP requests are disabled");
+               "errno 17: Attempted async or blocking op while holding open a transaction");
     fixture_end(f);
 }
 

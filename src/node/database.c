@@ -376,11 +376,12 @@ static void update_adopt(Database *db,
                          bool breaks) {
     module_set(db, module, instance);
     queries_renew(db);
+    // Who has to go because rows have another shape now must not be sent any of them.
+    if (breaks) disconnect_all(db, "module exited");
     database_publish(db, writes, NULL, NULL);
     if (schedule_rebuild(db->schedule, db_catalog(db->db), db->now) != OK)
         log_error("out of memory: schedules stop until the next start");
     session_ready(db->system);
-    if (breaks) disconnect_all(db, "module exited");
 }
 
 static Err update_refused(Database *db, Err err, const Diag *diag) {

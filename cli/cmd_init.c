@@ -41,20 +41,17 @@ static const char c_module[] =
     "// Called once, when the database is made.\n"
     "LC_INIT\n"
     "Error init(Ctx *ctx) {\n"
-    "    (void)ctx;\n"
     "    return OK;\n"
     "}\n"
     "\n"
     "LC_REDUCER\n"
     "Error add(Ctx *ctx, String name) {\n"
-    "    (void)ctx;\n"
     "    if (name.len == 0) return lc_error(\"A person has a name\");\n"
     "    return person_insert(&(Person){.name = name});\n"
     "}\n"
     "\n"
     "LC_REDUCER\n"
     "Error say_hello(Ctx *ctx) {\n"
-    "    (void)ctx;\n"
     "    for (PersonScan each = person_scan(); person_next(&each);)\n"
     "        lc_log_info(\"Hello, %s!\", each.row->name.ptr);\n"
     "    lc_log_info(\"Hello, World!\");\n"
@@ -70,7 +67,7 @@ static const TemplateFile c_files[] = {
 // For clangd, so that an editor finds lightcone.h and the accessors. Of this machine only.
 static const char *c_compile_flags(void) {
     return cli_format(
-        "--target=wasm32\n-std=gnu17\n-ffreestanding\n-Wall\n-Wextra\n-I%s\n-Ibuild/gen\n",
+        "--target=wasm32\n-std=gnu17\n-ffreestanding\n-Wall\n-Wextra\n-Wno-unused-parameter\n-I%s\n-Ibuild/gen\n",
         build_c_sdk());
 }
 

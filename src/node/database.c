@@ -376,11 +376,12 @@ static void update_adopt(Database *db,
                          bool breaks) {
     module_set(db, module, instance);
     queries_renew(db);
+    // Who has to go because rows have another shape now must not be sent any of them.
+    if (breaks) disconnect_all(db, "module exited");
     database_publish(db, writes, NULL, NULL);
     if (schedule_rebuild(db->schedule, db_catalog(db->db), db->now) != OK)
         log_error("out of memory: schedules stop until the next start");
     session_ready(db->system);
-    if (breaks) disconnect_all(db, "module exited");
 }
 
 static Err update_refused(Database *db, Err err, const Diag *diag) {
@@ -411,6 +412,7 @@ Err database_update(Database *db,
                     const uint8_t *token,
                     Diag *diag) {
     HostProgram *program = *handle;
+    const ModuleDef *new_def = host_program_def(program);
     HostInstance *instance = NULL;
     LaneModule *lane_module = NULL;
     MigratePlan *plan = NULL;
@@ -426,7 +428,7 @@ Err database_update(Database *db,
     if ((err = catalog_module(db_catalog(db->db), &module)) != OK) goto done;
     if (memcmp(module.program_hash, hash, sizeof hash) == 0) goto done;  // nothing to do
 
-    if ((err = migrate_plan(db->def, host_program_def(program), &plan, diag)) != OK) {
+    if ((err = migrate_plan(db->def, new_def, &plan, diag)) != OK) {
         // The caller tells a plan that cannot be from one that was refused.
         if (err == ERR_INVALID) err = ERR_CONFLICT;
         update_refused(db, err, diag);
@@ -460,15 +462,15 @@ Err database_update(Database *db,
     bool changed;
     err = catalog_migrate(db_catalog(db->db),
                           plan,
-                          host_program_def(lanes_program(lane_module)),
+                          new_def,
                           &module,
                           catalog_log_line,
                           db,
                           diag);
-    if (err == OK) err = rules_check(db, host_program_def(program), diag);
+    if (err == OK) err = rules_check(db, new_def, diag);
     if (err == OK) {
         // What clients watch is computed by the new functions, or there is no new version.
-        views_define(db->views, host_program_def(program));
+        views_define(db->views, new_def);
         err = commit_views_renewed(db, instance, diag);
     }
     if (err == OK) {

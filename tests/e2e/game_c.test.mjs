@@ -51,7 +51,7 @@ test('the tutorial is the example, and each of its steps builds', () => {
   mkdirSync(join(dir, 'src'));
   for (let step = 1; step <= pieces.length; step++) {
     writeFileSync(join(dir, 'src/module.c'), pieces.slice(0, step).join('\n'));
-    execFileSync(lightcone, ['build', '--no-config', '-p', dir], { stdio: ['ignore', 'ignore', 'pipe'] });
+    execFileSync(lightcone, ['build', '--no-config', '--debug', '-p', dir], { stdio: ['ignore', 'ignore', 'pipe'] });
   }
   rmSync(dir, { recursive: true });
 });

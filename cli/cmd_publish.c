@@ -219,9 +219,10 @@ static void remote_ask(const PublishPlan *plan) {
 static int publish_one(PublishPlan *plan) {
     name_split(plan);
     const char *base = plan->base_url = config_server_url(plan->server);
-    if (plan->module_path)
+    if (plan->module_path) {
         plan->file = module_build(plan->module_path, false);
-    else
+        plan->kind = module_kind(plan->file);
+    } else
         printf("(%s) Skipping build. Instead we are publishing %s\n",
                plan->kind == HOST_WASM ? "WASM" : "JS",
                plan->file);

@@ -11,12 +11,6 @@
 //   (3) An errno that only a mistake of the program can cause panics; the others become an Error.
 #include "lightcone_gen.h"
 
-#ifdef __wasm__
-#define LC_EXPORT(name) __attribute__((export_name(#name)))
-#else
-#define LC_EXPORT(name)
-#endif
-
 // ── memory ─────────────────────────────────────────────────────────────────────────────────────
 // From the end of the program's data upwards. Memory that has grown is kept for the next call.
 
@@ -171,8 +165,7 @@ static void sink_write(uint32_t sink, const void *bytes, size_t len) {
     while (len > 0) {
         uint32_t taken = (uint32_t)len;
         LcErrno err = lc_abi_bytes_sink_write(sink, at, &taken);
-        if (err != LC_ERRNO_OK || taken == 0)
-            lc_panic("bytes_sink_write: errno %u", (unsigned)err);
+        if (err != LC_ERRNO_OK || taken == 0) lc_panic("bytes_sink_write: errno %u", (unsigned)err);
         at += taken;
         len -= taken;
     }
@@ -248,8 +241,7 @@ Error lc_table_insert(LcTable *table, LcWriter *row, LcReader *generated) {
 
 Error lc_table_update(LcTable *table, LcIndex *index, LcWriter *row, LcReader *generated) {
     uint32_t len = (uint32_t)row->len;
-    LcErrno err =
-        lc_abi_datastore_update_bsatn(table_id(table), index_id(index), row->ptr, &len);
+    LcErrno err = lc_abi_datastore_update_bsatn(table_id(table), index_id(index), row->ptr, &len);
     if (err != LC_ERRNO_OK) return refused(err, table, "update of");
     *generated = (LcReader){row->ptr, row->ptr + len};
     return OK;
@@ -257,8 +249,10 @@ Error lc_table_update(LcTable *table, LcIndex *index, LcWriter *row, LcReader *g
 
 bool lc_table_delete(LcTable *table, LcWriter *relation) {
     uint32_t deleted = 0;
-    expect_ok(lc_abi_datastore_delete_all_by_eq_bsatn(
-                  table_id(table), relation->ptr, (uint32_t)relation->len, &deleted),
+    expect_ok(lc_abi_datastore_delete_all_by_eq_bsatn(table_id(table),
+                                                      relation->ptr,
+                                                      (uint32_t)relation->len,
+                                                      &deleted),
               "delete from",
               table->name);
     return deleted > 0;
@@ -296,8 +290,10 @@ LcScan lc_table_scan(LcTable *table) {
 
 LcScan lc_index_scan(LcIndex *index, const LcWriter *key) {
     LcScan scan = {.more = true};
-    expect_ok(lc_abi_datastore_index_scan_point_bsatn(
-                  index_id(index), key->ptr, (uint32_t)key->len, &scan.iter),
+    expect_ok(lc_abi_datastore_index_scan_point_bsatn(index_id(index),
+                                                      key->ptr,
+                                                      (uint32_t)key->len,
+                                                      &scan.iter),
               "scan",
               index->name);
     return scan;
@@ -337,8 +333,10 @@ bool lc_scan_row(LcScan *scan, LcReader *row) {
 bool lc_index_find(LcIndex *index, const LcWriter *key, LcReader *row) {
     uint32_t iter = 0;
     bool more = false;
-    expect_ok(lc_abi_datastore_index_scan_point_bsatn(
-                  index_id(index), key->ptr, (uint32_t)key->len, &iter),
+    expect_ok(lc_abi_datastore_index_scan_point_bsatn(index_id(index),
+                                                      key->ptr,
+                                                      (uint32_t)key->len,
+                                                      &iter),
               "find",
               index->name);
     *row = iter_advance(iter, &more);
@@ -348,8 +346,10 @@ bool lc_index_find(LcIndex *index, const LcWriter *key, LcReader *row) {
 
 uint32_t lc_index_delete(LcIndex *index, const LcWriter *key) {
     uint32_t deleted = 0;
-    expect_ok(lc_abi_datastore_delete_by_index_scan_point_bsatn(
-                  index_id(index), key->ptr, (uint32_t)key->len, &deleted),
+    expect_ok(lc_abi_datastore_delete_by_index_scan_point_bsatn(index_id(index),
+                                                                key->ptr,
+                                                                (uint32_t)key->len,
+                                                                &deleted),
               "delete",
               index->name);
     return deleted;
@@ -427,22 +427,10 @@ static int32_t call_end(Error error, uint32_t sink) {
     return CALL_ERROR;
 }
 
-LC_EXPORT(__describe_module__) void lc_describe_module(uint32_t sink);
 void lc_describe_module(uint32_t sink) {
     sink_write(sink, lc_module_definition, lc_module_definition_bytes);
 }
 
-LC_EXPORT(__call_reducer__)
-int32_t lc_call_reducer(uint32_t id,
-                        uint64_t s0,
-                        uint64_t s1,
-                        uint64_t s2,
-                        uint64_t s3,
-                        uint64_t c0,
-                        uint64_t c1,
-                        int64_t timestamp,
-                        uint32_t args,
-                        uint32_t error_sink);
 int32_t lc_call_reducer(uint32_t id,
                         uint64_t s0,
                         uint64_t s1,
@@ -462,14 +450,6 @@ int32_t lc_call_reducer(uint32_t id,
     return call_end(lc_module_reducer(id, &ctx, &in), error_sink);
 }
 
-LC_EXPORT(__call_view__)
-int32_t lc_call_view(uint32_t id,
-                     uint64_t s0,
-                     uint64_t s1,
-                     uint64_t s2,
-                     uint64_t s3,
-                     uint32_t args,
-                     uint32_t sink);
 int32_t lc_call_view(uint32_t id,
                      uint64_t s0,
                      uint64_t s1,
@@ -487,8 +467,6 @@ int32_t lc_call_view(uint32_t id,
     return CALL_VIEW;
 }
 
-LC_EXPORT(__call_view_anon__)
-int32_t lc_call_view_anon(uint32_t id, uint32_t args, uint32_t sink);
 int32_t lc_call_view_anon(uint32_t id, uint32_t args, uint32_t sink) {
     (void)args;
     lc_memory_reset(0);
@@ -500,17 +478,6 @@ int32_t lc_call_view_anon(uint32_t id, uint32_t args, uint32_t sink) {
     return CALL_VIEW;
 }
 
-LC_EXPORT(__call_procedure__)
-int32_t lc_call_procedure(uint32_t id,
-                          uint64_t s0,
-                          uint64_t s1,
-                          uint64_t s2,
-                          uint64_t s3,
-                          uint64_t c0,
-                          uint64_t c1,
-                          int64_t timestamp,
-                          uint32_t args,
-                          uint32_t sink);
 int32_t lc_call_procedure(uint32_t id,
                           uint64_t s0,
                           uint64_t s1,
@@ -675,13 +642,6 @@ String lc_http_header(const HttpHeader *headers, size_t count, const char *name)
     return (String){0};
 }
 
-LC_EXPORT(__call_http_handler__)
-int32_t lc_call_http_handler(uint32_t id,
-                             int64_t timestamp,
-                             uint32_t request_source,
-                             uint32_t body_source,
-                             uint32_t response_sink,
-                             uint32_t body_sink);
 int32_t lc_call_http_handler(uint32_t id,
                              int64_t timestamp,
                              uint32_t request_source,

@@ -62,8 +62,8 @@ int strcmp(const char *a, const char *b);
 #define LC_DEFAULT(value)  // what existing rows get when the column is new: a constant
 
 // Before a function.
-#define LC_REDUCER             // Error name(Ctx *ctx, …)
-#define LC_VIEW                // Array(Row), Row * or Query(Row) name(ViewCtx * or AnonymousViewCtx *)
+#define LC_REDUCER  // Error name(Ctx *ctx, …)
+#define LC_VIEW     // Array(Row), Row * or Query(Row) name(ViewCtx * or AnonymousViewCtx *)
 #define LC_VIEW_KEY(column)    // …of a view: the column that a row is known by
 #define LC_PROCEDURE           // any type name(ProcedureCtx *ctx, …)
 #define LC_HTTP(method, path)  // HttpResponse name(ProcedureCtx *ctx, const HttpRequest *request)
@@ -144,9 +144,9 @@ typedef struct ErrorText {
 } ErrorText;
 typedef const ErrorText *Error;
 #define OK ((Error)0)
-#define TRY(...)                          \
-    do {                                  \
-        Error lc_try_error = __VA_ARGS__; \
+#define TRY(...)                               \
+    do {                                       \
+        Error lc_try_error = __VA_ARGS__;      \
         if (lc_try_error) return lc_try_error; \
     } while (0)
 Error lc_error(const char *format, ...) LC_PRINTF(1, 2);
@@ -237,7 +237,14 @@ String lc_http_header(const HttpHeader *headers, size_t count, const char *name)
 // %d %u %x %c %s %f %p with flags, width, precision, h hh l ll z. %s takes a C string, and the ptr of
 // a String that came from the host; any String prints with "%.*s", LC_ARG(string).
 
-typedef enum LogLevel { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG, LOG_TRACE, LOG_PANIC = 101 } LogLevel;
+typedef enum LogLevel {
+    LOG_ERROR,
+    LOG_WARN,
+    LOG_INFO,
+    LOG_DEBUG,
+    LOG_TRACE,
+    LOG_PANIC = 101
+} LogLevel;
 #define lc_log_error(...) lc_log_at(LOG_ERROR, __FILE__, __LINE__, __VA_ARGS__)
 #define lc_log_warn(...)  lc_log_at(LOG_WARN, __FILE__, __LINE__, __VA_ARGS__)
 #define lc_log_info(...)  lc_log_at(LOG_INFO, __FILE__, __LINE__, __VA_ARGS__)
@@ -258,9 +265,9 @@ size_t lc_memory_mark(void);
 void lc_memory_reset(size_t mark);
 
 // Append to an Array(T); its items may move.
-#define lc_push(array, value)                                                                 \
-    ((array)->items = lc_array_grow((array)->items, (array)->len, &(array)->cap,              \
-                                    sizeof *(array)->items),                                  \
+#define lc_push(array, value)                                                                \
+    ((array)->items =                                                                        \
+         lc_array_grow((array)->items, (array)->len, &(array)->cap, sizeof *(array)->items), \
      (array)->items[(array)->len++] = (value))
 void *lc_array_grow(void *items, size_t len, size_t *cap, size_t item_bytes);
 

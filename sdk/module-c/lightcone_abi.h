@@ -145,3 +145,55 @@ LcErrno lc_abi_datastore_delete_by_index_scan_point_bsatn(uint32_t index,
                                                           uint32_t *deleted);
 
 LC_IMPORT(5, datastore_clear) LcErrno lc_abi_datastore_clear(uint32_t table, uint64_t *deleted);
+
+// ── the other direction: what the host calls (lightcone.c) ─────────────────────────────────────
+// An identity is four words and a connection two, the least significant first. Reducers return 0, or 1
+// with a message in error_sink; views 2; procedures and handlers 0.
+
+#ifdef __wasm__
+#define LC_EXPORT(name) __attribute__((export_name(#name)))
+#else
+#define LC_EXPORT(name)
+#endif
+
+LC_EXPORT(__describe_module__)
+void lc_describe_module(uint32_t sink);
+LC_EXPORT(__call_reducer__)
+int32_t lc_call_reducer(uint32_t id,
+                        uint64_t s0,
+                        uint64_t s1,
+                        uint64_t s2,
+                        uint64_t s3,
+                        uint64_t c0,
+                        uint64_t c1,
+                        int64_t timestamp,
+                        uint32_t args,
+                        uint32_t error_sink);
+LC_EXPORT(__call_view__)
+int32_t lc_call_view(uint32_t id,
+                     uint64_t s0,
+                     uint64_t s1,
+                     uint64_t s2,
+                     uint64_t s3,
+                     uint32_t args,
+                     uint32_t sink);
+LC_EXPORT(__call_view_anon__)
+int32_t lc_call_view_anon(uint32_t id, uint32_t args, uint32_t sink);
+LC_EXPORT(__call_procedure__)
+int32_t lc_call_procedure(uint32_t id,
+                          uint64_t s0,
+                          uint64_t s1,
+                          uint64_t s2,
+                          uint64_t s3,
+                          uint64_t c0,
+                          uint64_t c1,
+                          int64_t timestamp,
+                          uint32_t args,
+                          uint32_t sink);
+LC_EXPORT(__call_http_handler__)
+int32_t lc_call_http_handler(uint32_t id,
+                             int64_t timestamp,
+                             uint32_t request_source,
+                             uint32_t body_source,
+                             uint32_t response_sink,
+                             uint32_t body_sink);

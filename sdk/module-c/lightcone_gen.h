@@ -44,14 +44,14 @@ static inline uint8_t *lc_room(LcWriter *out, size_t len) {
     return at;
 }
 
-#define LC_CODEC(T, name)                                  \
-    static inline void lc_put_##name(LcWriter *out, T v) { \
+#define LC_CODEC(T, name)                                       \
+    static inline void lc_put_##name(LcWriter *out, T v) {      \
         __builtin_memcpy(lc_room(out, sizeof v), &v, sizeof v); \
-    }                                                      \
-    static inline T lc_get_##name(LcReader *in) {          \
-        T v;                                               \
-        __builtin_memcpy(&v, lc_take(in, sizeof v), sizeof v); \
-        return v;                                          \
+    }                                                           \
+    static inline T lc_get_##name(LcReader *in) {               \
+        T v;                                                    \
+        __builtin_memcpy(&v, lc_take(in, sizeof v), sizeof v);  \
+        return v;                                               \
     }
 LC_CODEC(int8_t, int8_t)
 LC_CODEC(uint8_t, uint8_t)
@@ -112,7 +112,9 @@ Error lc_table_insert(LcTable *table, LcWriter *row, LcReader *generated);
 Error lc_table_update(LcTable *table, LcIndex *index, LcWriter *row, LcReader *generated);
 bool lc_table_delete(LcTable *table, LcWriter *relation);
 
-bool lc_index_find(LcIndex *index, const LcWriter *key, LcReader *row);  // *row: until the next host call
+bool lc_index_find(LcIndex *index,
+                   const LcWriter *key,
+                   LcReader *row);  // *row: until the next host call
 LcScan lc_index_scan(LcIndex *index, const LcWriter *key);
 uint32_t lc_index_delete(LcIndex *index, const LcWriter *key);
 // from and to are bounds as the ABI has them; lc_put_bound begins one.

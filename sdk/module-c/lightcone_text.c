@@ -169,7 +169,11 @@ static void put_unsigned(Text *out, const Spec *spec, uint64_t value) {
 // and the text is "huge". Enough for a log.
 static void put_float(Text *out, Spec spec, double value) {
     if (value != value) {
-        put_number(out, &(Spec){.width = spec.width, .left = spec.left, .precision = -1}, "", "nan", 3);
+        put_number(out,
+                   &(Spec){.width = spec.width, .left = spec.left, .precision = -1},
+                   "",
+                   "nan",
+                   3);
         return;
     }
     bool negative = value < 0;
@@ -177,7 +181,11 @@ static void put_float(Text *out, Spec spec, double value) {
     if (size >= 9.2e18) {
         bool infinite = size > 1.7976931348623157e308;
         spec = (Spec){.width = spec.width, .left = spec.left, .precision = -1};
-        put_number(out, &spec, sign_of(&spec, negative), infinite ? "inf" : "huge", infinite ? 3 : 4);
+        put_number(out,
+                   &spec,
+                   sign_of(&spec, negative),
+                   infinite ? "inf" : "huge",
+                   infinite ? 3 : 4);
         return;
     }
     int places = spec.precision < 0 ? 6 : spec.precision > 9 ? 9 : spec.precision;
@@ -229,11 +237,16 @@ static bool flag_set(Spec *spec, char c) {
 
 static const char *size_read(Spec *spec, const char *at) {
     for (;; at++) {
-        if (*at == 'l') spec->size++;
-        else if (*at == 'h') spec->size--;
-        else if (*at == 'z' || *at == 't') spec->size = 3;
-        else if (*at == 'j') spec->size = 2;
-        else return at;
+        if (*at == 'l')
+            spec->size++;
+        else if (*at == 'h')
+            spec->size--;
+        else if (*at == 'z' || *at == 't')
+            spec->size = 3;
+        else if (*at == 'j')
+            spec->size = 2;
+        else
+            return at;
     }
 }
 

@@ -412,6 +412,7 @@ Err database_update(Database *db,
                     const uint8_t *token,
                     Diag *diag) {
     HostProgram *program = *handle;
+    const ModuleDef *new_def = host_program_def(program);
     HostInstance *instance = NULL;
     LaneModule *lane_module = NULL;
     MigratePlan *plan = NULL;
@@ -427,8 +428,7 @@ Err database_update(Database *db,
     if ((err = catalog_module(db_catalog(db->db), &module)) != OK) goto done;
     if (memcmp(module.program_hash, hash, sizeof hash) == 0) goto done;  // nothing to do
 
-    const ModuleDef *next = host_program_def(program);  // alive with whoever owns the program
-    if ((err = migrate_plan(db->def, next, &plan, diag)) != OK) {
+    if ((err = migrate_plan(db->def, new_def, &plan, diag)) != OK) {
         // The caller tells a plan that cannot be from one that was refused.
         if (err == ERR_INVALID) err = ERR_CONFLICT;
         update_refused(db, err, diag);
@@ -462,15 +462,15 @@ Err database_update(Database *db,
     bool changed;
     err = catalog_migrate(db_catalog(db->db),
                           plan,
-                          next,
+                          new_def,
                           &module,
                           catalog_log_line,
                           db,
                           diag);
-    if (err == OK) err = rules_check(db, next, diag);
+    if (err == OK) err = rules_check(db, new_def, diag);
     if (err == OK) {
         // What clients watch is computed by the new functions, or there is no new version.
-        views_define(db->views, next);
+        views_define(db->views, new_def);
         err = commit_views_renewed(db, instance, diag);
     }
     if (err == OK) {

@@ -3,6 +3,7 @@
 #include "store/inside.h"
 
 const TableState *table_state(const Table *table, const Snapshot *snapshot, const TableDef **def) {
+    reading(table->store);
     if (!snapshot) {
         *def = table_def(table);
         return &table->state;
@@ -91,7 +92,10 @@ void table_row_key(const Table *table, Bytes row, Buf *out) {
     }
     Buf key = {0};
     RowPlace place;
-    if (row_place(table, def, &table->state, row, &key, &place) == OK) {
+    reading(table->store);
+    Err err = row_place(table, def, &table->state, row, &key, &place);
+    if (err == OK) err = read_result(table->store, true);
+    if (err == OK) {
         buf_put_bytes(out, buf_bytes(&key));
     } else {
         out->failed = true;
@@ -173,6 +177,16 @@ Err keyset_build_both(KeySet *before,
     }
     if (!buf_ok(&before->bytes) || !buf_ok(&after->bytes)) return ERR_NOMEM;
     return OK;
+}
+
+void keyset_touch(const Table *table, const KeySet *set) {
+    const TableDef *def = table_def(table);
+    TreePath path;
+    if (LIKELY(!table->store->pages.paged)) return;
+    for (uint32_t i = 0; i < def->index_count; i++) {
+        if (def->indexes[i].is_rows || set->spans[i].same) continue;
+        (void)tree_seek(&table->store->pages, &table->state.indexes[i], keyset_at(set, i), &path);
+    }
 }
 
 // ── entries' values ─────────────────────────────────────────────────────────────────────────────

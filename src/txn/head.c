@@ -174,7 +174,9 @@ bool head_touched_schema(const Db *db) {
     size_t count;
     const Change *changes = store_changes(db->store, &count);
     for (size_t i = 0; i < count; i++) {
-        if (catalog_is_schema_table(table_id(changes[i].table))) return true;
+        uint32_t id = table_id(changes[i].table);
+        // Where a sequence stands is put back by head_sequences_restore.
+        if (id != ST_SEQUENCE && catalog_is_schema_table(id)) return true;
     }
     return false;
 }

@@ -100,6 +100,8 @@ static int64_t index_position(const OwnTable *own, uint32_t index_id, StoreIndex
 
 // Whether a row of the snapshot is still visible. False also when memory ran out: *err says so.
 static bool shines_through(OwnTable *own, Bytes row, Err *err) {
+    *err = OK;
+    if (own->rows.count == 0) return true;
     own_identity(own, row, &own->identity);
     *err = buf_ok(&own->identity) ? OK : ERR_NOMEM;
     return *err == OK && !row_of(own, buf_bytes(&own->identity));

@@ -316,12 +316,14 @@ static Err load_failed(JsInstance *js, JSValueRef error, Diag *diag) {
     buf_put_bytes(&text, buf_bytes(&js->message));
     Str stack = bytes_str(buf_bytes(&js->stack));
     JsFrame frame;
-    while (js_stack_next(&stack, &frame))
+    while (js_stack_next(&stack, &frame)) {
+        js_frame_map(js->program, &frame);
         buf_printf(&text,
                    "\n    at " STR_FMT " (" STR_FMT ":%u)",
                    STR_ARG(frame.function.len ? frame.function : STR("<anonymous>")),
                    STR_ARG(frame.file),
                    frame.line);
+    }
     diag_fail(diag, ERR_INVALID, STR_FMT, STR_ARG(bytes_str(buf_bytes(&text))));
     buf_deinit(&text);
     return ERR_INVALID;
@@ -375,7 +377,7 @@ done:
     return err;
 }
 
-Err js_instance_make(const JsProgram *program,
+Err js_instance_make(JsProgram *program,
                      const HostEnv *env,
                      Buf *description,
                      JsInstance **out,
@@ -383,6 +385,7 @@ Err js_instance_make(const JsProgram *program,
     JsInstance *js = MEM_NEW(JsInstance);
     if (!js) return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     js->base.engine = &js_engine;
+    js->program = program;
     js->env = *env;
     if (!js->env.memory_max) js->env.memory_max = MEMORY_MAX_DEFAULT;
     js->period_s = LOOK_US / 1e6;
@@ -399,7 +402,7 @@ Err js_instance_make(const JsProgram *program,
 }
 
 static Err js_instance_new(HostProgram *base, const HostEnv *env, HostInstance **out, Diag *diag) {
-    const JsProgram *program = CONTAINER_OF(base, JsProgram, base);
+    JsProgram *program = CONTAINER_OF(base, JsProgram, base);
     JsInstance *js = NULL;
     Err err = js_instance_make(program, env, NULL, &js, diag);
     if (err == OK) *out = &js->base;

@@ -166,6 +166,40 @@ TEST(call, other_exceptions_are_panics_with_their_frames) {
     fixture_end(f);
 }
 
+static void base64_append(char *to, const char *text) {  // a multiple of three bytes
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    to += strlen(to);
+    for (; *text; text += 3) {
+        uint32_t bits = (uint32_t)text[0] << 16 | (uint32_t)text[1] << 8 | (uint32_t)text[2];
+        for (int shift = 18; shift >= 0; shift -= 6)
+            *to++ = digits[bits >> shift & 63];
+    }
+    *to = 0;
+}
+
+TEST(call, a_bundle_with_a_source_map_names_the_file_that_was_written) {
+    static const char code[] = MODULE_HEAD "const reducers = [() => { fail() }];\n"
+                                           "function fail() { throw new Error('x') }\n";
+    // The map: the last line of the code is line 7 of src/app.ts.
+    char json[256] = "{\"version\":3,\"sources\":[\"src/app.ts\"],\"mappings\":\"";
+    for (const char *c = code; *c; c++)
+        if (*c == '\n' && c[1]) strcat(json, ";");
+    strcat(json, "AAMA\"}");
+    while (strlen(json) % 3)
+        strcat(json, " ");
+    char *module = malloc(sizeof code + 1024);
+    sprintf(module, "%s//# sourceMappingURL=data:application/json;base64,", code);
+    base64_append(module, json);
+    JsFixture *f = fixture_new(module);
+    free(module);
+    run_code(f, 0, "");
+    EXPECT_EQ(f->status, HOST_FATAL);
+    EXPECT_STR(f->log_file, "src/app.ts");
+    EXPECT_EQ(f->log.line, 7);
+    EXPECT(strncmp(f->frames, "fail ", 5) == 0);
+    fixture_end(f);
+}
+
 TEST(call, anything_can_be_thrown) {
     JsFixture *f = fixture_new(MODULE_ASK);
     static const struct {

@@ -5,12 +5,15 @@
 //   terminate.c  ends a running script from another thread
 //   syscalls.c   what trap(), text() and native() of prelude.js do
 //   bundle.c     ES module text to script text
+//   sourcemap.c  from a place in the bundle to the file it was made from
 #pragma once
 #include <JavaScriptCore/JavaScript.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "host/abi.h"
 #include "host/engine.h"
+#include "host/js/sourcemap.h"
 #include "host/watch.h"
 
 // Exported by the library, declared in no public header. `may_end` runs on the VM's own thread when
@@ -91,8 +94,17 @@ typedef struct JsBlock {
     size_t len;
 } JsBlock;
 
+typedef struct JsProgram {
+    HostProgram base;
+    JSStringRef script;        // shared by instances of any thread
+    pthread_mutex_t map_lock;  // of the next two
+    Buf map_text;              // base64; empty when there is none, or when it has been read
+    SourceMap *map;
+} JsProgram;
+
 typedef struct JsInstance {
     HostInstance base;
+    JsProgram *program;
     HostEnv env;
     Abi abi;
     JSContextGroupRef group;
@@ -133,11 +145,6 @@ typedef struct JsInstance {
     bool connection_known[JS_SLOTS];
 } JsInstance;
 
-typedef struct JsProgram {
-    HostProgram base;
-    JSStringRef script;  // shared by instances of any thread
-} JsProgram;
-
 // program.c
 Err js_program_load(Bytes program,
                     const HostLoadOptions *options,
@@ -149,7 +156,7 @@ JSStringRef js_string(Bytes utf8);  // NULL when out of memory; JSStringRelease
 
 // instance.c
 // Runs the module up to its hooks and, if `description` is not NULL, appends its description.
-Err js_instance_make(const JsProgram *program,
+Err js_instance_make(JsProgram *program,
                      const HostEnv *env,
                      Buf *description,
                      JsInstance **out,
@@ -199,8 +206,11 @@ JSValueRef js_native(JSContextRef ctx,
 // One line of the engine's `stack` property. False for lines that are not the module's own code.
 typedef struct JsFrame {
     Str function, file;
-    uint32_t line;
+    uint32_t line, column;
 } JsFrame;
 #define JS_MODULE_FILE  "spacetimedb_module"
 #define JS_PRELUDE_FILE "lightcone"
 bool js_stack_next(Str *stack, JsFrame *frame);
+// program.c: replace the place in the bundle by the one it was made from, where that is known. Valid
+// as long as the program.
+void js_frame_map(JsProgram *program, JsFrame *frame);

@@ -28,6 +28,34 @@ done:
     return err;
 }
 
+// ---- places in the sources
+
+static void map_keep(JsProgram *program, Str bundle) {
+    buf_put_str(&program->map_text, sourcemap_find(bundle));
+    if (!buf_ok(&program->map_text)) buf_deinit(&program->map_text);  // then without
+}
+
+// The map is read when the first exception asks for it.
+static const SourceMap *map_of(JsProgram *program) {
+    pthread_mutex_lock(&program->map_lock);
+    if (program->map_text.len) {
+        if (sourcemap_decode(bytes_str(buf_bytes(&program->map_text)), &program->map) != OK)
+            program->map = NULL;
+        buf_deinit(&program->map_text);
+    }
+    pthread_mutex_unlock(&program->map_lock);
+    return program->map;
+}
+
+void js_frame_map(JsProgram *program, JsFrame *frame) {
+    const SourceMap *map = map_of(program);
+    Str file;
+    uint32_t line;
+    if (!map || !sourcemap_lookup(map, frame->line, frame->column, &file, &line)) return;
+    frame->file = file;
+    frame->line = line;
+}
+
 // What the module logs before it belongs to a database goes nowhere.
 static const HostEnv no_env = {.ctx = NULL};
 
@@ -42,6 +70,8 @@ Err js_program_load(Bytes bytes,
     Err err = OK;
     if (!program) return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     program->base.engine = &js_engine;
+    pthread_mutex_init(&program->map_lock, NULL);
+    map_keep(program, bytes_str(bytes));
     if ((err = script_make(bytes, &program->script, diag)) != OK) goto done;
     if ((err = js_instance_make(program, &no_env, description, &first, diag)) != OK) goto done;
     *out = &program->base;
@@ -55,5 +85,8 @@ done:
 void js_program_unload(HostProgram *base) {
     JsProgram *program = CONTAINER_OF(base, JsProgram, base);
     if (program->script) JSStringRelease(program->script);
+    sourcemap_free(&program->map);
+    buf_deinit(&program->map_text);
+    pthread_mutex_destroy(&program->map_lock);
     mem_free(program);
 }

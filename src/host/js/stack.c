@@ -21,8 +21,7 @@ static bool read_number(Str *text, uint32_t *out) {  // the digits after the las
 }
 
 static bool frame_parse(Str line, JsFrame *frame) {
-    uint32_t column;
-    if (!read_number(&line, &column) || !read_number(&line, &frame->line)) return false;
+    if (!read_number(&line, &frame->column) || !read_number(&line, &frame->line)) return false;
     size_t at = line.len;  // the last '@': a function's name may contain one, our file names do not
     while (at > 0 && line.ptr[at - 1] != '@')
         at--;

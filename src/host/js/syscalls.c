@@ -134,6 +134,7 @@ static void log_panic(JsInstance *js) {
         if (count == 0) top = frame;
         names[count++] = frame.function.len ? frame.function : STR("<anonymous>");
     }
+    if (count) js_frame_map(js->program, &top);
     abi_log_panic(&js->abi, top.file, top.line, bytes_str(buf_bytes(&js->message)), names, count);
 }
 

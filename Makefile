@@ -30,7 +30,8 @@ CFLAGS_ALL := -std=gnu17 -MMD -MP $(ARCH) $(WARN) $(CFLAGS_$(VARIANT)) -Isrc -I.
 LINK       := $(CC) $(CFLAGS_$(VARIANT)) $(LDFLAGS)
 LINK_LIBS  := $(PKG_LIBS)
 
-SOURCES := $(sort $(shell find src cli -name '*.c' -not -path 'src/host/wasm/*'))
+# src/host/wasm/rt is compiled into modules, when they are published.
+SOURCES := $(sort $(shell find src cli -name '*.c' -not -path 'src/host/wasm/rt/*'))
 TESTS   := $(filter %_test.c,$(SOURCES))
 FUZZERS := $(filter %_fuzz.c,$(SOURCES))
 MAIN    := src/main.c
@@ -75,6 +76,7 @@ $(OUT)/%_fuzz: $(OUT)/obj/%_fuzz.o $(LIB)
 
 # instance.c takes it in with .incbin, which no compiler reports.
 $(OUT)/obj/src/host/js/instance.o: src/host/js/prelude.js
+$(OUT)/obj/src/host/wasm/compile.o: $(wildcard src/host/wasm/rt/*)
 
 # The library for modules in C, with a module, compiled for this machine: sdk/module-c/native/native.h.
 # Debuggers and sanitizers see through all of it.

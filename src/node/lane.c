@@ -505,12 +505,6 @@ static bool instance_detach(LaneCall *call) {
     return unharmed;
 }
 
-// §5.6: an instance whose procedure failed is dropped; one whose reducer failed goes on.
-static bool reusable(const LaneCall *call) {
-    if (call->status == HOST_OK) return true;
-    return call->kind == LANE_REDUCER && call->status == HOST_USER_ERROR;
-}
-
 static void call_run(LaneCall *call) {
     Diag diag = {0};
     LaneInstance *instance = NULL;
@@ -531,7 +525,7 @@ static void call_run(LaneCall *call) {
             buf_put_str(&call->message, STR("the module did not take the call"));
         }
     }
-    instance_give(instance, unharmed && reusable(call) && host_instance_ok(instance->host));
+    instance_give(instance, unharmed && host_instance_ok(instance->host));
 }
 
 static void job_run(WorkerJob *job) {

@@ -113,6 +113,7 @@ bool lanes_take_scheduled(Database *database, Buf *name, Buf *args);  // false: 
 typedef struct SlowHistory {
     uint8_t overran;        // a bit a call, the newest lowest: it needed more than the slice
     uint8_t slow_in_a_row;  // calls that began in the slow lane since one was tried on the loop
+    uint8_t calls;          // on the loop, up to a few
 } SlowHistory;
 SlowHistory *lanes_history(const Database *database, const FunctionDef *reducer);
 

@@ -32,6 +32,9 @@
 #define OVERRUNS_TO_TRUST 3   // of the last 8: it begins in the slow lane
 #define FAST_TRY_EVERY    16  // … but for each so manieth call
 
+#define COLD_CALLS  4
+#define COLD_FACTOR 10
+
 typedef struct SlowCall {
     LaneCall lane;
     SessionCall what;
@@ -54,6 +57,15 @@ static void history_add(Session *s, const FunctionDef *f, bool overran) {
     history->overran = (uint8_t)(history->overran << 1 | overran);
 }
 
+// An engine interprets before it compiles: the first calls of a reducer say little about it, and what
+// they are given here they would pay again, twice, in an instance that has not seen it either.
+static Micros slice_of(const Session *s, SlowHistory *history) {
+    Micros slice = options_of(s)->slice;
+    if (history->calls >= COLD_CALLS) return slice;
+    history->calls++;
+    return slice * COLD_FACTOR;
+}
+
 int64_t slow_budget(Session *s) {
     Database *db = s->database;
     s->is_sliced = false;
@@ -61,7 +73,7 @@ int64_t slow_budget(Session *s) {
     if (!db->lanes || !options_of(s)->slice) return options_of(s)->deadline;
     s->is_sliced = true;
     s->log_mark = modulelog_mark(db->log);
-    return options_of(s)->slice;
+    return slice_of(s, lanes_history(db, s->function));
 }
 
 static bool begins_slow(const Session *s, const FunctionDef *f) {

@@ -4,39 +4,17 @@
 //
 // Both tools are the project's own where it has them. The bundle depends on nothing but the source,
 // so publishing unchanged code changes nothing.
-#define _GNU_SOURCE  // posix_spawn_file_actions_addchdir_np
 #include <errno.h>
 #include <libgen.h>
-#include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
+#include "cli/build_c.h"
 #include "cli/commands.h"
 #include "cli/json.h"
 #include "cli/module.h"
-
-extern char **environ;
-
-// Run a program in a directory with our streams (its stdout goes to our stderr: ours is for
-// results). Gives its exit code, 127 when it cannot be started.
-static int tool_run(const char *directory, char *const *words) {
-    posix_spawn_file_actions_t actions;
-    pid_t child;
-    if (posix_spawn_file_actions_init(&actions) != 0) cli_die("out of memory");
-    int failed = posix_spawn_file_actions_addchdir_np(&actions, directory);
-    if (!failed) failed = posix_spawn_file_actions_adddup2(&actions, STDERR_FILENO, STDOUT_FILENO);
-    fflush(stdout);
-    if (!failed) failed = posix_spawnp(&child, words[0], &actions, NULL, words, environ);
-    posix_spawn_file_actions_destroy(&actions);
-    if (failed) return 127;
-    int status = 0;
-    while (waitpid(child, &status, 0) < 0)
-        if (errno != EINTR) return 127;
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
+#include "cli/tool.h"
 
 static const char *in_node_modules(const char *directory, const char *tool) {
     // npm puts tools of a workspace in a parent's node_modules, so look upwards too.
@@ -178,6 +156,7 @@ static void language_check(const char *directory) {
 }
 
 const char *module_build(const char *directory, bool debug) {
+    if (build_c_detect(directory)) return build_c(directory, debug);
     language_check(directory);
     if (!cli_file_exists(cli_join(directory, "src/index.ts")))
         cli_die("There is no src/index.ts in %s. A TypeScript module starts there.", directory);
@@ -196,7 +175,11 @@ const char *module_build(const char *directory, bool debug) {
 static int build_run(const Args *args) {
     if (args->word_count > 0)
         args_fail(args->command, "unexpected argument '%s' found", args->words[0]);
-    module_build(module_directory(args_value(args, "module-path")), args_has(args, "debug"));
+    const char *directory = module_directory(args_value(args, "module-path"));
+    if (args_has(args, "accessors") && build_c_detect(directory))
+        build_c_accessors(directory);
+    else
+        module_build(directory, args_has(args, "debug"));
     puts("Build finished successfully.");
     return 0;
 }
@@ -208,7 +191,8 @@ static const ArgSpec specs[] = {
      ARG_VALUE,
      "DIR",
      "The module (./spacetimedb, ./lightcone, or .)"},
-    {"debug", NULL, 'd', ARG_FLAG, NULL, "Build for development: process.env.NODE_ENV says so"},
+    {"debug", NULL, 'd', ARG_FLAG, NULL, "Build for development: NODE_ENV says so; C is compiled for a debugger"},
+    {"accessors", NULL, 0, ARG_FLAG, NULL, "Of a C module: write build/gen and compile nothing"},
     {"lint-dir", NULL, 0, ARG_VALUE, "DIR", NULL},
     SPEC_NO_CONFIG,
     ARG_SPECS_END,
@@ -217,7 +201,8 @@ const CliCommand command_build = {
     .name = "build",
     .usage = "[OPTIONS]",
     .summary = "Build the module in a directory",
-    .about = "Checks types with the project's tsc and writes dist/bundle.js with esbuild.\n\n"
+    .about = "TypeScript (package.json): checks types with the project's tsc and writes dist/bundle.js with\n"
+             "esbuild. C (src/*.c): writes build/module.wasm with clang and lld.\n\n"
              "Example:\n  lightcone build -p ./spacetimedb\n",
     .specs = specs,
     .run = build_run,

@@ -21,6 +21,7 @@ typedef struct PublishPlan {
     const char *file;         // to send, once known
     HostKind kind;
     const char *parent, *organization;
+    const char *replicas;  // as given; NULL: not said
     bool anonymous;
     bool break_clients;
     DeleteMode delete_mode;
@@ -139,6 +140,10 @@ static const char *migration_agree(const PublishPlan *plan, json_t *body) {
     return cli_format("&token=%s&policy=BreakClients", http_encode(token));
 }
 
+static const char *waiting_for(const PublishPlan *plan) {
+    return plan->kind == HOST_WASM ? "Compiling on the server" : "The server tries the module";
+}
+
 static const char *changes_check(const PublishPlan *plan, Bytes program, const char *host_type) {
     if (!plan->name) return "";
     if (plan->delete_mode == DELETE_ALWAYS) {
@@ -158,6 +163,7 @@ static const char *changes_check(const PublishPlan *plan, Bytes program, const c
                        host_type),
         .token = plan->token,
         .body = program,
+        .waiting = waiting_for(plan),
     });
     if (reply.status == 404) return "";  // a new database
     if (!http_ok(&reply))
@@ -213,9 +219,10 @@ static void remote_ask(const PublishPlan *plan) {
 static int publish_one(PublishPlan *plan) {
     name_split(plan);
     const char *base = plan->base_url = config_server_url(plan->server);
-    if (plan->module_path)
+    if (plan->module_path) {
         plan->file = module_build(plan->module_path, false);
-    else
+        plan->kind = module_kind(plan->file);
+    } else
         printf("(%s) Skipping build. Instead we are publishing %s\n",
                plan->kind == HOST_WASM ? "WASM" : "JS",
                plan->file);
@@ -232,7 +239,7 @@ static int publish_one(PublishPlan *plan) {
     fflush(stdout);
     HttpReply reply = http_send(&(HttpCall){
         .method = plan->name ? "PUT" : "POST",
-        .url = cli_format("%s/v1/database%s%s?host_type=%s%s%s%s%s%s",
+        .url = cli_format("%s/v1/database%s%s?host_type=%s%s%s%s%s%s%s%s",
                           base,
                           plan->name ? "/" : "",
                           plan->name ? http_encode(plan->name) : "",
@@ -241,9 +248,12 @@ static int publish_one(PublishPlan *plan) {
                           plan->parent ? "&parent=" : "",
                           plan->parent ? http_encode(plan->parent) : "",
                           plan->organization ? "&org=" : "",
-                          plan->organization ? http_encode(plan->organization) : ""),
+                          plan->organization ? http_encode(plan->organization) : "",
+                          plan->replicas ? "&num_replicas=" : "",
+                          plan->replicas ? http_encode(plan->replicas) : ""),
         .token = plan->token,
         .body = BYTES(program, len),
+        .waiting = waiting_for(plan),
     });
     return reply_report(plan, &reply);
 }
@@ -274,6 +284,7 @@ static PublishPlan plan_make(const Args *args, const Project *project, json_t *t
         .server = args_value(args, "server"),
         .parent = args_value(args, "parent"),
         .organization = args_value(args, "organization"),
+        .replicas = args_value(args, "num-replicas"),
         .anonymous = args_has(args, "anonymous"),
         .break_clients = args_has(args, "break-clients"),
         .delete_mode = delete_mode(args),
@@ -284,6 +295,7 @@ static PublishPlan plan_make(const Args *args, const Project *project, json_t *t
         if (!plan.server) plan.server = project_text(target, "server");
         if (!plan.parent) plan.parent = project_text(target, "parent");
         if (!plan.organization) plan.organization = project_text(target, "organization");
+        if (!plan.replicas) plan.replicas = project_text(target, "num-replicas");
         plan.anonymous = plan.anonymous || project_flag(target, "anon-identity") ||
                          project_flag(target, "anonymous");
         plan.break_clients = plan.break_clients || project_flag(target, "break-clients");
@@ -303,7 +315,7 @@ static int publish_run(const Args *args) {
     if (args->word_count > 1)
         args_fail(args->command, "unexpected argument '%s' found", args->words[1]);
     if (args_value(args, "num-replicas"))
-        fputs("WARNING: --num-replicas has no effect on this server.\n", stderr);
+        fputs("WARNING: --num-replicas is for clusters; a single server keeps one copy.\n", stderr);
     const Project *project = project_load(args_has(args, "no-config"), args_value(args, "env"));
     const char *name = args->word_count > 0 ? args->words[0] : NULL;
     for (int i = 0; i < project->path_count; i++)

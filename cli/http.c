@@ -1,6 +1,9 @@
 #include "cli/http.h"
 
 #include <curl/curl.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
 
 typedef struct Receiver {
     const HttpCall *call;
@@ -18,6 +21,52 @@ static size_t on_bytes(char *bytes, size_t size, size_t count, void *ctx) {
         buf_put(&to->body, bytes, size * count);
     return size * count;
 }
+
+// ---- the line that says how long it takes
+
+typedef struct Waiting {
+    const char *what;
+    int64_t began_s;
+    int64_t shown_s;  // -1: no line is on the terminal
+} Waiting;
+
+static int64_t seconds_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec;
+}
+
+// libcurl calls this about once a second. Whoever waits less than that never sees a line.
+static int on_progress(void *ctx,
+                       curl_off_t down_total,
+                       curl_off_t down,
+                       curl_off_t up_total,
+                       curl_off_t up) {
+    Waiting *waiting = ctx;
+    (void)down_total;
+    (void)down;
+    int64_t seconds = seconds_now() - waiting->began_s;
+    if (seconds < 1 || seconds == waiting->shown_s) return 0;
+    waiting->shown_s = seconds;
+    if (up < up_total)
+        fprintf(stderr, "\r\033[KUploading … %d %%", (int)(up * 100 / up_total));
+    else
+        fprintf(stderr, "\r\033[K%s … %lld s", waiting->what, (long long)seconds);
+    return 0;
+}
+
+static void waiting_prepare(CURL *curl, Waiting *waiting) {
+    if (!waiting->what || !isatty(STDERR_FILENO)) return;
+    curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
+    curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
+    curl_easy_setopt(curl, CURLOPT_XFERINFODATA, waiting);
+}
+
+static void waiting_end(const Waiting *waiting) {
+    if (waiting->shown_s >= 0) fputs("\r\033[K", stderr);
+}
+
+// ---- the request
 
 static struct curl_slist *headers_make(const HttpCall *call) {
     struct curl_slist *list = NULL;
@@ -53,10 +102,13 @@ bool http_try(const HttpCall *call, HttpReply *reply, const char **why) {
     struct curl_slist *headers = headers_make(call);
     if (!curl || !headers) cli_die("out of memory");
     Receiver to = {.call = call, .curl = curl};
+    Waiting waiting = {.what = call->waiting, .began_s = seconds_now(), .shown_s = -1};
     request_prepare(curl, call, headers);
+    waiting_prepare(curl, &waiting);
     curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, &to);
     CURLcode code = curl_easy_perform(curl);
+    waiting_end(&waiting);
     *why = curl_easy_strerror(code);
     if (code == CURLE_OK) {
         long status = 0;

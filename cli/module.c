@@ -1,5 +1,7 @@
 #include "cli/module.h"
 
+#include "cli/build_c.h"
+
 HostKind module_kind(const char *path) {
     size_t len = strlen(path);
     return len > 5 && strcmp(path + len - 5, ".wasm") == 0 ? HOST_WASM : HOST_JS;
@@ -24,7 +26,7 @@ static bool holds_module(const char *directory) {
     static const char *const signs[] = {"package.json", "Cargo.toml", "CMakeLists.txt"};
     for (size_t i = 0; i < ARRAY_LEN(signs); i++)
         if (cli_file_exists(cli_join(directory, signs[i]))) return true;
-    return false;
+    return build_c_detect(directory);
 }
 
 const char *module_directory(const char *given) {

@@ -13,6 +13,6 @@ const ModuleDef *module_definition(const char *path, HostKind kind);
 // The module's directory: `given`, else ./spacetimedb or ./lightcone when it holds a module, else
 // the working directory. Ends the process when there is none.
 const char *module_directory(const char *given);
-// Build the TypeScript module in a directory; the path of the bundle. `say` gets the progress lines.
-// Ends the process when it fails: with tsc's exit code when types are wrong, else 1.
+// Build the module in a directory, TypeScript or C; the path of the bundle or of the wasm file.
+// Ends the process when it fails: with the tool's exit code when the source is wrong, else 1.
 const char *module_build(const char *directory, bool debug);

@@ -41,8 +41,9 @@ static Err group_take(Live *live, Group *group, const LiveChange *change, bool o
                      ? &live->pending[group->delta]
                      : pending_add(live, group, change->is_event);
     if (!p) return ERR_NOMEM;
-    if (old) rowlist_add(&p->deletes, change->old_row);
-    if (new) rowlist_add(&p->inserts, change->new_row);
+    const Query *query = group->template->query;
+    if (old) rowlist_add(&p->deletes, query_shown(query, change->old_row));
+    if (new) rowlist_add(&p->inserts, query_shown(query, change->new_row));
     live->stats.rows_encoded += (uint64_t)old + (uint64_t) new;
     return rowlist_ok(&p->deletes) && rowlist_ok(&p->inserts) ? OK : ERR_NOMEM;
 }

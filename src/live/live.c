@@ -1,10 +1,11 @@
 // live.c: the subscriptions of one database as a whole: opening, closing, a new schema, counters.
-#include "live/live_private.h"
+#include "live/view_private.h"
 
-Err live_open(const QueryCatalog *catalog, Live **out) {
+Err live_open(const QueryCatalog *catalog, Views *views, Live **out) {
     Live *live = MEM_NEW(Live);
     if (!live) return ERR_NOMEM;
     live->catalog = catalog;
+    live->views = views;
     live->schema_version = catalog->schema_version;
     *out = live;
     return OK;
@@ -81,6 +82,16 @@ Err live_schema_changed(Live *live, LiveDropped dropped, void *ctx) {
     }
     buf_deinit(&ids);
     return first;
+}
+
+void live_view_ended(Live *live, View *view, const char *reason, LiveDropped dropped, void *ctx) {
+    ASSERT(view->views == live->views);
+    // Removing a set releases its groups, and the last one of them leaves the view.
+    while (view->groups) {
+        QuerySet *set = view->groups->subs->set;
+        dropped(ctx, set->client->owner, set->id, reason);
+        client_remove_set(set->client, set);
+    }
 }
 
 LiveStats live_stats(const Live *live) {

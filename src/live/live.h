@@ -11,13 +11,15 @@
 // now, at every commit, for every subscriber. Spec: sql-and-subscriptions §3, §4.3;
 // websocket-and-data-model §7.
 #pragma once
+#include "live/view.h"
 #include "query/query.h"
 #include "txn/writeset.h"
 
 typedef struct Live Live;              // of one database; used by its loop's thread
 typedef struct LiveClient LiveClient;  // one connection's subscriptions
 
-MUST_USE Err live_open(const QueryCatalog *catalog, Live **out);
+// `views` may be NULL where no table is a view's; it must outlive the Live.
+MUST_USE Err live_open(const QueryCatalog *catalog, Views *views, Live **out);
 void live_close(Live **live);
 
 // `owner` is handed back with each update. The client is alive until live_client_close.
@@ -39,6 +41,7 @@ typedef struct LiveRows {
 //   ERR_EXISTS   the id is in use (the old set stays)
 //   ERR_INVALID… a query does not compile; diag has the message with ", executing: `…`"
 //   ERR_LIMIT    more than LIVE_SETS_MAX or LIVE_QUERIES_MAX; diag names the limit
+//   ERR_AGAIN    results of views must be computed first (views_next): then ask again
 //   ERR_NOMEM    nothing was registered
 MUST_USE Err live_subscribe(LiveClient *client,
                             uint32_t query_set,
@@ -93,6 +96,10 @@ MUST_USE Err live_commit(Live *live,
 // every client. `dropped` must not call into live/.
 typedef void (*LiveDropped)(void *ctx, void *owner, uint32_t query_set, const char *reason);
 MUST_USE Err live_schema_changed(Live *live, LiveDropped dropped, void *ctx);
+
+// A result of a view has failed: end every set that watches it and report the reason. `dropped` must
+// not call into live/. Before the live_commit of the same transaction.
+void live_view_ended(Live *live, View *view, const char *reason, LiveDropped dropped, void *ctx);
 
 typedef struct LiveStats {
     uint64_t clients, query_sets, groups, templates;

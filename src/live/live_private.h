@@ -19,6 +19,7 @@
 #include "base/mem.h"
 #include "live/live.h"
 #include "live/map.h"
+#include "live/view.h"
 
 typedef struct LiveTable LiveTable;
 typedef struct LiveTemplate LiveTemplate;
@@ -63,7 +64,9 @@ struct Group {
     Sub *subs;
     uint64_t dirty_in;  // the commit in which `delta` is an index
     uint32_t delta;     // of Live.pending
-    Bytes values[];     // of the parameters; their bytes stand behind
+    View *view;         // the result that it watches; NULL of a query over a table
+    Group *view_next, **view_link;
+    Bytes values[];  // of the parameters; their bytes stand behind
 };
 
 struct Sub {
@@ -105,6 +108,7 @@ typedef struct Pending {
 
 struct Live {
     const QueryCatalog *catalog;
+    Views *views;             // NULL where there are none
     uint64_t schema_version;  // that every template was compiled against
     LiveMap tables, templates, groups;
     LiveClient *clients;

@@ -101,25 +101,30 @@ static void answer_begin(Live *live) {
     buf_clear(&live->answer_rows);
 }
 
+typedef struct AnswerRows {
+    const Query *query;
+    RowList list;
+} AnswerRows;
+
 static bool add_row(void *ctx, Bytes row) {
-    RowList *rows = ctx;
-    rowlist_add(rows, row);
-    return rowlist_ok(rows);
+    AnswerRows *rows = ctx;
+    rowlist_add(&rows->list, query_shown(rows->query, row));
+    return rowlist_ok(&rows->list);
 }
 
 // What a query yields now. A table without rows gives no entry, event tables among them.
 static Err answer_add(Live *live, const Query *query) {
     if (query->table->is_event || table_row_count(query->table->table, NULL) == 0) return OK;
-    RowList rows;
-    rowlist_init(&rows);
+    AnswerRows rows = {.query = query};
+    rowlist_init(&rows.list);
     Err err = query_run(query, NULL, add_row, &rows);
     LiveRows entry = {.table_name = query->table->name};
     size_t at = live->answer_bytes.len;
-    rowlist_encode(&live->answer_bytes, &rows);
+    rowlist_encode(&live->answer_bytes, &rows.list);
     entry.rows.len = live->answer_bytes.len - at;
     buf_put(&live->answer_rows, &entry, sizeof entry);
-    bool ok = rowlist_ok(&rows) && buf_ok(&live->answer_bytes) && buf_ok(&live->answer_rows);
-    rowlist_deinit(&rows);
+    bool ok = rowlist_ok(&rows.list) && buf_ok(&live->answer_bytes) && buf_ok(&live->answer_rows);
+    rowlist_deinit(&rows.list);
     return ok ? err : ERR_NOMEM;
 }
 
@@ -189,12 +194,24 @@ static Err sub_compile(const Sub *sub, Query **out, Diag *diag) {
     return err == OK ? OK : fail_query(diag, &cause, err, sub->text);
 }
 
+static Err view_check(const Sub *sub, const Query *query, Diag *diag) {
+    if (!query->table->is_view) return OK;
+    Diag cause;
+    diag_clear(&cause);
+    Err err = views_check(sub->set->client->live->views, query, &cause);
+    return err == OK || err == ERR_AGAIN ? err : fail_query(diag, &cause, err, sub->text);
+}
+
 static Err sub_join(Sub *sub, bool answers, Diag *diag) {
     Live *live = sub->set->client->live;
     Query *query;
     Group *group;
     Err err = sub_compile(sub, &query, diag);
     if (err != OK) return err;
+    if (answers && (err = view_check(sub, query, diag)) != OK) {
+        query_free(&query);
+        return err;
+    }
     if (answers && (err = answer_add(live, query)) != OK) {
         query_free(&query);
     } else if ((err = group_obtain(live, &query, &group)) == OK) {
@@ -204,11 +221,17 @@ static Err sub_join(Sub *sub, bool answers, Diag *diag) {
     return diag_fail(diag, err, "%s", err_text(err));
 }
 
+// A view's result that is not there yet does not stop the others from asking for theirs.
 Err queryset_join(QuerySet *set, bool answers, Diag *diag) {
     Err err = OK;
+    bool again = false;
     for (uint32_t i = 0; i < set->count && err == OK; i++) {
         err = sub_join(&set->subs[i], answers, diag);
+        if (err != ERR_AGAIN) continue;
+        again = true;
+        err = OK;
     }
+    if (err == OK && again) err = ERR_AGAIN;
     if (err != OK) queryset_leave(set);
     return err;
 }

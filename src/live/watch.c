@@ -4,7 +4,7 @@
 // in the guard of {room} under the key of 5, whatever else it asks; the rest is tested when a row
 // comes by. Guards belong to the table, so templates with the same equality columns share one, and
 // a row costs one lookup for each distinct set of columns, not for each template or client.
-#include "live/live_private.h"
+#include "live/view_private.h"
 
 // ── tables ─────────────────────────────────────────────────────────────────────────────────────
 
@@ -205,6 +205,13 @@ static Err template_obtain(Live *live, Query **query, LiveTemplate **out) {
 
 // ── groups ─────────────────────────────────────────────────────────────────────────────────────
 
+// What tells a group from others of its template.
+typedef struct GroupParams {
+    const Bytes *values, *keys;
+    QueryViewKey view_key;
+    Identity caller;
+} GroupParams;
+
 static bool values_eq(const Bytes *a, const Bytes *b, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
         if (!bytes_eq(a[i], b[i])) return false;
@@ -287,16 +294,24 @@ static void group_place(Group *group) {
     t->table->group_count++;
 }
 
-static Err group_make(Live *live,
-                      LiveTemplate *t,
-                      const Bytes *values,
-                      const Bytes *keys,
-                      Group **out) {
+// Which result the group watches, if its query is over a view.
+static Err group_watch_view(Live *live, Group *group, const GroupParams *params) {
+    const CatalogTable *table = group->template->query->table;
+    if (!table->is_view) return OK;
+    return view_watch(live->views, table->table_id, &params->view_key, &params->caller, group);
+}
+
+static Err group_make(Live *live, LiveTemplate *t, const GroupParams *params, Group **out) {
+    const Bytes *values = params->values;
     uint64_t hash = values_hash(t->hash, values, t->query->param_count);
     if ((*out = group_find(live, t, values, hash))) return OK;
     if (!livemap_reserve(&live->groups)) return ERR_NOMEM;
     if (t->guard && !livemap_reserve(&t->guard->chains)) return ERR_NOMEM;
-    if (!(*out = group_new(t, values, keys))) return ERR_NOMEM;
+    if (!(*out = group_new(t, values, params->keys))) return ERR_NOMEM;
+    if (group_watch_view(live, *out, params) != OK) {
+        mem_free(*out);
+        return ERR_NOMEM;
+    }
     (*out)->hash = hash;
     livemap_insert(&live->groups, hash, *out);
     group_place(*out);
@@ -305,11 +320,14 @@ static Err group_make(Live *live,
 
 Err group_obtain(Live *live, Query **query, Group **out) {
     LiveTemplate *t;
-    // These stay where they are when the query becomes the template's.
-    const Bytes *values = (*query)->values, *keys = (*query)->keys;
+    // What these point at stays where it is when the query becomes the template's.
+    GroupParams params = {.values = (*query)->values,
+                          .keys = (*query)->keys,
+                          .view_key = (*query)->view_key,
+                          .caller = (*query)->view_caller};
     Err err = template_obtain(live, query, &t);
     if (err == OK) {
-        err = group_make(live, t, values, keys, out);
+        err = group_make(live, t, &params, out);
         if (err != OK) template_release(live, t);
     }
     query_free(query);
@@ -326,6 +344,7 @@ void group_release(Live *live, Group *group) {
     case PLACE_GUARD: guard_remove(t->guard, group); break;
     }
     livemap_remove(&live->groups, group->hash, group);
+    view_unwatch(group);
     t->group_count--;
     t->table->group_count--;
     mem_free(group);

@@ -86,7 +86,7 @@ World world_open(void) {
     fake_store_table(w.tables[EVENTS], w.store, 0, NULL, 0);
     fake_store_table(w.tables[SECRET], w.store, 0, NULL, 0);
     store_commit(w.store);
-    expect_ok(live_open(&w.fake->door, &w.live));
+    expect_ok(live_open(&w.fake->door, NULL, &w.live));
     return w;
 }
 

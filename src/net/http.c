@@ -392,6 +392,7 @@ void http_request_view(const HttpParser *parser,
         .body = {bytes + parser->body_at, parser->body_len},
         .keep_alive = parser->keep_alive,
         .is_upgrade = parser->is_upgrade,
+        .is_http_1_0 = parser->http_1_0,
     };
 }
 

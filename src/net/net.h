@@ -50,6 +50,7 @@ typedef struct HttpRequest {  // borrows from the connection; valid until it is 
     Bytes body;
     bool keep_alive;
     bool is_upgrade;
+    bool is_http_1_0;
 } HttpRequest;
 Str http_header(const HttpRequest *request, Str name);  // first value, ptr NULL when absent
 bool http_query_value(Str query, Str key, Arena *arena, Str *out);  // percent-decoded

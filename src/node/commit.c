@@ -1,10 +1,185 @@
 #include "node/commit.h"
 
-void commit_start(Session *s, bool own_part, CommitFinish finish) {
+#include "node/session_private.h"
+
+// ── the end of a transaction ───────────────────────────────────────────────────────────────────
+
+static void view_ended(void *ctx, View *view, const char *reason) {
+    Database *db = ctx;
+    live_view_ended(db->live, view, reason, session_subscription_dropped, db);
+}
+
+void commit_views_ended(Database *db, bool committed) {
+    if (committed) {
+        views_committed(db->views, view_ended, db);
+    } else {
+        views_rolled_back(db->views);
+    }
+}
+
+static void end(Database *db, Err err) {
+    CommitPending commit = db->commit;
     const WriteSet *writes;
-    bool changed;
+    bool changed = false;
     const LiveUpdate *own = NULL;
-    Err err = db_commit(s->database->db, &writes, &changed);
-    if (err == OK && changed) database_publish(s->database, writes, own_part ? s : NULL, &own);
-    finish(s, err, own);
+    db->commit = (CommitPending){0};
+    if (err == OK) {
+        err = db_commit(db->db, &writes, &changed);
+    } else {
+        db_rollback(db->db);
+    }
+    // Who must stop listening is told before the rest hears what changed.
+    commit_views_ended(db, err == OK);
+    if (err == OK && changed) {
+        Session *caller = commit.own_part ? commit.session : NULL;
+        database_publish(db, writes, caller, &own);
+    }
+    commit.finish(commit.session, err, own);
+}
+
+void commit_start(Session *s, bool own_part, CommitFinish finish) {
+    Database *db = s->database;
+    ASSERT(!commit_pending(db));
+    db->commit =
+        (CommitPending){.session = s, .finish = finish, .own_part = own_part, .is_write = true};
+    Err err = views_find_stale(db->views);
+    if (err != OK || !views_waiting(db->views)) end(db, err);
+}
+
+void commit_views(Session *s, CommitFinish finish) {
+    Database *db = s->database;
+    ASSERT(!commit_pending(db) && views_waiting(db->views));
+    session_transaction_begin(s, STR("<view>"));
+    db->commit = (CommitPending){.session = s, .finish = finish};
+}
+
+bool commit_pending(const Database *db) {
+    return db->commit.session != NULL;
+}
+
+// ── running views ──────────────────────────────────────────────────────────────────────────────
+
+static bool next_view(Database *db, HostCall *call) {
+    ViewRun run;
+    if (!views_next(db->views, &run)) return false;
+    *call = (HostCall){
+        .kind = run.def->is_anonymous ? HOST_VIEW_ANON : HOST_VIEW,
+        .id = run.def->index,
+        .name = run.def->name,
+        .sender = run.sender,
+        .timestamp = db->now,
+        .args = BYTES("", 0),
+        .access = run.access,
+        .budget_us = db->loop->node->options.deadline,
+    };
+    return true;
+}
+
+// Why a view that ran has no result; in the turn's arena or static.
+static Str failure_text(Database *db, const HostCall *call, const HostOutcome *outcome) {
+    Str why = outcome->message;
+    Str text;
+    if (outcome->status == HOST_DEADLINE) {
+        text = arena_printf(&db->turn_arena,
+                            "view `" STR_FMT
+                            "` was stopped: it ran longer than its deadline of %lld ms",
+                            STR_ARG(call->name),
+                            (long long)(call->budget_us / 1000));
+    } else {
+        text = arena_printf(&db->turn_arena,
+                            "view `" STR_FMT "` failed: " STR_FMT,
+                            STR_ARG(call->name),
+                            STR_ARG(why));
+    }
+    return text.ptr ? text : STR("a view failed");
+}
+
+// Take the outcome. OK: there is a result. ERR_MODULE: there is none, and *reason, which is in the
+// module's log by now, says why.
+static Err view_outcome(Database *db,
+                        const HostCall *call,
+                        const HostOutcome *outcome,
+                        Str *reason) {
+    Diag diag;
+    diag_clear(&diag);
+    if (outcome->status != HOST_OK) {
+        *reason = failure_text(db, call, outcome);
+    } else if (views_returned(db->views, outcome->returned, &diag) != OK) {
+        *reason = arena_str(&db->turn_arena, str_from(diag.text));
+        if (!reason->ptr) *reason = STR("a view failed");
+    } else {
+        return OK;
+    }
+    database_log_record(db, 0, call->name, *reason, call->timestamp);
+    return ERR_MODULE;
+}
+
+bool commit_step(Database *db, HostCall *call) {
+    if (next_view(db, call)) return true;
+    end(db, OK);
+    return false;
+}
+
+void commit_call_done(Database *db, const HostCall *call, const HostOutcome *outcome) {
+    Str reason;
+    if (view_outcome(db, call, outcome, &reason) != OK) {
+        views_failed(db->views, reason);
+        if (db->commit.is_write && db->loop->node->options.view_failure_aborts) {
+            end(db, ERR_MODULE);
+            return;
+        }
+    }
+    if (!views_waiting(db->views)) end(db, OK);
+}
+
+static bool settle_next(void *ctx, HostCall *call) {
+    Database *db = ctx;
+    while (commit_pending(db)) {
+        if (commit_step(db, call)) return true;
+    }
+    return false;
+}
+
+static void settle_done(void *ctx, const HostCall *call, const HostOutcome *outcome) {
+    commit_call_done(ctx, call, outcome);
+}
+
+void commit_settle(Database *db) {
+    while (commit_pending(db)) {
+        host_run(db->instance, &(HostSource){.ctx = db, .next = settle_next, .done = settle_done});
+        if (database_mend(db) || !commit_pending(db)) continue;
+        views_fail_waiting(db->views, STR("the module cannot be started again"));
+        end(db, OK);
+    }
+}
+
+// ── a new version of the module ────────────────────────────────────────────────────────────────
+
+typedef struct Renewal {
+    Database *db;
+    Err err;
+    Diag *diag;
+} Renewal;
+
+static bool renewal_next(void *ctx, HostCall *call) {
+    Renewal *renewal = ctx;
+    return renewal->err == OK && next_view(renewal->db, call);
+}
+
+static void renewal_done(void *ctx, const HostCall *call, const HostOutcome *outcome) {
+    Renewal *renewal = ctx;
+    Str reason;
+    if (view_outcome(renewal->db, call, outcome, &reason) == OK) return;
+    views_failed(renewal->db->views, reason);
+    renewal->err = diag_fail(renewal->diag, ERR_MODULE, STR_FMT, STR_ARG(reason));
+}
+
+Err commit_views_renewed(Database *db, HostInstance *instance, Diag *diag) {
+    Renewal renewal = {.db = db, .diag = diag};
+    views_all_stale(db->views);
+    if (!views_waiting(db->views)) return OK;
+    host_run(instance, &(HostSource){.ctx = &renewal, .next = renewal_next, .done = renewal_done});
+    if (renewal.err == OK && views_waiting(db->views))
+        renewal.err = diag_fail(diag, ERR_MODULE, "the module stopped while its views were run");
+    return renewal.err;
 }

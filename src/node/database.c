@@ -7,6 +7,7 @@
 #include "base/keccak.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "node/commit.h"
 #include "node/session_private.h"
 
 // ── what the module needs from us ──────────────────────────────────────────────────────────────
@@ -43,8 +44,17 @@ static void catalog_log_line(void *ctx, Str line) {
     database_log_line(ctx, 2, NULL, line);
 }
 
+static void module_schedule_now(void *ctx, Str function, Bytes args) {
+    Database *db = ctx;
+    if (db->lanes) lanes_schedule_now(db, function, args);
+}
+
 static Err instance_make(Database *db, HostProgram *program, HostInstance **out, Diag *diag) {
-    HostEnv env = {.ctx = db, .database = db->identity, .log = module_log, .now = module_now};
+    HostEnv env = {.ctx = db,
+                   .database = db->identity,
+                   .log = module_log,
+                   .now = module_now,
+                   .schedule_now = module_schedule_now};
     db->instances_made++;
     return host_instance_new(program, &env, out, diag);
 }
@@ -66,6 +76,22 @@ static void query_each_table(void *ctx,
     }
 }
 
+static Err query_each_rule(void *ctx,
+                           const CatalogTable *table,
+                           bool (*each)(void *ectx, Str sql),
+                           void *ectx) {
+    const Database *db = ctx;
+    return catalog_each_rule(db_catalog(db->db), table->table_id, each, ectx);
+}
+
+// Inside the transaction that makes the schema, when its tables are there.
+static Err rules_check(const Database *db, const ModuleDef *def, Diag *diag) {
+    Err err = OK;
+    for (uint32_t i = 0; err == OK && i < def->row_level_security_count; i++)
+        err = query_check_rule(def->row_level_security[i], &db->query_catalog, diag);
+    return err;
+}
+
 static void schema_noticed(Database *db) {
     const Catalog *catalog = db_catalog(db->db);
     db->query_catalog.schema_version = catalog_schema_version(catalog);
@@ -77,15 +103,6 @@ static void schema_noticed(Database *db) {
 
 // ── after a change of the schema ───────────────────────────────────────────────────────────────
 
-static void subscription_dropped(void *ctx, void *owner, uint32_t query_set, const char *reason) {
-    Session *s = owner;
-    (void)ctx;
-    Buf *out = outbox_begin(&s->out);
-    wire_subscription_error(out, NULL, query_set, str_from(reason));
-    outbox_end(&s->out);
-    session_dirty(s);
-}
-
 static void disconnect_all(Database *db, const char *why) {
     for (Session *s = db->sessions; s; s = s->next) {
         if (s->kind == SESSION_WS && s->state != SESSION_ENDED) session_close(s, 1001, why);
@@ -95,7 +112,7 @@ static void disconnect_all(Database *db, const char *why) {
 // Queries find their tables again; those that no longer compile end with the reason.
 static void queries_renew(Database *db) {
     schema_noticed(db);
-    if (live_schema_changed(db->live, subscription_dropped, db) != OK) {
+    if (live_schema_changed(db->live, session_subscription_dropped, db) != OK) {
         disconnect_all(db, "the server is out of memory");
     }
 }
@@ -145,10 +162,13 @@ static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
                  path,
                  (unsigned long long)torn);
 
-    db->query_catalog =
-        (QueryCatalog){.ctx = db, .table_by_name = query_table, .each_table = query_each_table};
+    db->query_catalog = (QueryCatalog){.ctx = db,
+                                       .table_by_name = query_table,
+                                       .each_table = query_each_table,
+                                       .each_rule = query_each_rule};
     schema_noticed(db);
-    if ((err = live_open(&db->query_catalog, &db->live)) != OK) goto done;
+    if ((err = views_open(db->db, &db->query_catalog, &db->views)) != OK) goto done;
+    if ((err = live_open(&db->query_catalog, db->views, &db->live)) != OK) goto done;
     db->schedule = schedule_new();
     db->system = session_new(db,
                              &(SessionOptions){.kind = SESSION_SYSTEM,
@@ -160,6 +180,7 @@ static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
         goto done;
     }
     db->system->state = SESSION_LIVE;
+    if (node->workers && (err = lanes_new(db, &db->lanes)) != OK) goto done;
     *out = db;
     db = NULL;
 done:
@@ -167,12 +188,14 @@ done:
     return err;
 }
 
-static void module_set(Database *db, HostProgram *program, HostInstance *instance) {
+// Takes the instance and the module with its program. Workers that still run the one before hold it
+// as long as they need.
+static void module_set(Database *db, LaneModule **module, HostInstance *instance) {
     if (db->instance) host_instance_free(&db->instance);
-    if (db->program) host_program_free(&db->program);
-    db->program = program;
+    db->program = lanes_module_set(db->lanes, module);
     db->instance = instance;
-    db->def = host_program_def(program);
+    db->def = host_program_def(db->program);
+    views_define(db->views, db->def);
 }
 
 // Clients of the process before are seen off, then schedules start (module-abi §5.4, §5.8).
@@ -188,6 +211,7 @@ Err database_open(const DatabaseOpen *open, Database **out, Diag *diag) {
     Database *db = NULL;
     HostProgram *program = NULL;
     HostInstance *instance = NULL;
+    LaneModule *lane_module = NULL;
     CatalogModule module;
     Err err = OK;
     if ((err = database_new(open, &db, diag)) != OK) goto done;
@@ -200,14 +224,15 @@ Err database_open(const DatabaseOpen *open, Database **out, Diag *diag) {
     HostLoadOptions load = {.cache_dir = open->loop->node->cache_dir};
     err = host_program_load((HostKind)module.program_kind, module.program, &load, &program, diag);
     if (err != OK) goto done;
-    if ((err = instance_make(db, program, &instance, diag)) != OK) goto done;
-    module_set(db, program, instance);
-    program = NULL;
+    if ((err = lanes_module_new(db->lanes, &program, &lane_module)) != OK) goto done;
+    if ((err = instance_make(db, lanes_program(lane_module), &instance, diag)) != OK) goto done;
+    module_set(db, &lane_module, instance);
     if ((err = database_wake(db)) != OK) goto done;
     *out = db;
     db = NULL;
 done:
     host_program_free(&program);
+    lanes_module_free(&lane_module);
     database_close(&db, NULL, false);
     return err;
 }
@@ -266,6 +291,7 @@ static Err database_fill(Database *db, Bytes program_bytes, HostKind kind, Diag 
     CommitInfo info = {.timestamp = db->now, .caller = db->owner, .name = STR("<publish>")};
     db_begin(db->db, &info);
     Err err = catalog_create(db_catalog(db->db), db->def, &module, catalog_log_line, db, diag);
+    if (err == OK) err = rules_check(db, db->def, diag);
     InitRun run = {.db = db,
                    .function = moduledef_lifecycle(db->def, LIFECYCLE_INIT),
                    .err = OK,
@@ -297,11 +323,12 @@ Err database_create(const DatabaseOpen *open,
                     Diag *diag) {
     Database *db = NULL;
     HostInstance *instance = NULL;
+    LaneModule *module = NULL;
     Err err = database_new(open, &db, diag);
-    if (err == OK) err = instance_make(db, *program, &instance, diag);
+    if (err == OK) err = lanes_module_new(db->lanes, program, &module);
+    if (err == OK) err = instance_make(db, lanes_program(module), &instance, diag);
     if (err == OK) {
-        module_set(db, *program, instance);
-        *program = NULL;
+        module_set(db, &module, instance);
         err = database_fill(db, program_bytes, kind, diag);
     }
     if (err == OK) err = database_wake(db);
@@ -310,6 +337,7 @@ Err database_create(const DatabaseOpen *open,
         return OK;
     }
     host_program_free(program);
+    lanes_module_free(&module);
     database_close(&db, NULL, true);
     return err;
 }
@@ -342,17 +370,18 @@ Err database_try_init(const Node *node,
 // ── a new version of the module ────────────────────────────────────────────────────────────────
 
 static void update_adopt(Database *db,
-                         HostProgram *program,
+                         LaneModule **module,
                          HostInstance *instance,
                          const WriteSet *writes,
                          bool breaks) {
-    module_set(db, program, instance);
+    module_set(db, module, instance);
     queries_renew(db);
+    // Who has to go because rows have another shape now must not be sent any of them.
+    if (breaks) disconnect_all(db, "module exited");
     database_publish(db, writes, NULL, NULL);
     if (schedule_rebuild(db->schedule, db_catalog(db->db), db->now) != OK)
         log_error("out of memory: schedules stop until the next start");
     session_ready(db->system);
-    if (breaks) disconnect_all(db, "module exited");
 }
 
 static Err update_refused(Database *db, Err err, const Diag *diag) {
@@ -383,7 +412,9 @@ Err database_update(Database *db,
                     const uint8_t *token,
                     Diag *diag) {
     HostProgram *program = *handle;
+    const ModuleDef *new_def = host_program_def(program);
     HostInstance *instance = NULL;
+    LaneModule *lane_module = NULL;
     MigratePlan *plan = NULL;
     CatalogModule module;
     uint8_t hash[32], expected[32];
@@ -397,7 +428,7 @@ Err database_update(Database *db,
     if ((err = catalog_module(db_catalog(db->db), &module)) != OK) goto done;
     if (memcmp(module.program_hash, hash, sizeof hash) == 0) goto done;  // nothing to do
 
-    if ((err = migrate_plan(db->def, host_program_def(program), &plan, diag)) != OK) {
+    if ((err = migrate_plan(db->def, new_def, &plan, diag)) != OK) {
         // The caller tells a plan that cannot be from one that was refused.
         if (err == ERR_INVALID) err = ERR_CONFLICT;
         update_refused(db, err, diag);
@@ -418,7 +449,9 @@ Err database_update(Database *db,
         goto done;
     }
     if ((err = instance_make(db, program, &instance, diag)) != OK) goto done;
+    if ((err = lanes_module_new(db->lanes, &program, &lane_module)) != OK) goto done;
 
+    lanes_interrupt(db, "the module was updated");
     db->now = node_now(db->loop->node);
     db_begin(db->db,
              &(CommitInfo){.timestamp = db->now, .caller = db->owner, .name = STR("<publish>")});
@@ -429,24 +462,31 @@ Err database_update(Database *db,
     bool changed;
     err = catalog_migrate(db_catalog(db->db),
                           plan,
-                          host_program_def(program),
+                          new_def,
                           &module,
                           catalog_log_line,
                           db,
                           diag);
+    if (err == OK) err = rules_check(db, new_def, diag);
+    if (err == OK) {
+        // What clients watch is computed by the new functions, or there is no new version.
+        views_define(db->views, new_def);
+        err = commit_views_renewed(db, instance, diag);
+    }
     if (err == OK) {
         err = db_commit(db->db, &writes, &changed);
     } else {
         db_rollback(db->db);
     }
+    commit_views_ended(db, err == OK);
     if (err != OK) {
+        views_define(db->views, db->def);
         queries_renew(db);  // memory was rebuilt from the rows
         update_refused(db, err, diag);
         goto done;
     }
-    update_adopt(db, program, instance, writes, plan->breaks_clients);
+    update_adopt(db, &lane_module, instance, writes, plan->breaks_clients);
     migrate_plan_free(&plan);  // borrows from the definitions
-    program = NULL;
     instance = NULL;
     if ((err = db_flush(db->db, diag)) != OK) {
         database_fail(db, diag);
@@ -463,6 +503,7 @@ done:
     migrate_plan_free(&plan);
     host_instance_free(&instance);
     host_program_free(&program);
+    lanes_module_free(&lane_module);
     return err;
 }
 
@@ -530,6 +571,7 @@ void database_close(Database **handle, const char *why, bool remove_files) {
     *handle = NULL;
     const Io *io = db->loop->node->io;
     if (why) disconnect_all(db, why);
+    lanes_interrupt(db, "the database stopped");
     // What is committed becomes durable before anybody is told good-bye.
     Diag diag = {0};
     if (db->db && !db->failed && db_flush(db->db, &diag) != OK) database_fail(db, &diag);
@@ -550,8 +592,9 @@ void database_close(Database **handle, const char *why, bool remove_files) {
         session_free(&s);
     }
     if (db->instance) host_instance_free(&db->instance);
-    if (db->program) host_program_free(&db->program);
+    lanes_free(&db->lanes);  // and with them the program
     if (db->live) live_close(&db->live);
+    if (db->views) views_close(&db->views);
     if (db->schedule) schedule_free(&db->schedule);
     if (db->log) modulelog_close(&db->log);
     if (db->db) db_close(&db->db);
@@ -592,14 +635,19 @@ static bool schedule_due(const Database *db) {
     return db->has_schedules && schedule_next_due(db->schedule) <= node_now(db->loop->node);
 }
 
+static Micros views_due(const Database *db) {
+    return views_any(db->views) ? db->views_checked + VIEWS_KEEP_US : INT64_MAX;
+}
+
 bool database_has_work(const Database *db) {
     return (db->ready_first != NULL && !db->failed) || db->dirty != NULL;
 }
 
 int64_t database_next_due_ns(const Database *db) {
     // One that failed runs nothing: what is due stays due, and must not keep the loop awake.
-    if (!db->has_schedules || db->failed) return INT64_MAX;
-    Micros due = schedule_next_due(db->schedule), wall = node_now(db->loop->node);
+    if (db->failed) return INT64_MAX;
+    Micros due = views_due(db), wall = node_now(db->loop->node);
+    if (db->has_schedules) due = MIN(due, schedule_next_due(db->schedule));
     if (due == INT64_MAX) return INT64_MAX;
     const Io *io = db->loop->node->io;
     int64_t now = io->clock_monotonic_ns(io->world);
@@ -608,8 +656,8 @@ int64_t database_next_due_ns(const Database *db) {
     return wait > INT64_MAX / 2000 ? INT64_MAX : now + wait * 1000;
 }
 
-static void instance_mend(Database *db) {
-    if (host_instance_ok(db->instance)) return;
+bool database_mend(Database *db) {
+    if (host_instance_ok(db->instance)) return true;
     Diag diag = {0};
     HostInstance *fresh = NULL;
     Err err = instance_make(db, db->program, &fresh, &diag);
@@ -619,20 +667,24 @@ static void instance_mend(Database *db) {
     } else {
         log_error("%s: the module cannot be started again: %s", db->dir, diag.text);
     }
+    return err == OK;
 }
 
 void database_turn(Database *db) {
     const Io *io = db->loop->node->io;
-    if (!db->failed && schedule_due(db)) session_ready(db->system);
+    if (!db->failed && (schedule_due(db) || views_due(db) <= node_now(db->loop->node)))
+        session_ready(db->system);
     if (!database_has_work(db)) return;
     db->counters.turns++;
     arena_reset(&db->turn_arena);
     db->turn_began_ns = io->clock_monotonic_ns(io->world);
     db->turn_began = node_now(db->loop->node);
+    views_set_now(db->views, db->turn_began);
     if (!db->failed) {
         host_run(db->instance,
                  &(HostSource){.ctx = db, .next = session_next_call, .done = session_done});
-        instance_mend(db);
+        database_mend(db);
+        commit_settle(db);
     }
     if (!db->failed && db_needs_flush(db->db)) {
         // Who asked not to wait is told before the sync.

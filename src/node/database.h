@@ -8,6 +8,15 @@
 #include "txn/db.h"
 
 typedef struct Session Session;
+typedef struct Lanes Lanes;
+
+// A transaction whose end has begun (commit.h).
+typedef struct CommitPending {
+    Session *session;  // NULL: none
+    void (*finish)(Session *session, Err err, const LiveUpdate *own);
+    bool own_part;
+    bool is_write;  // it does somebody's work, and more than views
+} CommitPending;
 
 // A turn runs calls for at most this long before it syncs and answers: the longest that a waiting
 // answer is held back for the sake of a larger batch.
@@ -16,6 +25,8 @@ typedef struct Session Session;
 typedef struct DatabaseCounters {
     uint64_t calls_ok, calls_user_error, calls_fatal, calls_deadline, calls_refused;
     uint64_t commits, flushes, turns, messages_in, sql_queries;
+    uint64_t slices_used_up, slow_calls, conflicts, exclusive_runs;
+    uint64_t procedures, procedures_failed;
 } DatabaseCounters;
 
 struct Database {
@@ -26,6 +37,8 @@ struct Database {
     char dir[IO_PATH_MAX];
 
     Db *db;
+    Views *views;
+    Micros views_checked;  // when results nobody watches were last looked through
     Live *live;
     QueryCatalog query_catalog;
     HostProgram *program;
@@ -33,6 +46,7 @@ struct Database {
     const ModuleDef *def;  // of program
     ModuleLog *log;
     Schedule *schedule;
+    Lanes *lanes;  // owns `program`; NULL: nothing leaves the loop (a trial)
 
     Session *sessions;                  // all, doubly linked
     uint32_t client_count;              // WebSocket sessions that are connected
@@ -40,6 +54,7 @@ struct Database {
     Session *dirty;                     // have something to say once the log is synced
     Session *system;                    // runs scheduled reducers and clean-up
     Session *running;                   // whose call is in the module now
+    CommitPending commit;               // while it is pending no other call begins
     int64_t turn_began_ns;              // monotonic; no call is begun TURN_NS after it
     Micros turn_began;                  // the same moment by the wall clock
     Micros now;                         // wall clock of the running call
@@ -114,6 +129,9 @@ MUST_USE Err database_try_init(const Node *node,
                                const Identity *identity,
                                const Identity *owner,
                                Diag *diag);
+
+// Replace the module's instance if it is not fit to run any more. False: it could not be.
+bool database_mend(Database *database);
 
 // After a commit: tell schedules and subscribers. `caller` (may be NULL) gets its part as *own
 // (valid until the next commit) instead of a message.

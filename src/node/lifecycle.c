@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "node/commit.h"
 #include "node/session_private.h"
 
 static Table *system_table(const Database *db, uint32_t id) {
@@ -15,22 +16,22 @@ static void client_row(const Identity *identity, const ConnectionId *connection,
     buf_put(row, connection->le, sizeof connection->le);
 }
 
-static Err client_rows_insert(Session *s) {
-    Buf row = {0};
+static Err row_insert(Access *access, uint32_t table, const Buf *row, Buf *generated) {
+    if (!buf_ok(row)) return ERR_NOMEM;
+    AbiErrno result = access->ops->insert(access, table, buf_bytes(row), generated);
+    return result == ABI_OK ? OK : result == ABI_UNIQUE_ALREADY_EXISTS ? ERR_UNIQUE : ERR_NOMEM;
+}
+
+Err lifecycle_client_insert(Session *s, Access *access) {
+    Buf row = {0}, generated = {0};
     client_row(&s->identity, &s->connection, &row);
-    Err err = buf_ok(&row)
-                  ? table_insert(system_table(s->database, ST_CLIENT), buf_bytes(&row), NULL, NULL)
-                  : ERR_NOMEM;
+    Err err = row_insert(access, ST_CLIENT, &row, &generated);
     buf_clear(&row);
     buf_put(&row, s->connection.le, sizeof s->connection.le);
     buf_put_lp(&row, str_bytes(s->claims));
-    if (err == OK && !buf_ok(&row)) err = ERR_NOMEM;
-    if (err == OK)
-        err = table_insert(system_table(s->database, ST_CONNECTION_CREDENTIALS),
-                           buf_bytes(&row),
-                           NULL,
-                           NULL);
+    if (err == OK) err = row_insert(access, ST_CONNECTION_CREDENTIALS, &row, &generated);
     buf_deinit(&row);
+    buf_deinit(&generated);
     return err;
 }
 
@@ -62,15 +63,6 @@ static Err client_rows_delete(Session *s) {
     return err;
 }
 
-// Commit what is open and tell everybody but the session itself.
-static Err commit_and_publish(Session *s) {
-    const WriteSet *writes;
-    bool changed;
-    Err err = db_commit(s->database->db, &writes, &changed);
-    if (err == OK && changed) database_publish(s->database, writes, NULL, NULL);
-    return err;
-}
-
 // ── arriving ───────────────────────────────────────────────────────────────────────────────────
 
 static void refuse(Session *s, int http_status, const char *text) {
@@ -99,22 +91,27 @@ static void let_in(Session *s) {
     session_dirty(s);
 }
 
+static void connect_committed(Session *s, Err err, const LiveUpdate *own) {
+    (void)own;  // it has no subscriptions yet
+    if (err == OK) {
+        let_in(s);
+    } else {
+        refuse(s, 503, err_text(err));
+    }
+}
+
 bool lifecycle_step_connect(Session *s, HostCall *call) {
     const FunctionDef *f = moduledef_lifecycle(s->database->def, LIFECYCLE_CONNECT);
     session_transaction_begin(s, f ? f->name : STR("<connect>"));
-    Err err = client_rows_insert(s);
+    Err err = lifecycle_client_insert(s, db_access(s->database->db));
     if (err == OK && f) {
         session_call_begin(s, CALL_CONNECT, f, BYTES_NONE, call);
         return true;
     }
     if (err == OK) {
-        err = commit_and_publish(s);
+        commit_start(s, false, connect_committed);
     } else {
         db_rollback(s->database->db);
-    }
-    if (err == OK) {
-        let_in(s);
-    } else {
         refuse(s, 503, err_text(err));
     }
     return false;
@@ -123,12 +120,7 @@ bool lifecycle_step_connect(Session *s, HostCall *call) {
 static void connect_done(Session *s, const HostOutcome *outcome) {
     char text[512];
     if (outcome->status == HOST_OK) {
-        Err err = commit_and_publish(s);
-        if (err == OK) {
-            let_in(s);
-        } else {
-            refuse(s, 503, err_text(err));
-        }
+        commit_start(s, false, connect_committed);
         return;
     }
     db_rollback(s->database->db);
@@ -150,17 +142,22 @@ static void gone(Session *s) {
     session_dirty(s);
 }
 
+static void rows_deleted(Session *s, Err err, const LiveUpdate *own) {
+    (void)own;
+    if (err != OK) log_error("a client's row could not be removed: %s", err_text(err));
+    gone(s);
+}
+
 // The rows go whatever the module says: in a transaction of their own if its reducer failed.
 static void rows_delete_alone(Session *s) {
     session_transaction_begin(s, STR("<disconnect>"));
     Err err = client_rows_delete(s);
     if (err == OK) {
-        err = commit_and_publish(s);
+        commit_start(s, false, rows_deleted);
     } else {
         db_rollback(s->database->db);
+        rows_deleted(s, err == ERR_NOT_FOUND ? OK : err, NULL);
     }
-    if (err != OK && err != ERR_NOT_FOUND)
-        log_error("a client's row could not be removed: %s", err_text(err));
 }
 
 bool lifecycle_step_disconnect(Session *s, HostCall *call, bool *more) {
@@ -181,24 +178,26 @@ bool lifecycle_step_disconnect(Session *s, HostCall *call, bool *more) {
         return true;
     }
     rows_delete_alone(s);
-    gone(s);
     return false;
 }
 
-static void disconnect_done(Session *s, const HostOutcome *outcome) {
-    bool removed = false;
-    if (outcome->status == HOST_OK) {
-        if (client_rows_delete(s) == OK) {
-            removed = commit_and_publish(s) == OK;
-        } else {
-            db_rollback(s->database->db);
-        }
+static void disconnect_committed(Session *s, Err err, const LiveUpdate *own) {
+    (void)own;
+    if (err == OK) {
+        gone(s);
     } else {
-        db_rollback(s->database->db);
-        session_failure_text(s, outcome);
+        rows_delete_alone(s);
     }
-    if (!removed) rows_delete_alone(s);
-    gone(s);
+}
+
+static void disconnect_done(Session *s, const HostOutcome *outcome) {
+    if (outcome->status == HOST_OK && client_rows_delete(s) == OK) {
+        commit_start(s, false, disconnect_committed);
+        return;
+    }
+    db_rollback(s->database->db);
+    if (outcome->status != HOST_OK) session_failure_text(s, outcome);
+    rows_delete_alone(s);
 }
 
 Err lifecycle_collect_orphans(Database *db) {
@@ -237,6 +236,13 @@ static bool scheduled_row(Session *s, const ScheduleEntry *entry, CatalogTable *
     return found && buf_ok(&s->call_args);
 }
 
+static void scheduled_row_deleted(Session *s, Err err, const LiveUpdate *own) {
+    (void)s;
+    (void)own;
+    if (err != OK)
+        log_error("the row of a schedule that ran could not be removed: %s", err_text(err));
+}
+
 // After the run, whatever came of it: a row for one time goes, an interval gets its next instant;
 // unless the reducer itself gave the row a new schedule.
 static void scheduled_follow_up(Session *s) {
@@ -257,18 +263,18 @@ static void scheduled_follow_up(Session *s) {
     session_transaction_begin(s, STR("<schedule>"));
     Err err = table_delete_row(table->table, buf_bytes(&s->call_args));
     if (err == OK) {
-        err = commit_and_publish(s);
+        commit_start(s, false, scheduled_row_deleted);
     } else {
         db_rollback(db->db);
+        scheduled_row_deleted(s, err, NULL);
     }
-    if (err != OK)
-        log_error("the row of a schedule that ran could not be removed: %s", err_text(err));
 }
 
 static bool step_scheduled(Session *s, HostCall *call) {
     Database *db = s->database;
     CatalogTable *table;
     if (!scheduled_row(s, &s->scheduled, &table)) return false;
+    if (procedure_fire(db, &s->scheduled, table, buf_bytes(&s->call_args))) return false;
     const FunctionDef *f = moduledef_reducer(db->def, table->schedule_function);
     if (!f) {
         Str text = arena_printf(&db->turn_arena,
@@ -287,6 +293,60 @@ static bool step_scheduled(Session *s, HostCall *call) {
     return true;
 }
 
+// A call that was scheduled outside of any transaction (§1.11): the entry names no row.
+static bool step_immediate(Session *s, HostCall *call, bool *more) {
+    Database *db = s->database;
+    Buf name = {0};
+    bool begun = false;
+    *more = lanes_take_scheduled(db, &name, &s->call_args);
+    const FunctionDef *f = *more ? moduledef_reducer(db->def, bytes_str(buf_bytes(&name))) : NULL;
+    size_t len;
+    if (f && bsatn_check(f->params, buf_bytes(&s->call_args), &len, NULL) == OK) {
+        s->scheduled = (ScheduleEntry){0};
+        s->identity = db->identity;
+        s->connection = (ConnectionId){0};
+        session_transaction_begin(s, f->name);
+        session_call_begin(s, CALL_SCHEDULED, f, buf_bytes(&s->call_args), call);
+        begun = true;
+    } else if (*more) {
+        Str text = arena_printf(&db->turn_arena,
+                                "a call of `" STR_FMT
+                                "` was scheduled: no such reducer takes these arguments",
+                                STR_ARG(bytes_str(buf_bytes(&name))));
+        database_log_line(db, 0, NULL, text);
+    }
+    buf_deinit(&name);
+    return begun;
+}
+
+static void views_expired(Session *s, Err err, const LiveUpdate *own) {
+    Database *db = s->database;
+    (void)own;
+    if (err != OK) log_error("results of views could not be forgotten: %s", err_text(err));
+    // What is left over of many is due at once.
+    if (err == OK && views_next_expiry(db->views) <= db->now) return;
+    db->views_checked = db->now;
+}
+
+// Results of views that nobody has watched for a while. True: a transaction was begun.
+static bool step_views(Session *s) {
+    Database *db = s->database;
+    if (db->now < db->views_checked + VIEWS_KEEP_US) return false;
+    if (views_next_expiry(db->views) > db->now) {
+        db->views_checked = db->now;
+        return false;
+    }
+    session_transaction_begin(s, STR("<view>"));
+    Err err = views_expire(db->views);
+    if (err == OK) {
+        commit_start(s, false, views_expired);
+    } else {
+        db_rollback(db->db);
+        views_expired(s, err, NULL);
+    }
+    return true;
+}
+
 bool lifecycle_step_system(Session *s, HostCall *call, bool *more) {
     Database *db = s->database;
     if (db->orphan_count) {
@@ -297,19 +357,28 @@ bool lifecycle_step_system(Session *s, HostCall *call, bool *more) {
         *more = true;
         return begun;
     }
+    if (step_views(s)) {
+        *more = true;
+        return false;
+    }
     *more = schedule_take_due(db->schedule, db->now, &s->scheduled);
-    return *more && step_scheduled(s, call);
+    return *more ? step_scheduled(s, call) : step_immediate(s, call, more);
+}
+
+static void scheduled_committed(Session *s, Err err, const LiveUpdate *own) {
+    (void)own;
+    if (err != OK) log_error("a scheduled reducer could not commit: %s", err_text(err));
+    scheduled_follow_up(s);
 }
 
 static void scheduled_done(Session *s, const HostOutcome *outcome) {
     if (outcome->status == HOST_OK) {
         s->database->counters.calls_ok++;
-        Err err = commit_and_publish(s);
-        if (err != OK) log_error("a scheduled reducer could not commit: %s", err_text(err));
-    } else {
-        db_rollback(s->database->db);
-        session_failure_text(s, outcome);
+        commit_start(s, false, scheduled_committed);
+        return;
     }
+    db_rollback(s->database->db);
+    session_failure_text(s, outcome);
     scheduled_follow_up(s);
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "node/lane.h"
 #include "node/routes.h"
 
 typedef struct MetricsJob MetricsJob;
@@ -39,6 +40,16 @@ DB_METRIC(m_calls_user_error, db->counters.calls_user_error)
 DB_METRIC(m_calls_fatal, db->counters.calls_fatal)
 DB_METRIC(m_calls_deadline, db->counters.calls_deadline)
 DB_METRIC(m_calls_refused, db->counters.calls_refused)
+DB_METRIC(m_overran, db->counters.slices_used_up)
+DB_METRIC(m_slow, db->counters.slow_calls)
+DB_METRIC(m_slow_active, lanes_stats(db, LANE_REDUCER).active)
+DB_METRIC(m_slow_queued, lanes_stats(db, LANE_REDUCER).queued)
+DB_METRIC(m_conflicts, db->counters.conflicts)
+DB_METRIC(m_exclusive, db->counters.exclusive_runs)
+DB_METRIC(m_procedures, db->counters.procedures)
+DB_METRIC(m_procedures_failed, db->counters.procedures_failed)
+DB_METRIC(m_procedures_active, lanes_stats(db, LANE_PROCEDURE).active)
+DB_METRIC(m_procedures_queued, lanes_stats(db, LANE_PROCEDURE).queued)
 DB_METRIC(m_commits, db->counters.commits)
 DB_METRIC(m_syncs, log_syncs(db_log(db->db)))
 DB_METRIC(m_turns, db->counters.turns)
@@ -47,6 +58,9 @@ DB_METRIC(m_sql, db->counters.sql_queries)
 DB_METRIC(m_sets, live_stats(db->live).query_sets)
 DB_METRIC(m_groups, live_stats(db->live).groups)
 DB_METRIC(m_tested, live_stats(db->live).groups_tested)
+DB_METRIC(m_view_results, views_stats(db->views).results)
+DB_METRIC(m_view_runs, views_stats(db->views).runs)
+DB_METRIC(m_view_failures, views_stats(db->views).failures)
 DB_METRIC(m_pages, store_stats(db_store(db->db)).memory_bytes)
 DB_METRIC(m_log_bytes, log_bytes(db_log(db->db)))
 DB_METRIC(m_module_log, modulelog_bytes(db->log))
@@ -61,6 +75,16 @@ static const Metric metrics[] = {
     {"lightcone_calls_fatal_total", "counter", "reducer calls that failed inside", m_calls_fatal},
     {"lightcone_calls_deadline_total", "counter", "reducer calls stopped at their deadline", m_calls_deadline},
     {"lightcone_calls_refused_total", "counter", "reducer calls that never started", m_calls_refused},
+    {"lightcone_slices_used_up_total", "counter", "reducer calls that needed more than their slice", m_overran},
+    {"lightcone_slow_calls_total", "counter", "reducer calls that ran in the slow lane", m_slow},
+    {"lightcone_slow_calls_active", "gauge", "reducer calls in the slow lane now", m_slow_active},
+    {"lightcone_slow_calls_queued", "gauge", "reducer calls that wait for a place there", m_slow_queued},
+    {"lightcone_conflicts_total", "counter", "transactions undone because others changed what they had read", m_conflicts},
+    {"lightcone_exclusive_runs_total", "counter", "transactions that had the database to themselves after conflicts", m_exclusive},
+    {"lightcone_procedures_total", "counter", "procedures and HTTP handlers called", m_procedures},
+    {"lightcone_procedures_failed_total", "counter", "procedures and HTTP handlers that failed", m_procedures_failed},
+    {"lightcone_procedures_active", "gauge", "procedures and HTTP handlers under way", m_procedures_active},
+    {"lightcone_procedures_queued", "gauge", "procedures and HTTP handlers that wait for a place", m_procedures_queued},
     {"lightcone_commits_total", "counter", "transactions that changed something", m_commits},
     {"lightcone_log_syncs_total", "counter", "fdatasyncs of the commit log", m_syncs},
     {"lightcone_turns_total", "counter", "turns of the loop with work for this database", m_turns},
@@ -69,6 +93,9 @@ static const Metric metrics[] = {
     {"spacetime_subscription_sets", "gauge", "query sets subscribed now", m_sets},
     {"spacetime_active_queries", "gauge", "distinct queries watched now", m_groups},
     {"lightcone_groups_tested_total", "counter", "queries tested against changed rows", m_tested},
+    {"lightcone_view_results", "gauge", "results of views kept", m_view_results},
+    {"lightcone_view_runs_total", "counter", "times a view was run", m_view_runs},
+    {"lightcone_view_failures_total", "counter", "times a view had no result", m_view_failures},
     {"lightcone_store_bytes", "gauge", "memory of pages", m_pages},
     {"spacetime_message_log_size_bytes", "gauge", "size of the commit log", m_log_bytes},
     {"spacetime_module_log_file_size_bytes", "gauge", "size of today's module log", m_module_log},
@@ -97,6 +124,24 @@ static void write_loop(Buf *out, const NodeLoop *loop) {
                    values[i].name,
                    loop->number,
                    (unsigned long long)values[i].value);
+    }
+}
+
+// The workers are the process's, so the front loop speaks of them.
+static void write_workers(Buf *out, const Node *node) {
+    WorkerStats stats = worker_pool_stats(node->workers);
+    const struct {
+        const char *name;
+        uint64_t value;
+    } values[] = {
+        {"lightcone_worker_jobs_total", stats.jobs},
+        {"lightcone_worker_jobs_refused_total", stats.refused},
+        {"lightcone_worker_jobs_queued", stats.queued},
+        {"lightcone_worker_jobs_running", stats.running},
+        {"lightcone_worker_jobs_waiting", stats.waiting},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(values); i++) {
+        buf_printf(out, "%s %llu\n", values[i].name, (unsigned long long)values[i].value);
     }
 }
 
@@ -157,6 +202,7 @@ static void part_run(LoopTask *task, NodeLoop *loop) {
     MetricsPart *part = CONTAINER_OF(task, MetricsPart, task);
     MetricsJob *job = part->job;
     write_loop(&part->text, loop);
+    if (loop->number == 0) write_workers(&part->text, loop->node);
     for (const Database *db = loop->databases; db; db = db->next) {
         char hex[IDENTITY_HEX_LEN + 1];
         identity_hex(&db->identity, hex);

@@ -28,6 +28,7 @@ struct ModuleLog {
     Buf pending;     // lines not written yet
     Buf memory;      // everything, when there are no files
     LogFollower *followers;
+    uint64_t flushes;  // of pending lines
     bool failure_reported;
 };
 
@@ -48,8 +49,7 @@ static void member(Buf *out, const char *name, Str value) {
     json_write_string(out, value);
 }
 
-void modulelog_add(ModuleLog *log, const HostLogRecord *r) {
-    Buf *out = &log->pending;
+void modulelog_format(Buf *out, const HostLogRecord *r) {
     size_t start = out->len;
     buf_printf(out, "{\"level\":\"%s\",\"ts\":%lld", level_name(r->level), (long long)r->ts);
     member(out, "target", r->target);
@@ -71,7 +71,26 @@ void modulelog_add(ModuleLog *log, const HostLogRecord *r) {
         out->failed = false;
         out->len = start;
     }
-    if (out->len > PENDING_MAX) modulelog_flush(log);
+}
+
+void modulelog_add(ModuleLog *log, const HostLogRecord *r) {
+    modulelog_format(&log->pending, r);
+    if (log->pending.len > PENDING_MAX) modulelog_flush(log);
+}
+
+void modulelog_add_lines(ModuleLog *log, Bytes lines) {
+    buf_put_bytes(&log->pending, lines);
+    log->pending.failed = false;  // forget these lines only
+    if (log->pending.len > PENDING_MAX) modulelog_flush(log);
+}
+
+ModuleLogMark modulelog_mark(const ModuleLog *log) {
+    return (ModuleLogMark){.flushes = log->flushes, .len = log->pending.len};
+}
+
+void modulelog_rewind(ModuleLog *log, ModuleLogMark mark) {
+    if (mark.flushes != log->flushes) mark.len = 0;
+    log->pending.len = MIN(log->pending.len, mark.len);
 }
 
 Err modulelog_open(const Io *io, const char *dir, bool in_memory, ModuleLog **out, Diag *diag) {
@@ -155,6 +174,7 @@ static Err pending_write(ModuleLog *log) {
 
 void modulelog_flush(ModuleLog *log) {
     if (log->pending.len == 0) return;
+    log->flushes++;
     Err err = pending_write(log);
     if (err != OK && !log->failure_reported) {
         log_error("module log in %s: %s; lines are lost until this is mended",

@@ -18,6 +18,16 @@ MUST_USE Err
 modulelog_open(const Io *io, const char *dir, bool in_memory, ModuleLog **out, Diag *diag);
 void modulelog_close(ModuleLog **log);  // ends all followers
 void modulelog_add(ModuleLog *log, const HostLogRecord *record);
+// A line as it stands in the file, without a log to put it into: of code that runs on other threads.
+void modulelog_format(Buf *out, const HostLogRecord *record);
+void modulelog_add_lines(ModuleLog *log, Bytes lines);  // as modulelog_format makes them
+// Forget what was added since the mark, as far as it was not written yet.
+typedef struct ModuleLogMark {
+    uint64_t flushes;
+    size_t len;
+} ModuleLogMark;
+ModuleLogMark modulelog_mark(const ModuleLog *log);
+void modulelog_rewind(ModuleLog *log, ModuleLogMark mark);
 // Write what was added. A failure is reported once on the server's own log; lines may be lost then,
 // never a transaction.
 void modulelog_flush(ModuleLog *log);

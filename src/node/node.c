@@ -8,8 +8,14 @@
 #include "base/mem.h"
 #include "node/node_private.h"
 
-#define LOOPS_MAX_DEFAULT   64
-#define DEADLINE_US_DEFAULT 10000000
+#define LOOPS_MAX_DEFAULT              64
+#define DEADLINE_US_DEFAULT            10000000
+#define SLICE_US_DEFAULT               2000
+#define EXCLUSIVE_US_DEFAULT           1000000
+#define PROCEDURE_US_DEFAULT           60000000
+#define PROCEDURE_EXCLUSIVE_US_DEFAULT 250000
+#define RESPONSE_BYTES_DEFAULT         (64u << 20)
+#define WAITING_MAX                    512  // procedures asleep, of all databases
 
 Micros node_now(const Node *node) {
     return node->io->clock_wall(node->io->world);
@@ -223,6 +229,7 @@ static Err node_open(Node *node, Diag *diag) {
     if ((err = path_join(path, node->data_dir, "control")) != OK) return err;
     if ((err = control_open(node->io, path, o->in_memory, &node->control, diag)) != OK) return err;
 
+    if ((err = worker_pool_new(0, WAITING_MAX, &node->workers)) != OK) return err;
     node->loops = mem_zalloc(sizeof(NodeLoop *));
     NodeLoop *front = node->loops ? MEM_NEW(NodeLoop) : NULL;
     if (!front) return ERR_NOMEM;
@@ -234,12 +241,22 @@ static Err node_open(Node *node, Diag *diag) {
     return loop_start(front, diag);
 }
 
+static void options_fill(NodeOptions *o) {
+    if (!o->loops_max) o->loops_max = LOOPS_MAX_DEFAULT;
+    if (!o->deadline) o->deadline = DEADLINE_US_DEFAULT;
+    if (!o->slice) o->slice = SLICE_US_DEFAULT;
+    if (o->slice == SLICE_OFF) o->slice = 0;
+    if (!o->exclusive) o->exclusive = EXCLUSIVE_US_DEFAULT;
+    if (!o->procedure_deadline) o->procedure_deadline = PROCEDURE_US_DEFAULT;
+    if (!o->procedure_exclusive) o->procedure_exclusive = PROCEDURE_EXCLUSIVE_US_DEFAULT;
+    if (!o->outbound_response_max) o->outbound_response_max = RESPONSE_BYTES_DEFAULT;
+}
+
 Err node_start(const NodeOptions *options, Node **out, Diag *diag) {
     Node *node = MEM_NEW(Node);
     if (!node) return ERR_NOMEM;
     node->options = *options;
-    if (!node->options.loops_max) node->options.loops_max = LOOPS_MAX_DEFAULT;
-    if (!node->options.deadline) node->options.deadline = DEADLINE_US_DEFAULT;
+    options_fill(&node->options);
     node->io = options->io;
     node->started = node_now(node);
     pthread_mutex_init(&node->mutex, NULL);
@@ -278,6 +295,8 @@ void node_stop(Node **handle) {
     for (uint32_t i = 0; i < node->loop_count; i++) {
         loop_stop(node->loops[i]);
     }
+    // Their databases are closed: what still runs on workers was told to end and has nobody to tell.
+    worker_pool_free(&node->workers);
     // Loops that went on posted tasks to some that had stopped, and those may post again.
     for (bool any = true; any;) {
         any = false;

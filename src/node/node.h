@@ -18,8 +18,11 @@
 #include "auth/auth.h"
 #include "net/net.h"
 #include "node/control.h"
+#include "node/outbound.h"
 
 typedef struct Node Node;
+
+#define SLICE_OFF (-1)
 
 typedef struct NodeOptions {
     const Io *io;
@@ -31,8 +34,16 @@ typedef struct NodeOptions {
     const char *static_dir;  // files served at /; NULL: none
     bool in_memory;
     uint32_t loops_max;  // database loops; 0: 64
-    Micros deadline;     // of one reducer; 0: 10 s
-    size_t memory_max;   // pages of one database; 0: no limit
+    Micros deadline;           // of one reducer or view; 0: 10 s
+    bool view_failure_aborts;  // a view that fails undoes the transaction that made it run
+    // Two lanes (lane.h). A reducer that needs more than its slice goes on beside the others.
+    Micros slice;                  // 0: 2 ms; SLICE_OFF: none, everything runs on the loop
+    Micros exclusive;              // a reducer that keeps conflicting has the head so long; 0: 1 s
+    Micros procedure_deadline;     // of a procedure, waiting not counted; 0: 60 s
+    Micros procedure_exclusive;    // a procedure's transaction after a conflict; 0: 250 ms
+    OutboundAccess outbound;       // HTTP requests of modules
+    size_t outbound_response_max;  // bytes of a response's body; 0: 64 MiB
+    size_t memory_max;             // pages of one database; 0: no limit
     NetLimits limits;
 } NodeOptions;
 

@@ -3,6 +3,7 @@
 #include "node/database.h"
 #include "node/loop.h"
 #include "node/node.h"
+#include "node/worker.h"
 
 struct Node {
     NodeOptions options;
@@ -10,6 +11,7 @@ struct Node {
     Auth *auth;
     Control *control;
     IoFile *lock;
+    WorkerPool *workers;  // NULL in a trial (database_try_init): nothing leaves the loop
     char data_dir[IO_PATH_MAX];
     char cache_dir[IO_PATH_MAX];  // of compiled modules (host.h); may be deleted at any time
     uint16_t port;

@@ -7,8 +7,8 @@
 #include "base/mem.h"
 
 typedef struct Route {
-    const char *method;
-    const char *path;  // ':' stands for one segment
+    const char *method;  // "*": any
+    const char *path;    // ':' stands for one segment, '**' for whatever is left
     AuthMode auth;
     DatabaseMode database;
     bool large_body;  // a module: not bound by the ordinary limit
@@ -44,6 +44,8 @@ static const Route routes[] = {
     {"POST",   "/v1/database/:/lock",             AUTH_ANONYMOUS, DB_RESOLVED, false, route_lock},
     {"POST",   "/v1/database/:/unlock",           AUTH_ANONYMOUS, DB_RESOLVED, false, route_unlock},
     {"GET",    "/v1/database/:/unstable/timestamp", AUTH_ANONYMOUS, DB_RESOLVED, false, route_timestamp},
+    {"*",      "/v1/database/:/route",            AUTH_NONE,      DB_RESOLVED, false, route_handler},
+    {"*",      "/v1/database/:/route/**",         AUTH_NONE,      DB_RESOLVED, false, route_handler},
     {"GET",    "/v1/database/:/subscribe",        AUTH_ANONYMOUS, DB_NAMED,    false, route_subscribe},
 };
 // clang-format on
@@ -64,6 +66,7 @@ static bool path_matches(const char *pattern, Str path, Str params[2], uint32_t 
     Str rest = str_from(pattern);
     *param_count = 0;
     while (rest.len && path.len && path.ptr[0] == '/') {
+        if (str_eq(rest, STR("/**"))) return true;
         Str want = segment_take(&rest), got = segment_take(&path);
         if (str_eq(want, STR(":"))) {
             if (got.len == 0) return false;
@@ -76,6 +79,8 @@ static bool path_matches(const char *pattern, Str path, Str params[2], uint32_t 
 }
 
 static bool method_matches(Str method, const char *route) {
+    // OPTIONS is answered by the server, everywhere (http §1.1).
+    if (strcmp(route, "*") == 0) return !str_eq(method, STR("OPTIONS"));
     return str_eq(method, str_from(route)) ||
            (str_eq(method, STR("HEAD")) && strcmp(route, "GET") == 0);
 }
@@ -341,14 +346,42 @@ static void on_request(void *ctx, NetConn *conn, const HttpRequest *http) {
     arena_deinit(&arena);
 }
 
+// Modules are large, so a body that will be refused for its sender is not kept in memory first: what
+// the head says about who sends it to which database is looked at before the body is.
+static bool large_body_wanted(Request *r, const Route *route) {
+    const char *why;
+    Str token;
+    for (uint32_t i = 0; i < r->param_count; i++) {
+        if (http_percent_decode(r->params[i], r->arena, &r->params[i]) != OK) return false;
+    }
+    if (route->database != DB_NONE && !target_resolve(r, &why)) return false;
+    if (!token_of(r, &token)) return false;
+    if (token.ptr) {
+        Diag diag = {0};
+        r->has_caller =
+            auth_verify(r->node->auth, token, node_now(r->node), r->arena, &r->caller, &diag) == OK;
+        if (!r->has_caller) return false;
+    }
+    if (r->record_known) return request_is_owner(r);
+    if (route->database == DB_RESOLVED) return false;  // 404
+    if (!r->target_known) return true;                 // a new database, which anybody may make
+    return r->has_caller &&
+           control_may_create(r->node->control, &r->database, &r->caller.identity) == OK;
+}
+
 static size_t on_body_limit(void *ctx, const HttpRequest *head) {
-    Str params[2];
-    uint32_t count;
+    NodeLoop *loop = ctx;
+    Arena arena = {0};
+    Request r = {.loop = loop, .node = loop->node, .http = head, .arena = &arena};
     char allowed[128];
-    (void)ctx;
-    const Route *route = route_find(head, params, &count, allowed, sizeof allowed);
-    if (!route) return HTTP_BODY_DISCARD;
-    return route->large_body ? MODULE_BYTES_MAX : 0;
+    const Route *route = route_find(head, r.params, &r.param_count, allowed, sizeof allowed);
+    size_t limit = 0;  // the ordinary one
+    if (!route)
+        limit = HTTP_BODY_DISCARD;
+    else if (route->large_body)
+        limit = large_body_wanted(&r, route) ? MODULE_BYTES_MAX : HTTP_BODY_DISCARD;
+    arena_deinit(&arena);
+    return limit;
 }
 
 static bool on_message(void *ctx, NetConn *conn, Bytes payload, bool text) {

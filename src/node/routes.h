@@ -84,6 +84,7 @@ void route_logs(Request *r);
 void route_call(Request *r);
 void route_sql(Request *r);
 void route_subscribe(Request *r);
+void route_handler(Request *r);
 
 void route_publish(Request *r);
 void route_pre_publish(Request *r);

@@ -49,6 +49,7 @@ void session_free(Session **handle) {
     if (s->prev) s->prev->next = s->next;
     if (s->next) s->next->prev = s->prev;
     if (s->database->sessions == s) s->database->sessions = s->next;
+    lanes_session_gone(s);
     if (s->live) live_client_close(&s->live);
     outbox_deinit(&s->out);
     buf_deinit(&s->inbox);
@@ -111,7 +112,7 @@ void session_call_begin(Session *s,
         .timestamp = s->call_timestamp,
         .args = args,
         .access = db_access(db->db),
-        .budget_us = db->loop->node->options.deadline,
+        .budget_us = slow_budget(s),
     };
     db->running = s;
 }
@@ -178,9 +179,10 @@ const FunctionDef *session_admit(Session *s, Str name, Bytes args, char *text, s
 
 // The session's next piece of work. True: a call was begun. *more: it has something left to do.
 static bool session_step(Session *s, HostCall *call, bool *more) {
-    s->call_timestamp = s->database->now;
     bool begun = false;
     *more = true;
+    if (lanes_step(s, call, more, &begun)) return begun;
+    s->call_timestamp = s->database->now;
     if (s->kind == SESSION_SYSTEM) return lifecycle_step_system(s, call, more);
     if (s->state == SESSION_CONNECTING) {
         // A client that left before it was let in never was here.
@@ -233,6 +235,11 @@ bool session_next_call(void *ctx, HostCall *call) {
     Database *db = ctx;
     const Io *io = db->loop->node->io;
     for (;;) {
+        // Nothing else may begin, and the turn may not end, before what is pending has.
+        if (commit_pending(db)) {
+            if (commit_step(db, call)) return true;
+            continue;
+        }
         if (db->failed) return false;
         int64_t now_ns = io->clock_monotonic_ns(io->world);
         if (now_ns >= db->turn_began_ns + TURN_NS) return false;
@@ -245,6 +252,7 @@ bool session_next_call(void *ctx, HostCall *call) {
         db->now = db->turn_began + (now_ns - db->turn_began_ns) / 1000;
         bool more;
         bool begun = session_step(s, call, &more);
+        if (begun && slow_divert(s, call)) begun = false;
         if (more) {
             ready_again(s);
         } else {
@@ -317,7 +325,10 @@ Str session_failure_text(Session *s, const HostOutcome *outcome) {
         return outcome->message;
     case HOST_DEADLINE: {
         db->counters.calls_deadline++;
-        Str text = arena_printf(&db->turn_arena,
+        Str text = s->deadline_text;
+        s->deadline_text = STR_NONE;
+        if (!text.ptr)
+            text = arena_printf(&db->turn_arena,
                                 "reducer `" STR_FMT
                                 "` was stopped: it ran longer than its deadline of %lld ms",
                                 STR_ARG(s->function->name),
@@ -338,14 +349,18 @@ static void reducer_finish(Session *s, Err err, const LiveUpdate *own) {
         return;
     }
     s->database->counters.calls_fatal++;
-    reducer_failed(s, str_from(err_text(err)), false);
+    reducer_failed(s, str_from(err == ERR_MODULE ? fatal_text : err_text(err)), false);
 }
 
 void session_done(void *ctx, const HostCall *call, const HostOutcome *outcome) {
     Database *db = ctx;
+    if (commit_pending(db)) {
+        commit_call_done(db, call, outcome);
+        return;
+    }
     Session *s = db->running;
-    (void)call;
     db->running = NULL;
+    if (slow_intercept(s, call, outcome)) return;
     SessionCall what = s->call;
     s->call = CALL_NONE;
     if (s->kind != SESSION_SYSTEM) session_dirty(s);

@@ -14,7 +14,8 @@
 #include "node/database.h"
 #include "node/outbox.h"
 
-typedef enum SessionKind { SESSION_WS, SESSION_HTTP, SESSION_SYSTEM } SessionKind;
+// An agent stands for a procedure that runs on a worker (lane.h).
+typedef enum SessionKind { SESSION_WS, SESSION_HTTP, SESSION_SYSTEM, SESSION_AGENT } SessionKind;
 typedef enum SessionState { SESSION_CONNECTING, SESSION_LIVE, SESSION_ENDED } SessionState;
 typedef enum SessionCall {
     CALL_NONE,
@@ -24,7 +25,7 @@ typedef enum SessionCall {
     CALL_SCHEDULED
 } SessionCall;
 
-typedef enum HttpWork { HTTP_CALL, HTTP_SQL } HttpWork;
+typedef enum HttpWork { HTTP_CALL, HTTP_SQL, HTTP_PROCEDURE } HttpWork;
 
 // An HTTP request that is being worked on, and its answer.
 typedef struct HttpWorkItem {
@@ -73,7 +74,16 @@ struct Session {
     int64_t call_elapsed_us;  // of the call that ended last
     const FunctionDef *function;
     Buf call_args;
+    ClientMessage asked;  // a question that waits for views; borrows from the inbox
     ScheduleEntry scheduled;
+
+    // Away from the loop (lane.h).
+    struct LaneCall *lane;    // of this session; until it ends nothing behind it is taken up
+    struct Procedure *procedures;  // procedures it called that have not ended
+    bool is_sliced;           // the call in the module has a slice, not its deadline
+    ModuleLogMark log_mark;   // where that call's log lines begin
+    Str deadline_text;        // what HOST_DEADLINE means for this call, if not the usual
+    Str redo;                 // the reducer to call again with call_args; ptr NULL: none
 
     Outbox out;
     HttpWorkItem http;

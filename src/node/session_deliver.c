@@ -59,6 +59,7 @@ void session_deliver(Database *db, bool confirmed) {
         }
         if (s->kind == SESSION_HTTP) http_deliver(s);
         if (s->kind == SESSION_WS) ws_deliver(s);
+        if (s->kind == SESSION_AGENT) procedure_deliver(s);
         s->is_dirty = false;
         // One that is still in the ring comes back when its turn does.
         if (s->state == SESSION_ENDED && !s->is_ready) session_free(&s);

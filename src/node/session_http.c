@@ -1,6 +1,7 @@
 // session_http.c: one call or one query that came over HTTP, between a connect and a disconnect.
 #include <stdio.h>
 
+#include "node/commit.h"
 #include "node/session_private.h"
 #include "query/query.h"
 #include "sats/json.h"
@@ -19,6 +20,22 @@ void session_http_answer(Session *s, int status, const char *text) {
     session_dirty(s);
 }
 
+static void step_http_procedure(Session *s, const FunctionDef *f) {
+    Diag diag = {0};
+    buf_clear(&s->call_args);
+    if (json_read_args(f->params, f->name, s->http.text, &s->call_args, &diag) == OK) {
+        procedure_call_http(s, f, buf_bytes(&s->call_args));
+        return;
+    }
+    char text[DIAG_TEXT_MAX + 256];
+    snprintf(text,
+             sizeof text,
+             "invalid arguments for procedure " STR_FMT ": %s",
+             STR_ARG(f->name),
+             diag.text);
+    session_http_answer(s, 400, text);
+}
+
 static bool step_http_call(Session *s, HostCall *call) {
     Database *db = s->database;
     char text[DIAG_TEXT_MAX + 512];
@@ -32,6 +49,11 @@ static bool step_http_call(Session *s, HostCall *call) {
         return false;
     }
     if (!f || (f->is_private && !s->is_owner)) {
+        const FunctionDef *procedure = moduledef_procedure(db->def, s->http.name);
+        if (procedure_visible(s, procedure)) {
+            step_http_procedure(s, procedure);
+            return false;
+        }
         session_admit(s, s->http.name, BYTES_NONE, text, sizeof text);
         session_http_answer(s, 404, "No such procedure");
         return false;
@@ -60,6 +82,22 @@ static bool step_http_call(Session *s, HostCall *call) {
     return true;
 }
 
+static void step_http_sql(Session *s);
+
+static void sql_again(Session *s, Err err, const LiveUpdate *own) {
+    (void)own;
+    if (err == OK) {
+        step_http_sql(s);
+    } else {
+        session_http_answer(s, err_http_status(err), err_text(err));
+    }
+}
+
+static void sql_refuse(Session *s, Err err, const Diag *diag) {
+    int status = err == ERR_NOMEM ? 503 : 400;
+    session_http_answer(s, status, diag->text[0] ? diag->text : err_text(err));
+}
+
 static void step_http_sql(Session *s) {
     Database *db = s->database;
     const Io *io = db->loop->node->io;
@@ -68,8 +106,14 @@ static void step_http_sql(Session *s) {
     Query *query = NULL;
     QueryCaller caller = caller_of(s);
     Buf *body = &s->http.body;
-    db->counters.sql_queries++;
     Err err = query_compile(s->http.text, QUERY_SQL, &db->query_catalog, &caller, &query, &diag);
+    if (err == OK) err = views_check(db->views, query, &diag);
+    if (err == ERR_AGAIN) {
+        query_free(&query);
+        commit_views(s, sql_again);
+        return;
+    }
+    db->counters.sql_queries++;
     buf_put_u8(body, '[');
     if (err == OK) {
         int64_t micros = (io->clock_monotonic_ns(io->world) - began) / 1000;
@@ -79,8 +123,7 @@ static void step_http_sql(Session *s) {
     query_free(&query);
     if (err == OK && !buf_ok(body)) err = ERR_NOMEM;
     if (err != OK) {
-        int status = err == ERR_NOMEM ? 503 : 400;
-        session_http_answer(s, status, diag.text[0] ? diag.text : err_text(err));
+        sql_refuse(s, err, &diag);
         return;
     }
     s->http.done = true;

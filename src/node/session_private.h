@@ -1,5 +1,6 @@
 // session_private.h: inside of session.h, shared by session*.c, lifecycle.c and publish.c.
 #pragma once
+#include "node/lane.h"
 #include "node/lifecycle.h"
 #include "node/node_private.h"
 #include "node/session.h"
@@ -28,6 +29,11 @@ const WireTableUpdate *session_wire_updates(Database *database,
                                             uint32_t *count);
 
 // session_ws.c
+// A set of the session (the owner) has ended before the client ended it: tell it. A LiveDropped.
+void session_subscription_dropped(void *database,
+                                  void *session,
+                                  uint32_t query_set,
+                                  const char *reason);
 bool session_ws_message(void *session, Bytes payload, bool text);  // a frame arrived
 // Take up one message of the inbox. True: a call was begun.
 bool session_ws_step(Session *session, HostCall *call);

@@ -1,5 +1,6 @@
 // session_ws.c: what a WebSocket client asks: its inbox, and the answers given on the spot.
 #include "base/mem.h"
+#include "node/commit.h"
 #include "node/session_private.h"
 #include "query/query.h"
 
@@ -23,6 +24,29 @@ static const WireTableRows *wire_rows(Session *s, const LiveRows *rows, uint32_t
     return out;
 }
 
+static void ask_again(Session *s, Err err, const LiveUpdate *own);
+
+// The question is about results of views that are not there: they come first.
+static void ask_later(Session *s, const ClientMessage *m) {
+    s->asked = *m;
+    commit_views(s, ask_again);
+}
+
+void session_subscription_dropped(void *ctx, void *owner, uint32_t query_set, const char *reason) {
+    Session *s = owner;
+    (void)ctx;
+    Buf *out = outbox_begin(&s->out);
+    wire_subscription_error(out, NULL, query_set, str_from(reason));
+    outbox_end(&s->out);
+    session_dirty(s);
+}
+
+static void refuse_subscribe(Session *s, const ClientMessage *m, const char *text) {
+    Buf *out = outbox_begin(&s->out);
+    wire_subscription_error(out, &m->request_id, m->query_set, str_from(text));
+    outbox_end(&s->out);
+}
+
 static void answer_subscribe(Session *s, const ClientMessage *m) {
     Arena *arena = &s->database->turn_arena;
     Str *queries = arena_array(arena, Str, m->query_count + 1);
@@ -35,17 +59,18 @@ static void answer_subscribe(Session *s, const ClientMessage *m) {
     }
     Err err = queries ? live_subscribe(s->live, m->query_set, queries, n, &rows, &count, &diag)
                       : ERR_NOMEM;
-    Buf *out = outbox_begin(&s->out);
+    if (err == ERR_AGAIN) {
+        ask_later(s, m);
+        return;
+    }
     bool ok = err == OK;
     const WireTableRows *tables = ok ? wire_rows(s, rows, count, &ok) : NULL;
-    if (ok) {
-        wire_subscribe_applied(out, m->request_id, m->query_set, tables, count);
-    } else {
-        wire_subscription_error(out,
-                                &m->request_id,
-                                m->query_set,
-                                str_from(diag.text[0] ? diag.text : err_text(err)));
+    if (!ok) {
+        refuse_subscribe(s, m, diag.text[0] ? diag.text : err_text(err));
+        return;
     }
+    Buf *out = outbox_begin(&s->out);
+    wire_subscribe_applied(out, m->request_id, m->query_set, tables, count);
     outbox_end(&s->out);
 }
 
@@ -73,37 +98,70 @@ static void answer_unsubscribe(Session *s, const ClientMessage *m) {
     outbox_end(&s->out);
 }
 
-static bool rowlist_sink(void *ctx, Bytes row) {
-    rowlist_add(ctx, row);
-    return rowlist_ok(ctx);
+typedef struct OneOffRows {
+    const Query *query;
+    RowList list;
+} OneOffRows;
+
+static bool one_off_row(void *ctx, Bytes row) {
+    OneOffRows *rows = ctx;
+    rowlist_add(&rows->list, query_shown(rows->query, row));
+    return rowlist_ok(&rows->list);
+}
+
+static void refuse_one_off(Session *s, const ClientMessage *m, const char *text) {
+    Buf *out = outbox_begin(&s->out);
+    wire_one_off_error(out, m->request_id, str_from(text));
+    outbox_end(&s->out);
 }
 
 static void answer_one_off(Session *s, const ClientMessage *m) {
     Database *db = s->database;
     Diag diag = {0};
     Query *query = NULL;
-    RowList rows;
+    OneOffRows rows = {0};
     Buf encoded = {0};
-    rowlist_init(&rows);
+    rowlist_init(&rows.list);
     QueryCaller caller = caller_of(s);
     Err err = query_compile(m->text, QUERY_ONE_OFF, &db->query_catalog, &caller, &query, &diag);
-    if (err == OK) err = query_run(query, NULL, rowlist_sink, &rows);
+    if (err == OK) err = views_check(db->views, query, &diag);
+    rows.query = query;
+    if (err == OK) err = query_run(query, NULL, one_off_row, &rows);
     if (err == OK) {
-        rowlist_encode(&encoded, &rows);
+        rowlist_encode(&encoded, &rows.list);
         if (!buf_ok(&encoded)) err = ERR_NOMEM;
     }
-    Buf *out = outbox_begin(&s->out);
     if (err == OK) {
+        Buf *out = outbox_begin(&s->out);
         WireTableRows table = {.table_name = query->table->name, .rows = buf_bytes(&encoded)};
         wire_one_off_result(out, m->request_id, &table);
+        outbox_end(&s->out);
+    } else if (err == ERR_AGAIN) {
+        ask_later(s, m);
     } else {
-        wire_one_off_error(out, m->request_id, str_from(diag.text[0] ? diag.text : err_text(err)));
+        refuse_one_off(s, m, diag.text[0] ? diag.text : err_text(err));
     }
-    outbox_end(&s->out);
-    db->counters.sql_queries++;
+    if (err != ERR_AGAIN) db->counters.sql_queries++;
     query_free(&query);
-    rowlist_deinit(&rows);
+    rowlist_deinit(&rows.list);
     buf_deinit(&encoded);
+}
+
+// The views that a question waited for were run; which of them failed it will hear now.
+static void ask_again(Session *s, Err err, const LiveUpdate *own) {
+    const ClientMessage *m = &s->asked;
+    (void)own;
+    session_dirty(s);
+    if (m->kind == CLIENT_SUBSCRIBE) {
+        if (err == OK)
+            answer_subscribe(s, m);
+        else
+            refuse_subscribe(s, m, err_text(err));
+    } else if (err == OK) {
+        answer_one_off(s, m);
+    } else {
+        refuse_one_off(s, m, err_text(err));
+    }
 }
 
 // ── calls ──────────────────────────────────────────────────────────────────────────────────────
@@ -209,12 +267,7 @@ bool session_ws_step(Session *s, HostCall *call) {
     case CLIENT_UNSUBSCRIBE: answer_unsubscribe(s, &m); return false;
     case CLIENT_ONE_OFF_QUERY: answer_one_off(s, &m); return false;
     case CLIENT_CALL_REDUCER: return step_call(s, &m, call);
-    case CLIENT_CALL_PROCEDURE: {
-        Buf *out = outbox_begin(&s->out);
-        wire_procedure_internal_error(out, m.request_id, STR("No such procedure"));
-        outbox_end(&s->out);
-        return false;
-    }
+    case CLIENT_CALL_PROCEDURE: procedure_call_ws(s, m.request_id, m.text, m.args); return false;
     }
     UNREACHABLE();
 }

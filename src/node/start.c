@@ -27,6 +27,18 @@ static const char usage[] =
     "      --loops N                 most database threads (default 64); each database has one of its\n"
     "                                own until then\n"
     "      --reducer-deadline MS     stop a reducer that runs longer (default 10000)\n"
+    "      --slice-ms MS             a reducer that needs longer goes on beside the others (default 2;\n"
+    "                                0: it is waited for)\n"
+    "      --exclusive-ms MS         how long one that keeps conflicting with others may have the\n"
+    "                                database to itself (default 1000)\n"
+    "      --procedure-deadline MS   stop a procedure or HTTP handler that computes longer, waiting not\n"
+    "                                counted (default 60000)\n"
+    "      --outbound-http MODE      requests that modules make: public (default) reaches addresses of\n"
+    "                                the public internet, all also private ones, off nothing\n"
+    "      --outbound-max BYTES      largest body of a response to such a request (default 67108864)\n"
+    "      --view-failure MODE       what a view that fails does to the transaction that made it run:\n"
+    "                                drop (default): its subscriptions end with the error; abort: the\n"
+    "                                transaction is undone\n"
     "      --memory-max BYTES        most memory for the tables of one database (default: no limit)\n"
     "      --ping-interval MS        ask a silent client for a sign of life this often (default 15000)\n"
     "      --idle-timeout MS         drop a client that gives none, or a request that never ends\n"
@@ -46,6 +58,12 @@ enum {
     OPT_MEMORY,
     OPT_LOOPS,
     OPT_DEADLINE,
+    OPT_SLICE,
+    OPT_EXCLUSIVE,
+    OPT_PROCEDURE_DEADLINE,
+    OPT_OUTBOUND,
+    OPT_OUTBOUND_MAX,
+    OPT_VIEW_FAILURE,
     OPT_MEMORY_MAX,
     OPT_PING,
     OPT_IDLE,
@@ -64,6 +82,12 @@ static const struct option options_known[] = {
     {"in-memory", no_argument, NULL, OPT_MEMORY},
     {"loops", required_argument, NULL, OPT_LOOPS},
     {"reducer-deadline", required_argument, NULL, OPT_DEADLINE},
+    {"slice-ms", required_argument, NULL, OPT_SLICE},
+    {"exclusive-ms", required_argument, NULL, OPT_EXCLUSIVE},
+    {"procedure-deadline", required_argument, NULL, OPT_PROCEDURE_DEADLINE},
+    {"outbound-http", required_argument, NULL, OPT_OUTBOUND},
+    {"outbound-max", required_argument, NULL, OPT_OUTBOUND_MAX},
+    {"view-failure", required_argument, NULL, OPT_VIEW_FAILURE},
     {"memory-max", required_argument, NULL, OPT_MEMORY_MAX},
     {"ping-interval", required_argument, NULL, OPT_PING},
     {"idle-timeout", required_argument, NULL, OPT_IDLE},
@@ -104,6 +128,17 @@ static bool address(const char *text, char *host, size_t host_size, uint16_t *po
     return true;
 }
 
+static bool outbound_mode(const char *text, OutboundAccess *out) {
+    static const char *const words[] =
+        {[OUTBOUND_PUBLIC] = "public", [OUTBOUND_ALL] = "all", [OUTBOUND_OFF] = "off"};
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        if (strcmp(text, words[i]) != 0) continue;
+        *out = (OutboundAccess)i;
+        return true;
+    }
+    return false;
+}
+
 typedef struct StartArgs {
     NodeOptions node;
     char host[256];
@@ -139,6 +174,41 @@ static int arguments(int argc, char **argv, StartArgs *args) {
                     "--reducer-deadline takes milliseconds from 1 to 86400000, not `%s`",
                     optarg);
             args->node.deadline = value * 1000;
+            break;
+        case OPT_SLICE:
+            if (!number(optarg, 0, 10000, &value))
+                return complain("--slice-ms takes milliseconds from 0 to 10000, not `%s`", optarg);
+            args->node.slice = value ? value * 1000 : SLICE_OFF;
+            break;
+        case OPT_EXCLUSIVE:
+            if (!number(optarg, 1, 60000, &value))
+                return complain("--exclusive-ms takes milliseconds from 1 to 60000, not `%s`",
+                                optarg);
+            args->node.exclusive = value * 1000;
+            args->node.procedure_exclusive = MIN(value, 250) * 1000;
+            break;
+        case OPT_PROCEDURE_DEADLINE:
+            if (!number(optarg, 1, 86400000, &value))
+                return complain(
+                    "--procedure-deadline takes milliseconds from 1 to 86400000, not `%s`",
+                    optarg);
+            args->node.procedure_deadline = value * 1000;
+            break;
+        case OPT_OUTBOUND:
+            if (!outbound_mode(optarg, &args->node.outbound))
+                return complain("--outbound-http takes public, all or off, not `%s`", optarg);
+            break;
+        case OPT_OUTBOUND_MAX:
+            if (!number(optarg, 1, 1 << 30, &value))
+                return complain(
+                    "--outbound-max takes a number of bytes, at most 1073741824, not `%s`",
+                    optarg);
+            args->node.outbound_response_max = (size_t)value;
+            break;
+        case OPT_VIEW_FAILURE:
+            args->node.view_failure_aborts = strcmp(optarg, "abort") == 0;
+            if (!args->node.view_failure_aborts && strcmp(optarg, "drop") != 0)
+                return complain("--view-failure takes drop or abort, not `%s`", optarg);
             break;
         case OPT_MEMORY_MAX:
             if (!number(optarg, 1 << 20, INT64_MAX, &value))

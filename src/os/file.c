@@ -124,6 +124,11 @@ Err linux_file_preallocate(void *world, IoFile *file, uint64_t size) {
     return OK;
 }
 
+void linux_file_hint(void *world, IoFile *file, uint64_t offset, uint64_t len) {
+    (void)world;
+    (void)posix_fadvise(file->fd, (off_t)offset, (off_t)len, POSIX_FADV_WILLNEED);
+}
+
 // A lock of the open file and not of the process: a second opening in this process is refused too,
 // and closing some other handle of the file does not drop it.
 Err linux_file_lock(void *world, IoFile *file) {

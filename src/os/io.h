@@ -53,6 +53,8 @@ struct Io {
     Err (*file_size)(void *world, IoFile *file, uint64_t *out);
     Err (*file_truncate)(void *world, IoFile *file, uint64_t size);
     Err (*file_preallocate)(void *world, IoFile *file, uint64_t size);  // size grows; content zero
+    // These bytes will be read soon: a system may fetch them meanwhile. Only a hint.
+    void (*file_hint)(void *world, IoFile *file, uint64_t offset, uint64_t len);
     Err (*file_lock)(void *world, IoFile *file);  // exclusive, whole file; ERR_BUSY when taken
     Err (*file_remove)(void *world, const char *path);                  // or an empty directory
     Err (*file_rename)(void *world, const char *from, const char *to);  // replaces `to`

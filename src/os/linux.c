@@ -85,6 +85,7 @@ const Io *io_real(void) {
         .file_size = linux_file_size,
         .file_truncate = linux_file_truncate,
         .file_preallocate = linux_file_preallocate,
+        .file_hint = linux_file_hint,
         .file_lock = linux_file_lock,
         .file_remove = linux_file_remove,
         .file_rename = linux_file_rename,

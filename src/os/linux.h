@@ -18,6 +18,7 @@ Err linux_file_sync(void *world, IoFile *file);
 Err linux_file_size(void *world, IoFile *file, uint64_t *out);
 Err linux_file_truncate(void *world, IoFile *file, uint64_t size);
 Err linux_file_preallocate(void *world, IoFile *file, uint64_t size);
+void linux_file_hint(void *world, IoFile *file, uint64_t offset, uint64_t len);
 Err linux_file_lock(void *world, IoFile *file);
 Err linux_file_remove(void *world, const char *path);
 Err linux_file_rename(void *world, const char *from, const char *to);

@@ -4,8 +4,10 @@
 // Checks come in the order clients rely on (spec §6): length, parse, shape of the dialect, names,
 // types. A table that the caller may not read does not exist for him.
 #include "query/compile.h"
+
 #include <stdlib.h>
 
+#include "base/blake3.h"
 #include "base/mem.h"
 
 static Err check_text(Str text, Diag *diag) {
@@ -20,6 +22,24 @@ static Err check_text(Str text, Diag *diag) {
     return OK;
 }
 
+QueryViewKey query_view_key(const CatalogTable *view, const Identity *caller) {
+    static const char domain[] = "spacetimedb::view::args::v1";  // with its NUL
+    QueryViewKey key;
+    Blake3 hash;
+    blake3_init(&hash);
+    blake3_add(&hash, BYTES(domain, sizeof domain));
+    if (!view->is_anonymous_view) blake3_add(&hash, BYTES(caller->le, sizeof caller->le));
+    blake3_end(&hash, key.hash);
+    return key;
+}
+
+static void resolve_view(Compiler *c) {
+    Query *q = c->query;
+    q->view_key = query_view_key(c->table, &c->caller->identity);
+    q->view_caller = c->caller->identity;
+    q->hidden_bytes = sizeof q->view_key.hash;
+}
+
 static Err resolve_table(Compiler *c, const QueryCatalog *catalog) {
     Str name = c->select->table;
     c->table = catalog->table_by_name(catalog->ctx, name);
@@ -31,6 +51,7 @@ static Err resolve_table(Compiler *c, const QueryCatalog *catalog) {
                          (int)utf8_cut(name, 200),
                          name.ptr);
     c->query->table = c->table;
+    if (c->table->is_view) resolve_view(c);
     RowLayout *layout = arena_new(&c->query->arena, RowLayout);
     if (!layout) return ERR_NOMEM;
     c->query->layout = layout;
@@ -58,7 +79,7 @@ static Err project_row(Compiler *c) {
     if (qualifier.ptr && !str_eq(qualifier, c->select->alias))
         return compile_fail_name(c, qualifier);
     Err err = columns_reserve(c->query, c->table->column_count);
-    for (uint32_t i = 0; err == OK && i < c->table->column_count; i++) {
+    for (uint32_t i = compile_first_column(c); err == OK && i < c->table->column_count; i++) {
         err = column_add(c->query, (uint16_t)i, c->table->columns[i].name);
     }
     return err;
@@ -133,6 +154,7 @@ static Err compile(Compiler *c, Str text, const QueryCatalog *catalog) {
     c->query->limit = select.limit;
     if ((err = resolve_table(c, catalog)) != OK) return err;
     if ((err = project(c)) != OK) return err;
+    if ((err = compile_rules(c, catalog, &select)) != OK) return err;
     if ((err = compile_types(c)) != OK) return err;
     if ((err = check_returns_table(c)) != OK) return err;
     return compile_predicate(c);

@@ -22,9 +22,15 @@ typedef struct Compiler {
 } Compiler;
 
 // A column by its accessor or else canonical name; `qualifier` (may be NONE) must be the alias.
+// The first column that a text can name: a view's table has one in front that is nobody's business.
+static inline uint16_t compile_first_column(const Compiler *c) {
+    return c->table->is_view ? 1 : 0;
+}
 MUST_USE Err compile_column(const Compiler *c, Str qualifier, Str name, uint16_t *out);
 Err compile_fail_name(const Compiler *c, Str name);
 
+// Add what row-level security demands to the predicate (rls.c).
+MUST_USE Err compile_rules(Compiler *c, const QueryCatalog *catalog, SqlSelect *select);
 // Give every node its type and every literal its value (§1.8).
 MUST_USE Err compile_types(Compiler *c);
 // Normalise the typed predicate and lay it out as the query's tests, params and template.

@@ -931,6 +931,133 @@ TEST(sql, orders_floats_with_nan_last_and_one_zero) {
     }
 }
 
+// ── row-level security ─────────────────────────────────────────────────────────────────────────
+
+// Rows of `doc (id U32, by U32, open Bool)` that the caller gets, as a text of their ids.
+static const char *visible(const QueryCaller *who, QueryDoor door, const char *sql) {
+    static const uint8_t rows[][9] = {{1, 0, 0, 0, 7, 0, 0, 0, 0},
+                                      {2, 0, 0, 0, 7, 0, 0, 0, 1},
+                                      {3, 0, 0, 0, 8, 0, 0, 0, 0},
+                                      {4, 0, 0, 0, 8, 0, 0, 0, 1}};
+    static char ids[8];
+    Query *query = NULL;
+    Diag diag;
+    size_t len = 0;
+    EXPECT_OK(compile_at(door, who, str_from(sql), &query, &diag));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        if (query_matches(query, BYTES(rows[i], 9))) ids[len++] = (char)('0' + rows[i][0]);
+    }
+    ids[len] = 0;
+    query_free(&query);
+    return ids;
+}
+
+static CatalogTable *open_docs(const char *name) {
+    if (!fake) open_fixtures();
+    return FAKE_TABLE(fake,
+                      name,
+                      {"id", simple(TYPE_U32), NULL},
+                      {"by", simple(TYPE_U32), NULL},
+                      {"open", simple(TYPE_BOOL), "isOpen"});
+}
+
+TEST(rls, leaves_rows_that_any_rule_allows_and_the_query_asks_for) {
+    const CatalogTable *doc = open_docs("doc");
+    EXPECT_STR(visible(&other, QUERY_SUBSCRIBE, "select * from doc"), "1234");
+    fake_rule(fake, doc, "SELECT * FROM doc WHERE doc.by = 7");
+    EXPECT_STR(visible(&other, QUERY_SUBSCRIBE, "select * from doc"), "12");
+    EXPECT_STR(visible(&owner, QUERY_SUBSCRIBE, "select * from doc"), "1234");
+    fake_rule(fake, doc, "select x.* from doc x where x.isOpen = true and id > 2");
+    EXPECT_STR(visible(&other, QUERY_SUBSCRIBE, "select * from doc"), "124");
+    EXPECT_STR(visible(&other, QUERY_SQL, "select id from doc y where y.id > 1 limit 9"), "24");
+    EXPECT_STR(visible(&other, QUERY_ONE_OFF, "select * from doc where id = 3 or id = 4"), "4");
+    EXPECT_STR(visible(&other, QUERY_SQL, "select count(*) as n from doc where not (id = 1)"),
+               "24");
+    fake_rule(fake, doc, "select * from doc");
+    EXPECT_STR(visible(&other, QUERY_SUBSCRIBE, "select * from doc"), "1234");
+}
+
+TEST(rls, knows_who_asks) {
+    if (!fake) open_fixtures();
+    const CatalogTable *mine =
+        FAKE_TABLE(fake, "mine", {"id", type_special(SPECIAL_IDENTITY), NULL});
+    fake_rule(fake, mine, "select * from mine where id = :sender");
+    Query *query = NULL;
+    Diag diag;
+    EXPECT_OK(compile_at(QUERY_SUBSCRIBE, &other, STR("select * from mine"), &query, &diag));
+    EXPECT(query->mentions_sender);
+    Identity stranger = caller_identity;
+    EXPECT(query_matches(query, BYTES(stranger.le, 32)));
+    stranger.le[0] ^= 1;
+    EXPECT(!query_matches(query, BYTES(stranger.le, 32)));
+    query_free(&query);
+}
+
+TEST(rls, fails_rather_than_show_too_much) {
+    const CatalogTable *doc = open_docs("joined");
+    fake_rule(fake, doc, "select joined.* from joined join s on joined.id = s.u32");
+    Query *query = NULL;
+    Diag diag;
+    EXPECT_ERR(compile_at(QUERY_SQL, &other, STR("select * from joined"), &query, &diag),
+               ERR_UNSUPPORTED);
+    EXPECT_STR(
+        diag.text,
+        "Row-level security rule `select joined.* from joined join s on joined.id = s.u32` "
+        "of table `joined` cannot be applied: Unsupported: JOIN: select joined.* from joined "
+        "join s on joined.id = s.u32");
+    EXPECT_STR(visible(&owner, QUERY_SQL, "select * from joined"), "1234");
+    const CatalogTable *stray = open_docs("stray");
+    fake_rule(fake, stray, "select * from stray where doc.id = 1");
+    EXPECT_ERR(compile_at(QUERY_SQL, &other, STR("select * from stray"), &query, &diag),
+               ERR_INVALID);
+}
+
+TEST(rls, is_checked_when_the_schema_is_made) {
+    if (!fake) open_fixtures();
+    Diag diag;
+    EXPECT_OK(query_check_rule(STR("select * from t where u32 = 1"), &fake->door, &diag));
+    EXPECT_OK(
+        query_check_rule(STR("select t.* from t join s on t.u32 = s.u32"), &fake->door, &diag));
+    static const struct {
+        const char *rule, *why;
+    } bad[] = {
+        {"select * from t where nope = 1", "`nope` is not in scope"},
+        {"select * from secret",
+         "no such table: `secret`. If the table exists, it may be marked private."},
+        {"select u32 from t",
+         "Column projections are not supported in subscriptions; Subscriptions must return a table "
+         "type"},
+        {"delete from t where 'join' = 'join'", "Unsupported: Non-SELECT queries"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        char want[512];
+        snprintf(want,
+                 sizeof want,
+                 "Row-level security invalid: `%s`, query: `%s`",
+                 bad[i].why,
+                 bad[i].rule);
+        EXPECT_ERR(query_check_rule(str_from(bad[i].rule), &fake->door, &diag), ERR_INVALID);
+        EXPECT_STR(diag.text, want);
+    }
+}
+
+TEST(rls, survives_each_allocation_failing) {
+    const CatalogTable *doc = open_docs("fragile");
+    fake_rule(fake, doc, "select * from fragile where by = 7");
+    fake_rule(fake, doc, "select * from fragile where open = true");
+    Err err = ERR_NOMEM;
+    for (int64_t n = 0; err != OK; n++) {
+        Query *query = NULL;
+        Diag diag;
+        mem_fault_arm(n);
+        err =
+            compile_at(QUERY_SQL, &other, STR("select * from fragile where id > 1"), &query, &diag);
+        mem_fault_arm(-1);
+        EXPECT(err == OK || err == ERR_NOMEM);
+        query_free(&query);
+    }
+}
+
 TEST(zz, fixtures_end) {
     fake_free(&fake);
     EXPECT(fake == NULL);

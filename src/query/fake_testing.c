@@ -20,10 +20,31 @@ static void each_table(void *ctx, bool (*each)(void *ectx, const CatalogTable *t
     }
 }
 
+static Err each_rule(void *ctx,
+                     const CatalogTable *table,
+                     bool (*each)(void *ectx, Str sql),
+                     void *ectx) {
+    FakeCatalog *fake = ctx;
+    for (uint32_t i = 0; i < fake->rule_count; i++) {
+        if (fake->rules[i].table == table && !each(ectx, fake->rules[i].sql)) break;
+    }
+    return OK;
+}
+
+void fake_rule(FakeCatalog *fake, const CatalogTable *table, const char *sql) {
+    ASSERT(fake->rule_count < ARRAY_LEN(fake->rules));
+    fake->rules[fake->rule_count].table = table;
+    fake->rules[fake->rule_count++].sql = str_from(sql);
+}
+
 FakeCatalog *fake_new(void) {
     FakeCatalog *fake = MEM_NEW(FakeCatalog);
     ASSERT(fake);
-    fake->door = (QueryCatalog){fake, table_by_name, each_table, 1};
+    fake->door = (QueryCatalog){.ctx = fake,
+                                .table_by_name = table_by_name,
+                                .each_table = each_table,
+                                .schema_version = 1,
+                                .each_rule = each_rule};
     return fake;
 }
 

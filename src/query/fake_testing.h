@@ -12,6 +12,11 @@ typedef struct FakeCatalog {
     Arena arena;
     CatalogTable *tables[64];
     uint32_t count;
+    struct {
+        const CatalogTable *table;
+        Str sql;
+    } rules[16];
+    uint32_t rule_count;
     QueryCatalog door;
 } FakeCatalog;
 
@@ -27,6 +32,9 @@ CatalogTable *fake_table(FakeCatalog *fake,
                (name),                            \
                (const FakeColumn[]){__VA_ARGS__}, \
                sizeof((const FakeColumn[]){__VA_ARGS__}) / sizeof(FakeColumn))
+
+// Row-level security. The text must outlive the catalog.
+void fake_rule(FakeCatalog *fake, const CatalogTable *table, const char *sql);
 
 // Give the table rows in the store, clustered by `primary` (-1: by row hash). Each index is a
 // string of digits, its columns, behind 'u' when it is unique: "u0", "12". At most four of them.

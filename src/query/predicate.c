@@ -226,17 +226,36 @@ static Err list_add(Normal *n, Pred *list, Pred p) {
     return OK;
 }
 
+// A list of none is its neutral truth, a list of one that one.
+static void list_close(Pred *list) {
+    if (is_list(list) && list->count == 0) *list = truth(list->kind == PRED_AND);
+    if (is_list(list) && list->count == 1) {
+        *list = *list->first;
+        list->next = NULL;
+    }
+}
+
 static Err make_list(Normal *n, uint32_t at, Pred *out) {
     const SqlNode *node = &n->c->select->nodes[at];
     *out = (Pred){.kind = (node->kind == SQL_AND) != n->negated[at] ? PRED_AND : PRED_OR};
     Err err = list_add(n, out, as_predicate(n, node->left));
     if (err == OK) err = list_add(n, out, as_predicate(n, node->right));
+    if (err == OK) list_close(out);
+    return err;
+}
+
+// Of a view's rows only those of one result are asked about, whatever the text asks.
+static Err view_narrow(Normal *n, Pred *root) {
+    const QueryViewKey *key = &n->c->query->view_key;
+    if (!n->c->table->is_view) return OK;
+    Bytes value = BYTES(key->hash, sizeof key->hash);
+    Pred own = hashed(compare_constant(n->c->table->columns[0].type, 0, QUERY_EQ, value));
+    Pred both = {.kind = PRED_AND};
+    Err err = list_add(n, &both, own);
+    if (err == OK) err = list_add(n, &both, *root);
     if (err != OK) return err;
-    if (is_list(out) && out->count == 0) *out = truth(out->kind == PRED_AND);
-    if (is_list(out) && out->count == 1) {
-        *out = *out->first;
-        out->next = NULL;
-    }
+    list_close(&both);
+    *root = both;
     return OK;
 }
 
@@ -545,7 +564,8 @@ Err compile_predicate(Compiler *c) {
     }
     Pred root = count ? as_predicate(&n, count - 1) : truth(true);
     Layout layout = {.c = c};
-    Err err = lay_out(&layout, &root);
+    Err err = view_narrow(&n, &root);
+    if (err == OK) err = lay_out(&layout, &root);
     buf_deinit(&layout.tests);
     buf_deinit(&layout.params);
     buf_deinit(&layout.key);

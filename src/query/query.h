@@ -8,12 +8,12 @@
 // one-off queries and subscriptions.
 #pragma once
 #include "base/ids.h"
-#include "txn/catalog.h"
+#include "txn/readset.h"
 
 // Who asks, and with which rights (§2.2).
 typedef struct QueryCaller {
     Identity identity;
-    bool is_owner;  // reads private tables, may run DML
+    bool is_owner;  // reads private tables, may run DML, row-level security does not bind him
 } QueryCaller;
 
 // How names are found. Answers NULL for a table that does not exist.
@@ -23,6 +23,11 @@ typedef struct QueryCatalog {
     // Every user table, for SELECT * FROM *: stops when `each` returns false.
     void (*each_table)(void *ctx, bool (*each)(void *ectx, const CatalogTable *table), void *ectx);
     uint64_t schema_version;  // changes whenever an answer could
+    // The row-level security rules of a table, until `each` returns false. NULL: there are none.
+    Err (*each_rule)(void *ctx,
+                     const CatalogTable *table,
+                     bool (*each)(void *ectx, Str sql),
+                     void *ectx);
 } QueryCatalog;
 
 typedef enum QueryDoor {
@@ -63,6 +68,11 @@ typedef struct QueryConjunct {  // a top-level conjunct `column op parameter`
 
 typedef enum QueryProjection { QPROJECT_ROW, QPROJECT_COLUMNS, QPROJECT_COUNT } QueryProjection;
 
+// Which result of a view: column 0 of its table (catalog.h).
+typedef struct QueryViewKey {
+    uint8_t hash[CATALOG_VIEW_HASH_BYTES];
+} QueryViewKey;
+
 typedef struct Query {
     Arena arena;
     QueryDoor door;
@@ -77,7 +87,12 @@ typedef struct Query {
     QueryConjunct *conjuncts;  // by column, then operator: equality first
     uint32_t conjunct_count;
     bool mentions_sender;
-    Bytes template_key;  // equal keys: the same template, parameters aside
+    // Of a view (table->is_view) a query sees one result: that of its caller, or everybody's. To the
+    // predicate that is a conjunct like any other, which is how subscriptions and scans find it.
+    QueryViewKey view_key;
+    Identity view_caller;   // whose key it is
+    uint32_t hidden_bytes;  // of each row's beginning, not to be shown
+    Bytes template_key;     // equal keys: the same template, parameters aside
     QueryProjection projection;
     Str *column_names;  // of the answer's columns
     uint16_t *projected;
@@ -97,17 +112,31 @@ MUST_USE Err query_compile(Str text,
                            Query **out,
                            Diag *diag);
 void query_free(Query **query);
+// Is this a row-level security rule that the schema allows (§2.3)? ERR_INVALID with "Row-level
+// security invalid: …". One with a join is allowed but cannot be applied yet: queries of its table
+// fail for everyone but the owner, with the rule in the message.
+MUST_USE Err query_check_rule(Str text, const QueryCatalog *catalog, Diag *diag);
+
+// The result of a view that a caller gets: spec module-abi §5.9.
+QueryViewKey query_view_key(const CatalogTable *view, const Identity *caller);
+// What a client may see of a row that query_run or a commit handed out.
+static inline Bytes query_shown(const Query *query, Bytes row) {
+    return (Bytes){row.ptr + query->hidden_bytes, row.len - query->hidden_bytes};
+}
 
 // Does the row satisfy the predicate? The hot path of subscriptions.
 bool query_matches(const Query *query, Bytes row);
 // The same with the parameters of another query of the same template.
 bool query_matches_with(const Query *query, const Bytes *values, Bytes row);
 
-// Run on the head (snapshot NULL) or a snapshot. The sink gets full rows (QPROJECT_ROW and
-// QPROJECT_COLUMNS) or one u64 (QPROJECT_COUNT). Uses an index or the primary key where a
+// Run on the head (snapshot NULL) or a snapshot. The sink gets rows as they are stored (QPROJECT_ROW
+// and QPROJECT_COLUMNS) or one u64 (QPROJECT_COUNT). Uses an index or the primary key where a
 // conjunct allows it. Stops with ERR_LIMIT when the sink answers false.
 typedef bool (*QuerySink)(void *ctx, Bytes row);
 MUST_USE Err query_run(const Query *query, const Snapshot *snapshot, QuerySink sink, void *ctx);
+
+// Add to `reads` what query_run looks at, as narrowly as the index it uses allows. ERR_NOMEM.
+MUST_USE Err query_reads(const Query *query, ReadSet *reads);
 
 // HTTP's answer (§2.1): the JSON object {schema, rows, total_duration_micros, stats}.
 MUST_USE Err query_write_json(const Query *query,

@@ -148,17 +148,59 @@ static Err scan(Run *run, const Snapshot *snapshot, uint32_t index_id, Bytes low
     return err;
 }
 
-static Err run_rows(Run *run, const Snapshot *snapshot) {
-    const Query *q = run->query;
+// Where a query's rows are: [lower, upper) of an index.
+typedef struct Place {
+    uint32_t index_id;  // or TABLE_ROWS
+    Bounds bounds;
+    bool narrowed, empty;
+} Place;
+
+static Err place_find(const Query *q, Place *place) {
     uint16_t primary = q->table->primary_key < 0 ? 0 : (uint16_t)q->table->primary_key;
     QueryAccess access = choose(q, &primary);
-    Bounds b = {0};
-    Err err = bounds_of(q, &access, &b);
-    Bytes lower = buf_bytes(&b.lower), upper = b.unbounded ? BYTES_NONE : buf_bytes(&b.upper);
-    bool empty = !b.unbounded && bytes_cmp(lower, upper) >= 0;
-    if (err == OK && !empty) err = scan(run, snapshot, access.index_id, lower, upper);
-    buf_deinit(&b.lower);
-    buf_deinit(&b.upper);
+    Err err = bounds_of(q, &access, &place->bounds);
+    const Bounds *b = &place->bounds;
+    place->index_id = access.index_id;
+    place->narrowed = access.equal > 0 || access.ranged;
+    place->empty =
+        err == OK && !b->unbounded && bytes_cmp(buf_bytes(&b->lower), buf_bytes(&b->upper)) >= 0;
+    return err;
+}
+
+static Bytes place_upper(const Place *place) {
+    return place->bounds.unbounded ? BYTES_NONE : buf_bytes(&place->bounds.upper);
+}
+
+static void place_deinit(Place *place) {
+    buf_deinit(&place->bounds.lower);
+    buf_deinit(&place->bounds.upper);
+}
+
+static Err run_rows(Run *run, const Snapshot *snapshot) {
+    Place place = {0};
+    Err err = place_find(run->query, &place);
+    if (err == OK && !place.empty)
+        err = scan(run,
+                   snapshot,
+                   place.index_id,
+                   buf_bytes(&place.bounds.lower),
+                   place_upper(&place));
+    place_deinit(&place);
+    return err;
+}
+
+Err query_reads(const Query *query, ReadSet *reads) {
+    uint32_t table_id = query->table->table_id;
+    if (query->entry == QUERY_REJECT) return OK;
+    Place place = {0};
+    Err err = place_find(query, &place);
+    if (err == OK && !place.narrowed) {
+        err = readset_table(reads, table_id);
+    } else if (err == OK && !place.empty) {
+        Bytes lower = buf_bytes(&place.bounds.lower), upper = place_upper(&place);
+        err = readset_range(reads, table_id, place.index_id, lower, upper);
+    }
+    place_deinit(&place);
     return err;
 }
 

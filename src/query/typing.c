@@ -137,7 +137,7 @@ Err compile_column(const Compiler *c, Str qualifier, Str name, uint16_t *out) {
         return compile_fail_name(c, qualifier);
     const CatalogTable *table = c->table;
     for (uint32_t pass = 0; pass < 2; pass++) {  // accessor first, then canonical (§1.3)
-        for (uint32_t i = 0; i < table->column_count; i++) {
+        for (uint32_t i = compile_first_column(c); i < table->column_count; i++) {
             const CatalogColumn *column = &table->columns[i];
             if (!str_eq(pass == 0 ? column->source : column->name, name)) continue;
             *out = (uint16_t)i;

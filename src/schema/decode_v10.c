@@ -142,10 +142,19 @@ static void decode_view_keys(Decoder *d, RawModule *out) {
     }
 }
 
-// A submodule is a whole definition. Its presence is noted and decoding ends there: the module is
-// refused for it, so what follows does not matter.
+static void decode_module(Decoder *d, RawModule *out);
+
+// A submodule is a whole definition.
 static void decode_submodules(Decoder *d, RawModule *out) {
-    if (decode_count(d, 8) > 0) out->has_submodules = true;
+    if (++d->submodule_depth > SUBMODULE_DEPTH_MAX)
+        decoder_fail(d, ERR_LIMIT, "submodules are nested too deep");
+    out->submodules = DECODE_ARRAY(d, RawSubmodule, &out->submodule_count, 8);
+    for (uint32_t i = 0; i < out->submodule_count && decoder_ok(d); i++) {
+        out->submodules[i].name = decode_str(d);
+        out->submodules[i].module = decode_alloc(d, sizeof(RawModule), 1);
+        if (decoder_ok(d)) decode_module(d, out->submodules[i].module);
+    }
+    d->submodule_depth--;
 }
 
 static void decode_section(Decoder *d, Section section, RawModule *out) {
@@ -176,17 +185,20 @@ static void decode_section(Decoder *d, Section section, RawModule *out) {
     UNREACHABLE();  // decode_tag checked
 }
 
-void raw_decode_v10(Decoder *d, RawModule *out) {
+static void decode_module(Decoder *d, RawModule *out) {
     out->version = 10;
     out->case_policy = CASE_SNAKE;  // when no section says otherwise
     uint32_t seen = 0;
     uint32_t count = decode_count(d, 2);
-    for (uint32_t i = 0; i < count && decoder_ok(d) && !out->has_submodules; i++) {
+    for (uint32_t i = 0; i < count && decoder_ok(d); i++) {
         Section section = (Section)decode_tag(d, SECTION_KINDS, "RawModuleDefV10Section");
         if (!decoder_ok(d)) return;
         RawModule ignored = {0};
         decode_section(d, section, seen & (1u << section) ? &ignored : out);
-        if (ignored.has_submodules) out->has_submodules = true;
         seen |= 1u << section;
     }
+}
+
+void raw_decode_v10(Decoder *d, RawModule *out) {
+    decode_module(d, out);
 }

@@ -29,11 +29,13 @@ Err moduledef_decode(Bytes raw, ModuleDef **out, Diag *diag) {
     *out = NULL;
     ModuleDef *def = NULL;
     RawModule module;
+    RawWhole whole;
     Err err = moduledef_new(raw, &def);
     if (err != OK) return diag_fail(diag, err, "%s", err_text(err));
 
     if ((err = raw_decode(def->raw, def->arena, &module, diag)) != OK) goto done;
-    if ((err = raw_validate(&module, def, diag)) != OK) goto done;
+    if ((err = raw_whole(&module, def->arena, &whole, diag)) != OK) goto done;
+    if ((err = raw_validate(&whole, def, diag)) != OK) goto done;
 
     *out = def;
     def = NULL;

@@ -8,6 +8,10 @@
 //   changes. Names: `name` is canonical (what SQL, clients and the wire use), `source` is the
 //   spelling in the module's code, which the module looks tables and indexes up by (§3.6).
 //
+//   A module may hold modules, each under a namespace. Here everything is one list: what submodule
+//   `lib` declares is called `lib.name`, its types stand behind the root's in the typespace, and its
+//   functions are numbered behind the root's.
+//
 // Spec: module-abi §3 (all of it), §4 for ids, §6 for migrations (migrate.h).
 #pragma once
 #include "sats/type.h"
@@ -66,6 +70,7 @@ typedef struct ScheduleDef {
 typedef struct TableDef {
     Str name;
     Str source;
+    Str submodule;          // "a.b": the path in front of both names; empty in the root module
     uint32_t row_type_ref;  // typespace entry
     const Type *row_type;   // resolved product; field names are canonical column names
     ColumnDef *columns;
@@ -86,7 +91,8 @@ typedef struct TableDef {
 typedef struct FunctionDef {  // a reducer or a procedure
     Str name;
     Str source;
-    uint32_t id;          // what the module is called with: position in its own section
+    Str submodule;
+    uint32_t id;          // what the module is called with: position among all of its kind
     const Type *params;   // resolved product
     const Type *returns;  // procedures; NULL for reducers
     Lifecycle lifecycle;
@@ -96,6 +102,7 @@ typedef struct FunctionDef {  // a reducer or a procedure
 typedef struct ViewDef {
     Str name;
     Str source;
+    Str submodule;
     uint32_t index;
     bool is_public, is_anonymous, is_query;
     const Type *params;
@@ -108,8 +115,9 @@ typedef struct ViewDef {
 typedef struct TypeNameDef {
     Str *scope;
     uint32_t scope_count;
-    Str name;  // canonical (PascalCase under CASE_SNAKE)
+    Str name;  // canonical (PascalCase under CASE_SNAKE), without its submodule
     Str source;
+    Str submodule;
     uint32_t ref;
 } TypeNameDef;
 
@@ -146,8 +154,7 @@ typedef struct ModuleDef {
     Bytes raw;  // the bytes it was decoded from, for GET …/schema and describe
 } ModuleDef;
 
-// Decode and validate. On refusal diag holds every reason, one a line (§3.8). Submodules (V10
-// section 14) are refused with ERR_UNSUPPORTED until they are supported.
+// Decode and validate. On refusal diag holds every reason, one a line (§3.8).
 MUST_USE Err moduledef_decode(Bytes raw, ModuleDef **out, Diag *diag);
 void moduledef_free(ModuleDef **def);
 

@@ -4,6 +4,7 @@
 #include "base/test.h"
 #include "schema/def_text.h"
 #include "schema/golden_chat.h"
+#include "schema/raw.h"
 
 static ModuleDef *golden_chat(void) {
     uint8_t raw[GOLDEN_CHAT_BYTES];
@@ -414,9 +415,148 @@ TEST(moduledef, refuses_bad_routes) {
                    &(DefText){.handlers = {"h"}, .routes = {"g GET /a"}});
 }
 
-TEST(moduledef, refuses_submodules_as_unsupported) {
+// ── submodules ─────────────────────────────────────────────────────────────────────────────────
+
+static const DefText deep = {
+    .types = {"Row: (itsKey: U64)"},
+    .tables = {{.name = "Leaf", .unique = {"0"}, .indexes = {{.name = "L", .columns = "0"}}}},
+    .reducers = {{.name = "growLeaf", .params = "(row: &0)"}},
+    .keep_case = true,
+};
+static const DefText lib = {
+    .types = {"Fruit: (id: U64, at: ScheduleAt, kind: &1)", "Kind: [Apple | bigPear]"},
+    .tables = {{.name = "FruitBasket",
+                .primary_key = "0",
+                .unique = {"0"},
+                .sequences = {{.columns = "0"}},
+                .indexes = {{.name = "FruitBasket_id_idx_btree", .columns = "0"},
+                            {.name = "second", .columns = "2"}},
+                .schedule = {"pickFruit", 1}}},
+    .reducers = {{.name = "addFruit", .params = "(kind: &1)"},
+                 {.name = "pickFruit", .params = "(row: &0)"}},
+    .procedures = {{.name = "countFruit", .returns = "U32"}},
+    .views = {{.name = "AllFruit", .returns = "Array<&0>", .index = 0, .keys = {"id"}}},
+    .explicit_names = {"index second by_kind", "table FruitBasket basket"},
+    .handlers = {"hook"},
+    .routes = {"hook GET /lib"},
+    .row_level_security = {"SELECT * FROM basket"},
+    .submodules = {{"deep", &deep}},
+};
+static const DefText with_lib = {
+    .types = {"Row: (a: U64)"},
+    .tables = {{.name = "t"}},
+    .reducers = {{.name = "init", .lifecycle = 1}, {.name = "go"}},
+    .views = {{.name = "v", .returns = "Array<&0>", .index = 0},
+              {.name = "w", .returns = "Array<&0>", .index = 0, .is_anonymous = true}},
+    .handlers = {"root"},
+    .routes = {"root GET /a"},
+    .submodules = {{"lib", &lib}, {"other", &deep}},
+};
+
+TEST(submodule, has_its_items_under_its_namespace) {
+    ModuleDef *def = def_text(&with_lib, 10);
+    EXPECT_EQ(def->table_count, 4);
+    const TableDef *basket = moduledef_table(def, STR("lib.basket"));
+    EXPECT(basket != NULL);
+    EXPECT_NAME(basket->source, "lib.FruitBasket");
+    EXPECT_NAME(basket->submodule, "lib");
+    EXPECT_NAME(basket->indexes[0].name, "lib.basket_id_idx_btree");
+    EXPECT_NAME(basket->indexes[0].source, "lib.FruitBasket_id_idx_btree");
+    EXPECT_NAME(basket->indexes[1].name, "lib.by_kind");
+    EXPECT_NAME(basket->constraints[0].name, "lib.basket_id_key");
+    EXPECT_NAME(basket->sequences[0].name, "lib.basket_id_seq");
+    EXPECT_NAME(basket->schedule->name, "lib.basket_sched");
+    EXPECT_NAME(basket->schedule->function, "lib.pick_fruit");
+    EXPECT_NAME(basket->columns[2].name, "kind");
+    EXPECT_NAME(basket->columns[2].type->fields[1].name, "bigPear");
+    EXPECT(moduledef_table(def, STR("lib.deep.Leaf")) != NULL);
+    EXPECT(moduledef_table(def, STR("other.Leaf")) != NULL);
+    // Each module has a case policy of its own.
+    EXPECT_NAME(moduledef_table(def, STR("other.Leaf"))->columns[0].name, "itsKey");
+    EXPECT(moduledef_reducer(def, STR("lib.pick_fruit"))->is_private);
+    EXPECT_EQ(def->row_level_security_count, 1);
+    EXPECT_EQ(def->http_route_count, 1);  // the root's
+    EXPECT_EQ(def->http_handler_count, 2);
+    EXPECT_NAME(def->http_handlers[1], "lib.hook");
+    moduledef_free(&def);
+}
+
+TEST(submodule, is_numbered_depth_first) {
+    ModuleDef *def = def_text(&with_lib, 10);
+    static const char *const reducers[] =
+        {"init", "go", "lib.add_fruit", "lib.pick_fruit", "lib.deep.growLeaf", "other.growLeaf"};
+    EXPECT_EQ(def->reducer_count, ARRAY_LEN(reducers));
+    for (uint32_t i = 0; i < def->reducer_count; i++) {
+        EXPECT_NAME(def->reducers[i].name, reducers[i]);
+        EXPECT_EQ(def->reducers[i].id, i);
+    }
+    EXPECT_EQ(def->procedures[0].id, 0);
+    EXPECT_NAME(def->views[2].name, "lib.all_fruit");
+    EXPECT_EQ(def->views[2].index, 1);  // behind the root's one sender view
+    EXPECT_EQ(def->views[2].primary_key, 0);
+    // References of a submodule are to its own types.
+    EXPECT_EQ(def->typespace.count, 5);
+    EXPECT_EQ(moduledef_table(def, STR("lib.basket"))->row_type_ref, 1);
+    EXPECT_EQ(moduledef_table(def, STR("other.Leaf"))->row_type_ref, 4);
+    EXPECT_NAME(def->types[2].submodule, "lib");
+    EXPECT_EQ(def->types[2].ref, 2);
+    moduledef_free(&def);
+}
+
+TEST(submodule, is_written_in_both_versions) {
+    ModuleDef *def = def_text(&with_lib, 10);
+    Diag diag;
+    diag_clear(&diag);
+    for (uint32_t version = 9; version <= 10; version++) {
+        Buf json = {0};
+        EXPECT_OK(moduledef_write_json(def, version, false, &json, &diag));
+        buf_put_u8(&json, 0);
+        const char *want =
+            version == 9 ? "\"name\":\"lib.basket\"" : "\"namespace\":\"lib\",\"module\":{";
+        EXPECT(strstr((char *)json.ptr, want) != NULL);
+        buf_deinit(&json);
+    }
+    moduledef_free(&def);
+}
+
+TEST(submodule, is_refused_with_the_reason) {
+    static const DefText nothing = {.keep_case = false};
+    static const DefText bad = {.types = {"Row: (a: U64)"},
+                                .tables = {{.name = "t"}},
+                                .reducers = {{.name = "start", .lifecycle = 1}}};
+    static const DefText nowhere = {.types = {"Row: (a: U64)"},
+                                    .reducers = {{.name = "r", .params = "(a: &1)"}}};
+    expect_refused("lifecycle event Init is not permitted in submodule under namespace `n`; "
+                   "lifecycle reducers may only be declared in the root module",
+                   &(DefText){.submodules = {{"n", &bad}}});
+    expect_refused(
+        "submodule namespace `a123456789b123456789c123456789d123456789e123456789f123456789g123` is "
+        "64 bytes, which exceeds the 63-byte limit",
+        &(DefText){
+            .submodules = {
+                {"a123456789b123456789c123456789d123456789e123456789f123456789g123", &deep}}});
+    expect_refused("name `n` is used for multiple entities",
+                   &(DefText){.submodules = {{"n", &nothing}, {"n", &nothing}}});
+    expect_refused("module contains invalid identifier: Empty identifiers are forbidden.",
+                   &(DefText){.submodules = {{"", &nothing}}});
+    // A reference that leaves its module finds nothing, although there are types behind it.
     ModuleDef *def = NULL;
-    EXPECT_ERR(def_text_decode(&(DefText){.has_submodule = true}, 10, &def, NULL), ERR_UNSUPPORTED);
+    Diag diag;
+    EXPECT_ERR(
+        def_text_decode(&(DefText){.submodules = {{"n", &nowhere}, {"m", &deep}}}, 10, &def, &diag),
+        ERR_INVALID);
+}
+
+TEST(submodule, may_not_be_nested_without_end) {
+    DefText levels[SUBMODULE_DEPTH_MAX + 1];
+    memset(levels, 0, sizeof levels);
+    for (int i = 0; i < SUBMODULE_DEPTH_MAX; i++)
+        levels[i].submodules[0] = (DefTextSubmodule){"n", &levels[i + 1]};
+    ModuleDef *def = def_text(&levels[1], 10);
+    moduledef_free(&def);
+    DefText more = {.submodules = {{"n", &levels[0]}}};
+    Diag diag;
+    EXPECT_ERR(def_text_decode(&more, 10, &def, &diag), ERR_LIMIT);
 }
 
 TEST(moduledef, refuses_references_to_nowhere) {
@@ -450,6 +590,24 @@ TEST(moduledef, refuses_other_versions) {
     EXPECT_ERR(moduledef_decode(BYTES("\0\0\0\0", 4), &def, NULL), ERR_UNSUPPORTED);
     EXPECT_ERR(moduledef_decode(BYTES("\3\0\0\0", 4), &def, NULL), ERR_MALFORMED);
     EXPECT_ERR(moduledef_decode(BYTES("\2\1\0\0\0\17", 6), &def, NULL), ERR_MALFORMED);
+}
+
+TEST(submodule, survives_every_failing_allocation) {
+    Buf raw = {0};
+    def_text_write(&raw, &with_lib, 10);
+    Err err = ERR_NOMEM;
+    for (int64_t n = 0; err != OK; n++) {
+        ModuleDef *def = NULL;
+        mem_fault_arm(n);
+        err = moduledef_decode(buf_bytes(&raw), &def, NULL);
+        bool hit = mem_fault_hit();
+        mem_fault_arm(-1);
+        if (err == OK)
+            moduledef_free(&def);
+        else
+            EXPECT(hit && err == ERR_NOMEM);
+    }
+    buf_deinit(&raw);
 }
 
 TEST(moduledef, survives_every_failing_allocation) {

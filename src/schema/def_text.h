@@ -70,7 +70,14 @@ typedef struct DefTextView {
     const char *keys[3];
 } DefTextView;
 
-typedef struct DefText {
+typedef struct DefText DefText;
+
+typedef struct DefTextSubmodule {
+    const char *name;
+    const DefText *module;
+} DefTextSubmodule;
+
+struct DefText {
     const char *types[DEF_TEXT_MAX];
     DefTextTable tables[DEF_TEXT_MAX];
     DefTextFunction reducers[DEF_TEXT_MAX];
@@ -82,8 +89,8 @@ typedef struct DefText {
     const char *routes[4];  // "handler GET /path", ANY for any
     bool keep_case;         // CASE_NONE
     bool sorted_types;      // custom_ordering false
-    bool has_submodule;
-} DefText;
+    DefTextSubmodule submodules[4];
+};
 
 // ── types ──────────────────────────────────────────────────────────────────────────────────────
 
@@ -554,9 +561,23 @@ static inline void def_text_http10(Buf *out, const DefText *text) {
     }
 }
 
+static inline void def_text_write10(Buf *out, const DefText *text);
+
+static inline void def_text_submodules10(Buf *out, const DefText *text) {
+    uint32_t n = 0;
+    while (n < 4 && text->submodules[n].name)
+        n++;
+    buf_put_u8(out, 14);
+    buf_put_u32(out, n);
+    for (uint32_t i = 0; i < n; i++) {
+        def_text_str(out, text->submodules[i].name);
+        def_text_write10(out, text->submodules[i].module);
+    }
+}
+
 static inline void def_text_write10(Buf *out, const DefText *text) {
     uint32_t n = 0;
-    buf_put_u32(out, 15u + text->has_submodule);
+    buf_put_u32(out, 15u);
     buf_put_u8(out, 0);
     def_text_typespace(out, text);
     buf_put_u8(out, 1);
@@ -575,8 +596,7 @@ static inline void def_text_write10(Buf *out, const DefText *text) {
     buf_put_u8(out, !text->keep_case);
     def_text_names10(out, text);
     def_text_http10(out, text);
-    if (text->has_submodule) buf_put(out, "\16\1\0\0\0\1\0\0\0n\0\0\0\0", 14);
-    buf_put(out, "\16\0\0\0\0", 5);
+    def_text_submodules10(out, text);
 }
 
 // ── using it ───────────────────────────────────────────────────────────────────────────────────

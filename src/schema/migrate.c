@@ -148,12 +148,26 @@ static void plan_rules(Planner *p, const ModuleDef *old_def, const ModuleDef *ne
 
 // ── the plan ───────────────────────────────────────────────────────────────────────────────────
 
+static bool is_rule(const MigrateStep *step) {
+    return step->kind == MIGRATE_ADD_RLS || step->kind == MIGRATE_REMOVE_RLS;
+}
+
+// "a.b" of "a.b.name". The names themselves hold no dots.
+static Bytes namespace_of(const MigrateStep *step, Str name) {
+    size_t len = is_rule(step) ? 0 : name.len;
+    while (len > 0 && name.ptr[len - 1] != '.')
+        len--;
+    return BYTES(name.ptr, len);
+}
+
+// By kind, then by namespace, then by name.
 static int step_order(const void *a, const void *b) {
     const MigrateStep *x = a, *y = b;
     if (x->kind != y->kind) return x->kind < y->kind ? -1 : 1;
     Str x_name = x->name.len ? x->name : x->table;
     Str y_name = y->name.len ? y->name : y->table;
-    int order = bytes_cmp(str_bytes(x_name), str_bytes(y_name));
+    int order = bytes_cmp(namespace_of(x, x_name), namespace_of(y, y_name));
+    if (order == 0) order = bytes_cmp(str_bytes(x_name), str_bytes(y_name));
     if (order != 0) return order;
     return x->column < y->column ? -1 : x->column > y->column;
 }

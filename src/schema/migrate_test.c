@@ -368,6 +368,19 @@ TEST(migrate, orders_steps_by_kind_and_then_by_name) {
                 "AddTable b, AddTable z, AddIndex t_a_idx_btree, AddIndex t_b_idx_btree");
 }
 
+TEST(migrate, treats_what_submodules_declare_like_everything_else) {
+    static const DefText lib = {.types = {AB}, .tables = {{.name = "a"}, {.name = "t"}}};
+    static const DefText changed = {.types = {"Row: (a: U64, b: String, c: U8)"},
+                                    .tables = {{.name = "t", .defaults = {{"2", "07"}}}}};
+    DefText with = *PLAIN, other = *PLAIN;
+    with.submodules[0] = (DefTextSubmodule){"lib", &lib};
+    other.submodules[0] = (DefTextSubmodule){"lib", &changed};
+    expect_plan(&with, &with, "");
+    // The root's come first, although "lib.a" is before "t".
+    expect_plan(&(DefText){.types = {AB}}, &with, "AddTable t, AddTable lib.a, AddTable lib.t");
+    expect_plan(&with, &other, "RemoveTable lib.a, AddColumns lib.t, DisconnectAll");
+}
+
 // ── how it reads ───────────────────────────────────────────────────────────────────────────────
 
 TEST(migrate, prints_a_plan_for_a_person) {

@@ -117,7 +117,14 @@ typedef struct RawViewKey {
     uint32_t column_count;
 } RawViewKey;
 
-typedef struct RawModule {
+typedef struct RawModule RawModule;
+
+typedef struct RawSubmodule {
+    Str name;  // the namespace
+    RawModule *module;
+} RawSubmodule;
+
+struct RawModule {
     uint32_t version;
     CasePolicy case_policy;
     Typespace typespace;
@@ -147,8 +154,30 @@ typedef struct RawModule {
     uint32_t http_route_count;
     RawViewKey *view_keys;
     uint32_t view_key_count;
-    bool has_submodules;
-} RawModule;
+    RawSubmodule *submodules;
+    uint32_t submodule_count;
+};
+
+// A module and all modules inside it, depth first: the order in which functions are numbered. The
+// references of each have become references into one typespace, which is theirs one after another.
+typedef struct RawScope {
+    const RawModule *module;
+    Str path;    // "a.b", empty for the root
+    Str prefix;  // "a.b.", empty for the root: what names begin with
+    Str name;    // its own namespace: "b"
+} RawScope;
+
+typedef struct RawWhole {
+    RawScope *scopes;
+    uint32_t scope_count;
+    Typespace typespace;
+} RawWhole;
+
+#define SUBMODULE_DEPTH_MAX 16
+#define SUBMODULES_MAX      1000
+
+// Lay a decoded module out (submodule.c). Changes the references of its submodules; once only.
+MUST_USE Err raw_whole(RawModule *root, Arena *arena, RawWhole *out, Diag *diag);
 
 // Decode the body behind the version tag. Malformed bytes and exhausted memory are reported by the
 // decoder d (raw_decode.h); the module is incomplete then.
@@ -160,4 +189,4 @@ void raw_decode_v10(Decoder *d, RawModule *out);
 MUST_USE Err raw_decode(Bytes raw, Arena *arena, RawModule *out, Diag *diag);
 
 // Check everything and fill `def`, whose arena is set. ERR_INVALID with every reason, one a line.
-MUST_USE Err raw_validate(const RawModule *raw, ModuleDef *def, Diag *diag);
+MUST_USE Err raw_validate(const RawWhole *whole, ModuleDef *def, Diag *diag);

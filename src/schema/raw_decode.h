@@ -10,6 +10,7 @@ struct Decoder {
     Reader in;
     Arena *arena;
     Err err;  // of an allocation or a type; the Reader keeps its own
+    uint32_t submodule_depth;
     Diag *diag;
 };
 

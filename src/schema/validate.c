@@ -4,10 +4,13 @@
 #include "schema/validate.h"
 
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 
 // More than this nobody reads, and a Diag would not hold it.
 enum { ERRORS_BYTES_MAX = 2 * DIAG_TEXT_MAX };
+
+enum { NAMESPACE_BYTES_MAX = 63 };
 
 void invalid(Validator *v, const char *fmt, ...) {
     v->error_count++;
@@ -82,7 +85,18 @@ Str name_canonical(Validator *v, RawNameKind kind, Str source) {
     Str given = name_explicit(v, kind, source);
     Str name = given.ptr ? given : name_convert(v, source, CASE_STYLE_SNAKE);
     name_check(v, name);
-    return name;
+    return name_full(v, name);
+}
+
+Str name_full(Validator *v, Str name) {
+    if (v->scope->prefix.len == 0) return name;
+    return validate_printf(v, STR_FMT STR_FMT, STR_ARG(v->scope->prefix), STR_ARG(name));
+}
+
+Str name_local(const Validator *v, Str full) {
+    size_t skip = v->scope->prefix.len;
+    ASSERT(full.len >= skip);
+    return (Str){full.ptr + skip, full.len - skip};
 }
 
 void name_check(Validator *v, Str name) {
@@ -133,20 +147,42 @@ static void check_count(Validator *v, uint32_t count, const char *what) {
                 MODULE_ITEMS_MAX);
 }
 
+// Of the whole module: what its parts declare adds up.
+static uint32_t total(const Validator *v, size_t offset) {
+    uint64_t sum = 0;
+    for (uint32_t i = 0; i < v->whole->scope_count; i++)
+        sum += *(const uint32_t *)((const char *)v->whole->scopes[i].module + offset);
+    return (uint32_t)MIN(sum, UINT32_MAX);
+}
+#define TOTAL(v, member) total((v), offsetof(RawModule, member))
+
 static void check_counts(Validator *v) {
-    check_count(v, v->raw->typespace.count, "types");
-    check_count(v, v->raw->type_count, "type names");
-    check_count(v, v->raw->table_count, "tables");
-    check_count(v, v->raw->reducer_count, "reducers");
-    check_count(v, v->raw->procedure_count, "procedures");
-    check_count(v, v->raw->view_count, "views");
-    check_count(v, v->raw->schedule_count, "schedules");
-    check_count(v, v->raw->lifecycle_count, "lifecycle reducers");
-    check_count(v, v->raw->default_count, "default values");
-    check_count(v, v->raw->explicit_name_count, "explicit names");
-    check_count(v, v->raw->http_handler_count, "HTTP handlers");
-    check_count(v, v->raw->http_route_count, "HTTP routes");
-    check_count(v, v->raw->view_key_count, "view primary keys");
+    check_count(v, v->whole->typespace.count, "types");
+    check_count(v, TOTAL(v, type_count), "type names");
+    check_count(v, TOTAL(v, table_count), "tables");
+    check_count(v, TOTAL(v, reducer_count), "reducers");
+    check_count(v, TOTAL(v, procedure_count), "procedures");
+    check_count(v, TOTAL(v, view_count), "views");
+    check_count(v, TOTAL(v, schedule_count), "schedules");
+    check_count(v, TOTAL(v, lifecycle_count), "lifecycle reducers");
+    check_count(v, TOTAL(v, default_count), "default values");
+    check_count(v, TOTAL(v, explicit_name_count), "explicit names");
+    check_count(v, TOTAL(v, http_handler_count), "HTTP handlers");
+    check_count(v, TOTAL(v, http_route_count), "HTTP routes");
+    check_count(v, TOTAL(v, view_key_count), "view primary keys");
+    check_count(v, TOTAL(v, row_level_security_count), "row-level security rules");
+}
+
+// Room for what all modules declare.
+static void reserve_all(Validator *v) {
+    ModuleDef *def = v->def;
+    def->types = VALIDATE_ARRAY(v, TypeNameDef, TOTAL(v, type_count));
+    def->tables = VALIDATE_ARRAY(v, TableDef, TOTAL(v, table_count));
+    def->reducers = VALIDATE_ARRAY(v, FunctionDef, TOTAL(v, reducer_count));
+    def->procedures = VALIDATE_ARRAY(v, FunctionDef, TOTAL(v, procedure_count));
+    def->views = VALIDATE_ARRAY(v, ViewDef, TOTAL(v, view_count));
+    def->http_handlers = VALIDATE_ARRAY(v, Str, TOTAL(v, http_handler_count));
+    def->row_level_security = VALIDATE_ARRAY(v, Str, TOTAL(v, row_level_security_count));
 }
 
 static Err finish(Validator *v, Diag *diag) {
@@ -155,15 +191,48 @@ static Err finish(Validator *v, Diag *diag) {
     return diag_fail(diag, ERR_INVALID, STR_FMT, STR_ARG(bytes_str(buf_bytes(&v->errors))));
 }
 
-static Err validate(Validator *v, Diag *diag) {
-    if (v->raw->has_submodules)
-        return diag_fail(diag, ERR_UNSUPPORTED, "modules with submodules are not supported");
-    check_counts(v);
-    if (v->error_count > 0) return finish(v, diag);
-    // Without resolved types nothing else can be looked at.
-    Err err = validate_typespace(v, diag);
-    if (err != OK) return err;
+static void validate_namespace(Validator *v) {
+    Str name = v->scope->name;
+    bool added = true;
+    name_check(v, name);
+    if (name.len > NAMESPACE_BYTES_MAX) {
+        invalid(v,
+                "submodule namespace `" STR_FMT "` is %zu bytes, which exceeds the %d-byte limit",
+                STR_ARG(name),
+                name.len,
+                NAMESPACE_BYTES_MAX);
+    }
+    if (nameset_add(&v->namespaces, v->arena, v->scope->path, &added) != OK) v->nomem = true;
+    if (!added)
+        invalid(v, "name `" STR_FMT "` is used for multiple entities", STR_ARG(v->scope->path));
+}
 
+static void validate_rules(Validator *v) {
+    for (uint32_t i = 0; i < v->raw->row_level_security_count; i++)
+        v->def->row_level_security[v->def->row_level_security_count++] =
+            v->raw->row_level_security[i];
+}
+
+static uint32_t views_of_kind(const Validator *v, bool anonymous) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < v->def->view_count; i++)
+        count += v->def->views[i].is_anonymous == anonymous;
+    return count;
+}
+
+static void validate_scope(Validator *v, const RawScope *scope) {
+    const ModuleDef *def = v->def;
+    v->scope = scope;
+    v->raw = scope->module;
+    v->first = (ScopeFirst){.type = def->type_count,
+                            .table = def->table_count,
+                            .reducer = def->reducer_count,
+                            .procedure = def->procedure_count,
+                            .view = def->view_count,
+                            .handler = def->http_handler_count,
+                            .sender_view = views_of_kind(v, false),
+                            .anonymous_view = views_of_kind(v, true)};
+    if (scope->prefix.len > 0) validate_namespace(v);
     validate_type_names(v);
     validate_tables(v);
     validate_functions(v);
@@ -171,16 +240,31 @@ static Err validate(Validator *v, Diag *diag) {
     validate_views(v);
     validate_schedules(v);
     validate_http(v);
-    v->def->row_level_security = v->raw->row_level_security;
-    v->def->row_level_security_count = v->raw->row_level_security_count;
+    validate_rules(v);
+}
+
+static Err validate(Validator *v, Diag *diag) {
+    check_counts(v);
+    if (v->error_count > 0) return finish(v, diag);
+    // Without resolved types nothing else can be looked at.
+    Err err = validate_typespace(v, diag);
+    if (err != OK) return err;
+    reserve_all(v);
+    for (uint32_t i = 0; i < v->whole->scope_count && !v->nomem; i++)
+        validate_scope(v, &v->whole->scopes[i]);
     return finish(v, diag);
 }
 
-Err raw_validate(const RawModule *raw, ModuleDef *def, Diag *diag) {
-    Validator v = {.raw = raw, .def = def, .arena = def->arena};
-    def->version = raw->version;
-    def->case_policy = raw->case_policy;
-    def->typespace = raw->typespace;
+Err raw_validate(const RawWhole *whole, ModuleDef *def, Diag *diag) {
+    const RawScope *root = &whole->scopes[0];
+    Validator v = {.whole = whole,
+                   .scope = root,
+                   .raw = root->module,
+                   .def = def,
+                   .arena = def->arena};
+    def->version = root->module->version;
+    def->case_policy = root->module->case_policy;
+    def->typespace = whole->typespace;
     Err err = validate(&v, diag);
     buf_deinit(&v.errors);
     return err;

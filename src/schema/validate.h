@@ -27,8 +27,18 @@ typedef struct TypeMeasure {
     bool is_open;     // being measured: meeting it again is a cycle
 } TypeMeasure;
 
+// Where a kind of things begins in the definition for the module that is being checked: what was
+// declared by modules before it comes first.
+typedef struct ScopeFirst {
+    uint32_t type, table, reducer, procedure, view, handler;
+    uint32_t sender_view, anonymous_view;  // numbers of views (ViewDef.index)
+} ScopeFirst;
+
 typedef struct Validator {
-    const RawModule *raw;
+    const RawWhole *whole;
+    const RawScope *scope;  // the module being checked: the root, then each submodule
+    const RawModule *raw;   // its declarations
+    ScopeFirst first;
     ModuleDef *def;
     Arena *arena;  // the definition's
     Buf errors;    // one a line
@@ -43,6 +53,7 @@ typedef struct Validator {
     NameSet functions;  // reducers, procedures, views
     NameSet handlers;
     NameSet type_names;
+    NameSet namespaces;
 } Validator;
 
 // ── reporting ──────────────────────────────────────────────────────────────────────────────────
@@ -54,6 +65,8 @@ Str type_text(Validator *v, const Type *type);  // as errors spell it
 
 // ── names ──────────────────────────────────────────────────────────────────────────────────────
 Str name_canonical(Validator *v, RawNameKind kind, Str source);       // explicit, else converted
+Str name_full(Validator *v, Str name);                                // behind the namespace
+Str name_local(const Validator *v, Str full);                         // the reverse
 Str name_convert(Validator *v, Str source, CaseStyle style);          // by the module's policy
 Str name_explicit(const Validator *v, RawNameKind kind, Str source);  // ptr NULL: none
 void name_check(Validator *v, Str name);                              // is it an identifier?

@@ -23,7 +23,8 @@ static void check_returns(Validator *v, const RawFunction *raw) {
 }
 
 static void fill_function(Validator *v, const RawFunction *raw, FunctionDef *function) {
-    function->source = raw->name;
+    function->source = name_full(v, raw->name);
+    function->submodule = v->scope->path;
     function->name = name_canonical(v, RAW_NAME_FUNCTION, raw->name);
     function->lifecycle = LIFECYCLE_NONE;
     function->is_private = raw->is_private;
@@ -38,28 +39,48 @@ static void fill_function(Validator *v, const RawFunction *raw, FunctionDef *fun
     function->returns = type_canonical(v, raw->returns);
 }
 
-static FunctionDef *fill_functions(Validator *v, const RawFunction *raw, uint32_t count) {
-    FunctionDef *functions = VALIDATE_ARRAY(v, FunctionDef, count);
-    for (uint32_t i = 0; functions && i < count && !v->nomem; i++) {
-        functions[i].id = i;
-        fill_function(v, &raw[i], &functions[i]);
+static void fill_functions(Validator *v,
+                           const RawFunction *raw,
+                           uint32_t count,
+                           uint32_t first,
+                           FunctionDef *functions) {
+    for (uint32_t i = 0; i < count && !v->nomem; i++) {
+        functions[first + i].id = first + i;
+        fill_function(v, &raw[i], &functions[first + i]);
     }
-    return functions;
 }
 
 void validate_functions(Validator *v) {
-    v->def->reducers = fill_functions(v, v->raw->reducers, v->raw->reducer_count);
-    v->def->procedures = fill_functions(v, v->raw->procedures, v->raw->procedure_count);
+    const RawModule *raw = v->raw;
+    fill_functions(v, raw->reducers, raw->reducer_count, v->first.reducer, v->def->reducers);
+    fill_functions(v,
+                   raw->procedures,
+                   raw->procedure_count,
+                   v->first.procedure,
+                   v->def->procedures);
     if (v->nomem) return;
-    v->def->reducer_count = v->raw->reducer_count;
-    v->def->procedure_count = v->raw->procedure_count;
+    v->def->reducer_count += raw->reducer_count;
+    v->def->procedure_count += raw->procedure_count;
 }
 
-static FunctionDef *by_source(FunctionDef *functions, uint32_t count, Str source) {
-    for (uint32_t i = 0; i < count; i++) {
-        if (str_eq(functions[i].source, source)) return &functions[i];
+// Of this module's own functions, which begin at `first`.
+static FunctionDef *by_source(const Validator *v,
+                              FunctionDef *functions,
+                              uint32_t first,
+                              uint32_t count,
+                              Str source) {
+    for (uint32_t i = first; i < first + count; i++) {
+        if (str_eq(name_local(v, functions[i].source), source)) return &functions[i];
     }
     return NULL;
+}
+
+static FunctionDef *reducer_by_source(const Validator *v, Str source) {
+    return by_source(v, v->def->reducers, v->first.reducer, v->raw->reducer_count, source);
+}
+
+static FunctionDef *procedure_by_source(const Validator *v, Str source) {
+    return by_source(v, v->def->procedures, v->first.procedure, v->raw->procedure_count, source);
 }
 
 // ── lifecycle events ───────────────────────────────────────────────────────────────────────────
@@ -92,17 +113,29 @@ static void bind_lifecycle(Validator *v,
     }
 }
 
+static void refuse_lifecycle(Validator *v, Lifecycle which) {
+    invalid(v,
+            "lifecycle event %s is not permitted in submodule under namespace `" STR_FMT
+            "`; lifecycle reducers may only be declared in the root module",
+            lifecycle_name(which),
+            STR_ARG(v->scope->path));
+}
+
 void validate_lifecycles(Validator *v) {
-    ModuleDef *def = v->def;
     if (v->nomem) return;
     LifecycleSlots slots = {0};
-    for (uint32_t i = 0; i < def->reducer_count; i++) {
+    for (uint32_t i = 0; i < v->raw->reducer_count; i++) {
         Lifecycle which = v->raw->reducers[i].lifecycle;
-        if (which != LIFECYCLE_NONE) bind_lifecycle(v, &slots, which, &def->reducers[i]);
+        FunctionDef *reducer = &v->def->reducers[v->first.reducer + i];
+        if (which != LIFECYCLE_NONE) bind_lifecycle(v, &slots, which, reducer);
     }
     for (uint32_t i = 0; i < v->raw->lifecycle_count; i++) {
         const RawLifecycle *raw = &v->raw->lifecycles[i];
-        FunctionDef *reducer = by_source(def->reducers, def->reducer_count, raw->function);
+        if (v->scope->prefix.len > 0) {
+            refuse_lifecycle(v, raw->which);
+            continue;
+        }
+        FunctionDef *reducer = reducer_by_source(v, raw->function);
         if (reducer) reducer->is_private = true;  // clients do not call it
         bind_lifecycle(v, &slots, raw->which, reducer);
     }
@@ -128,10 +161,10 @@ static void check_target_params(Validator *v,
                                 const RawFunction *raw,
                                 const FunctionDef *function,
                                 const TableDef *table) {
-    const Type *row = product_at(&v->raw->typespace, table->row_type_ref);
+    const Type *row = product_at(&v->whole->typespace, table->row_type_ref);
     const Type *param = raw->params->field_count == 1 ? raw->params->fields[0].type : NULL;
     if (row && param && param->kind == TYPE_REF &&
-        product_at(&v->raw->typespace, param->ref) == row)
+        product_at(&v->whole->typespace, param->ref) == row)
         return;
     invalid(v,
             "Scheduled reducer " STR_FMT " expected to have type (&%u), but has type " STR_FMT,
@@ -144,12 +177,11 @@ static void bind_target(Validator *v,
                         const RawSchedule *raw,
                         const TableDef *table,
                         ScheduleDef *schedule) {
-    ModuleDef *def = v->def;
-    FunctionDef *function = by_source(def->reducers, def->reducer_count, raw->function);
-    const RawFunction *from = function ? &v->raw->reducers[function->id] : NULL;
+    FunctionDef *function = reducer_by_source(v, raw->function);
+    const RawFunction *from = function ? &v->raw->reducers[function->id - v->first.reducer] : NULL;
     if (!function) {
-        function = by_source(def->procedures, def->procedure_count, raw->function);
-        from = function ? &v->raw->procedures[function->id] : NULL;
+        function = procedure_by_source(v, raw->function);
+        from = function ? &v->raw->procedures[function->id - v->first.procedure] : NULL;
         schedule->is_procedure = function != NULL;
     }
     if (!function) {

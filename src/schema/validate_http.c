@@ -4,9 +4,8 @@
 #define PATH_CHARACTERS "lowercase letters a-z, digits, `-`, `_`, `~` and `/`"
 
 static void fill_handlers(Validator *v) {
-    v->def->http_handlers = VALIDATE_ARRAY(v, Str, v->raw->http_handler_count);
-    if (!v->def->http_handlers) return;
-    v->def->http_handler_count = v->raw->http_handler_count;
+    Str *handlers = v->def->http_handlers + v->first.handler;
+    v->def->http_handler_count += v->raw->http_handler_count;
     for (uint32_t i = 0; i < v->raw->http_handler_count && !v->nomem; i++) {
         Str name = name_canonical(v, RAW_NAME_FUNCTION, v->raw->http_handlers[i]);
         bool added = true;
@@ -15,7 +14,7 @@ static void fill_handlers(Validator *v) {
             invalid(v,
                     "HTTP handler name " STR_FMT " is used for multiple HTTP handlers",
                     STR_ARG(name));
-        v->def->http_handlers[i] = name;
+        handlers[i] = name;
     }
 }
 
@@ -53,8 +52,9 @@ static void check_route(Validator *v, const HttpRouteDef *routes, uint32_t at) {
 }
 
 static Str handler_by_source(Validator *v, Str source) {
-    for (uint32_t i = 0; i < v->def->http_handler_count; i++) {
-        if (str_eq(v->raw->http_handlers[i], source)) return v->def->http_handlers[i];
+    for (uint32_t i = 0; i < v->raw->http_handler_count; i++) {
+        if (str_eq(v->raw->http_handlers[i], source))
+            return v->def->http_handlers[v->first.handler + i];
     }
     invalid(v, "HTTP route refers to unknown HTTP handler `" STR_FMT "`", STR_ARG(source));
     return source;
@@ -62,6 +62,7 @@ static Str handler_by_source(Validator *v, Str source) {
 
 void validate_http(Validator *v) {
     fill_handlers(v);
+    if (v->scope->prefix.len > 0) return;  // routes of submodules count for nothing
     v->def->http_routes = VALIDATE_ARRAY(v, HttpRouteDef, v->raw->http_route_count);
     if (!v->def->http_routes || v->nomem) return;
     v->def->http_route_count = v->raw->http_route_count;

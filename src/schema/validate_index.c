@@ -83,8 +83,8 @@ static void name_index(Validator *v, const TableDef *table, const RawIndex *raw,
                 STR_ARG(table->name));
     }
     Str given = raw->name.ptr ? name_explicit(v, RAW_NAME_INDEX, raw->name) : STR_NONE;
-    index->name = given.ptr ? given : derived;
-    index->source = raw->name.ptr ? raw->name : derived;
+    index->name = given.ptr ? name_full(v, given) : derived;
+    index->source = raw->name.ptr ? name_full(v, raw->name) : derived;
     entity_claim_both(v, index->name, index->source);
 }
 
@@ -226,7 +226,8 @@ void validate_sequences(Validator *v, const RawTable *raw, TableDef *table) {
     for (uint32_t i = 0; i < raw->sequence_count && !v->nomem; i++) {
         const RawSequence *from = &raw->sequences[i];
         RawColumns column = {.at = &from->column, .count = 1};
-        Str name = from->name.ptr ? from->name : derived_name(v, table, column, "_seq");
+        Str name =
+            from->name.ptr ? name_full(v, from->name) : derived_name(v, table, column, "_seq");
         table->sequences[table->sequence_count++] = (SequenceDef){
             .name = name,
             .column = from->column,

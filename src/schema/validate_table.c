@@ -69,7 +69,7 @@ static void fill_column(Validator *v,
 
 static void fill_columns(Validator *v, TableDef *table) {
     const Type *row = product_at(&v->renamed, table->row_type_ref);
-    const Type *source = product_at(&v->raw->typespace, table->row_type_ref);
+    const Type *source = product_at(&v->whole->typespace, table->row_type_ref);
     if (!row) {
         invalid(v,
                 "Table " STR_FMT " has invalid product_type_ref %u",
@@ -165,8 +165,8 @@ static void fill_default(Validator *v, TableDef *table, const RawDefault *raw) {
 }
 
 TableDef *table_by_source(const Validator *v, Str source) {
-    for (uint32_t i = 0; i < v->def->table_count; i++) {
-        if (str_eq(v->def->tables[i].source, source)) return &v->def->tables[i];
+    for (uint32_t i = v->first.table; i < v->def->table_count; i++) {
+        if (str_eq(name_local(v, v->def->tables[i].source), source)) return &v->def->tables[i];
     }
     return NULL;
 }
@@ -185,7 +185,8 @@ static void fill_v9_defaults(Validator *v) {
 // ── tables ─────────────────────────────────────────────────────────────────────────────────────
 
 static void fill_table(Validator *v, const RawTable *raw, TableDef *table) {
-    table->source = raw->name;
+    table->source = name_full(v, raw->name);
+    table->submodule = v->scope->path;
     table->name = name_canonical(v, RAW_NAME_TABLE, raw->name);
     table->row_type_ref = raw->row_type_ref;
     table->primary_key = -1;
@@ -206,10 +207,9 @@ static void fill_table(Validator *v, const RawTable *raw, TableDef *table) {
 }
 
 void validate_tables(Validator *v) {
-    v->def->tables = VALIDATE_ARRAY(v, TableDef, v->raw->table_count);
-    if (!v->def->tables) return;
-    v->def->table_count = v->raw->table_count;
+    TableDef *tables = v->def->tables + v->first.table;
+    v->def->table_count += v->raw->table_count;
     for (uint32_t i = 0; i < v->raw->table_count && !v->nomem; i++)
-        fill_table(v, &v->raw->tables[i], &v->def->tables[i]);
+        fill_table(v, &v->raw->tables[i], &tables[i]);
     fill_v9_defaults(v);
 }

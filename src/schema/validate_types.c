@@ -2,7 +2,7 @@
 // stand where (module-abi §3.4, §3.5).
 //
 // PICTURE
-//   raw->typespace   {Playing{levelId: U32}}     as declared; what the raw definition shows
+//   v->whole         {Playing{levelId: U32}}     as declared; what the raw definition shows
 //   v->renamed       {playing{level_id: U32}}    references still numbers
 //   def->resolved    the same, references are pointers; what everybody else works with
 //
@@ -54,14 +54,18 @@ static void check_field_names(Validator *v, const Type *type) {
 }
 
 Err validate_typespace(Validator *v, Diag *diag) {
-    uint32_t count = v->raw->typespace.count;
+    uint32_t count = v->whole->typespace.count, at = 0;
     const Type **types = VALIDATE_ARRAY(v, const Type *, count);
     v->declared = VALIDATE_ARRAY(v, bool, count);
     v->measures = VALIDATE_ARRAY(v, TypeMeasure, count);
     if (v->nomem) return diag_fail(diag, ERR_NOMEM, "out of memory");
-    for (uint32_t i = 0; i < count; i++) {
-        types[i] = renamed(v, v->raw->typespace.types[i]);
-        check_field_names(v, types[i]);
+    for (uint32_t s = 0; s < v->whole->scope_count; s++) {
+        v->scope = &v->whole->scopes[s];
+        v->raw = v->scope->module;  // each has its own policy
+        for (uint32_t i = 0; i < v->raw->typespace.count; i++, at++) {
+            types[at] = renamed(v, v->whole->typespace.types[at]);
+            check_field_names(v, types[at]);
+        }
     }
     if (v->nomem) return diag_fail(diag, ERR_NOMEM, "out of memory");
     v->renamed = (Typespace){.types = types, .count = count};
@@ -104,7 +108,7 @@ static bool is_sorted_by_name(const Type *type) {
 }
 
 static Str scoped_name(Validator *v, const TypeNameDef *type) {
-    Str full = STR("");
+    Str full = v->scope->prefix;
     for (uint32_t i = 0; i < type->scope_count; i++)
         full = validate_printf(v, STR_FMT STR_FMT "::", STR_ARG(full), STR_ARG(type->scope[i]));
     return validate_printf(v, STR_FMT STR_FMT, STR_ARG(full), STR_ARG(type->name));
@@ -141,6 +145,7 @@ static void fill_type_name(Validator *v, const RawTypeName *raw, TypeNameDef *ty
     type->name = name_convert(v, raw->name, CASE_STYLE_PASCAL);
     name_check(v, type->name);
     type->source = raw->name;
+    type->submodule = v->scope->path;
     type->ref = raw->ref;
 }
 
@@ -157,8 +162,7 @@ static void check_members_usable(Validator *v, const TypeNameDef *type) {
 
 void validate_type_names(Validator *v) {
     uint32_t count = v->raw->type_count;
-    TypeNameDef *types = VALIDATE_ARRAY(v, TypeNameDef, count);
-    if (!types) return;
+    TypeNameDef *types = v->def->types + v->first.type;
     for (uint32_t i = 0; i < count && !v->nomem; i++) {
         fill_type_name(v, &v->raw->types[i], &types[i]);
         check_type_name(v, &v->raw->types[i], &types[i]);
@@ -167,8 +171,7 @@ void validate_type_names(Validator *v) {
     for (uint32_t i = 0; i < count && !v->nomem; i++) {
         if (types[i].ref < v->renamed.count) check_members_usable(v, &types[i]);
     }
-    v->def->types = types;
-    v->def->type_count = count;
+    v->def->type_count += count;
 }
 
 // ── which types may stand where ────────────────────────────────────────────────────────────────

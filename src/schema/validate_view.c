@@ -71,9 +71,11 @@ static void fill_row_type(Validator *v, const RawView *raw, ViewDef *view) {
 }
 
 static void fill_view(Validator *v, const RawView *raw, ViewDef *view) {
-    view->source = raw->name;
+    view->source = name_full(v, raw->name);
+    view->submodule = v->scope->path;
     view->name = name_canonical(v, RAW_NAME_FUNCTION, raw->name);
-    view->index = raw->index;
+    // Each module numbers its own; together the numbers go on, each kind by itself.
+    view->index = raw->index + (raw->is_anonymous ? v->first.anonymous_view : v->first.sender_view);
     view->is_public = raw->is_public;
     view->is_anonymous = raw->is_anonymous;
     view->primary_key = -1;
@@ -91,14 +93,14 @@ static void fill_view(Validator *v, const RawView *raw, ViewDef *view) {
 // ── primary keys ───────────────────────────────────────────────────────────────────────────────
 
 static ViewDef *view_by_source(const Validator *v, Str source) {
-    for (uint32_t i = 0; i < v->def->view_count; i++) {
-        if (str_eq(v->def->views[i].source, source)) return &v->def->views[i];
+    for (uint32_t i = v->first.view; i < v->def->view_count; i++) {
+        if (str_eq(name_local(v, v->def->views[i].source), source)) return &v->def->views[i];
     }
     return NULL;
 }
 
 static void bind_key_column(Validator *v, const RawViewKey *raw, ViewDef *view) {
-    const Type *row = product_at(&v->raw->typespace, view->row_type_ref);
+    const Type *row = product_at(&v->whole->typespace, view->row_type_ref);
     for (uint32_t i = 0; view->row_type && i < row->field_count; i++) {
         if (str_eq(row->fields[i].name, raw->columns[0])) view->primary_key = (int32_t)i;
     }
@@ -128,7 +130,7 @@ static void fill_key(Validator *v, const RawViewKey *raw, bool *has_key) {
                 STR_ARG(raw->view));
         return;
     }
-    bool *mark = &has_key[view - v->def->views];
+    bool *mark = &has_key[view - v->def->views - v->first.view];
     if (*mark)
         invalid(v, "View " STR_FMT " has multiple primary key definitions", STR_ARG(raw->view));
     *mark = true;
@@ -145,7 +147,7 @@ static void fill_key(Validator *v, const RawViewKey *raw, bool *has_key) {
 // A query view returns rows of tables; it has their key if they agree on one.
 static void inherit_key(const Validator *v, ViewDef *view) {
     int32_t key = -1;
-    for (uint32_t i = 0; i < v->def->table_count; i++) {
+    for (uint32_t i = v->first.table; i < v->def->table_count; i++) {
         const TableDef *table = &v->def->tables[i];
         if (table->row_type_ref != view->row_type_ref) continue;
         if (table->primary_key < 0 || (key >= 0 && key != table->primary_key)) return;
@@ -156,15 +158,15 @@ static void inherit_key(const Validator *v, ViewDef *view) {
 
 void validate_views(Validator *v) {
     uint32_t count = v->raw->view_count;
-    v->def->views = VALIDATE_ARRAY(v, ViewDef, count);
+    ViewDef *views = v->def->views + v->first.view;
     bool *has_key = VALIDATE_ARRAY(v, bool, count);
-    if (!v->def->views || !has_key) return;
-    v->def->view_count = count;
+    if (!has_key) return;
+    v->def->view_count += count;
     for (uint32_t i = 0; i < count && !v->nomem; i++)
-        fill_view(v, &v->raw->views[i], &v->def->views[i]);
+        fill_view(v, &v->raw->views[i], &views[i]);
     for (uint32_t i = 0; i < v->raw->view_key_count && !v->nomem; i++)
         fill_key(v, &v->raw->view_keys[i], has_key);
     for (uint32_t i = 0; i < count; i++) {
-        if (v->def->views[i].is_query && !has_key[i]) inherit_key(v, &v->def->views[i]);
+        if (views[i].is_query && !has_key[i]) inherit_key(v, &views[i]);
     }
 }

@@ -381,6 +381,10 @@ static Err file_preallocate(void *world, IoFile *file, uint64_t size) {
     return size <= file->inode->now.size ? OK : file_truncate(world, file, size);
 }
 
+static void file_hint(void *world, IoFile *file, uint64_t offset, uint64_t len) {
+    (void)world, (void)file, (void)offset, (void)len;
+}
+
 static Err file_lock(void *world, IoFile *file) {
     if (file_is_dead(disk_of(world), file)) return ERR_IO;
     const IoFile *owner = file->inode->locked_by;
@@ -535,6 +539,7 @@ void sim_disk_fill_io(Io *io) {
     io->file_size = file_size;
     io->file_truncate = file_truncate;
     io->file_preallocate = file_preallocate;
+    io->file_hint = file_hint;
     io->file_lock = file_lock;
     io->file_remove = file_remove;
     io->file_rename = file_rename;

@@ -72,16 +72,20 @@ Err table_insert(Table *table, Bytes row, bool *inserted, Diag *diag) {
     ASSERT(store->in_transaction && !table->dropped);
     if (inserted) *inserted = false;
 
+    reading(store);
     if ((err = row_place(table, def, &table->state, row, &store->row_key, &place)) != OK) {
         return err;
     }
     if (place.found) {
         bool same = bytes_eq(tree_value(&store->pages, &table->state.rows, &place.path), row);
+        if ((err = read_result(store, true)) != OK) return err;
         return same ? OK : primary_refuse(def, diag);
     }
     Bytes key = buf_bytes(&store->row_key);
     if ((err = keyset_build(&store->after, def, row, key)) != OK) return err;
     if ((err = uniques_check(table, &store->after, BYTES_NONE, diag)) != OK) return err;
+    keyset_touch(table, &store->after);
+    if ((err = read_result(store, true)) != OK) return err;
     uint64_t pages = apply_insert_pages(table, key, row, &store->after);
     if ((err = pages_reserve(&store->pages, pages)) != OK) return err;
     if ((err = keysets_level(store)) != OK) return err;
@@ -100,7 +104,10 @@ static Err delete_at(Table *table, TreePath *path, Bytes key, Bytes row) {
     Store *store = table->store;
     Change change = {.table = table, .kind = CHANGE_DELETE};
     Err err = OK;
+    if ((err = read_result(store, true)) != OK) return err;  // the row, then
     if ((err = keyset_build(&store->before, table_def(table), row, key)) != OK) return err;
+    keyset_touch(table, &store->before);
+    if ((err = read_result(store, true)) != OK) return err;
     if ((err = pages_reserve(&store->pages, apply_delete_pages(table))) != OK) return err;
     if ((err = keysets_level(store)) != OK) return err;
     if ((err = changes_reserve(store, 1)) != OK) return err;
@@ -115,7 +122,11 @@ Err table_delete_key(Table *table, Bytes key) {
     Store *store = table->store;
     ASSERT(store->in_transaction && !table->dropped);
     TreePath path;
-    if (!tree_seek(&store->pages, &table->state.rows, key, &path)) return ERR_NOT_FOUND;
+    reading(store);
+    if (!tree_seek(&store->pages, &table->state.rows, key, &path)) {
+        Err err = read_result(store, true);
+        return err != OK ? err : ERR_NOT_FOUND;
+    }
     return delete_at(table, &path, key, tree_value(&store->pages, &table->state.rows, &path));
 }
 
@@ -123,12 +134,17 @@ Err table_delete_row(Table *table, Bytes row) {
     Store *store = table->store;
     RowPlace place;
     ASSERT(store->in_transaction && !table->dropped);
+    reading(store);
     Err err = row_place(table, table_def(table), &table->state, row, &store->row_key, &place);
     if (err == ERR_LIMIT) return ERR_NOT_FOUND;  // 256 others have this hash
+    if (err == OK) err = read_result(store, true);
     if (err != OK) return err;
     if (!place.found) return ERR_NOT_FOUND;
     Bytes there = tree_value(&store->pages, &table->state.rows, &place.path);
-    if (!bytes_eq(there, row)) return ERR_NOT_FOUND;
+    if (!bytes_eq(there, row)) {
+        err = read_result(store, true);
+        return err != OK ? err : ERR_NOT_FOUND;
+    }
     return delete_at(table, &place.path, buf_bytes(&store->row_key), there);
 }
 
@@ -194,11 +210,15 @@ static Err replace_at(Table *table,
     Change old = {.table = table, .kind = CHANGE_DELETE};
     Change new = {.table = table, .kind = CHANGE_INSERT};
     Err err = OK;
+    if ((err = read_result(store, true)) != OK) return err;  // the old row
     if ((err = change_copy(store, key, old_row, &old)) != OK) return err;
     if ((err = replaced_new_key(table, by_primary, &old, row, &new, diag)) != OK) return err;
     err = keyset_build_both(&store->before, &store->after, def, old.row, old.key, new.row, new.key);
     if (err != OK) return err;
     if ((err = uniques_check(table, &store->after, old.key, diag)) != OK) return err;
+    keyset_touch(table, &store->before);
+    keyset_touch(table, &store->after);
+    if ((err = read_result(store, true)) != OK) return err;
     uint64_t pages =
         apply_delete_pages(table) + apply_insert_pages(table, new.key, new.row, &store->after);
     if ((err = pages_reserve(&store->pages, pages)) != OK) return err;
@@ -229,7 +249,9 @@ Err table_replace(Table *table, uint32_t index_id, Bytes row, bool *changed, Dia
     Bytes old_key;
     TreePath path;
     Err err;
+    reading(store);
     if (!replaced_find(table, (uint32_t)position, row, &old_key, &path, &err)) {
+        if (err == OK) err = read_result(store, true);
         return err != OK ? err : ERR_NOT_FOUND;
     }
     Bytes old_row = tree_value(&store->pages, &table->state.rows, &path);
@@ -262,8 +284,10 @@ static Err clear_record(Table *table) {
             .row = node_value(&store->pages, leaf, at),
             .key = kept,
         };
+        Err err = read_result(store, true);
+        if (err != OK) return err;
     }
-    return OK;
+    return read_result(store, true);
 }
 
 Err table_clear(Table *table, uint64_t *deleted) {
@@ -279,7 +303,9 @@ Err table_clear(Table *table, uint64_t *deleted) {
     if (!indexes) return ERR_NOMEM;
     if ((err = ddl_reserve(store)) != OK) return err;
     if ((err = changes_reserve(store, state->row_count)) != OK) return err;
+    reading(store);
     if ((err = clear_record(table)) != OK) return err;
+    store->rows_borrowed = true;
 
     Ddl *ddl = ddl_record(store, DDL_CLEAR, table);
     store->change_count += state->row_count;

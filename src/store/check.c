@@ -101,6 +101,11 @@ static Err check_accounts(Check *check) {
     if ((err = check_fallen(check)) != OK) return err;
     if (check->store->latest && (err = check_snapshot(check, check->store->latest)) != OK)
         return err;
+    check->as = SEEN_HEAD;
+    if (check->store->root &&
+        (err = see(check, check->store->root, check->store->root_run)) != OK) {
+        return err;
+    }
     check->as = SEEN_RETIRED;
     pages_walk_retired(pages, see_extent, check);
     check->as = SEEN_FREE;
@@ -203,7 +208,10 @@ Err store_check(const Store *store, Diag *diag) {
     Check check = {.store = store, .diag = diag};
     check.seen = mem_zalloc(store->pages.end);
     check.keys.spans = mem_zalloc(MAX(store->before.cap, 1u) * sizeof(KeySpan));
+    reading(store);
     Err err = check.seen && check.keys.spans ? check_everything(&check) : ERR_NOMEM;
+    if (page_fault()->err != OK) err = diag_fail(diag, page_fault()->err, "%s", page_fault()->text);
+    page_fault_clear();
     mem_free(check.seen);
     mem_free(check.keys.spans);
     buf_deinit(&check.keys.bytes);

@@ -1,5 +1,6 @@
 // cursor.c: walking a tree in key order. There are no links between leaves (copy on write would
 // have to chase them), so the path is the way to the next one.
+#include "store/cache.h"
 #include "store/tree.h"
 
 // Arriving in a leaf: how many of its entries are below the upper bound?
@@ -43,12 +44,28 @@ void cursor_open(TreeCursor *cursor,
     }
 }
 
+// The leaves that come next are read meanwhile, a few at a time.
+#define HINT_LEAVES 16u
+
+static void leaves_hint(const TreeCursor *cursor, const uint8_t *node, unsigned child) {
+    if (child > 1 && child % HINT_LEAVES) return;
+    PageNo list[HINT_LEAVES];
+    uint32_t count = 0;
+    for (unsigned i = child; i <= node_count(node) && count < HINT_LEAVES; i++) {
+        list[count++] = node_child(node, i);
+    }
+    cache_hint(cursor->pages, list, count);
+}
+
 static bool leaf_step(TreeCursor *cursor) {
     if (cursor->last_leaf || cursor->height == 0) return false;
     for (uint32_t level = cursor->height - 1; level-- > 0;) {
         const uint8_t *node = page_read(cursor->pages, cursor->path.page[level]);
         if (cursor->path.at[level] >= node_count(node)) continue;
         unsigned child = ++cursor->path.at[level];
+        if (UNLIKELY(cursor->pages->paged) && level + 2 == cursor->height) {
+            leaves_hint(cursor, node, child);
+        }
         descend_first(cursor, level + 1, node_child(node, child));
         return true;
     }

@@ -18,6 +18,16 @@ static Err indexes_copy(TableDef *def, const TableIndex *indexes, uint32_t count
     return OK;
 }
 
+static Err type_write(TableDef *def) {
+    Buf encoded = {0};
+    type_encode(&encoded, def->layout.row_type);
+    Err err = buf_ok(&encoded) ? OK : ERR_NOMEM;
+    if (err == OK) def->type_bytes = arena_bytes(&def->arena, buf_bytes(&encoded));
+    if (err == OK && !def->type_bytes.ptr) err = ERR_NOMEM;
+    buf_deinit(&encoded);
+    return err;
+}
+
 Err table_def_new(Table *table,
                   const Type *row_type,
                   const TableIndex *indexes,
@@ -28,6 +38,7 @@ Err table_def_new(Table *table,
     if (!def) return ERR_NOMEM;
     if ((err = row_layout_init(&def->layout, row_type, &def->arena)) != OK) goto failed;
     if ((err = indexes_copy(def, indexes, count)) != OK) goto failed;
+    if (table->store->pages.cache && (err = type_write(def)) != OK) goto failed;
     def->older = table->defs;
     table->defs = def;
     *out = def;

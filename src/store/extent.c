@@ -95,3 +95,22 @@ void pages_walk_free(const Pages *pages, void (*each)(void *, PageNo, uint32_t),
         }
     }
 }
+
+void extent_restore(Pages *pages, const uint8_t *live) {
+    PageNo from = 1;
+    for (PageNo no = 1; no < pages->end; no++) {
+        if (!(live[no / 8] >> (no % 8) & 1)) continue;
+        if (no > from) extent_link(pages, from, no - from);
+        from = no + 1;
+    }
+    if (pages->end > from) extent_link(pages, from, pages->end - from);
+}
+
+uint32_t extent_trim(Pages *pages, uint32_t min) {
+    uint32_t run = pages->meta[pages->end - 1].extent;
+    if (run < min || run == 0) return 0;
+    PageNo no = pages->end - run;
+    extent_unlink(pages, no);
+    pages->end = no;
+    return run;
+}

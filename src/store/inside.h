@@ -20,6 +20,8 @@
 #pragma once
 #include <stdatomic.h>
 
+#include "store/cache.h"
+#include "store/guard.h"
 #include "store/store.h"
 #include "store/tree.h"
 
@@ -34,6 +36,7 @@ typedef struct TableDef TableDef;
 struct TableDef {
     TableDef *older;  // all defs a table ever had are freed with it: a reader may still look
     RowLayout layout;
+    Bytes type_bytes;  // the row type as a checkpoint has it
     TableIndex *indexes;
     uint32_t index_count;
     Arena arena;
@@ -127,6 +130,15 @@ struct Store {
     Snapshot *latest;  // the newest snapshot, if it is alive; shared while nothing changed
     uint64_t snapshots_live;
 
+    PageView *durable;            // what the newest checkpoint consists of; NULL: there is none
+    StoreCheckpoint *checkpoint;  // being written
+    PageNo root;                  // of the newest checkpoint begun
+    uint32_t root_run;
+    Arena types;      // of tables that came with the page file
+    PageFault fault;  // what could not be read since store_begin
+    bool broken;         // an undo could not read what it needed: the head is not what it should be
+    bool rows_borrowed;  // the change list has rows that stand in pages
+
     Buf row_key;           // of the row at hand
     KeySet before, after;  // entries to remove and to add
     uint64_t hash_mask;    // tests: fewer different hashes
@@ -172,6 +184,9 @@ MUST_USE Err keyset_build_both(KeySet *before,
                                Bytes old_key,
                                Bytes row,
                                Bytes row_key);
+// Bring in the pages on the way to these entries, so that changing them cannot fail. No effect
+// when everything is in memory.
+void keyset_touch(const Table *table, const KeySet *set);
 MUST_USE Err keysets_reserve(Store *store, uint32_t index_count);
 static inline Bytes keyset_at(const KeySet *set, uint32_t i) {
     return (Bytes){set->bytes.ptr + set->spans[i].at, set->spans[i].len};
@@ -207,7 +222,23 @@ MUST_USE Err ddl_reserve(Store *store);
 Ddl *ddl_record(Store *store, DdlKind kind, Table *table);
 void store_settle(Store *store);  // let go of what the last transaction dropped
 
+// ── store.c, load.c ─────────────────────────────────────────────────────────────────────────────
+MUST_USE Err store_load(Store *store, const StoreOptions *options);  // from its page file
+// Called by whatever reads pages, before it does: what it finds stays until the guard is lowered.
+static inline void reading(const Store *store) {
+    if (UNLIKELY(store->pages.paged)) guard_raise();
+}
+// And after it did: OK, or what could not be read, in which case nothing it found may be believed.
+// On the head this is remembered until the next store_begin.
+Err fault_take(Store *store, bool head);
+static inline Err read_result(Store *store, bool head) {
+    if (LIKELY(!store->pages.paged) || page_fault()->err == OK) return OK;
+    return fault_take(store, head);
+}
+
 // ── schema.c ────────────────────────────────────────────────────────────────────────────────────
 void schema_link(Store *store, Table *table);    // there is room
+// Make a table and give it its places, outside of any transaction.
+MUST_USE Err schema_table_link(Store *store, const StoreTableSpec *spec, Table **out);
 void schema_unlink(Store *store, Table *table);  // the slot is free again
 void state_drop_trees(Store *store, TableState *state, uint32_t index_count);

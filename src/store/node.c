@@ -440,6 +440,40 @@ static Err entry_check(const uint8_t *node, unsigned at, Diag *diag) {
     return OK;
 }
 
+static bool ref_is_sane(const uint8_t *ref, PageNo end) {
+    PageNo no = load_u32(ref);
+    return no != PAGE_NONE && no < end && load_u32(ref + 4) <= RUN_BYTES_MAX;
+}
+
+static bool entry_is_sane(const uint8_t *node, NodeSlot slot, PageNo end) {
+    size_t key = slot.key & NODE_KEY_BYTES, ref = slot.key & NODE_KEY_LONG ? RUN_REF_BYTES : 0;
+    size_t value_at = (size_t)slot.at + 2 + key + ref;
+    if (slot.at < node_header(node)->cells_at || value_at > PAGE_BYTES) return false;
+    size_t value = load_u16(node + slot.at);
+    if (value > PAGE_BYTES - value_at) return false;
+    if (ref && (key > NODE_KEY_HEAD || !ref_is_sane(node + value_at - ref, end))) return false;
+    if (node_header(node)->prefix_len + key > NODE_KEY_MAX) return false;
+    if (slot.key & NODE_VALUE_LONG) {
+        return value == RUN_REF_BYTES && ref_is_sane(node + value_at, end);
+    }
+    if (node_is_leaf(node)) return true;
+    PageNo child = value == 4 ? load_u32(node + value_at) : PAGE_NONE;
+    return child != PAGE_NONE && child < end;
+}
+
+bool node_is_sane(const uint8_t *node, PageNo end) {
+    const NodeHeader *header = node_header(node);
+    size_t slots_end = NODE_HEADER_BYTES + (size_t)header->page.count * NODE_SLOT_BYTES;
+    if (header->cells_at < slots_end || header->cells_at > PAGE_BYTES) return false;
+    if (header->prefix_len > NODE_PREFIX_MAX || header->page.level >= TREE_LEVELS_MAX) return false;
+    if (node_is_leaf(node) != (header->page.level == 0)) return false;
+    if (!node_is_leaf(node) && (header->first == PAGE_NONE || header->first >= end)) return false;
+    for (unsigned at = 0; at < header->page.count; at++) {
+        if (!entry_is_sane(node, node_slots(node)[at], end)) return false;
+    }
+    return true;
+}
+
 Err node_check(const Pages *pages, const uint8_t *node, Diag *diag) {
     const NodeHeader *header = node_header(node);
     PageNo no = header->page.number;

@@ -42,6 +42,7 @@ enum {
     NODE_KEY_LONG = 0x8000,
     NODE_VALUE_LONG = 0x4000,
     NODE_KEY_BYTES = 0x3fff,
+    TREE_LEVELS_MAX = 16,
 };
 
 typedef struct NodeSlot {
@@ -143,4 +144,7 @@ bool node_build(uint8_t *node, const NodeEntries *entries, unsigned from, unsign
 // Append all entries of `more`, whose keys are greater, if they fit; else the node is as it was.
 bool node_absorb(uint8_t *node, const uint8_t *more);
 
+// Whether a node that comes from outside stays within itself, and its references below `end`. Whatever
+// else may be wrong with it, looking at it is safe.
+bool node_is_sane(const uint8_t *node, PageNo end);
 MUST_USE Err node_check(const Pages *pages, const uint8_t *node, Diag *diag);

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include "base/mem.h"
+#include "store/cache.h"
 #include "store/extent.h"
 
 // A sanitizer's shadow of a huge reservation is itself huge, and thread sanitizer leaves little
@@ -80,6 +81,7 @@ void pages_close(Pages *pages) {
         mem_free(view);
         view = older;
     }
+    cache_close(pages);
     if (pages->base) munmap(pages->base, (size_t)pages->capacity * PAGE_BYTES);
     if (pages->meta) munmap(pages->meta, (size_t)pages->capacity * sizeof(PageMeta));
     *pages = (Pages){0};
@@ -95,6 +97,7 @@ static bool fault_due(Pages *pages) {
 static bool room_for(const Pages *pages, uint64_t count) {
     if (count == 0) return true;  // whatever an undo may have left us with
     uint64_t undo = pages->capacity / UNDO_SHARE;
+    if (pages->paged && !cache_has_room(pages, count)) return false;
     return pages->used + count <= pages->used_max && pages->end + count + undo <= pages->capacity;
 }
 
@@ -112,6 +115,8 @@ static PageHeader *header_of(Pages *pages, PageNo no) {
 PageNo page_take(Pages *pages, PageKind kind, uint8_t level, uint32_t run) {
     PageNo no = extent_take(pages, run);
     pages->used += run;
+    if (pages->cache) cache_take(pages, no, run);
+    pages->meta[no].version = pages->epoch;
     *header_of(pages, no) = (PageHeader){
         .kind = (uint8_t)kind,
         .level = level,
@@ -124,8 +129,10 @@ PageNo page_take(Pages *pages, PageKind kind, uint8_t level, uint32_t run) {
 
 static void page_free(Pages *pages, PageNo no, uint32_t run) {
     pages->used -= run;
-    if (run >= RUN_GIVES_BACK_PAGES) {
-        madvise(pages->base + (size_t)no * PAGE_BYTES, (size_t)run * PAGE_BYTES, MADV_DONTNEED);
+    if (pages->paged) {
+        cache_free(pages, no, run);
+    } else if (run >= RUN_GIVES_BACK_PAGES) {
+        madvise(page_at(pages, no), (size_t)run * PAGE_BYTES, MADV_DONTNEED);
     }
     extent_give(pages, no, run);
 }
@@ -140,7 +147,7 @@ PageNo page_own(Pages *pages, PageNo no) {
     ((PageHeader *)to)->count = header->count;
     memcpy(to + sizeof(PageHeader), from + sizeof(PageHeader), PAGE_BYTES - sizeof(PageHeader));
     pages->copied++;
-    page_retire(pages, no);
+    page_retire(pages, no, 1);
     return copy;
 }
 
@@ -158,11 +165,13 @@ static void view_keeps(Pages *pages, PageView *view, PageNo no) {
     view->retired = no;
 }
 
-void page_retire(Pages *pages, PageNo no) {
-    if (LIKELY(!page_is_frozen(pages, no))) {
-        page_free(pages, no, header_of(pages, no)->run);
+void page_retire(Pages *pages, PageNo no, uint32_t run) {
+    if (pages->cache) cache_retire(pages, no, run);
+    if (LIKELY(pages->meta[no].version > pages->frozen)) {
+        page_free(pages, no, run);
         return;
     }
+    pages->meta[no].run = run;
     view_keeps(pages, view_live_before(pages->newest), no);
 }
 
@@ -187,6 +196,10 @@ void pages_view_end(Pages *pages, PageView *view) {
     pages->frozen = live ? live->epoch : 0;
 }
 
+uint64_t pages_view_epoch(const PageView *view) {
+    return view->epoch;
+}
+
 static void view_unlink(Pages *pages, PageView *view) {
     if (view->newer) {
         view->newer->older = view->older;
@@ -205,11 +218,11 @@ static uint32_t view_drain(Pages *pages, PageView *view, uint32_t budget) {
     while (view->retired && budget) {
         PageNo no = view->retired;
         view->retired = pages->meta[no].next;
-        const PageHeader *header = header_of(pages, no);
-        if (older && header->version <= older->epoch) {
+        const PageMeta *meta = &pages->meta[no];
+        if (older && meta->version <= older->epoch) {
             view_keeps(pages, older, no);
         } else {
-            page_free(pages, no, header->run);
+            page_free(pages, no, meta->run);
         }
         budget--;
     }
@@ -232,7 +245,7 @@ bool pages_tidy(Pages *pages, uint32_t budget) {
 void pages_walk_retired(const Pages *pages, void (*each)(void *, PageNo, uint32_t), void *ctx) {
     for (const PageView *view = pages->newest; view; view = view->older) {
         for (PageNo no = view->retired; no; no = pages->meta[no].next) {
-            each(ctx, no, page_header(page_read(pages, no))->run);
+            each(ctx, no, pages->meta[no].run);
         }
     }
 }

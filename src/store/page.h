@@ -8,6 +8,9 @@
 //
 //     * page 0 belongs to checkpoints; here it only makes 0 mean "no page".
 //
+//   With a page file (pagefile.h) a page's number is its place there too. Its bytes may be absent from
+//   memory: page_read brings them in (cache.h).
+//
 //   Every page handed out begins with this header (little-endian, in memory and in a page file):
 //
 //      0  checksum:4    CRC32C of the rest; only meaningful in a file
@@ -39,6 +42,8 @@
 //
 // NOT HERE  what is in a node (node.h), long keys and values (run.h), trees (tree.h).
 #pragma once
+#include <stdatomic.h>
+
 #include "base/bytes.h"
 
 typedef uint32_t PageNo;
@@ -64,14 +69,28 @@ static_assert(offsetof(PageHeader, kind) == 4 && offsetof(PageHeader, count) == 
                   offsetof(PageHeader, run) == 20 && sizeof(PageHeader) == 24,
               "the drawing above is the format");
 
-// What is kept about a page beside the page, because a frozen page cannot be written to.
+// What is kept about a page beside the page, because a frozen page cannot be written to, and an
+// absent one cannot be asked.
 typedef struct PageMeta {
-    PageNo next;      // on a list: retired, fallen or free
-    PageNo prev;      // free extents only
-    uint32_t extent;  // at the first and last page of a free extent: its pages; else 0
+    PageNo next;       // on a list: retired, fallen or free
+    PageNo prev;       // free extents only
+    uint32_t extent;   // at the first and last page of a free extent: its pages; else 0
+    uint32_t run;      // of a retired page
+    uint64_t version;  // of a page taken since the store was opened; 0: older than that
 } PageMeta;
 
-typedef struct PageView PageView;  // what one snapshot keeps alive
+typedef struct PageView PageView;    // what one snapshot keeps alive
+typedef struct PageCache PageCache;  // the page file and what of it is in memory: cache.h
+
+typedef enum PageState {
+    PAGE_ABSENT,   // no memory; its bytes are in the page file, or it is not in use
+    PAGE_HERE,     // as in the page file
+    PAGE_DIRTY,    // younger than what the page file has
+    PAGE_COOLING,  // here, and will be absent soon unless somebody wants it
+    PAGE_LOADING,  // a thread is reading it
+    PAGE_LEAVING,  // a thread is giving its memory back
+    PAGE_SPARE,    // not in use, its memory kept for the next owner
+} PageState;
 
 enum { PAGE_BINS_EXACT = 32, PAGE_BINS = 64 };
 
@@ -92,6 +111,10 @@ typedef struct Pages {
     PageNo fallen;  // first of the pages of dropped trees that tree_tidy() has yet to take apart
     uint64_t bins_filled;
     PageNo bins[PAGE_BINS];
+    // With a page file; else false and NULL.
+    bool paged;               // a page may be absent: look at its state first. Never changes
+    _Atomic uint8_t *state;   // PageState of each page, when paged
+    PageCache *cache;
     int64_t fault_countdown;  // tests: this many reservations succeed, the next fails; -1: off
     bool fault_hit;
 } Pages;
@@ -103,16 +126,33 @@ void pages_close(Pages *pages);  // harmless on a zeroed Pages
 
 // ── the door ────────────────────────────────────────────────────────────────────────────────────
 
-static inline const uint8_t *page_read(const Pages *pages, PageNo no) {
+// Where a page is, absent or not.
+static inline uint8_t *page_at(const Pages *pages, PageNo no) {
     return pages->base + (size_t)no * PAGE_BYTES;
+}
+// cache.c: bring an absent page in. What cannot be read is an empty leaf instead, and the thread's
+// PageFault says why.
+const uint8_t *page_fetch(const Pages *pages, PageNo no);
+void page_soil(Pages *pages, PageNo no);  // cache.c: its bytes differ from the file's from now on
+
+static inline bool page_is_here(const Pages *pages, PageNo no) {
+    if (LIKELY(!pages->paged)) return true;
+    uint8_t state = atomic_load(&pages->state[no]);
+    return state == PAGE_HERE || state == PAGE_DIRTY;
+}
+static inline const uint8_t *page_read(const Pages *pages, PageNo no) {
+    if (UNLIKELY(!page_is_here(pages, no))) return page_fetch(pages, no);
+    return page_at(pages, no);
 }
 static inline bool page_is_frozen(const Pages *pages, PageNo no) {
-    return ((const PageHeader *)page_read(pages, no))->version <= pages->frozen;
+    if (UNLIKELY(pages->paged)) return pages->meta[no].version <= pages->frozen;
+    return ((const PageHeader *)page_at(pages, no))->version <= pages->frozen;
 }
-// A page to change. It must not be frozen.
+// A page to change. It must not be frozen, and was read in this operation.
 static inline uint8_t *page_write(Pages *pages, PageNo no) {
     DEBUG_ASSERT(!page_is_frozen(pages, no));
-    return pages->base + (size_t)no * PAGE_BYTES;
+    if (UNLIKELY(pages->paged)) page_soil(pages, no);
+    return page_at(pages, no);
 }
 static inline const PageHeader *page_header(const uint8_t *page) {
     return (const PageHeader *)page;
@@ -121,20 +161,23 @@ static inline const PageHeader *page_header(const uint8_t *page) {
 // ── taking and giving back ──────────────────────────────────────────────────────────────────────
 
 // Whether `count` more pages may be taken. ERR_LIMIT when the memory limit or the address space is
-// reached. Tries to tidy up first.
+// reached; with a page file, when far more than the limit is in memory because nothing can be written
+// out. Tries to tidy up first.
 MUST_USE Err pages_reserve(Pages *pages, uint64_t count);
 // Take `run` consecutive pages. The header is filled in, the rest is whatever was there before.
 PageNo page_take(Pages *pages, PageKind kind, uint8_t level, uint32_t run);
 // A page with the same content that may be changed: itself, or a copy (the old one is retired).
 PageNo page_own(Pages *pages, PageNo no);
-// The head no longer refers to this page or run: free it now or when the last view that sees it ends.
-void page_retire(Pages *pages, PageNo no);
+// The head no longer refers to this page, or run of that many: free it now or when the last view that
+// sees it ends. It need not be here.
+void page_retire(Pages *pages, PageNo no, uint32_t run);
 
 // ── views ───────────────────────────────────────────────────────────────────────────────────────
 
 // Freeze what there is. NULL when out of memory.
 MUST_USE PageView *pages_view_open(Pages *pages);
 void pages_view_end(Pages *pages, PageView *view);  // its pages are freed by pages_tidy()
+uint64_t pages_view_epoch(const PageView *view);
 // Free at most `budget` pages of ended views. True when none are left.
 bool pages_tidy(Pages *pages, uint32_t budget);
 

@@ -3,6 +3,7 @@
 #include "store/inside.h"
 
 const TableState *table_state(const Table *table, const Snapshot *snapshot, const TableDef **def) {
+    reading(table->store);
     if (!snapshot) {
         *def = table_def(table);
         return &table->state;
@@ -37,6 +38,15 @@ static bool seek_hash(const Table *table,
     return place->found;
 }
 
+static void hash_append(const Table *table, Bytes row, Buf *key) {
+    uint8_t *hash = buf_extend(key, ROW_HASH_BYTES);
+    if (!hash) return;
+    row_hash(row, hash);
+    uint64_t mask = table->store->hash_mask;
+    store_u64(hash, load_u64(hash) & mask);
+    store_u64(hash + 8, load_u64(hash + 8) & (mask == UINT64_MAX ? mask : 0));
+}
+
 // Rows with the same hash carry 0, 1, 2 … behind it, with gaps where some were deleted, and the row
 // asked for may be behind any of them. While the table has no such rows the first look decides.
 static Err place_by_hash(const Table *table,
@@ -44,14 +54,10 @@ static Err place_by_hash(const Table *table,
                          Bytes row,
                          Buf *key,
                          RowPlace *place) {
-    uint8_t *hash = buf_extend(key, ROW_HASH_KEY_BYTES);
-    if (!hash) return ERR_NOMEM;
-    row_hash(row, hash);
-    uint64_t mask = table->store->hash_mask;
-    store_u64(hash, load_u64(hash) & mask);
-    store_u64(hash + 8, load_u64(hash + 8) & (mask == UINT64_MAX ? mask : 0));
-
     bool taken;
+    hash_append(table, row, key);
+    buf_put_u8(key, 0);
+    if (!buf_ok(key)) return ERR_NOMEM;
     if (seek_hash(table, state, key, 0, row, place, &taken)) return OK;
     if (LIKELY(!taken && state->collisions == 0)) return OK;
     int free_at = taken ? -1 : 0;
@@ -86,12 +92,27 @@ void table_row_key(const Table *table, Bytes row, Buf *out) {
     }
     Buf key = {0};
     RowPlace place;
-    if (row_place(table, def, &table->state, row, &key, &place) == OK) {
+    reading(table->store);
+    Err err = row_place(table, def, &table->state, row, &key, &place);
+    if (err == OK) err = read_result(table->store, true);
+    if (err == OK) {
         buf_put_bytes(out, buf_bytes(&key));
     } else {
         out->failed = true;
     }
     buf_deinit(&key);
+}
+
+void table_row_stem(const Table *table, Bytes row, Buf *out) {
+    if (table->primary_column >= 0) {
+        primary_key_append(table, table_def(table), row, out);
+    } else {
+        hash_append(table, row, out);
+    }
+}
+
+Bytes table_key_stem(const Table *table, Bytes key) {
+    return table->primary_column >= 0 ? key : BYTES(key.ptr, ROW_HASH_BYTES);
 }
 
 // ── index entries ───────────────────────────────────────────────────────────────────────────────
@@ -156,6 +177,16 @@ Err keyset_build_both(KeySet *before,
     }
     if (!buf_ok(&before->bytes) || !buf_ok(&after->bytes)) return ERR_NOMEM;
     return OK;
+}
+
+void keyset_touch(const Table *table, const KeySet *set) {
+    const TableDef *def = table_def(table);
+    TreePath path;
+    if (LIKELY(!table->store->pages.paged)) return;
+    for (uint32_t i = 0; i < def->index_count; i++) {
+        if (def->indexes[i].is_rows || set->spans[i].same) continue;
+        (void)tree_seek(&table->store->pages, &table->state.indexes[i], keyset_at(set, i), &path);
+    }
 }
 
 // ── entries' values ─────────────────────────────────────────────────────────────────────────────

@@ -13,8 +13,16 @@ enum { RUN_REF_BYTES = 8 };
 static inline uint32_t run_pages(size_t len) {
     return (uint32_t)((PAGE_HEADER_BYTES + len + PAGE_BYTES - 1) / PAGE_BYTES);
 }
+Bytes run_lost(PageNo no, uint32_t len);  // nothing, and a PageFault unless there is one already
 static inline Bytes run_read(const Pages *pages, const uint8_t *ref) {
-    return (Bytes){page_read(pages, load_u32(ref)) + PAGE_HEADER_BYTES, load_u32(ref + 4)};
+    PageNo no = load_u32(ref);
+    uint32_t len = load_u32(ref + 4);
+    const uint8_t *page = page_read(pages, no);
+    const PageHeader *header = page_header(page);
+    if (UNLIKELY(header->kind != PAGE_RUN || header->run < run_pages(len))) {
+        return run_lost(header->number, len);
+    }
+    return (Bytes){page + PAGE_HEADER_BYTES, len};
 }
 void run_write(Pages *pages, Bytes bytes, uint8_t ref[RUN_REF_BYTES]);
 // Put other bytes into a run in place, if it is not frozen and of the right number of pages.

@@ -15,12 +15,22 @@ static ScanState *state_of(TableScan *scan) {
     return (ScanState *)(void *)&scan->private_part;
 }
 
+// Something could not be read: what was found since is not to be believed.
+static bool scan_ends(TableScan *scan) {
+    Err err = read_result(scan->table->store, !scan->snapshot);
+    if (LIKELY(err == OK)) return false;
+    scan->err = err;
+    state_of(scan)->table = NULL;
+    return true;
+}
+
 void table_scan_begin(TableScan *scan,
                       const Table *table,
                       const Snapshot *snapshot,
                       uint32_t index_id,
                       Bytes lower,
                       Bytes upper) {
+    scan->err = OK;
     scan->table = table;
     scan->snapshot = snapshot;
     scan->index_id = index_id;
@@ -41,6 +51,7 @@ void table_scan_begin(TableScan *scan,
         }
     }
     cursor_open(&state->cursor, &table->store->pages, tree, lower, upper);
+    (void)scan_ends(scan);
 }
 
 bool table_scan_next(TableScan *scan, Bytes *row) {
@@ -49,15 +60,20 @@ bool table_scan_next(TableScan *scan, Bytes *row) {
     unsigned at;
     if (!state->table) return false;
     if (!scan->snapshot) ASSERT(state->generation == scan->table->generation);
-    if (!cursor_next(&state->cursor, &at)) return false;
+    reading(scan->table->store);
+    if (!cursor_next(&state->cursor, &at)) {
+        (void)scan_ends(scan);
+        return false;
+    }
     const uint8_t *leaf = cursor_leaf(&state->cursor);
     if (!state->index) {
         *row = node_value(pages, leaf, at);
-        return true;
+        return !scan_ends(scan);
     }
     uint8_t scratch[NODE_KEY_MAX];
     Bytes key = index_entry_row_key(pages, state->index, leaf, at, scratch);
     bool found = tree_get(pages, &state->table->rows, key, row);
+    if (scan_ends(scan)) return false;
     ASSERT(found);
     return true;
 }

@@ -68,6 +68,14 @@ void state_drop_trees(Store *store, TableState *state, uint32_t index_count) {
     }
 }
 
+void store_table_empty(Store *store, Table *table) {
+    ASSERT(!store->in_transaction);
+    Tree *indexes = table->state.indexes;
+    state_drop_trees(store, &table->state, table_def(table)->index_count);
+    table->state = (TableState){.indexes = indexes};
+    table->generation++;
+}
+
 // ── tables ──────────────────────────────────────────────────────────────────────────────────────
 
 static Err indexes_of_spec(const Table *table, const StoreTableSpec *spec, TableIndex **out) {
@@ -111,12 +119,10 @@ done:
     return err;
 }
 
-Err store_table_create(Store *store, const StoreTableSpec *spec, Table **out) {
+Err schema_table_link(Store *store, const StoreTableSpec *spec, Table **out) {
     Err err = OK;
     Table *table = NULL;
-    ASSERT(store->in_transaction);
     if (store_table(store, spec->table_id)) return ERR_EXISTS;
-    if ((err = ddl_reserve(store)) != OK) return err;
     if ((err = keysets_reserve(store, spec->index_count)) != OK) return err;
     if ((err = array_reserve(&store->by_id, &store->table_cap, store->table_count)) != OK)
         return err;
@@ -124,9 +130,16 @@ Err store_table_create(Store *store, const StoreTableSpec *spec, Table **out) {
     if ((err = table_new(store, spec, &table)) != OK) return err;
     table->slot = slot_find(store);
     schema_link(store, table);
-    ddl_record(store, DDL_TABLE_CREATE, table);
     *out = table;
     return OK;
+}
+
+Err store_table_create(Store *store, const StoreTableSpec *spec, Table **out) {
+    ASSERT(store->in_transaction);
+    Err err = ddl_reserve(store);
+    if (err == OK) err = schema_table_link(store, spec, out);
+    if (err == OK) ddl_record(store, DDL_TABLE_CREATE, *out);
+    return err;
 }
 
 Err store_table_drop(Store *store, Table *table) {
@@ -184,7 +197,9 @@ static Err entry_build(Table *table, const TableDef *def, Tree *tree, Bytes row_
     Bytes value = index_value(index, row_key, scratch);
     Err err = pages_reserve(&store->pages, tree_insert_pages(tree, entry->len, value.len));
     if (err != OK) return err;
-    if (tree_seek(&store->pages, tree, buf_bytes(entry), &path)) return ERR_UNIQUE;
+    bool taken = tree_seek(&store->pages, tree, buf_bytes(entry), &path);
+    if ((err = read_result(store, true)) != OK) return err;
+    if (taken) return ERR_UNIQUE;
     tree_insert(&store->pages, tree, &path, buf_bytes(entry), value);
     return OK;
 }
@@ -197,15 +212,19 @@ static Err index_build(Table *table, const TableDef *def, Tree *tree) {
     TreeCursor cursor;
     unsigned at;
     uint8_t scratch[NODE_KEY_MAX];
+    reading(store);
     cursor_open(&cursor, &store->pages, &table->state.rows, BYTES_NONE, BYTES_NONE);
     while (cursor_next(&cursor, &at)) {
         const uint8_t *leaf = cursor_leaf(&cursor);
         Bytes key = node_key(&store->pages, leaf, at, scratch);
         Bytes row = node_value(&store->pages, leaf, at);
-        Err err = entry_build(table, def, tree, key, row);
+        Err err = read_result(store, true);
+        if (err == OK) err = entry_build(table, def, tree, key, row);
         if (err != OK) return err;
+        store_breathe(store);
+        reading(store);
     }
-    return OK;
+    return read_result(store, true);
 }
 
 Err store_index_create(Store *store, Table *table, const StoreIndexSpec *spec) {

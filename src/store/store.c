@@ -7,9 +7,12 @@ Err store_open(const StoreOptions *options, Store **out) {
     Store *store = MEM_NEW(Store);
     if (!store) return ERR_NOMEM;
     store->hash_mask = UINT64_MAX;
-    Err err = pages_open(&store->pages, options->address_bytes, options->memory_max);
+    // With a page file the limit is on what is in memory, not on what there is.
+    size_t used_max = options->page_file ? 0 : options->memory_max;
+    Err err = pages_open(&store->pages, options->address_bytes, used_max);
+    if (err == OK && options->page_file) err = store_load(store, options);
     if (err != OK) {
-        mem_free(store);
+        store_close(&store);
         return err;
     }
     *out = store;
@@ -20,9 +23,10 @@ void store_close(Store **handle) {
     Store *store = *handle;
     *handle = NULL;
     if (!store) return;
-    ASSERT(store->snapshots_live == 0);
+    ASSERT(store->snapshots_live == 0 && !store->checkpoint);
     if (store->in_transaction) store_rollback(store);
     store_settle(store);
+    guard_lower();
     for (uint32_t i = 0; i < store->table_count; i++) {
         table_free(store->by_id[i]);
     }
@@ -36,19 +40,78 @@ void store_close(Store **handle) {
     buf_deinit(&store->after.bytes);
     buf_deinit(&store->row_key);
     arena_deinit(&store->arena);
+    arena_deinit(&store->types);
     pages_close(&store->pages);
     mem_free(store);
 }
 
 StoreStats store_stats(const Store *store) {
     const Pages *pages = &store->pages;
-    return (StoreStats){
+    StoreStats stats = {
         .pages_used = pages->used,
         .pages_free = pages->free,
         .pages_copied = pages->copied,
         .snapshots_live = store->snapshots_live,
         .memory_bytes = pages->used * PAGE_BYTES,
     };
+    const PageCache *cache = pages->cache;
+    if (!cache) return stats;
+    if (pages->paged) stats.memory_bytes = atomic_load(&cache->resident) * PAGE_BYTES;
+    stats.dirty_bytes = cache->dirty_pages * PAGE_BYTES;
+    stats.file_bytes = pagefile_place(pages->end);
+    stats.page_reads = atomic_load(&cache->reads);
+    stats.page_read_errors = atomic_load(&cache->read_errors);
+    stats.pages_evicted = atomic_load(&cache->evicted);
+    stats.pages_spilled = atomic_load(&cache->spilled);
+    return stats;
+}
+
+// ── reading from a page file ───────────────────────────────────────────────────────────────────
+
+void store_breathe(Store *store) {
+    if (LIKELY(!store->pages.paged)) return;
+    // The rows that a clear took away are in the change list as they stand in their pages.
+    if (store->rows_borrowed) return;
+    guard_lower();
+    if (UNLIKELY(cache_is_over(&store->pages))) cache_make_room(&store->pages, true);
+}
+
+void snapshot_breathe(const Snapshot *snapshot) {
+    Pages *pages = &snapshot->store->pages;
+    if (LIKELY(!pages->paged)) return;
+    guard_lower();
+    if (UNLIKELY(cache_is_over(pages))) cache_make_room(pages, false);
+}
+
+void store_guard_lower(void) {
+    guard_lower();
+}
+
+Err fault_take(Store *store, bool head) {
+    Err err = page_fault()->err;
+    if (head && store->fault.err == OK) store->fault = *page_fault();
+    page_fault_clear();
+    return err;
+}
+
+Err store_fault(const Store *store, Diag *diag) {
+    if (LIKELY(store->fault.err == OK)) return OK;
+    return diag_fail(diag, store->fault.err, "%s", store->fault.text);
+}
+
+uint64_t store_log_offset(const Store *store) {
+    const PageCache *cache = store->pages.cache;
+    return cache ? cache->file.meta.log_offset : 0;
+}
+
+uint64_t store_checkpoints(const Store *store) {
+    const PageCache *cache = store->pages.cache;
+    return cache ? cache->file.meta.sequence : 0;
+}
+
+Micros store_checkpoint_time(const Store *store) {
+    const PageCache *cache = store->pages.cache;
+    return cache ? cache->file.meta.time : 0;
 }
 
 void store_test_weaken_hash(Store *store, unsigned bits) {

@@ -20,6 +20,7 @@
 // The change list is undo log and write set in one: what a rollback reverses is what a commit
 // publishes to the log and to subscribers.
 #pragma once
+#include "os/io.h"
 #include "sats/key.h"
 
 typedef struct Store Store;
@@ -42,10 +43,21 @@ typedef struct StoreTableSpec {
 } StoreTableSpec;
 
 typedef struct StoreOptions {
-    size_t memory_max;       // bytes of pages; 0: no limit. Reaching it is ERR_LIMIT on the change
+    // Bytes of pages; 0: no limit. Without a page file reaching it is ERR_LIMIT on the change; with
+    // one, pages that have not been used for a while leave memory.
+    size_t memory_max;
     uint64_t address_bytes;  // address space to reserve; 0: as much as build and machine allow
+    // A page file, for checkpoints and for more data than memory (checkpoint, below).
+    const Io *io;
+    const char *page_file;  // NULL: everything stays in memory
+    bool read_only;         // of the page file: nothing is ever written to it
+    Diag *diag;             // may be NULL: why the page file cannot be opened
 } StoreOptions;
 
+// With a page file the store opens as its newest checkpoint left it, reading no more than that
+// one's root; the log from store_log_offset() on is the caller's to replay.
+//   ERR_BUSY     another server has the file
+//   ERR_CORRUPT  the checkpoint cannot be read
 MUST_USE Err store_open(const StoreOptions *options, Store **out);
 void store_close(Store **store);
 
@@ -76,12 +88,14 @@ MUST_USE Err store_table_create(Store *store, const StoreTableSpec *spec, Table 
 // The handle stays valid until the commit, and as long as a snapshot that has the table. These three
 // can only fail with ERR_NOMEM, changing nothing.
 MUST_USE Err store_table_drop(Store *store, Table *table);
-// Build an index over the rows that are there. ERR_UNIQUE when two rows collide.
+// Build an index over the rows that are there. ERR_UNIQUE when two rows collide. Breathes (below).
 MUST_USE Err store_index_create(Store *store, Table *table, const StoreIndexSpec *spec);
 MUST_USE Err store_index_drop(Store *store, Table *table, uint32_t index_id);
 // Give the table another row type with identical bytes for existing rows (a widened sum).
 MUST_USE Err store_table_retype(Store *store, Table *table, const Type *row_type);
 Table *store_table(const Store *store, uint32_t table_id);  // NULL when there is none
+// Outside of a transaction: the table has no rows any more, and nobody is told.
+void store_table_empty(Store *store, Table *table);
 
 uint32_t table_id(const Table *table);
 const RowLayout *table_layout(const Table *table);
@@ -104,15 +118,21 @@ MUST_USE Err table_replace(Table *table, uint32_t index_id, Bytes row, bool *cha
 MUST_USE Err table_clear(Table *table, uint64_t *deleted);
 // The clustering key of a row (appended).
 void table_row_key(const Table *table, Bytes row, Buf *out);
+// The stem of a clustering key is what the row alone decides: by primary key all of it, by hash all
+// but the byte that tells rows with the same hash apart. Any thread may ask.
+void table_row_stem(const Table *table, Bytes row, Buf *out);  // appended
+Bytes table_key_stem(const Table *table, Bytes key);           // borrows from key
 
 // ── reading, on the head (snapshot NULL) or on a snapshot ──────────────────────────────────────
 
 uint64_t table_row_count(const Table *table, const Snapshot *snapshot);
 uint64_t table_data_bytes(const Table *table);  // BSATN bytes of all rows at the head
-// Whether an identical row is there.
+// Whether an identical row is there. False when it cannot be read; on the head store_fault() tells.
 bool table_contains(const Table *table, const Snapshot *snapshot, Bytes row);
 // Find a row by its clustering key. The row borrows from the page: on the head valid until the
-// next change of this store, on a snapshot until it is released. ERR_NOT_FOUND.
+// next change of this store, on a snapshot until it is released, and in either case no longer than
+// until this thread's next store_breathe(). ERR_NOT_FOUND.
+//   ERR_IO, ERR_CORRUPT  a page cannot be read (this goes for everything that reads or changes rows)
 MUST_USE Err table_get(const Table *table, const Snapshot *snapshot, Bytes key, Bytes *row);
 // Find a row through a unique index by the index's key. ERR_NOT_FOUND.
 MUST_USE Err
@@ -133,6 +153,7 @@ StoreIndexInfo table_index_at(const Table *table, uint32_t position);
 // the scan ends with the next change of the table (asserted): collect first, then change.
 #define TABLE_ROWS 0u
 typedef struct TableScan {
+    Err err;  // after table_scan_next said false: OK at the end, or why it ended before
     const Table *table;
     const Snapshot *snapshot;
     uint32_t index_id;
@@ -158,11 +179,53 @@ MUST_USE Err store_snapshot(Store *store, Snapshot **out);
 void snapshot_release(Snapshot **snapshot);
 uint64_t snapshot_version(const Snapshot *snapshot);  // grows with every commit
 
+// ── more data than memory ──────────────────────────────────────────────────────────────────────
+
+// With a page file, what a thread has found stays in memory until it says that it borrows nothing any
+// more: no row or key of any store. Scans survive it, what they returned does not. Who reads much
+// says it often; a thread that is done with reading must. Costs a branch when there is no limit.
+void store_breathe(Store *store);                // on the owner's thread
+void snapshot_breathe(const Snapshot *snapshot);  // on any other
+void store_guard_lower(void);                     // the same without a store at hand
+
+// What could not be read on the head since store_begin, or in an undo. What was computed from it is
+// not to be believed, so the transaction must not be committed. OK: nothing.
+Err store_fault(const Store *store, Diag *diag);
+
+// ── checkpoints ────────────────────────────────────────────────────────────────────────────────
+//
+// The store written down while it goes on: pages younger than the last checkpoint go to free places
+// of the page file, then a meta page takes the place of the older of two. The owner begins and ends
+// it; in between any one thread writes. After a crash at any moment the newest whole one counts.
+typedef struct StoreCheckpoint StoreCheckpoint;
+
+// Between transactions; like store_begin it ends what store_changes returned. Everything below
+// `log_offset` is in it, and must be durable in the log. Costs O(tables) and a bit a page.
+MUST_USE Err store_checkpoint_begin(Store *store,
+                                    uint64_t log_offset,
+                                    Micros now,
+                                    StoreCheckpoint **out,
+                                    Diag *diag);
+// Write at most about `bytes` and return; *done when it is safe. An error is final for this one.
+MUST_USE Err
+store_checkpoint_write(StoreCheckpoint *checkpoint, size_t bytes, bool *done, Diag *diag);
+uint64_t store_checkpoint_bytes(const StoreCheckpoint *checkpoint);  // written so far
+// When it was not done, it is as if it had not been begun, and another may be tried; unless a sync
+// failed: then no further checkpoint is made until the store is opened again. Returns why.
+Err store_checkpoint_end(Store *store, StoreCheckpoint **checkpoint);
+
+uint64_t store_log_offset(const Store *store);    // of the newest safe checkpoint; 0: there is none
+uint64_t store_checkpoints(const Store *store);   // its number, from 1; 0: there is none
+Micros store_checkpoint_time(const Store *store);  // when it was begun
+
 // ── looking after itself ───────────────────────────────────────────────────────────────────────
 
 typedef struct StoreStats {
     uint64_t pages_used, pages_free, pages_copied, snapshots_live;
-    uint64_t memory_bytes;
+    uint64_t memory_bytes;  // of pages in memory
+    uint64_t dirty_bytes;   // to be written by the next checkpoint
+    uint64_t file_bytes;    // of the page file in use
+    uint64_t page_reads, page_read_errors, pages_evicted, pages_spilled;
 } StoreStats;
 StoreStats store_stats(const Store *store);
 // Walk everything: key order, fill, reference structure, index <-> row agreement. Aborts nothing;

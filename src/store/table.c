@@ -45,7 +45,9 @@ Err table_get(const Table *table, const Snapshot *snapshot, Bytes key, Bytes *ro
     const TableDef *def;
     const TableState *state = table_state(table, snapshot, &def);
     if (!state) return ERR_NOT_FOUND;
-    return tree_get(&table->store->pages, &state->rows, key, row) ? OK : ERR_NOT_FOUND;
+    bool found = tree_get(&table->store->pages, &state->rows, key, row);
+    Err err = read_result(table->store, !snapshot);
+    return err != OK ? err : found ? OK : ERR_NOT_FOUND;
 }
 
 Err table_find(const Table *table,
@@ -59,10 +61,11 @@ Err table_find(const Table *table,
     if (!state) return ERR_NOT_FOUND;
     int64_t position = table_def_find(def, index_id);
     ASSERT(position >= 0 && def->indexes[position].info.unique);
-    if (!def->indexes[position].is_rows && !tree_get(pages, &state->indexes[position], key, &key)) {
-        return ERR_NOT_FOUND;
-    }
-    return tree_get(pages, &state->rows, key, row) ? OK : ERR_NOT_FOUND;
+    bool found = def->indexes[position].is_rows ||
+                 tree_get(pages, &state->indexes[position], key, &key);
+    if (found) found = tree_get(pages, &state->rows, key, row);
+    Err err = read_result(table->store, !snapshot);
+    return err != OK ? err : found ? OK : ERR_NOT_FOUND;
 }
 
 bool table_contains(const Table *table, const Snapshot *snapshot, Bytes row) {
@@ -75,5 +78,5 @@ bool table_contains(const Table *table, const Snapshot *snapshot, Bytes row) {
     bool same = err == OK && place.found &&
                 bytes_eq(tree_value(&table->store->pages, &state->rows, &place.path), row);
     buf_deinit(&key);
-    return same;
+    return read_result(table->store, !snapshot) == OK && same;
 }

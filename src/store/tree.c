@@ -167,7 +167,7 @@ static void key_run_retire(Pages *pages, const uint8_t *node, unsigned at) {
 static void child_remove(Pages *pages, Tree *tree, TreePath *path, uint32_t level, unsigned child) {
     uint8_t *node = page_write(pages, path->page[level]);
     if (node_count(node) == 0) {  // it was the only child: the node goes too
-        page_retire(pages, path->page[level]);
+        page_retire(pages, path->page[level], 1);
         if (level == 0) {
             *tree = (Tree){.key_pages_max = tree->key_pages_max};
         } else {
@@ -181,13 +181,14 @@ static void child_remove(Pages *pages, Tree *tree, TreePath *path, uint32_t leve
     node_remove(node, separator);
 }
 
-// A root with a single child is no use.
+// A root with a single child is no use. One that is absent may stay: a change reads nothing more once
+// it has begun, since from there on it must not fail.
 static void root_lower(Pages *pages, Tree *tree) {
-    while (tree->height > 1) {
+    while (tree->height > 1 && page_is_here(pages, tree->root)) {
         const uint8_t *node = page_read(pages, tree->root);
         if (node_count(node) > 0) return;
         PageNo child = node_child(node, 0);
-        page_retire(pages, tree->root);
+        page_retire(pages, tree->root, 1);
         tree->root = child;
         tree->height--;
     }
@@ -195,15 +196,16 @@ static void root_lower(Pages *pages, Tree *tree) {
 
 // Join two neighbouring leaves, children `left` and `left` + 1 of the inner node at `parent`, if both
 // fit with room to spare. The left one takes the entries, so it must not be frozen: a merge is not
-// worth a copy.
+// worth a copy. Nor a read.
 static bool leaves_join(Pages *pages, Tree *tree, TreePath *path, uint32_t parent, unsigned left) {
     const uint8_t *above = page_read(pages, path->page[parent]);
     PageNo into = node_child(above, left), from = node_child(above, left + 1);
     if (page_is_frozen(pages, into)) return false;
+    if (!page_is_here(pages, into) || !page_is_here(pages, from)) return false;
     const uint8_t *more = page_read(pages, from);
     size_t live = node_live_bytes(page_read(pages, into)) + node_live_bytes(more);
     if (live > MERGE_RESULT_MAX || !node_absorb(page_write(pages, into), more)) return false;
-    page_retire(pages, from);
+    page_retire(pages, from, 1);
     child_remove(pages, tree, path, parent, left + 1);
     return true;
 }
@@ -228,7 +230,7 @@ void tree_delete(Pages *pages, Tree *tree, TreePath *path) {
     if (cell.flags & NODE_VALUE_LONG) run_retire(pages, cell.value.ptr);
     node_remove(node, at);
     if (node_count(node) == 0) {
-        page_retire(pages, path->page[leaf]);
+        page_retire(pages, path->page[leaf], 1);
         if (leaf == 0) {
             *tree = (Tree){.key_pages_max = tree->key_pages_max};
         } else {
@@ -270,7 +272,7 @@ bool tree_tidy(Pages *pages, uint32_t budget) {
         PageNo no = pages->fallen;
         pages->fallen = pages->meta[no].next;
         node_take_apart(pages, page_read(pages, no));
-        page_retire(pages, no);
+        page_retire(pages, no, 1);
     }
     return pages->fallen == PAGE_NONE;
 }

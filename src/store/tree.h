@@ -18,7 +18,7 @@
 #pragma once
 #include "store/node.h"
 
-enum { TREE_HEIGHT_MAX = 16 };
+enum { TREE_HEIGHT_MAX = TREE_LEVELS_MAX };
 
 typedef struct Tree {
     PageNo root;

@@ -355,7 +355,7 @@ TEST(pages, refuses_more_than_the_limit_and_recovers_when_pages_come_back) {
         taken[i] = page_take(&pages, PAGE_LEAF, 0, 1);
     }
     EXPECT_ERR(pages_reserve(&pages, 1), ERR_LIMIT);
-    page_retire(&pages, taken[3]);
+    page_retire(&pages, taken[3], 1);
     EXPECT_OK(pages_reserve(&pages, 1));
     EXPECT_EQ(page_take(&pages, PAGE_LEAF, 0, 1), taken[3]);
     pages_close(&pages);
@@ -369,10 +369,10 @@ TEST(pages, joins_free_neighbours_so_that_long_runs_find_room_again) {
         taken[i] = page_take(&pages, PAGE_LEAF, 0, 1);
     }
     for (int i = 0; i < 64; i += 2) {
-        page_retire(&pages, taken[i]);
+        page_retire(&pages, taken[i], 1);
     }
     for (int i = 1; i < 64; i += 2) {
-        page_retire(&pages, taken[i]);
+        page_retire(&pages, taken[i], 1);
     }
     EXPECT_EQ(page_take(&pages, PAGE_RUN, 0, 64), taken[0]);
     EXPECT_EQ(pages.end, 65);

@@ -51,6 +51,15 @@ static void must(Err err) {
     ASSERT(err == OK);  // the same keys were built in the same buffers when the change was made
 }
 
+// A page that an undo needs was changed by this transaction, and has left memory since. If it cannot
+// be read back, the head is not what it was, and store_fault() says so from now on.
+static bool undo_can_go_on(Table *table, bool as_expected) {
+    Store *store = table->store;
+    if (read_result(store, true) != OK) store->broken = true;
+    ASSERT(as_expected || store->broken);
+    return !store->broken;
+}
+
 static bool seek_row(Table *table, Bytes key, TreePath *path) {
     return tree_seek(&table->store->pages, &table->state.rows, key, path);
 }
@@ -60,7 +69,8 @@ static void undo_insert(Table *table, const Change *change) {
     TreePath path;
     must(keyset_build(before, table_def(table), change->row, change->key));
     bool found = seek_row(table, change->key, &path);
-    ASSERT(found);
+    keyset_touch(table, before);
+    if (!undo_can_go_on(table, found)) return;
     apply_delete(table, &path, change->key, change->row.len, before);
 }
 
@@ -69,7 +79,8 @@ static void undo_delete(Table *table, const Change *change) {
     TreePath path;
     must(keyset_build(after, table_def(table), change->row, change->key));
     bool found = seek_row(table, change->key, &path);
-    ASSERT(!found);
+    keyset_touch(table, after);
+    if (!undo_can_go_on(table, !found)) return;
     apply_insert(table, &path, change->key, change->row, after);
 }
 
@@ -85,7 +96,9 @@ static void undo_replace(Table *table, const Change *old, const Change *new) {
                            old->row,
                            old->key));
     bool found = seek_row(table, new->key, &path);
-    ASSERT(found);
+    keyset_touch(table, &store->before);
+    keyset_touch(table, &store->after);
+    if (!undo_can_go_on(table, found)) return;
     apply_replace(table,
                   &path,
                   new->key,
@@ -171,6 +184,7 @@ static size_t steps(const Store *store) {
 }
 
 static void undo_to(Store *store, size_t savepoint) {
+    reading(store);
     while (steps(store) > savepoint) {
         const Ddl *ddl = store->ddl_count ? &store->ddl[store->ddl_count - 1] : NULL;
         size_t room = steps(store) - savepoint;  // steps that are to go
@@ -214,6 +228,7 @@ void store_settle(Store *store) {
     }
     store->ddl_count = 0;
     store->change_count = 0;
+    store->rows_borrowed = false;
     dead_free(store);
 }
 
@@ -234,8 +249,14 @@ void store_begin(Store *store) {
     ASSERT(!store->in_transaction);
     store_settle(store);
     memory_reset(store);
-    if (UNLIKELY(store->pages.fallen)) tree_tidy(&store->pages, TIDY_PAGES);
+    store_breathe(store);
+    reading(store);
+    if (UNLIKELY(store->pages.fallen)) {
+        tree_tidy(&store->pages, TIDY_PAGES);
+        page_fault_clear();  // the pages below one that cannot be read are lost
+    }
     pages_tidy(&store->pages, TIDY_PAGES);
+    if (UNLIKELY(store->fault.err != OK) && !store->broken) store->fault.err = OK;
     store->in_transaction = true;
 }
 

@@ -339,6 +339,7 @@ bool catalog_is_schema_table(uint32_t table_id) {
     case ST_INDEX:
     case ST_CONSTRAINT:
     case ST_SCHEDULED:
+    case ST_VIEW:
     case ST_EVENT_TABLE:
     case ST_TABLE_ACCESSOR:
     case ST_INDEX_ACCESSOR:

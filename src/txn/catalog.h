@@ -81,8 +81,14 @@ typedef struct CatalogTable {
     uint32_t schedule_id;  // 0: not a scheduled table
     uint16_t schedule_at_column;
     Str schedule_function;
-    bool is_public, is_event, is_view, is_system;
+    bool is_public, is_event, is_system;
+    // The results of a view: column 0 says whose, the others are the view's.
+    // Rows of these are never logged; modules and queries do not see the hash.
+    bool is_view, is_anonymous_view;
 } CatalogTable;
+
+// Every row of a view's table begins with these bytes.
+#define CATALOG_VIEW_HASH_BYTES 32
 
 typedef struct Catalog Catalog;
 
@@ -136,6 +142,12 @@ uint32_t catalog_table_count(const Catalog *catalog);
 CatalogTable *catalog_table_at(const Catalog *catalog, uint32_t position);  // ascending id
 // The st_module row; ERR_NOT_FOUND before the first publish. Borrows until the next change.
 MUST_USE Err catalog_module(const Catalog *catalog, CatalogModule *out);
+// The texts of a table's row-level security rules, until `each` returns false. They borrow from the
+// store until the next change.
+MUST_USE Err catalog_each_rule(const Catalog *catalog,
+                               uint32_t table_id,
+                               bool (*each)(void *ctx, Str sql),
+                               void *ctx);
 // Write `allocated` of a sequence into its st_sequence row, in the open transaction.
 MUST_USE Err catalog_sequence_store(Catalog *catalog,
                                     CatalogTable *table,

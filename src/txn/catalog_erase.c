@@ -112,13 +112,21 @@ Err catalog_erase_table(Catalog *catalog, const CatalogTable *table, Diag *diag)
     return err == OK ? erase_names(catalog, table->name, diag) : err;
 }
 
-Err catalog_erase_view(Catalog *catalog, Str name, Diag *diag) {
+Err catalog_erase_view_rows(Catalog *catalog, Str name, uint32_t *view_id, Diag *diag) {
     Bytes row;
     Err err = catalog_find_by_names(catalog, ST_VIEW, ST_VIEW_BY_NAME, &name, 1, &row);
     if (err != OK) return diag_fail(diag, err, "no view `" STR_FMT "`", STR_ARG(name));
-    uint32_t view_id = st_view_read(row).view_id;
+    *view_id = st_view_read(row).view_id;
     static const uint32_t tables[] = {ST_VIEW, ST_VIEW_PARAM, ST_VIEW_COLUMN};
     for (size_t i = 0; err == OK && i < ARRAY_LEN(tables); i++)
-        err = catalog_delete_rows(catalog, tables[i], first_is_id, &view_id, diag);
+        err = catalog_delete_rows(catalog, tables[i], first_is_id, view_id, diag);
     return err == OK ? erase_names(catalog, name, diag) : err;
+}
+
+Err catalog_erase_view(Catalog *catalog, Str name, Diag *diag) {
+    uint32_t view_id;
+    const CatalogTable *table = catalog_table_by_name(catalog, name);
+    Err err = catalog_erase_view_rows(catalog, name, &view_id, diag);
+    if (err != OK || !table || !table->is_view) return err;
+    return catalog_erase_table(catalog, table, diag);
 }

@@ -116,6 +116,11 @@ static Err take_event(ImageReader *reader, Bytes row) {
     return OK;
 }
 
+static Err take_view(ImageReader *reader, Bytes row) {
+    TableImage *table = image_table(reader->image, st_view_read(row).table_id);
+    return table ? copy_row(reader->arena, row, &table->view) : OK;
+}
+
 // ── fingerprints ───────────────────────────────────────────────────────────────────────────────
 
 Err catalog_accessor(Catalog *catalog,
@@ -192,6 +197,7 @@ static Err fingerprint(ImageReader *reader, TableImage *table) {
     put_rows(&out, table->constraints, table->constraint_count);
     put_sequences(&out, table);
     buf_put_lp(&out, table->scheduled);
+    buf_put_lp(&out, table->view);
     buf_put_u8(&out, table->is_event);
     Err err = put_accessors(reader, table, &out);
     if (err == OK && !buf_ok(&out)) err = ERR_NOMEM;
@@ -209,6 +215,7 @@ Err catalog_image_read(Catalog *catalog, Arena *arena, CatalogImage *out, Diag *
     if (err == OK) err = each_row(&reader, ST_CONSTRAINT, TABLE_ROWS, take_constraint);
     if (err == OK) err = each_row(&reader, ST_SEQUENCE, TABLE_ROWS, take_sequence);
     if (err == OK) err = each_row(&reader, ST_SCHEDULED, TABLE_ROWS, take_scheduled);
+    if (err == OK) err = each_row(&reader, ST_VIEW, TABLE_ROWS, take_view);
     if (err == OK) err = each_row(&reader, ST_EVENT_TABLE, TABLE_ROWS, take_event);
     for (uint32_t i = 0; err == OK && i < out->count; i++)
         err = fingerprint(&reader, &out->tables[i]);

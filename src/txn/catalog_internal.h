@@ -5,6 +5,7 @@
 //   catalog_system.c   what the system tables are        catalog_rows.c  their rows as C values
 //   catalog_sync.c     rows -> entries and store tables  catalog_image.c reading the rows
 //   catalog_write.c    writing the rows of one table     catalog_apply.c replay
+//   catalog_view.c     the same of one view
 //   catalog_create.c   first publish                     catalog_migrate.c, catalog_rewrite.c  later ones
 //
 // An *entry* is a CatalogTable with the memory behind it and the rows it was made from. It never
@@ -89,6 +90,7 @@ typedef struct TableImage {
     Bytes *columns, *indexes, *constraints, *sequences;
     uint32_t column_count, index_count, constraint_count, sequence_count;
     Bytes scheduled;  // empty: not a scheduled table
+    Bytes view;       // row of st_view; empty: not the rows of a view
     bool is_event;
     Bytes fingerprint;
 } TableImage;
@@ -129,6 +131,11 @@ MUST_USE Err catalog_write_index(Catalog *catalog,
                                  uint32_t table_id,
                                  const IndexDef *index,
                                  Diag *diag);
+// The same without an accessor: no module ever looks for it.
+MUST_USE Err catalog_write_index_row(Catalog *catalog,
+                                     uint32_t table_id,
+                                     const IndexDef *index,
+                                     Diag *diag);
 MUST_USE Err catalog_write_constraint(Catalog *catalog,
                                       uint32_t table_id,
                                       const ConstraintDef *constraint,
@@ -147,6 +154,12 @@ MUST_USE Err catalog_write_view(Catalog *catalog,
                                 const ModuleDef *def,
                                 const ViewDef *view,
                                 Diag *diag);
+// What changed in a view that kept its columns, kind and key; its rows stay where they are.
+MUST_USE Err catalog_update_view(Catalog *catalog,
+                                 const ModuleDef *def,
+                                 const ViewDef *view,
+                                 Diag *diag);
+MUST_USE Err catalog_write_type(Buf *scratch, const Type *type);  // st_column's form, replaces
 MUST_USE Err catalog_write_row_level_security(Catalog *catalog, Str sql, Diag *diag);
 MUST_USE Err catalog_write_module(Catalog *catalog, const CatalogModule *module, Diag *diag);
 MUST_USE Err catalog_write_system(Catalog *catalog, Diag *diag);
@@ -162,6 +175,8 @@ MUST_USE Err catalog_erase_sequence(Catalog *catalog, Str name, Diag *diag);
 MUST_USE Err catalog_erase_columns(Catalog *catalog, uint32_t table_id, Diag *diag);
 MUST_USE Err catalog_erase_column_accessors(Catalog *catalog, Str table, Diag *diag);
 MUST_USE Err catalog_erase_view(Catalog *catalog, Str name, Diag *diag);
+// The same but for its table: the rows of st_view and the like, and its aliases.
+MUST_USE Err catalog_erase_view_rows(Catalog *catalog, Str name, uint32_t *view_id, Diag *diag);
 MUST_USE Err catalog_erase_row_level_security(Catalog *catalog, Str sql, Diag *diag);
 
 // Which of `table`'s columns a constraint or index covers, as a set.

@@ -133,19 +133,11 @@ static Err change_index_source(Migration *m, const MigrateStep *step) {
     return catalog_put_row(m->catalog, ST_INDEX_ACCESSOR, m->diag);
 }
 
-static Err add_view(Migration *m, Str name) {
+static const ViewDef *view_def(const Migration *m, Str name) {
     for (uint32_t i = 0; i < m->new_def->view_count; i++) {
-        const ViewDef *view = &m->new_def->views[i];
-        if (str_eq(view->name, name))
-            return catalog_write_view(m->catalog, m->new_def, view, m->diag);
+        if (str_eq(m->new_def->views[i].name, name)) return &m->new_def->views[i];
     }
     UNREACHABLE();
-}
-
-// A surviving view may have other parameter names, accessors or widened column types.
-static Err update_view(Migration *m, Str name) {
-    Err err = catalog_erase_view(m->catalog, name, m->diag);
-    return err == OK ? add_view(m, name) : err;
 }
 
 // Steps that are about a table which is rewritten anyway: the new table has it all.
@@ -186,10 +178,12 @@ static Err run_step(Migration *m, const MigrateStep *step) {
     case MIGRATE_REMOVE_VIEW: return catalog_erase_view(m->catalog, step->name, m->diag);
     case MIGRATE_REMOVE_RLS:
         return catalog_erase_row_level_security(m->catalog, step->name, m->diag);
-    case MIGRATE_ADD_VIEW: return add_view(m, step->name);
-    case MIGRATE_UPDATE_VIEW: return update_view(m, step->name);
+    case MIGRATE_ADD_VIEW:
+        return catalog_write_view(m->catalog, m->new_def, view_def(m, step->name), m->diag);
+    case MIGRATE_UPDATE_VIEW:
+        return catalog_update_view(m->catalog, m->new_def, view_def(m, step->name), m->diag);
     case MIGRATE_CHANGE_ACCESS:
-        // Who may read a view is in the definition, not in its rows.
+        // A view's is written with everything else about it, by MIGRATE_UPDATE_VIEW.
         return step->new_table ? table_step(m, step) : OK;
     case MIGRATE_ADD_RLS:      // after sync: they refer to tables that exist only then
     case MIGRATE_ADD_COLUMNS:  // rewritten

@@ -2,7 +2,7 @@
 //
 // A rule is `SELECT * FROM t …` or `SELECT t.* FROM … JOIN …`, where t may be an alias given in the
 // FROM clause: `name [AS] alias`. Only that much of SQL is read here, because the catalog stores the
-// table's id beside the text; whether the rule is valid is for query/ to say when it is used.
+// table's id beside the text; whether the rule is valid and what it means is for query/ to say.
 #include "txn/catalog_internal.h"
 
 typedef struct Words {
@@ -50,9 +50,21 @@ static bool ends_tables(Str word) {
     return word.len == 0 || str_eq_nocase(word, STR("where"));
 }
 
+// The parts of a name of a submodule's table, `lib.users`, as one, when nothing is between them.
+static Str next_name(Words *words) {
+    Str name = next_word(words);
+    while (words->left.len > 1 && name.ptr + name.len == words->left.ptr &&
+           words->left.ptr[0] == '.' && is_word(words->left.ptr[1])) {
+        skip(words, 1);
+        Str part = next_word(words);
+        name.len += 1 + part.len;
+    }
+    return name;
+}
+
 // Reads `name [AS] alias` of each table behind FROM until one has the wanted alias or name.
 static Str table_called(Words words, Str wanted) {
-    Str word = next_word(&words);
+    Str word = next_name(&words);
     while (!ends_tables(word)) {
         Str name = word;
         Str alias = next_word(&words);
@@ -61,7 +73,7 @@ static Str table_called(Words words, Str wanted) {
         for (word = alias; !ends_tables(word) && !is_join_word(word);)
             word = next_word(&words);
         while (is_join_word(word))
-            word = next_word(&words);
+            word = next_name(&words);
     }
     return STR("");
 }
@@ -69,11 +81,33 @@ static Str table_called(Words words, Str wanted) {
 Str row_level_security_table(Str sql) {
     Words words = {sql};
     if (!str_eq_nocase(next_word(&words), STR("select"))) return STR("");
-    Str first = next_word(&words);
+    Str first = next_name(&words);
     Str wanted = str_eq(first, STR("*")) ? STR("") : first;
     for (Str word = first; !str_eq_nocase(word, STR("from"));) {
         if (word.len == 0) return STR("");
         word = next_word(&words);
     }
-    return table_called(words, wanted);
+    Str found = table_called(words, wanted);
+    // Columns of a table are not rows of it; whose columns they would be is all that matters then.
+    return found.len > 0 ? found : table_called(words, STR(""));
+}
+
+Err catalog_each_rule(const Catalog *catalog,
+                      uint32_t table_id,
+                      bool (*each)(void *ctx, Str sql),
+                      void *ctx) {
+    const Table *rules = system_table(catalog, ST_ROW_LEVEL_SECURITY);
+    if (table_row_count(rules, NULL) == 0) return OK;  // as in most databases
+    TableScan scan;
+    Bytes row;
+    table_scan_begin(&scan, rules, NULL, TABLE_ROWS, BYTES_NONE, BYTES_NONE);
+    bool more = true;
+    while (more && table_scan_next(&scan, &row)) {
+        Reader in = reader_of(row);
+        uint32_t id = reader_u32(&in);
+        Str sql = reader_str(&in);
+        if (id == table_id) more = each(ctx, sql);
+    }
+    table_scan_end(&scan);
+    return OK;
 }

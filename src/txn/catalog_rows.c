@@ -91,7 +91,8 @@ void st_scheduled_write(Buf *out, const StScheduled *row) {
 void st_view_write(Buf *out, const StView *row) {
     buf_put_u32(out, row->view_id);
     put_str(out, row->name);
-    buf_put_u8(out, 1);  // no table of results
+    buf_put_u8(out, row->table_id == 0);
+    if (row->table_id) buf_put_u32(out, row->table_id);
     buf_put_u8(out, row->is_public);
     buf_put_u8(out, row->is_anonymous);
 }
@@ -222,7 +223,7 @@ StView st_view_read(Bytes row) {
     StView out;
     out.view_id = reader_u32(&r);
     out.name = take_str(&r);
-    if (reader_u8(&r) == 0) (void)reader_u32(&r);
+    out.table_id = reader_u8(&r) == 0 ? reader_u32(&r) : 0;
     out.is_public = reader_u8(&r) != 0;
     out.is_anonymous = reader_u8(&r) != 0;
     return out;

@@ -53,6 +53,7 @@ typedef struct StScheduled {
 typedef struct StView {
     uint32_t view_id;
     Str name;
+    uint32_t table_id;  // 0: none, as databases of before views ran have it
     bool is_public, is_anonymous;
 } StView;
 

@@ -178,6 +178,12 @@ static Err entry_schedule(CatalogEntry *entry, const TableImage *image) {
     return err;
 }
 
+static void entry_view(CatalogEntry *entry, const TableImage *image) {
+    if (image->view.len == 0) return;
+    entry->table.is_view = true;
+    entry->table.is_anonymous_view = st_view_read(image->view).is_anonymous;
+}
+
 static Err entry_fill(Catalog *catalog, CatalogEntry *entry, const TableImage *image) {
     CatalogTable *table = &entry->table;
     StTable row = st_table_read(image->table);
@@ -202,6 +208,7 @@ static Err entry_fill(Catalog *catalog, CatalogEntry *entry, const TableImage *i
     if ((err = entry_indexes(catalog, entry, image)) != OK) return err;
     if ((err = entry_sequences(entry, image)) != OK) return err;
     if ((err = entry_schedule(entry, image)) != OK) return err;
+    entry_view(entry, image);
     entry->fingerprint = arena_bytes(&entry->arena, image->fingerprint);
     return entry->fingerprint.len == image->fingerprint.len ? OK : ERR_NOMEM;
 }
@@ -329,6 +336,10 @@ static bool list_has(const EntryList *list, const CatalogEntry *entry) {
     return false;
 }
 
+static bool list_same(const EntryList *a, const EntryList *b) {
+    return a->count == b->count && memcmp(a->at, b->at, a->count * sizeof *a->at) == 0;
+}
+
 // The entries of the image, ascending by id behind the system tables. New ones are counted.
 static Err wanted_entries(Catalog *catalog,
                           const CatalogImage *image,
@@ -393,12 +404,15 @@ static Err sync_image(Catalog *catalog, const CatalogImage *image, bool drop) {
     if (!entry_list_reserve(&catalog->retired, catalog->live.count + image->count))
         return ERR_NOMEM;
     Err err = wanted_entries(catalog, image, &wanted, &changed);
-    if (err == OK) err = catalog_index_entries(catalog, &wanted);
-    if (err != OK) {
+    // After a rollback nothing is different. Then nothing moves either: workers read these lists.
+    bool same = err == OK && list_same(&wanted, &catalog->live);
+    if (err == OK && !same) err = catalog_index_entries(catalog, &wanted);
+    if (err != OK || same) {
         give_back(catalog, &wanted);
-        return err;
+    } else {
+        replace_live(catalog, &wanted, &changed);
     }
-    replace_live(catalog, &wanted, &changed);
+    if (err != OK) return err;
     if (changed) catalog->schema_version++;
     if (drop && (err = drop_retired(catalog)) != OK) return err;
     for (uint32_t i = SYSTEM_TABLES; i < catalog->live.count; i++) {

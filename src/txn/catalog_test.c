@@ -341,9 +341,9 @@ TEST(catalog, describes_every_table_in_the_system_tables) {
     World w;
     world_open(&w);
     publish(&w, &first);
-    expect_row_count(&w, "st_table", 20 + 4);
-    expect_row_count(&w, "st_column", 74 + 9);
-    expect_row_count(&w, "st_index", 29 + 4);
+    expect_row_count(&w, "st_table", 20 + 4 + 1);  // the view's
+    expect_row_count(&w, "st_column", 74 + 9 + 4);
+    expect_row_count(&w, "st_index", 29 + 4 + 1);
     expect_row_count(&w, "st_constraint", 25 + 2);
     expect_row_count(&w, "st_sequence", 7 + 2);
     expect_row_count(&w, "st_scheduled", 1);
@@ -756,6 +756,49 @@ TEST(catalog_migrate, replaces_views_and_rules) {
     expect_row_count(&w, "st_view_column", 0);
     expect_row_count(&w, "st_row_level_security", 0);
     expect_row_count(&w, "st_table_accessor", 1);
+    expect_replay(&w);
+    world_close(&w);
+}
+
+TEST(catalog, gives_a_view_a_table_that_begins_with_whose_the_row_is) {
+    DefText with = plain;
+    with.views[0] = (DefTextView){.name = "theNames",
+                                  .returns = "Array<&0>",
+                                  .keys = {"id"},
+                                  .is_private = true};
+    World w;
+    world_open(&w);
+    publish(&w, &with);
+    const CatalogTable *view = table_named(&w, "the_names");
+    EXPECT(view->is_view && !view->is_anonymous_view && !view->is_public);
+    EXPECT_EQ(view->primary_key, -1);
+    EXPECT_EQ(view->column_count, table_named(&w, "t")->column_count + 1);
+    EXPECT(str_eq(view->columns[0].name, STR("arg_hash")));
+    EXPECT_EQ(view->columns[0].type->kind, TYPE_U256);
+    EXPECT_EQ(view->index_count, 2);
+    const CatalogIndex *index = NULL;
+    EXPECT(catalog_index_by_name(w.catalog, STR("the_names_arg_hash_idx_btree"), &index) == view);
+    EXPECT(!index->unique && index->column_count == 1 && index->columns[0] == 0);
+    EXPECT(catalog_index_by_name(w.catalog, STR("the_names_arg_hash_id_idx_btree"), &index) ==
+           view);
+    EXPECT(index->unique && index->column_count == 2 && index->columns[1] == 1);
+    expect_row_count(&w, "st_index_accessor", table_named(&w, "t")->index_count);
+    expect_replay(&w);
+
+    // One that stays what it is keeps its table, whoever may read it now.
+    uint32_t id = view->table_id;
+    with.views[0].is_private = false;
+    publish(&w, &with);
+    view = table_named(&w, "the_names");
+    EXPECT_EQ(view->table_id, id);
+    EXPECT(view->is_view && view->is_public);
+    expect_replay(&w);
+    // One with another result is another.
+    with.views[0].is_anonymous = true;
+    publish(&w, &with);
+    view = table_named(&w, "the_names");
+    EXPECT(view->table_id != id && view->is_anonymous_view);
+    expect_row_count(&w, "st_table", 20 + 2);
     expect_replay(&w);
     world_close(&w);
 }

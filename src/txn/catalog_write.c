@@ -89,7 +89,7 @@ Err catalog_take_id(Catalog *catalog, SystemSequence from, uint32_t *id, Diag *d
 
 // ── one table ──────────────────────────────────────────────────────────────────────────────────
 
-static Err write_type(Buf *scratch, const Type *type) {
+Err catalog_write_type(Buf *scratch, const Type *type) {
     buf_clear(scratch);
     type_encode(scratch, type);  // with references written out: no typespace is stored
     return buf_ok(scratch) ? OK : ERR_NOMEM;
@@ -99,7 +99,7 @@ Err catalog_write_columns(Catalog *catalog, uint32_t table_id, const TableDef *t
     Buf type = {0};
     Err err = OK;
     for (uint16_t i = 0; err == OK && i < table->column_count; i++) {
-        err = write_type(&type, table->columns[i].type);
+        err = catalog_write_type(&type, table->columns[i].type);
         if (err != OK) break;
         st_column_write(&catalog->row,
                         &(StColumn){.table_id = table_id,
@@ -128,7 +128,10 @@ static const uint8_t *column_bytes(const uint16_t *columns) {
     return (const uint8_t *)columns;  // little-endian machines only (base/bytes.c)
 }
 
-Err catalog_write_index(Catalog *catalog, uint32_t table_id, const IndexDef *index, Diag *diag) {
+Err catalog_write_index_row(Catalog *catalog,
+                            uint32_t table_id,
+                            const IndexDef *index,
+                            Diag *diag) {
     StIndex row = {.table_id = table_id,
                    .name = index->name,
                    .algorithm = index->algorithm,
@@ -137,7 +140,12 @@ Err catalog_write_index(Catalog *catalog, uint32_t table_id, const IndexDef *ind
     Err err = catalog_take_id(catalog, SEQUENCE_INDEX, &row.index_id, diag);
     if (err != OK) return err;
     st_index_write(&catalog->row, &row);
-    if ((err = catalog_put_row(catalog, ST_INDEX, diag)) != OK) return err;
+    return catalog_put_row(catalog, ST_INDEX, diag);
+}
+
+Err catalog_write_index(Catalog *catalog, uint32_t table_id, const IndexDef *index, Diag *diag) {
+    Err err = catalog_write_index_row(catalog, table_id, index, diag);
+    if (err != OK) return err;
     st_accessor_write(&catalog->row, index->name, index->source);
     return catalog_put_row(catalog, ST_INDEX_ACCESSOR, diag);
 }
@@ -281,60 +289,17 @@ Err catalog_write_table(Catalog *catalog,
     return write_table_parts(catalog, table, moved_from, *table_id, diag);
 }
 
-// ── views, row-level security, the module ──────────────────────────────────────────────────────
-
-static Str view_column_source(const ModuleDef *def, const ViewDef *view, uint32_t column) {
-    uint32_t ref = view->row_type_ref;
-    while (def->typespace.types[ref]->kind == TYPE_REF)
-        ref = def->typespace.types[ref]->ref;
-    return def->typespace.types[ref]->fields[column].name;
-}
-
-static Err write_view_fields(Catalog *catalog,
-                             uint32_t st,
-                             uint32_t view_id,
-                             const Type *product,
-                             Diag *diag) {
-    Buf type = {0};
-    Err err = OK;
-    for (uint32_t i = 0; err == OK && i < product->field_count; i++) {
-        if ((err = write_type(&type, product->fields[i].type)) != OK) break;
-        st_column_write(&catalog->row,
-                        &(StColumn){.table_id = view_id,
-                                    .position = (uint16_t)i,
-                                    .name = product->fields[i].name,
-                                    .type = buf_bytes(&type)});
-        err = catalog_put_row(catalog, st, diag);
-    }
-    buf_deinit(&type);
-    return err;
-}
-
-Err catalog_write_view(Catalog *catalog, const ModuleDef *def, const ViewDef *view, Diag *diag) {
-    // The original stores every view as public and decides by the definition (§4); so do we.
-    StView row = {.name = view->name, .is_public = true, .is_anonymous = view->is_anonymous};
-    Err err = catalog_take_id(catalog, SEQUENCE_VIEW, &row.view_id, diag);
-    if (err != OK) return err;
-    st_view_write(&catalog->row, &row);
-    if ((err = catalog_put_row(catalog, ST_VIEW, diag)) != OK) return err;
-    if ((err = write_view_fields(catalog, ST_VIEW_PARAM, row.view_id, view->params, diag)) != OK)
-        return err;
-    if ((err = write_view_fields(catalog, ST_VIEW_COLUMN, row.view_id, view->row_type, diag)) != OK)
-        return err;
-    st_accessor_write(&catalog->row, view->name, view->source);
-    if ((err = catalog_put_row(catalog, ST_TABLE_ACCESSOR, diag)) != OK) return err;
-    for (uint32_t i = 0; err == OK && i < view->row_type->field_count; i++) {
-        st_column_accessor_write(&catalog->row,
-                                 view->name,
-                                 view->row_type->fields[i].name,
-                                 view_column_source(def, view, i));
-        err = catalog_put_row(catalog, ST_COLUMN_ACCESSOR, diag);
-    }
-    return err;
-}
+// ── row-level security, the module ──────────────────────────────────────────────────────
 
 Err catalog_write_row_level_security(Catalog *catalog, Str sql, Diag *diag) {
     Str name = row_level_security_table(sql);
+    if (name.len == 0) {
+        return diag_fail(diag,
+                         ERR_INVALID,
+                         "Row-level security invalid: `sql parser error: Expected: SELECT … FROM a "
+                         "table`, query: `" STR_FMT "`",
+                         STR_ARG(sql));
+    }
     const CatalogTable *table = catalog_table_by_name(catalog, name);
     if (!table || table->is_system) {
         return diag_fail(diag,

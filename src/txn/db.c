@@ -5,6 +5,8 @@
 #include "base/mem.h"
 #include "txn/head.h"
 
+#define HISTORY_BYTES_DEFAULT ((size_t)256 << 20)
+
 static Err replay_commit(void *ctx, const Commit *commit, Diag *diag) {
     Db *db = ctx;
     bool schema_touched = false;
@@ -26,21 +28,41 @@ static Err replay_commit(void *ctx, const Commit *commit, Diag *diag) {
     return err;
 }
 
+// Whoever wants the results of a view has it run again: after a start nobody keeps them current.
+static Err views_clear(Db *db) {
+    Err err = OK;
+    uint64_t deleted;
+    store_begin(db->store);
+    for (uint32_t i = 0; err == OK && i < catalog_table_count(db->catalog); i++) {
+        const CatalogTable *table = catalog_table_at(db->catalog, i);
+        if (table->is_view) err = table_clear(table->table, &deleted);
+    }
+    if (err == OK) {
+        store_commit(db->store);
+    } else {
+        store_rollback(db->store);
+    }
+    return err;
+}
+
 Err db_open(const DbOptions *options, Db **out, uint64_t *torn_bytes, Diag *diag) {
     Err err = OK;
     Db *db = MEM_NEW(Db);
     if (!db) return ERR_NOMEM;
     head_init(db);
+    db->history.bytes_max = options->history_max ? options->history_max : HISTORY_BYTES_DEFAULT;
 
     StoreOptions store_options = {.memory_max = options->memory_max};
     if ((err = store_open(&store_options, &db->store)) != OK) goto done;
     if ((err = catalog_open(db->store, &db->catalog, diag)) != OK) goto done;
+    db->look.catalog = db->catalog;
     LogOptions log_options = {.io = options->io,
                               .dir = options->dir,
                               .segment_bytes = options->segment_bytes,
                               .in_memory = options->in_memory};
     if ((err = log_open(&log_options, replay_commit, db, &db->log, torn_bytes, diag)) != OK)
         goto done;
+    if ((err = views_clear(db)) != OK) goto done;
 
     *out = db;
     db = NULL;
@@ -56,6 +78,7 @@ void db_close(Db **handle) {
     if (db->log) log_close(&db->log);
     if (db->catalog) catalog_close(&db->catalog);
     if (db->store) store_close(&db->store);
+    history_deinit(&db->history);
     writeset_deinit(&db->writes);
     head_deinit(db);
     mem_free(db);
@@ -74,19 +97,19 @@ Log *db_log(const Db *db) {
 }
 
 bool db_in_transaction(const Db *db) {
-    return db->in_transaction;
+    return db->look.open;
 }
 
 void db_begin(Db *db, const CommitInfo *info) {
-    ASSERT(!db->in_transaction);
-    db->in_transaction = true;
+    ASSERT(!db->look.open);
+    db->look.open = true;
     db->info = *info;
     db->drawn_count = 0;
     store_begin(db->store);
 }
 
 void db_rollback(Db *db) {
-    ASSERT(db->in_transaction);
+    ASSERT(db->look.open);
     bool schema_touched = head_touched_schema(db);
     store_rollback(db->store);
     head_sequences_restore(db);
@@ -96,7 +119,7 @@ void db_rollback(Db *db) {
         Diag diag;
         ASSERT(catalog_sync(db->catalog, &diag) == OK);
     }
-    db->in_transaction = false;
+    db->look.open = false;
 }
 
 // Deletes go before inserts, so that a replay never meets a unique value twice; the write set is
@@ -105,14 +128,14 @@ static Err log_write_set(Db *db) {
     log_commit_begin(db->log, &db->info);
     for (size_t i = 0; i < db->writes.count; i++) {
         const TxnChange *change = &db->writes.changes[i];
-        if (change->is_event || !change->old_row.ptr) continue;
+        if (change->is_event || change->is_view || !change->old_row.ptr) continue;
         bool keyed = table_primary_column(change->table) >= 0;
         CommitOpKind kind = keyed ? COMMIT_DELETE : COMMIT_DELETE_ROW;
         log_commit_op(db->log, kind, change->table_id, keyed ? change->key : change->old_row);
     }
     for (size_t i = 0; i < db->writes.count; i++) {
         const TxnChange *change = &db->writes.changes[i];
-        if (!change->new_row.ptr) continue;
+        if (change->is_view || !change->new_row.ptr) continue;
         CommitOpKind kind = change->is_event ? COMMIT_EVENT : COMMIT_INSERT;
         log_commit_op(db->log, kind, change->table_id, change->new_row);
     }
@@ -131,18 +154,27 @@ static Err event_rows_remove(Db *db) {
     return OK;
 }
 
+// Results of views are made again when they are wanted: alone they are no history.
+static bool is_history(const WriteSet *writes) {
+    for (size_t i = 0; i < writes->count; i++) {
+        if (!writes->changes[i].is_view) return true;
+    }
+    return false;
+}
+
 Err db_commit(Db *db, const WriteSet **set, bool *changed) {
-    ASSERT(db->in_transaction);
+    ASSERT(db->look.open);
     Err err = log_failed(db->log);
     if (err == OK) err = writeset_collect(&db->writes, db->store, db->catalog);
     if (err == OK && db->writes.count) err = event_rows_remove(db);
-    if (err == OK && db->writes.count) err = log_write_set(db);
+    if (err == OK && is_history(&db->writes)) err = log_write_set(db);
     if (err != OK) {
         db_rollback(db);
         return err;
     }
     store_commit(db->store);
-    db->in_transaction = false;
+    if (UNLIKELY(history_wanted(&db->history))) history_append(&db->history, &db->writes);
+    db->look.open = false;
     *set = &db->writes;
     *changed = db->writes.count > 0;
     return OK;

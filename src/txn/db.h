@@ -26,6 +26,7 @@ typedef struct DbOptions {
     bool in_memory;          // no files: every commit is durable at once
     size_t memory_max;       // bytes of pages, 0: no limit
     uint64_t segment_bytes;  // of the log, see LogOptions; 0: its default
+    size_t history_max;      // bytes of commits kept for running overlays (history.h); 0: 256 MiB
 } DbOptions;
 
 // Open: replay the log into a fresh store. *torn_bytes tells how much of a torn tail was cut.
@@ -40,7 +41,8 @@ Log *db_log(const Db *db);
 void db_begin(Db *db, const CommitInfo *info);
 Access *db_access(Db *db);  // the head, inside the open transaction; outside ABI_NOT_IN_TRANSACTION
 // *set borrows from the db until the next db_begin. On error the transaction was rolled back.
-// `*changed` is false when nothing is different afterwards: such a transaction has no offset.
+// `*changed` is false when nothing is different afterwards. Such a transaction has no offset, nor has
+// one that changed nothing but results of views.
 MUST_USE Err db_commit(Db *db, const WriteSet **set, bool *changed);
 void db_rollback(Db *db);
 bool db_in_transaction(const Db *db);

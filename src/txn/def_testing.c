@@ -1,6 +1,6 @@
 #include "txn/def_testing.h"
 
-static const char *const table_names[TEST_TABLES] = {"item", "note", "tick"};
+static const char *const table_names[TEST_TABLES] = {"item", "note", "tick", "pair", "timer"};
 
 static TableDef *declare(TestDef *t,
                          int which,
@@ -24,21 +24,53 @@ static TableDef *declare(TestDef *t,
     return table;
 }
 
-static void add_index(TestDef *t, TableDef *table, uint16_t column, bool unique) {
-    uint16_t *columns = arena_array(&t->arena, uint16_t, 1);
-    columns[0] = column;
-    Str of = table->columns[column].name;
+static Str columns_text(TestDef *t,
+                        const TableDef *table,
+                        const uint16_t *columns,
+                        uint16_t count) {
+    Str text = table->columns[columns[0]].name;
+    for (uint16_t i = 1; i < count; i++) {
+        Str more = table->columns[columns[i]].name;
+        text = arena_printf(&t->arena, STR_FMT "_" STR_FMT, STR_ARG(text), STR_ARG(more));
+    }
+    return text;
+}
+
+static void add_index_on(TestDef *t,
+                         TableDef *table,
+                         const uint16_t *on,
+                         uint16_t count,
+                         bool unique) {
+    uint16_t *columns = arena_array(&t->arena, uint16_t, count);
+    memcpy(columns, on, count * sizeof *on);
+    Str of = columns_text(t, table, columns, count);
     Str name = arena_printf(&t->arena,
                             STR_FMT "_" STR_FMT "_idx_btree",
                             STR_ARG(table->name),
                             STR_ARG(of));
     table->indexes[table->index_count++] =
-        (IndexDef){.name = name, .source = name, .columns = columns, .column_count = 1};
+        (IndexDef){.name = name, .source = name, .columns = columns, .column_count = count};
     if (!unique) return;
     Str key =
         arena_printf(&t->arena, STR_FMT "_" STR_FMT "_key", STR_ARG(table->name), STR_ARG(of));
     table->constraints[table->constraint_count++] =
-        (ConstraintDef){.name = key, .columns = columns, .column_count = 1};
+        (ConstraintDef){.name = key, .columns = columns, .column_count = count};
+}
+
+static void add_index(TestDef *t, TableDef *table, uint16_t column, bool unique) {
+    add_index_on(t, table, &column, 1, unique);
+}
+
+static void add_parts(TestDef *t, TableDef *table, uint32_t indexes) {
+    table->indexes = arena_array(&t->arena, IndexDef, indexes);
+    table->constraints = arena_array(&t->arena, ConstraintDef, indexes);
+}
+
+static void add_id_sequence(TestDef *t, TableDef *table) {
+    table->sequences = arena_new(&t->arena, SequenceDef);
+    Str name = arena_printf(&t->arena, STR_FMT "_id_seq", STR_ARG(table->name));
+    table->sequences[0] = (SequenceDef){.name = name, .column = 0, .increment = {{1}}};
+    table->sequence_count = 1;
 }
 
 void testdef_init(TestDef *t) {
@@ -55,15 +87,11 @@ void testdef_init(TestDef *t) {
         {STR("code"), type_simple(TYPE_U32)},
     };
     TableDef *table = declare(t, TEST_ITEM, item, 4, 0);
-    table->indexes = arena_array(&t->arena, IndexDef, 3);
-    table->constraints = arena_array(&t->arena, ConstraintDef, 3);
+    add_parts(t, table, 3);
     add_index(t, table, 0, true);
     add_index(t, table, 2, false);
     add_index(t, table, 3, true);
-    table->sequences = arena_new(&t->arena, SequenceDef);
-    table->sequences[0] =
-        (SequenceDef){.name = STR("item_id_seq"), .column = 0, .increment = {{1}}};
-    table->sequence_count = 1;
+    add_id_sequence(t, table);
 
     const TypeField note[] = {{STR("text"), type_simple(TYPE_STRING)},
                               {STR("n"), type_simple(TYPE_U32)}};
@@ -71,6 +99,22 @@ void testdef_init(TestDef *t) {
     const TypeField tick[] = {{STR("kind"), type_simple(TYPE_U8)},
                               {STR("at"), type_simple(TYPE_I64)}};
     declare(t, TEST_TICK, tick, 2, -1)->is_event = true;
+
+    const TypeField pair[] = {{STR("a"), type_simple(TYPE_U32)}, {STR("b"), type_simple(TYPE_U32)}};
+    table = declare(t, TEST_PAIR, pair, 2, -1);
+    add_parts(t, table, 2);
+    add_index_on(t, table, (const uint16_t[]){0, 1}, 2, false);
+    add_index(t, table, 1, true);
+
+    const TypeField timer[] = {{STR("id"), type_simple(TYPE_U64)},
+                               {STR("at"), type_special(SPECIAL_SCHEDULE_AT)}};
+    table = declare(t, TEST_TIMER, timer, 2, 0);
+    add_parts(t, table, 1);
+    add_index(t, table, 0, true);
+    add_id_sequence(t, table);
+    table->schedule = arena_new(&t->arena, ScheduleDef);
+    *table->schedule =
+        (ScheduleDef){.name = STR("timer_sched"), .at_column = 1, .function = STR("ring")};
 }
 
 void testdef_deinit(TestDef *t) {

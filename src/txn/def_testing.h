@@ -3,6 +3,8 @@
 //   item    (id u64 primary key, auto-increment; name String; v U32 with an index; code U32 unique)
 //   note    (text String, n U32)              no key: a set of rows
 //   tick    (kind U8, at I64)                 an event table
+//   pair    (a U32, b U32)                    no key; an index on (a, b), b unique
+//   timer   (id u64 primary key, auto-increment; at ScheduleAt)   a scheduled table
 //
 #pragma once
 #include "txn/db.h"
@@ -12,7 +14,7 @@ typedef struct TestDef {
     ModuleDef def;
 } TestDef;
 
-enum { TEST_ITEM, TEST_NOTE, TEST_TICK, TEST_TABLES };
+enum { TEST_ITEM, TEST_NOTE, TEST_TICK, TEST_PAIR, TEST_TIMER, TEST_TABLES };
 
 void testdef_init(TestDef *test);
 void testdef_deinit(TestDef *test);

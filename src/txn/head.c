@@ -2,178 +2,36 @@
 //
 // The loop's thread runs one call at a time directly against the head, with the store's change list
 // to undo it. Rows come and go as BSATN; a row from a module is checked against the table's type
-// before anything else, so a store never holds bytes that are not a row. Scans hand each row to the
-// host's sink before anything can change; deletes collect keys first, then delete.
+// before anything else, so a store never holds bytes that are not a row. Reading is look.c's; scans
+// hand each row to the host's sink before anything can change, deletes collect keys first, then
+// delete.
 //
-// Spec: module-abi §1.8, §1.9. The slow lane's overlay will be a second implementation of access.h.
+// Spec: module-abi §1.8, §1.9. The slow lane's overlay.c is the other implementation that writes.
 #include "txn/head.h"
 
 #include "base/mem.h"
-#include "txn/range.h"
-
-// §5.8: schedules further ahead than this are refused (64^6 ms, less one).
-#define SCHEDULE_DELAY_MAX_US ((((int64_t)1 << 36) - 1) * 1000)
+#include "txn/incoming.h"
 
 static Db *head_of(Access *access) {
     return (Db *)access;
 }
 
-static AbiErrno status_of(Err err) {
-    switch (err) {
-    case OK: return ABI_OK;
-    case ERR_UNIQUE: return ABI_UNIQUE_ALREADY_EXISTS;
-    case ERR_NOT_FOUND: return ABI_NO_SUCH_ROW;
-    case ERR_MALFORMED: return ABI_BSATN_DECODE_ERROR;
-    default: return ABI_FATAL;
-    }
-}
-
-static AbiErrno table_of(Db *db, uint32_t id, CatalogTable **out) {
-    if (!db->in_transaction) return ABI_NOT_IN_TRANSACTION;
-    *out = catalog_table(db->catalog, id);
-    return *out && (*out)->table ? ABI_OK : ABI_NO_SUCH_TABLE;
-}
-
-static AbiErrno index_of(Db *db, uint32_t id, CatalogTable **table, const CatalogIndex **index) {
-    if (!db->in_transaction) return ABI_NOT_IN_TRANSACTION;
-    *table = catalog_index_by_id(db->catalog, id, index);
-    return *table && (*table)->table ? ABI_OK : ABI_NO_SUCH_INDEX;
-}
-
-static AbiErrno head_table_id(Access *access, Str name, uint32_t *out) {
-    Db *db = head_of(access);
-    if (!db->in_transaction) return ABI_NOT_IN_TRANSACTION;
-    const CatalogTable *table = catalog_table_by_name(db->catalog, name);
-    if (!table) return ABI_NO_SUCH_TABLE;
-    *out = table->table_id;
-    return ABI_OK;
-}
-
-static AbiErrno head_index_id(Access *access, Str name, uint32_t *out) {
-    Db *db = head_of(access);
-    if (!db->in_transaction) return ABI_NOT_IN_TRANSACTION;
-    const CatalogIndex *index;
-    if (!catalog_index_by_name(db->catalog, name, &index)) return ABI_NO_SUCH_INDEX;
-    *out = index->index_id;
-    return ABI_OK;
-}
-
-static AbiErrno head_row_count(Access *access, uint32_t id, uint64_t *out) {
-    CatalogTable *table;
-    AbiErrno status = table_of(head_of(access), id, &table);
-    if (status == ABI_OK) *out = table_row_count(table->table, NULL);
-    return status;
-}
-
-static AbiErrno scan(const Table *table,
-                     uint32_t index_id,
-                     Bytes lower,
-                     Bytes upper,
-                     RowSink sink) {
-    TableScan cursor;
-    Bytes row;
-    bool wanted = true;
-    table_scan_begin(&cursor, table, NULL, index_id, lower, upper);
-    while (wanted && table_scan_next(&cursor, &row)) {
-        wanted = sink.row(sink.ctx, row);
-    }
-    table_scan_end(&cursor);
-    return wanted ? ABI_OK : ABI_FATAL;
-}
-
-static AbiErrno head_scan_table(Access *access, uint32_t id, RowSink sink) {
-    CatalogTable *table;
-    AbiErrno status = table_of(head_of(access), id, &table);
-    return status == ABI_OK ? scan(table->table, TABLE_ROWS, BYTES_NONE, BYTES_NONE, sink) : status;
-}
-
-// All rows with this key, through a unique index by look-up, else by the range of keys it begins.
-static AbiErrno scan_key(Db *db, CatalogTable *table, const CatalogIndex *index, RowSink sink) {
-    if (index->unique) {
-        Bytes row;
-        Err err = table_find(table->table, NULL, index->index_id, buf_bytes(&db->key), &row);
-        if (err == ERR_NOT_FOUND) return ABI_OK;
-        if (err != OK) return ABI_FATAL;
-        return sink.row(sink.ctx, row) ? ABI_OK : ABI_FATAL;
-    }
-    buf_clear(&db->upper);
-    buf_put_bytes(&db->upper, buf_bytes(&db->key));
-    if (!key_successor(&db->upper)) buf_clear(&db->upper);
-    if (!buf_ok(&db->upper)) return ABI_FATAL;
-    return scan(table->table, index->index_id, buf_bytes(&db->key), buf_bytes(&db->upper), sink);
-}
-
-static AbiErrno head_scan_point(Access *access, uint32_t id, Bytes point, RowSink sink) {
-    Db *db = head_of(access);
-    CatalogTable *table;
-    const CatalogIndex *index;
-    AbiErrno status = index_of(db, id, &table, &index);
-    if (status != ABI_OK) return status;
-    buf_clear(&db->key);
-    status = range_point_key(table, index, point, &db->key);
-    return status == ABI_OK ? scan_key(db, table, index, sink) : status;
-}
-
-static AbiErrno head_scan_range(Access *access,
-                                uint32_t id,
-                                const AccessRange *range,
-                                RowSink sink) {
-    Db *db = head_of(access);
-    CatalogTable *table;
-    const CatalogIndex *index;
-    bool empty;
-    AbiErrno status = index_of(db, id, &table, &index);
-    if (status != ABI_OK) return status;
-    buf_clear(&db->lower);
-    buf_clear(&db->upper);
-    status = range_keys(table, index, range, &db->lower, &db->upper, &empty);
-    if (status != ABI_OK || empty) return status;
-    return scan(table->table, index->index_id, buf_bytes(&db->lower), buf_bytes(&db->upper), sink);
-}
-
 // ── writing ────────────────────────────────────────────────────────────────────────────────────
 
-static Micros schedule_delay(const Db *db, const CatalogTable *table, Bytes row) {
-    Bytes at = row_column(table_layout(table->table), row, table->schedule_at_column);
-    int64_t micros = (int64_t)load_u64(at.ptr + 1);
-    if (at.ptr[0] == 0) return micros == INT64_MIN ? INT64_MAX : micros < 0 ? -micros : micros;
-    int64_t delay;
-    if (__builtin_sub_overflow(micros, db->info.timestamp, &delay))
-        return micros < 0 ? 0 : INT64_MAX;
-    return delay;
-}
-
-// Check the row and give it its generated columns. *out borrows from `row` or from db->row.
-static AbiErrno row_prepare(Db *db, CatalogTable *table, Bytes row, Buf *generated, Bytes *out) {
-    size_t len;
-    if (bsatn_check(table->row_type, row, &len, NULL) != OK) return ABI_BSATN_DECODE_ERROR;
-    *out = BYTES(row.ptr, len);
-    if (table->sequence_count && head_sequences_wanted(table, *out)) {
-        buf_clear(&db->row);
-        buf_put_bytes(&db->row, *out);
-        if (!buf_ok(&db->row)) return ABI_FATAL;
-        AbiErrno status = head_sequences_fill(db, table, db->row.ptr, db->row.len, generated);
-        if (status != ABI_OK) return status;
-        if (!buf_ok(generated)) return ABI_FATAL;
-        *out = buf_bytes(&db->row);
-    }
-    return ABI_OK;
-}
-
-static AbiErrno schedule_check(const Db *db, const CatalogTable *table, Bytes row) {
-    if (!table->schedule_id) return ABI_OK;
-    return schedule_delay(db, table, row) > SCHEDULE_DELAY_MAX_US ? ABI_SCHEDULE_AT_DELAY_TOO_LONG
-                                                                  : ABI_OK;
+static AbiErrno row_take(Db *db, CatalogTable *table, Bytes *row, Buf *generated) {
+    SequenceSource source = {head_sequence_draw, db};
+    return incoming_row(table, source, *row, &db->row, generated, row);
 }
 
 static AbiErrno head_insert(Access *access, uint32_t id, Bytes row, Buf *generated) {
     Db *db = head_of(access);
     CatalogTable *table;
-    AbiErrno status = table_of(db, id, &table);
+    AbiErrno status = look_table(&db->look, id, &table);
     if (status != ABI_OK) return status;
-    if ((status = row_prepare(db, table, row, generated, &row)) != ABI_OK) return status;
-    if ((status = status_of(table_insert(table->table, row, NULL, NULL))) != ABI_OK) return status;
-    return schedule_check(db, table, row);
+    if ((status = row_take(db, table, &row, generated)) != ABI_OK) return status;
+    if ((status = incoming_status(table_insert(table->table, row, NULL, NULL))) != ABI_OK)
+        return status;
+    return incoming_schedule(table, row, db->info.timestamp);
 }
 
 static AbiErrno head_update(Access *access,
@@ -184,16 +42,17 @@ static AbiErrno head_update(Access *access,
     Db *db = head_of(access);
     CatalogTable *table, *index_table;
     const CatalogIndex *index;
-    AbiErrno status = table_of(db, id, &table);
+    AbiErrno status = look_table(&db->look, id, &table);
     if (status != ABI_OK) return status;
-    if ((status = index_of(db, index_id, &index_table, &index)) != ABI_OK) return status;
+    if ((status = look_index(&db->look, index_id, &index_table, &index)) != ABI_OK) return status;
     if (index_table != table) return ABI_NO_SUCH_INDEX;
     if (!index->unique) return ABI_INDEX_NOT_UNIQUE;
-    if ((status = row_prepare(db, table, row, generated, &row)) != ABI_OK) return status;
+    if ((status = row_take(db, table, &row, generated)) != ABI_OK) return status;
     bool changed;
-    if ((status = status_of(table_replace(table->table, index_id, row, &changed, NULL))) != ABI_OK)
+    if ((status = incoming_status(table_replace(table->table, index_id, row, &changed, NULL))) !=
+        ABI_OK)
         return status;
-    return schedule_check(db, table, row);
+    return incoming_schedule(table, row, db->info.timestamp);
 }
 
 typedef struct KeyCollector {
@@ -227,11 +86,11 @@ static AbiErrno head_delete_point(Access *access, uint32_t id, Bytes point, uint
     Db *db = head_of(access);
     CatalogTable *table;
     const CatalogIndex *index;
-    AbiErrno status = index_of(db, id, &table, &index);
+    AbiErrno status = look_index(&db->look, id, &table, &index);
     if (status != ABI_OK) return status;
     buf_clear(&db->found);
     KeyCollector collector = {.table = table->table, .keys = &db->found};
-    status = head_scan_point(access, id, point, (RowSink){collect_key, &collector});
+    status = look_scan_point(access, id, point, (RowSink){collect_key, &collector});
     if (status != ABI_OK) return status;
     *deleted = collector.count;
     return delete_collected(table->table, &db->found);
@@ -244,11 +103,11 @@ static AbiErrno head_delete_range(Access *access,
     Db *db = head_of(access);
     CatalogTable *table;
     const CatalogIndex *index;
-    AbiErrno status = index_of(db, id, &table, &index);
+    AbiErrno status = look_index(&db->look, id, &table, &index);
     if (status != ABI_OK) return status;
     buf_clear(&db->found);
     KeyCollector collector = {.table = table->table, .keys = &db->found};
-    status = head_scan_range(access, id, range, (RowSink){collect_key, &collector});
+    status = look_scan_range(access, id, range, (RowSink){collect_key, &collector});
     if (status != ABI_OK) return status;
     *deleted = collector.count;
     return delete_collected(table->table, &db->found);
@@ -259,89 +118,65 @@ static AbiErrno head_delete_all_by_eq(Access *access,
                                       Bytes relation,
                                       uint32_t *deleted) {
     CatalogTable *table;
-    AbiErrno status = table_of(head_of(access), id, &table);
+    AbiErrno status = look_table(&head_of(access)->look, id, &table);
     if (status != ABI_OK) return status;
-    if (relation.len < 4) return ABI_BSATN_DECODE_ERROR;
-    uint32_t count = load_u32(relation.ptr);
-    Bytes rest = {relation.ptr + 4, relation.len - 4};
+    IncomingRows rows;
+    Bytes row;
+    if ((status = incoming_rows(&rows, table, relation)) != ABI_OK) return status;
     *deleted = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        size_t len;
-        if (bsatn_check(table->row_type, rest, &len, NULL) != OK) return ABI_BSATN_DECODE_ERROR;
-        Err err = table_delete_row(table->table, BYTES(rest.ptr, len));
+    while (incoming_next(&rows, &row, &status)) {
+        Err err = table_delete_row(table->table, row);
         if (err == OK) (*deleted)++;
         if (err != OK && err != ERR_NOT_FOUND) return ABI_FATAL;
-        rest = (Bytes){rest.ptr + len, rest.len - len};
     }
-    return ABI_OK;
+    return status;
 }
 
 static AbiErrno head_clear(Access *access, uint32_t id, uint64_t *deleted) {
     CatalogTable *table;
-    AbiErrno status = table_of(head_of(access), id, &table);
-    return status == ABI_OK ? status_of(table_clear(table->table, deleted)) : status;
-}
-
-// st_connection_credentials is keyed by the connection id; its row is (u128, String).
-static AbiErrno head_jwt(Access *access, const ConnectionId *connection, Bytes *out) {
-    Db *db = head_of(access);
-    CatalogTable *table;
-    AbiErrno status = table_of(db, ST_CONNECTION_CREDENTIALS, &table);
-    if (status != ABI_OK) return status;
-    *out = BYTES_NONE;
-    buf_clear(&db->key);
-    key_append(&db->key, type_simple(TYPE_U128), connection->le);
-    if (!buf_ok(&db->key)) return ABI_FATAL;
-    Bytes row;
-    Err err = table_get(table->table, NULL, buf_bytes(&db->key), &row);
-    if (err == ERR_NOT_FOUND) return ABI_OK;
-    if (err != OK) return ABI_FATAL;
-    buf_clear(&db->jwt_row);
-    buf_put_bytes(&db->jwt_row, row);
-    if (!buf_ok(&db->jwt_row)) return ABI_FATAL;
-    *out = row_column(table_layout(table->table), buf_bytes(&db->jwt_row), 1);
-    out->ptr += 4;
-    out->len -= 4;
-    return ABI_OK;
+    AbiErrno status = look_table(&head_of(access)->look, id, &table);
+    return status == ABI_OK ? incoming_status(table_clear(table->table, deleted)) : status;
 }
 
 static const AccessOps head_ops = {
-    .table_id = head_table_id,
-    .index_id = head_index_id,
-    .row_count = head_row_count,
-    .scan_table = head_scan_table,
-    .scan_point = head_scan_point,
-    .scan_range = head_scan_range,
+    .table_id = look_table_id,
+    .index_id = look_index_id,
+    .row_count = look_row_count,
+    .scan_table = look_scan_table,
+    .scan_point = look_scan_point,
+    .scan_range = look_scan_range,
     .insert = head_insert,
     .update = head_update,
     .delete_point = head_delete_point,
     .delete_range = head_delete_range,
     .delete_all_by_eq = head_delete_all_by_eq,
     .clear = head_clear,
-    .jwt = head_jwt,
+    .jwt = look_jwt,
 };
 
 void head_init(Db *db) {
-    db->access.ops = &head_ops;
+    db->look.access.ops = &head_ops;
+    db->look.rows = &look_store_rows;
 }
 
 void head_deinit(Db *db) {
-    Buf *scratch[] = {&db->row, &db->key, &db->lower, &db->upper, &db->found, &db->jwt_row};
-    for (size_t i = 0; i < ARRAY_LEN(scratch); i++) {
-        buf_deinit(scratch[i]);
-    }
+    look_deinit(&db->look);
+    buf_deinit(&db->row);
+    buf_deinit(&db->found);
     mem_free(db->drawn);
 }
 
 Access *db_access(Db *db) {
-    return &db->access;
+    return &db->look.access;
 }
 
 bool head_touched_schema(const Db *db) {
     size_t count;
     const Change *changes = store_changes(db->store, &count);
     for (size_t i = 0; i < count; i++) {
-        if (catalog_is_schema_table(table_id(changes[i].table))) return true;
+        uint32_t id = table_id(changes[i].table);
+        // Where a sequence stands is put back by head_sequences_restore.
+        if (id != ST_SEQUENCE && catalog_is_schema_table(id)) return true;
     }
     return false;
 }

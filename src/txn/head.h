@@ -1,6 +1,9 @@
 // head.h: inside of db.h, shared by db.c, head.c and sequence.c.
 #pragma once
 #include "txn/db.h"
+#include "txn/history.h"
+#include "txn/look.h"
+#include "txn/sequence.h"
 
 // A sequence of which this transaction wrote st_sequence.allocated, and what it was before.
 typedef struct SequenceDraw {
@@ -9,30 +12,33 @@ typedef struct SequenceDraw {
 } SequenceDraw;
 
 struct Db {
-    Access access;  // first: an Access* of the head is a Db*
+    Look look;  // first: an Access* of the head is a Db*; open inside a transaction
     Store *store;
     Catalog *catalog;
     Log *log;
-    bool in_transaction;
     CommitInfo info;
     WriteSet writes;
-    Buf row;                       // a row with its generated columns
-    Buf key, lower, upper, found;  // scratch of scans and deletes
+    History history;  // what committed while overlays run
+    Buf row;          // a row with its generated columns
+    Buf found;        // keys to be deleted
     SequenceDraw *drawn;
     uint32_t drawn_count, drawn_cap;
-    Buf jwt_row;
 };
 
 void head_init(Db *db);
 void head_deinit(Db *db);
 bool head_touched_schema(const Db *db);
 
-// Replace every sequence column of `row` whose value is zero by the next value, in place, and
-// append the new values to `generated`. ABI_OK or ABI_FATAL.
-AbiErrno head_sequences_fill(Db *db,
-                             CatalogTable *table,
-                             uint8_t *row,
-                             size_t row_len,
-                             Buf *generated);
-bool head_sequences_wanted(const CatalogTable *table, Bytes row);
+// A SequenceSource's draw; ctx is the Db.
+AbiErrno head_sequence_draw(void *ctx,
+                            CatalogTable *table,
+                            CatalogSequence *sequence,
+                            __int128 *out);
+CatalogSequence *head_sequence(Db *db, uint32_t table_id, uint32_t sequence_id);  // NULL
+// Of blocks that db_sequence_reserve gave out. Cover inside the open transaction: ERR_NOMEM, ERR_LIMIT.
+MUST_USE Err head_sequence_cover(Db *db,
+                                 CatalogTable *table,
+                                 CatalogSequence *sequence,
+                                 __int128 last);
+void head_sequence_give_back(CatalogSequence *sequence, __int128 from, uint32_t left);
 void head_sequences_restore(Db *db);  // after a rollback

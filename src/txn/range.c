@@ -92,3 +92,11 @@ AbiErrno range_keys(const CatalogTable *table,
     if (upper->len && bytes_cmp(buf_bytes(lower), buf_bytes(upper)) >= 0) *empty = true;
     return ABI_OK;
 }
+
+bool range_is_point(const CatalogTable *table,
+                    const CatalogIndex *index,
+                    const AccessRange *range) {
+    KeyColumns columns;
+    return key_columns(table, index, &columns) && range->prefix_elems + 1 == columns.count &&
+           range->lower.ptr[0] == BOUND_INCLUDED && bytes_eq(range->lower, range->upper);
+}

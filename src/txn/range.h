@@ -21,3 +21,5 @@ AbiErrno range_keys(const CatalogTable *table,
                     Buf *lower,
                     Buf *upper,
                     bool *empty);
+// Whether a range that range_keys accepted is a point: every column equal to one value.
+bool range_is_point(const CatalogTable *table, const CatalogIndex *index, const AccessRange *range);

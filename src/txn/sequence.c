@@ -5,22 +5,13 @@
 // restart the sequence goes on behind `allocated`, so a value that anybody ever saw is not given
 // out again; up to 4095 are skipped. A rollback does not give values back. If it undoes the write of
 // `allocated`, the memory's copy follows, and the next draw writes it anew.
+#include "txn/sequence.h"
+
 #include "base/mem.h"
 #include "txn/head.h"
+#include "txn/overlay.h"
 
 #define SEQUENCE_BLOCK 4096
-
-static __int128 int128_get(const Int128 *v) {
-    __int128 out;
-    memcpy(&out, v->le, sizeof out);
-    return out;
-}
-
-static Int128 int128_from(__int128 v) {
-    Int128 out;
-    memcpy(out.le, &v, sizeof v);
-    return out;
-}
 
 static bool is_zero(Bytes value) {
     for (size_t i = 0; i < value.len; i++) {
@@ -29,7 +20,7 @@ static bool is_zero(Bytes value) {
     return true;
 }
 
-bool head_sequences_wanted(const CatalogTable *table, Bytes row) {
+bool sequences_wanted(const CatalogTable *table, Bytes row) {
     for (uint32_t i = 0; i < table->sequence_count; i++) {
         if (is_zero(row_column(table_layout(table->table), row, table->sequences[i].column)))
             return true;
@@ -37,10 +28,10 @@ bool head_sequences_wanted(const CatalogTable *table, Bytes row) {
     return false;
 }
 
-// base + by, going round from max to min (and back for a negative step).
-static __int128 step_wrapped(__int128 base, __int128 by, __int128 min, __int128 max) {
-    __int128 out;
-    if (__builtin_add_overflow(base, by, &out)) return by > 0 ? min : max;
+__int128 sequence_step(const CatalogSequence *sequence, __int128 value) {
+    __int128 by = int128_get(&sequence->increment), out;
+    __int128 min = int128_get(&sequence->min), max = int128_get(&sequence->max);
+    if (__builtin_add_overflow(value, by, &out)) return by > 0 ? min : max;
     if (out > max) return min;
     if (out < min) return max;
     return out;
@@ -62,50 +53,64 @@ static bool draw_remember(Db *db, const CatalogTable *table, const CatalogSequen
     return true;
 }
 
-static AbiErrno sequence_draw(Db *db,
-                              CatalogTable *table,
-                              CatalogSequence *sequence,
-                              __int128 *out) {
-    __int128 value = int128_get(&sequence->next), by = int128_get(&sequence->increment);
-    __int128 min = int128_get(&sequence->min), max = int128_get(&sequence->max);
+// Whether everything up to `value` is reserved on disk.
+static bool is_covered(const CatalogSequence *sequence, __int128 value) {
     __int128 allocated = int128_get(&sequence->allocated);
-    bool covered = by > 0 ? value <= allocated : value >= allocated;
-    if (!covered) {
-        if (!draw_remember(db, table, sequence)) return ABI_FATAL;
-        __int128 last;
-        if (__builtin_add_overflow(value, by * (SEQUENCE_BLOCK - 1), &last))
-            last = by > 0 ? max : min;
-        sequence->allocated = int128_from(last > max ? max : last < min ? min : last);
-        if (catalog_sequence_store(db->catalog, table, sequence) != OK) {
-            sequence->allocated = int128_from(allocated);
-            db->drawn_count--;
-            return ABI_FATAL;
-        }
+    return int128_get(&sequence->increment) > 0 ? value <= allocated : value >= allocated;
+}
+
+// Reserve a block on disk that begins at `value`, in the open transaction.
+static Err block_cover(Db *db, CatalogTable *table, CatalogSequence *sequence, __int128 value) {
+    __int128 by = int128_get(&sequence->increment), last;
+    __int128 min = int128_get(&sequence->min), max = int128_get(&sequence->max);
+    Int128 before = sequence->allocated;
+    if (!draw_remember(db, table, sequence)) return ERR_NOMEM;
+    if (__builtin_add_overflow(value, by * (SEQUENCE_BLOCK - 1), &last)) last = by > 0 ? max : min;
+    sequence->allocated = int128_from(last > max ? max : last < min ? min : last);
+    Err err = catalog_sequence_store(db->catalog, table, sequence);
+    if (err != OK) {
+        sequence->allocated = before;
+        db->drawn_count--;
     }
-    __int128 next = step_wrapped(value, by, min, max);
+    return err;
+}
+
+static __int128 sequence_take(CatalogSequence *sequence) {
+    __int128 value = int128_get(&sequence->next), next = sequence_step(sequence, value);
     // Going round begins a new lap: nothing of it is reserved yet.
-    if (by > 0 ? next < value : next > value) {
+    if (sequence_wraps(sequence, value, next)) {
         __int128 before;
-        sequence->allocated =
-            int128_from(__builtin_sub_overflow(next, by, &before) ? next : before);
+        bool none = __builtin_sub_overflow(next, int128_get(&sequence->increment), &before);
+        sequence->allocated = int128_from(none ? next : before);
     }
     sequence->next = int128_from(next);
-    *out = value;
+    return value;
+}
+
+AbiErrno head_sequence_draw(void *ctx,
+                            CatalogTable *table,
+                            CatalogSequence *sequence,
+                            __int128 *out) {
+    Db *db = ctx;
+    __int128 value = int128_get(&sequence->next);
+    if (!is_covered(sequence, value) && block_cover(db, table, sequence, value) != OK)
+        return ABI_FATAL;
+    *out = sequence_take(sequence);
     return ABI_OK;
 }
 
-AbiErrno head_sequences_fill(Db *db,
-                             CatalogTable *table,
-                             uint8_t *row,
-                             size_t row_len,
-                             Buf *generated) {
+AbiErrno sequences_fill(CatalogTable *table,
+                        SequenceSource source,
+                        uint8_t *row,
+                        size_t row_len,
+                        Buf *generated) {
     const RowLayout *layout = table_layout(table->table);
     for (uint32_t i = 0; i < table->sequence_count; i++) {
         CatalogSequence *sequence = &table->sequences[i];
         Bytes column = row_column(layout, BYTES(row, row_len), sequence->column);
         if (!is_zero(column)) continue;
         __int128 value;
-        AbiErrno status = sequence_draw(db, table, sequence, &value);
+        AbiErrno status = source.draw(source.ctx, table, sequence, &value);
         if (status != ABI_OK) return status;
         uint8_t *at = row + (column.ptr - row);
         uint8_t wide[32];
@@ -117,14 +122,57 @@ AbiErrno head_sequences_fill(Db *db,
     return ABI_OK;
 }
 
+// ── blocks for overlays ────────────────────────────────────────────────────────────────────────
+
+CatalogSequence *head_sequence(Db *db, uint32_t table_id, uint32_t sequence_id) {
+    CatalogTable *table = catalog_table(db->catalog, table_id);
+    for (uint32_t i = 0; table && i < table->sequence_count; i++) {
+        if (table->sequences[i].sequence_id == sequence_id) return &table->sequences[i];
+    }
+    return NULL;
+}
+
+// Nothing is written: whoever commits values of the block sees to it that they are covered
+// (head_sequence_cover), and values that are never committed may be handed out again after a crash.
+Err db_sequence_reserve(Db *db,
+                        uint32_t table_id,
+                        uint32_t sequence_id,
+                        uint32_t count,
+                        Int128 *first) {
+    CatalogSequence *sequence = head_sequence(db, table_id, sequence_id);
+    if (!sequence) return ERR_NOT_FOUND;
+    *first = sequence->next;
+    for (uint32_t i = 0; i < count; i++) {
+        sequence_take(sequence);
+    }
+    return OK;
+}
+
+// Values up to `last` are about to be committed. If the sequence has gone round since they were
+// reserved, it is the new lap that must be on disk: a restart then goes on in that one.
+Err head_sequence_cover(Db *db, CatalogTable *table, CatalogSequence *sequence, __int128 last) {
+    __int128 next = int128_get(&sequence->next);
+    bool same_lap = int128_get(&sequence->increment) > 0 ? last < next : last > next;
+    __int128 value = same_lap ? last : next;
+    return is_covered(sequence, value) ? OK : block_cover(db, table, sequence, value);
+}
+
+// `left` values from `from` on, the end of a reserved block, were not used: take them back if nobody
+// drew behind them.
+void head_sequence_give_back(CatalogSequence *sequence, __int128 from, uint32_t left) {
+    __int128 end = from;
+    for (uint32_t i = 0; i < left; i++) {
+        __int128 next = sequence_step(sequence, end);
+        if (sequence_wraps(sequence, end, next)) return;
+        end = next;
+    }
+    if (int128_get(&sequence->next) == end) sequence->next = int128_from(from);
+}
+
 void head_sequences_restore(Db *db) {
     while (db->drawn_count) {
         const SequenceDraw *draw = &db->drawn[--db->drawn_count];
-        CatalogTable *table = catalog_table(db->catalog, draw->table_id);
-        for (uint32_t i = 0; table && i < table->sequence_count; i++) {
-            if (table->sequences[i].sequence_id == draw->sequence_id) {
-                table->sequences[i].allocated = draw->allocated_before;
-            }
-        }
+        CatalogSequence *sequence = head_sequence(db, draw->table_id, draw->sequence_id);
+        if (sequence) sequence->allocated = draw->allocated_before;
     }
 }

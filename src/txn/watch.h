@@ -28,3 +28,6 @@ MUST_USE Err watchers_match(Watchers *watchers,
                             size_t count,
                             void (*each)(void *ctx, void *owner),
                             void *ctx);
+// Registrations looked at by watchers_match since the beginning: what a commit costs beyond its own
+// rows. For tests and metrics.
+uint64_t watchers_probes(const Watchers *watchers);

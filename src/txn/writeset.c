@@ -105,6 +105,7 @@ Err writeset_collect(WriteSet *set, const Store *store, const Catalog *catalog) 
         TxnChange entry = set->changes[i];
         const CatalogTable *table = catalog_table(catalog, entry.table_id);
         entry.is_event = table && table->is_event;
+        entry.is_view = table && table->is_view;
         set->changes[kept++] = entry;
     }
     set->count = kept;

@@ -26,7 +26,7 @@ enum { SOME = 0, NONE = 1 };                    // ?T
 enum { RESULT_OK = 0, RESULT_ERR = 1 };         // Result<QueryRows, str>
 enum { ROWS_PERSISTENT = 0, ROWS_EVENTS = 1 };  // TableUpdateRows
 enum { REDUCER_OK = 0, REDUCER_ERR = 2, REDUCER_INTERNAL_ERROR = 3 };
-enum { PROCEDURE_INTERNAL_ERROR = 1 };
+enum { PROCEDURE_RETURNED = 0, PROCEDURE_INTERNAL_ERROR = 1 };
 
 // ── client to server ───────────────────────────────────────────────────────────────────────────
 
@@ -273,6 +273,19 @@ void wire_reducer_err(Buf *out, uint32_t request, Micros timestamp, Str error) {
 void wire_reducer_internal_error(Buf *out, uint32_t request, Micros timestamp, Str error) {
     put_reducer_head(out, request, timestamp, REDUCER_INTERNAL_ERROR);
     put_str(out, error);
+}
+
+void wire_procedure_returned(Buf *out,
+                             uint32_t request,
+                             Micros timestamp,
+                             int64_t duration_us,
+                             Bytes value) {
+    buf_put_u8(out, SERVER_PROCEDURE_RESULT);
+    buf_put_u8(out, PROCEDURE_RETURNED);
+    buf_put_lp(out, value);
+    buf_put_u64(out, (uint64_t)timestamp);
+    buf_put_u64(out, (uint64_t)duration_us);
+    buf_put_u32(out, request);  // last, unlike everywhere else
 }
 
 void wire_procedure_internal_error(Buf *out, uint32_t request, Str error) {

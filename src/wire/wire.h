@@ -72,4 +72,9 @@ void wire_reducer_ok(Buf *out,
                      uint32_t count);
 void wire_reducer_err(Buf *out, uint32_t request, Micros timestamp, Str error);
 void wire_reducer_internal_error(Buf *out, uint32_t request, Micros timestamp, Str error);
+void wire_procedure_returned(Buf *out,
+                             uint32_t request,
+                             Micros timestamp,
+                             int64_t duration_us,
+                             Bytes value);
 void wire_procedure_internal_error(Buf *out, uint32_t request, Str error);

@@ -348,6 +348,15 @@ TEST(wire, encodes_reducer_results_without_updates) {
     expect_sent(&out, "060500000040420f0000000000030f0000006e6f20737563682072656475636572");
 }
 
+TEST(wire, encodes_procedure_results_with_the_request_last) {
+    Buf out = {0};
+    wire_procedure_returned(&out, 6, 1000000, 250, BYTES("\7\0\0\0", 4));
+    EXPECT_HEX(buf_bytes(&out),
+               "07"
+               "00040000000700000040420f0000000000fa0000000000000006000000");
+    buf_deinit(&out);
+}
+
 TEST(wire, encodes_procedure_failures_with_the_request_last) {
     Buf out = {0};
     wire_procedure_internal_error(&out, 6, STR("No such procedure"));

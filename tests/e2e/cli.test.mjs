@@ -1,6 +1,7 @@
 // Every command, used well and badly: what it prints where, and how it exits.
 import assert from 'node:assert/strict';
 import { existsSync, mkdirSync, readFileSync, writeFileSync, cpSync, symlinkSync } from 'node:fs';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { spawn } from 'node:child_process';
 import { after, before, test } from 'node:test';
@@ -321,4 +322,31 @@ test('a project file names the database', async () => {
 
 test('the identity in place of a name does as well', async () => {
   assert.match(good(await run('sql', identity, 'SELECT * FROM total', ...at())).stdout, /count/);
+});
+
+test('publishing on a terminal shows how long the server takes', async () => {
+  const slow = createServer(async (request, response) => {
+    for await (const _ of request);
+    if (request.url.includes('/pre_publish')) {
+      response.writeHead(404).end('`slow` not found');
+      return;
+    }
+    assert.match(request.url, /num_replicas=2/);
+    setTimeout(() => {
+      response.writeHead(200, { 'content-type': 'application/json' });
+      response.end(JSON.stringify({ Success: { domain: 'slow', database_identity: 'c2'.repeat(32), op: 'created' } }));
+    }, 2500);
+  });
+  await new Promise(resolve => slow.listen(0, '127.0.0.1', resolve));
+  const wasm = join(server.dir, 'slow.wasm');
+  writeFileSync(wasm, '\0asm');
+  const words = [lightcone, '--config-path', join(server.dir, 'slow.toml'), 'publish', 'slow', '--bin-path', wasm, '--anonymous',
+    '--num-replicas', '2', '--server', `http://127.0.0.1:${slow.address().port}`];
+  const child = spawn('script', ['-qec', words.join(' '), '/dev/null'], { stdio: ['ignore', 'pipe', 'inherit'], cwd: server.dir });
+  let said = '';
+  for await (const piece of child.stdout.setEncoding('utf8')) said += piece;
+  slow.close();
+  assert.match(said, /\(WASM\) Skipping build\. Instead we are publishing .*slow\.wasm/);
+  assert.match(said, /\r\x1b\[KCompiling on the server … [12] s\r\x1b\[K/);
+  assert.match(said, /Created new database with name: slow, identity: (c2){32}/);
 });

@@ -1,5 +1,6 @@
 // The HTTP API as a program sees it: every route, who may use it, and what goes wrong.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import {
   Socket, call, callOk, http, logs, moduleCode, newIdentity, patience, published, publish, rawHttp, rows, session,
@@ -700,4 +701,23 @@ test('publish checks what it is asked', async () => {
   assert.equal(made.op, 'created');
   const other = await put('host_type=Js', 'main');
   assert.equal(assertJson(other).Success.op, 'updated', 'the same program again is no change');
+});
+
+test('a module from somebody who may not publish it is not kept in memory before he is refused', async () => {
+  const memory = () => Number(/VmHWM:\s+(\d+) kB/.exec(readFileSync(`/proc/${server.child.pid}/status`, 'utf8'))[1]);
+  const body = Buffer.alloc(96 << 20, 'x');
+  const base = memory();
+  for (const [method, path, token, status, text] of [
+    ['PUT', '/v1/database/main', bob.token, 403, /is not authorized to perform action on database [0-9a-f]{64}: update database/],
+    ['PUT', '/v1/database/main', 'nonsense', 401, /./],
+    ['PUT', '/v1/database/main', undefined, 403, /is not authorized/],
+    ['PUT', '/v1/database/main/reset', bob.token, 403, /reset database/],
+    ['POST', '/v1/database/main/pre_publish', bob.token, 403, /update database/],
+    ['POST', '/v1/database/nobody-has-this/pre_publish', bob.token, 404, /not found/],
+  ]) {
+    const answer = await http(server, method, path, { token, body });
+    assert.equal(answer.status, status, `${method} ${path}: ${answer.text}`);
+    assert.match(answer.text, text);
+  }
+  assert.ok(memory() - base < 48 << 10, `${memory() - base} KiB more than before`);
 });

@@ -1,0 +1,403 @@
+// view.c: which results there are, which are current, and what becomes of them when a transaction
+// ends. Their rows are view_rows.c's.
+//
+//             views_check             views_returned, commit
+//   (none) ──────────────> STALE ───────────────────────────> CURRENT ──┐
+//                            ▲ │ views_failed, commit                    │ its reads changed and
+//              views_check   │ ▼ (somebody had asked)                    │ nobody watches
+//              tells why ── FAILED                                       │
+//                            ▲───────────────────────────────────────────┘ STALE
+//
+// Nothing of this happens before the commit: a transaction that is rolled back leaves every result
+// as it was, save that one may be STALE that need not be.
+#include "live/view_private.h"
+
+// ── finding results ────────────────────────────────────────────────────────────────────────────
+
+static uint64_t view_hash(uint32_t table_id, const QueryViewKey *key) {
+    return load_u64(key->hash) ^ bytes_hash(BYTES(&table_id, sizeof table_id));
+}
+
+static View *view_find(const Views *views, uint32_t table_id, const QueryViewKey *key) {
+    uint64_t hash = view_hash(table_id, key);
+    uint32_t at = livemap_first(&views->map, hash);
+    View *view;
+    while ((view = livemap_at(&views->map, at)) &&
+           !(view->table_id == table_id && memcmp(&view->key, key, sizeof *key) == 0)) {
+        at = livemap_next(&views->map, hash, at);
+    }
+    return view;
+}
+
+static View *view_obtain(Views *views,
+                         uint32_t table_id,
+                         const QueryViewKey *key,
+                         const Identity *caller) {
+    View *view = view_find(views, table_id, key);
+    if (view) return view;
+    if (!livemap_reserve(&views->map) || !(view = MEM_NEW(View))) return NULL;
+    view->views = views;
+    view->table_id = table_id;
+    view->key = *key;
+    view->sender = *caller;
+    view->next = views->all;
+    view->link = &views->all;
+    if (view->next) view->next->link = &view->next;
+    views->all = view;
+    livemap_insert(&views->map, view_hash(table_id, key), view);
+    return view;
+}
+
+static void watch_drop(Views *views, Watch **watch) {
+    if (!*watch) return;
+    watch_remove(views->watchers, watch);
+    views->watch_count--;
+}
+
+static void view_free(View *view) {
+    Views *views = view->views;
+    ASSERT(!view->groups && !view->queued && !view->touched);
+    watch_drop(views, &view->watch);
+    livemap_remove(&views->map, view_hash(view->table_id, &view->key), view);
+    *view->link = view->next;
+    if (view->next) view->next->link = view->link;
+    mem_free(view->reason);
+    mem_free(view);
+}
+
+const CatalogTable *view_table(const View *view) {
+    const CatalogTable *table = catalog_table(db_catalog(view->views->db), view->table_id);
+    return table && table->is_view ? table : NULL;
+}
+
+// ── life ───────────────────────────────────────────────────────────────────────────────────────
+
+Err views_open(Db *db, const QueryCatalog *catalog, Views **out) {
+    Views *views = MEM_NEW(Views);
+    if (!views) return ERR_NOMEM;
+    views->db = db;
+    views->catalog = catalog;
+    views->queue_end = &views->queue;
+    Err err = watchers_new(&views->watchers);
+    if (err != OK) {
+        mem_free(views);
+        return err;
+    }
+    *out = views;
+    return OK;
+}
+
+static void run_end(Views *views) {
+    if (views->reader) reader_free(&views->reader);
+    if (views->reads) readset_free(&views->reads);
+    views->running = NULL;
+    views->running_def = NULL;
+}
+
+void views_close(Views **handle) {
+    Views *views = *handle;
+    if (!views) return;
+    *handle = NULL;
+    run_end(views);
+    views_rolled_back(views);
+    while (views->all) {
+        view_free(views->all);
+    }
+    watchers_free(&views->watchers);
+    livemap_deinit(&views->map);
+    writeset_deinit(&views->writes);
+    mem_free(views->hit);
+    buf_deinit(&views->rows);
+    mem_free(views);
+}
+
+void views_define(Views *views, const ModuleDef *def) {
+    views->def = def;
+}
+
+void views_set_now(Views *views, Micros now) {
+    views->now = now;
+}
+
+ViewsStats views_stats(const Views *views) {
+    ViewsStats stats = views->stats;
+    stats.results = views->map.count;
+    for (const View *view = views->all; view; view = view->next) {
+        stats.watched += view->groups != NULL;
+    }
+    return stats;
+}
+
+// ── who watches ────────────────────────────────────────────────────────────────────────────────
+
+Err view_watch(Views *views,
+               uint32_t table_id,
+               const QueryViewKey *key,
+               const Identity *caller,
+               Group *group) {
+    View *view = view_obtain(views, table_id, key, caller);
+    if (!view) return ERR_NOMEM;
+    group->view = view;
+    group->view_next = view->groups;
+    group->view_link = &view->groups;
+    if (view->groups) view->groups->view_link = &group->view_next;
+    view->groups = group;
+    return OK;
+}
+
+void view_unwatch(Group *group) {
+    View *view = group->view;
+    if (!view) return;
+    *group->view_link = group->view_next;
+    if (group->view_next) group->view_next->view_link = group->view_link;
+    group->view = NULL;
+    view->used = view->views->now;
+}
+
+// ── the list ───────────────────────────────────────────────────────────────────────────────────
+
+static void queue_add(Views *views, View *view) {
+    if (view->queued) return;
+    view->queued = true;
+    view->next_queued = NULL;
+    *views->queue_end = view;
+    views->queue_end = &view->next_queued;
+}
+
+static View *queue_take(Views *views) {
+    View *view = views->queue;
+    if (!view) return NULL;
+    views->queue = view->next_queued;
+    if (!views->queue) views->queue_end = &views->queue;
+    view->queued = false;
+    return view;
+}
+
+bool views_waiting(const Views *views) {
+    return views->queue != NULL;
+}
+
+static Err failed_before(View *view, Diag *diag) {
+    view->state = VIEW_STALE;
+    return diag_fail(diag, ERR_MODULE, "%s", view->reason ? view->reason : err_text(ERR_NOMEM));
+}
+
+Err views_check(Views *views, const Query *query, Diag *diag) {
+    if (!query->table->is_view) return OK;
+    View *view = view_obtain(views, query->table->table_id, &query->view_key, &query->view_caller);
+    if (!view) return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
+    view->used = views->now;
+    if (view->state == VIEW_CURRENT) return OK;
+    if (view->state == VIEW_FAILED) return failed_before(view, diag);
+    queue_add(views, view);
+    return ERR_AGAIN;
+}
+
+static void take_hit(void *ctx, void *owner) {
+    Views *views = ctx;
+    // There is room for all of them: each has one registration before a transaction's runs.
+    ASSERT(views->hit_count < views->hit_cap);
+    views->hit[views->hit_count++] = owner;
+}
+
+static Err hit_reserve(Views *views) {
+    views->hit_count = 0;
+    if (views->watch_count <= views->hit_cap) return OK;
+    View **hit = mem_realloc(views->hit, views->watch_count * sizeof *hit);
+    if (!hit) return ERR_NOMEM;
+    views->hit = hit;
+    views->hit_cap = views->watch_count;
+    return OK;
+}
+
+Err views_find_stale(Views *views) {
+    if (views->watch_count == 0) return OK;
+    Err err = hit_reserve(views);
+    if (err == OK)
+        err = writeset_collect(&views->writes, db_store(views->db), db_catalog(views->db));
+    if (err == OK)
+        err = watchers_match(views->watchers,
+                             views->writes.changes,
+                             views->writes.count,
+                             take_hit,
+                             views);
+    for (uint32_t i = 0; err == OK && i < views->hit_count; i++) {
+        View *view = views->hit[i];
+        if (view->groups) {
+            queue_add(views, view);
+        } else {
+            // Nobody would hear of it: whoever asks next has it computed.
+            watch_drop(views, &view->watch);
+            view->state = VIEW_STALE;
+        }
+    }
+    return err;
+}
+
+void views_all_stale(Views *views) {
+    for (View *view = views->all; view; view = view->next) {
+        if (view->groups) {
+            // One that the migration removed stays as it is, in case that is undone.
+            if (view_table(view)) queue_add(views, view);
+        } else {
+            watch_drop(views, &view->watch);
+            view->state = VIEW_STALE;
+        }
+    }
+}
+
+// ── running one ────────────────────────────────────────────────────────────────────────────────
+
+static const ViewDef *view_def(const Views *views, const CatalogTable *table) {
+    for (uint32_t i = 0; table && views->def && i < views->def->view_count; i++) {
+        if (str_eq(views->def->views[i].name, table->name)) return &views->def->views[i];
+    }
+    return NULL;
+}
+
+static void touch(Views *views, View *view) {
+    if (view->touched) return;
+    view->touched = true;
+    view->next_touched = views->touched;
+    views->touched = view;
+}
+
+static Err run_begin(Views *views, View *view) {
+    views->running = view;
+    views->running_def = view_def(views, view_table(view));
+    touch(views, view);
+    view->failed = false;
+    watch_drop(views, &view->watch_new);
+    if (!views->running_def) return ERR_NOT_FOUND;
+    Err err = readset_new(&views->reads);
+    return err == OK ? reader_new(views->db, NULL, views->reads, &views->reader) : err;
+}
+
+bool views_next(Views *views, ViewRun *out) {
+    ASSERT(!views->running);
+    for (View *view; (view = queue_take(views));) {
+        Err err = run_begin(views, view);
+        if (err == OK) {
+            views->stats.runs++;
+            *out = (ViewRun){.def = views->running_def,
+                             .sender = view->sender,
+                             .access = reader_access(views->reader)};
+            return true;
+        }
+        views_failed(views, str_from(err == ERR_NOT_FOUND ? "no such view" : err_text(err)));
+    }
+    return false;
+}
+
+Err views_returned(Views *views, Bytes returned, Diag *diag) {
+    View *view = views->running;
+    const CatalogTable *table = view_table(view);
+    Err err = view_rows_take(views, table, returned, diag);
+    if (err == OK) err = watch_add(views->watchers, views->reads, view, &view->watch_new);
+    if (err == OK) views->watch_count++;
+    if (err == OK) err = view_rows_store(views, table, diag);
+    if (err == OK) {
+        run_end(views);
+        return OK;
+    }
+    watch_drop(views, &view->watch_new);
+    return err == ERR_NOMEM ? diag_fail(diag, err, "%s", err_text(err)) : err;
+}
+
+void views_failed(Views *views, Str reason) {
+    View *view = views->running;
+    const CatalogTable *table = view_table(view);
+    uint64_t deleted;
+    views->stats.failures++;
+    view->failed = true;
+    mem_free(view->reason);
+    view->reason = mem_alloc(reason.len + 1);
+    if (view->reason) {
+        memcpy(view->reason, reason.ptr, reason.len);
+        view->reason[reason.len] = 0;
+    }
+    // Rows that stay for want of memory mean nothing and are read by nobody (1).
+    if (table) (void)!view_rows_delete(views, table, &view->key, &deleted);
+    run_end(views);
+}
+
+void views_fail_waiting(Views *views, Str reason) {
+    for (View *view; (view = queue_take(views));) {
+        views->running = view;
+        touch(views, view);
+        views_failed(views, reason);
+    }
+}
+
+// ── the end of the transaction ─────────────────────────────────────────────────────────────────
+
+static View *touched_take(Views *views) {
+    View *view = views->touched;
+    if (!view) return NULL;
+    views->touched = view->next_touched;
+    view->touched = false;
+    return view;
+}
+
+void views_committed(Views *views, ViewsEnded ended, void *ctx) {
+    ASSERT(!views->running && !views->queue);
+    for (View *view; (view = touched_take(views));) {
+        watch_drop(views, &view->watch);
+        view->watch = view->watch_new;
+        view->watch_new = NULL;
+        if (!view->failed) {
+            view->state = VIEW_CURRENT;
+        } else if (view->groups) {
+            view->state = VIEW_STALE;
+            ended(ctx, view, view->reason ? view->reason : err_text(ERR_NOMEM));
+        } else {
+            view->state = VIEW_FAILED;
+        }
+    }
+}
+
+void views_rolled_back(Views *views) {
+    run_end(views);
+    while (queue_take(views)) {
+    }
+    for (View *view; (view = touched_take(views));) {
+        watch_drop(views, &view->watch_new);
+        view->failed = false;
+    }
+}
+
+// ── results nobody watches ─────────────────────────────────────────────────────────────────────
+
+static bool is_idle(const View *view) {
+    return !view->groups && !view->queued && !view->touched;
+}
+
+bool views_any(const Views *views) {
+    return views->all != NULL;
+}
+
+Micros views_next_expiry(const Views *views) {
+    Micros next = INT64_MAX;
+    for (const View *view = views->all; view; view = view->next) {
+        if (is_idle(view)) next = MIN(next, view->used + VIEWS_KEEP_US);
+    }
+    return next;
+}
+
+Err views_expire(Views *views) {
+    enum { ROWS = 4096 };
+    uint64_t total = 0;
+    for (View *view = views->all, *next; view && total < ROWS; view = next) {
+        next = view->next;
+        if (!is_idle(view) || view->used + VIEWS_KEEP_US > views->now) continue;
+        const CatalogTable *table = view_table(view);
+        uint64_t deleted = 0;
+        // Should the transaction be rolled back, its rows are there again and mean nothing.
+        Err err = table ? view_rows_delete(views, table, &view->key, &deleted) : OK;
+        if (err != OK) return err;
+        total += deleted + 1;
+        views->stats.expired++;
+        view_free(view);
+    }
+    return OK;
+}

@@ -1,0 +1,77 @@
+// view_private.h: the inside of view.h, shared by view.c, view_rows.c and watch.c.
+#pragma once
+#include "live/live_private.h"
+#include "live/view.h"
+#include "txn/reader.h"
+#include "txn/watch.h"
+
+typedef enum ViewState {
+    VIEW_STALE,    // its rows mean nothing; nobody watches what it read
+    VIEW_CURRENT,  // (1) of view.h
+    VIEW_FAILED,   // whoever asked for it has not been told why yet
+} ViewState;
+
+struct View {
+    Views *views;
+    View *next, **link;
+    uint32_t table_id;
+    QueryViewKey key;
+    Identity sender;
+    ViewState state;
+    Group *groups;  // that watch it
+    Watch *watch;   // of what it read; NULL unless current
+    Micros used;    // when it was last asked for or watched
+    bool queued;
+    View *next_queued;
+    // Of the open transaction:
+    bool touched, failed;
+    View *next_touched;
+    Watch *watch_new;
+    char *reason;  // of the failure; owned. NULL: out of memory
+};
+
+struct Views {
+    Db *db;
+    const QueryCatalog *catalog;
+    const ModuleDef *def;
+    Watchers *watchers;
+    LiveMap map;  // hash of table and key -> View
+    View *all;
+    uint32_t watch_count;
+    View *queue, **queue_end;
+    View *touched;
+    Micros now;
+    ViewsStats stats;
+    WriteSet writes;
+    View **hit;  // scratch of views_find_stale
+    uint32_t hit_count, hit_cap;
+    // The run at hand:
+    View *running;
+    const ViewDef *running_def;
+    ReadSet *reads;
+    DbReader *reader;
+    Buf rows;  // it returned: u32 length and row, key included, one after another
+    uint32_t row_count;
+};
+
+// ── view.c ──
+// Remember that the group watches its result. ERR_NOMEM.
+MUST_USE Err view_watch(Views *views,
+                        uint32_t table_id,
+                        const QueryViewKey *key,
+                        const Identity *caller,
+                        Group *group);
+void view_unwatch(Group *group);
+const CatalogTable *view_table(const View *view);  // NULL: a migration removed it
+
+// ── view_rows.c ──
+// Decode what was returned into views->rows; of a query, run it and note what it reads.
+MUST_USE Err view_rows_take(Views *views, const CatalogTable *table, Bytes returned, Diag *diag);
+// Make the table hold exactly views->rows for the key, by the fewest changes; or nothing at all
+// changed.
+MUST_USE Err view_rows_store(Views *views, const CatalogTable *table, Diag *diag);
+// Delete all rows of a key; *deleted counts them.
+MUST_USE Err view_rows_delete(Views *views,
+                              const CatalogTable *table,
+                              const QueryViewKey *key,
+                              uint64_t *deleted);

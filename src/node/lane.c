@@ -1,0 +1,786 @@
+#include "node/lane.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "node/session_private.h"
+
+// How many calls of one database may be under way. Slow reducers compute, so a few are enough to use
+// the workers and one database cannot have all of them; procedures mostly wait.
+#define SLOW_ACTIVE_MAX      2
+#define PROCEDURE_ACTIVE_MAX 64
+#define QUEUED_MAX           1024  // and so many more may wait
+#define SPARE_INSTANCES      4     // kept for the next call
+#define SCHEDULED_NOW_MAX    (1u << 20)
+
+struct LaneModule {
+    atomic_uint refs;
+    HostProgram *program;
+    Identity database;
+    const Node *node;
+    pthread_mutex_t mutex;
+    LaneInstance *spare;
+    uint32_t spare_count;
+    SlowHistory *history;  // of each reducer; the loop's
+};
+
+struct LaneInstance {
+    LaneInstance *next;
+    LaneModule *module;
+    HostInstance *host;
+    LaneCall *call;  // running on it
+};
+
+typedef struct Lane {
+    LaneCall *first, *last;
+    uint32_t queued, active, active_max;
+} Lane;
+
+struct Lanes {
+    Database *database;
+    LaneModule *module;
+    Lane lane[LANE_KINDS];
+    Buf scheduled_now;  // name and arguments, each with its length
+    size_t scheduled_at;
+};
+
+// ── instances ──────────────────────────────────────────────────────────────────────────────────
+
+static void instance_log(void *ctx, const HostLogRecord *record) {
+    LaneInstance *instance = ctx;
+    if (instance->call) modulelog_format(&instance->call->logs, record);
+}
+
+static Micros instance_now(void *ctx) {
+    return node_now(((LaneInstance *)ctx)->module->node);
+}
+
+static void instance_schedule_now(void *ctx, Str function, Bytes args) {
+    LaneCall *call = ((LaneInstance *)ctx)->call;
+    if (!call || call->queued_calls.len > SCHEDULED_NOW_MAX) return;
+    size_t start = call->queued_calls.len;
+    buf_put_lp(&call->queued_calls, str_bytes(function));
+    buf_put_lp(&call->queued_calls, args);
+    if (buf_ok(&call->queued_calls)) return;
+    call->queued_calls.failed = false;  // forget this one only
+    call->queued_calls.len = start;
+}
+
+static void module_release(LaneModule *module);
+
+static void instance_free(LaneInstance *instance) {
+    LaneModule *module = instance->module;
+    host_instance_free(&instance->host);
+    mem_free(instance);
+    module_release(module);
+}
+
+static void module_retain(LaneModule *module) {
+    atomic_fetch_add_explicit(&module->refs, 1, memory_order_relaxed);
+}
+
+static void module_release(LaneModule *module) {
+    if (atomic_fetch_sub_explicit(&module->refs, 1, memory_order_acq_rel) != 1) return;
+    host_program_free(&module->program);
+    mem_free(module->history);
+    pthread_mutex_destroy(&module->mutex);
+    mem_free(module);
+}
+
+// Spare instances hold the module, so they go first.
+static void module_retire(LaneModule *module) {
+    pthread_mutex_lock(&module->mutex);
+    LaneInstance *spare = module->spare;
+    module->spare = NULL;
+    module->spare_count = SPARE_INSTANCES;  // none is kept any more
+    pthread_mutex_unlock(&module->mutex);
+    while (spare) {
+        LaneInstance *next = spare->next;
+        instance_free(spare);
+        spare = next;
+    }
+    module_release(module);
+}
+
+// On a worker's thread: making one costs tens of milliseconds in JavaScript.
+static Err instance_take(LaneModule *module, LaneInstance **out, Diag *diag) {
+    pthread_mutex_lock(&module->mutex);
+    LaneInstance *instance = module->spare;
+    if (instance) {
+        module->spare = instance->next;
+        module->spare_count--;
+    }
+    pthread_mutex_unlock(&module->mutex);
+    if (!instance) {
+        instance = MEM_NEW(LaneInstance);
+        if (!instance) return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
+        instance->module = module;
+        module_retain(module);
+        HostEnv env = {.ctx = instance,
+                       .database = module->database,
+                       .log = instance_log,
+                       .now = instance_now,
+                       .schedule_now = instance_schedule_now};
+        Err err = host_instance_new(module->program, &env, &instance->host, diag);
+        if (err != OK) {
+            instance_free(instance);
+            return err;
+        }
+    }
+    *out = instance;
+    return OK;
+}
+
+static void instance_give(LaneInstance *instance, bool reuse) {
+    LaneModule *module = instance->module;
+    instance->call = NULL;
+    if (reuse) host_idle(instance->host);
+    pthread_mutex_lock(&module->mutex);
+    bool keep = reuse && module->spare_count < SPARE_INSTANCES;
+    if (keep) {
+        instance->next = module->spare;
+        module->spare = instance;
+        module->spare_count++;
+    }
+    pthread_mutex_unlock(&module->mutex);
+    if (!keep) instance_free(instance);
+}
+
+// ── of a database ──────────────────────────────────────────────────────────────────────────────
+
+Err lanes_new(Database *db, Lanes **out) {
+    Lanes *lanes = MEM_NEW(Lanes);
+    if (!lanes) return ERR_NOMEM;
+    lanes->database = db;
+    lanes->lane[LANE_REDUCER].active_max = SLOW_ACTIVE_MAX;
+    lanes->lane[LANE_PROCEDURE].active_max = PROCEDURE_ACTIVE_MAX;
+    *out = lanes;
+    return OK;
+}
+
+void lanes_free(Lanes **handle) {
+    Lanes *lanes = *handle;
+    if (!lanes) return;
+    *handle = NULL;
+    for (int i = 0; i < LANE_KINDS; i++) {
+        ASSERT(!lanes->lane[i].first && lanes->lane[i].active == 0);
+    }
+    if (lanes->module) module_retire(lanes->module);
+    buf_deinit(&lanes->scheduled_now);
+    mem_free(lanes);
+}
+
+Err lanes_module_new(Lanes *lanes, HostProgram **program, LaneModule **out) {
+    uint32_t reducers = host_program_def(*program)->reducer_count;
+    LaneModule *module = MEM_NEW(LaneModule);
+    SlowHistory *history = module ? mem_zalloc((reducers + 1) * sizeof *history) : NULL;
+    if (!history) {
+        mem_free(module);
+        return ERR_NOMEM;
+    }
+    atomic_init(&module->refs, 1);
+    module->program = *program;
+    module->history = history;
+    module->database = lanes->database->identity;
+    module->node = lanes->database->loop->node;
+    pthread_mutex_init(&module->mutex, NULL);
+    *program = NULL;
+    *out = module;
+    return OK;
+}
+
+void lanes_module_free(LaneModule **module) {
+    if (*module) module_release(*module);
+    *module = NULL;
+}
+
+HostProgram *lanes_program(const LaneModule *module) {
+    return module->program;
+}
+
+HostProgram *lanes_module_set(Lanes *lanes, LaneModule **module) {
+    if (lanes->module) module_retire(lanes->module);
+    lanes->module = *module;
+    *module = NULL;
+    return lanes->module->program;
+}
+
+void lanes_interrupt(Database *db, const char *why) {
+    for (Session *s = db->sessions; s; s = s->next) {
+        if (s->kind == SESSION_AGENT) {
+            procedure_interrupt(s, why);
+        } else if (s->lane) {
+            slow_interrupt(s);
+        }
+    }
+}
+
+bool lanes_step(Session *s, HostCall *call, bool *more, bool *begun) {
+    *begun = false;
+    if (s->kind == SESSION_AGENT) {
+        procedure_step(s);
+        *more = false;
+        return true;
+    }
+    if (s->lane) {
+        *begun = slow_step(s, call, more);
+        return true;
+    }
+    if (s->redo.ptr) {
+        *begun = slow_redo(s, call);
+        return true;
+    }
+    // A WebSocket client's procedures run beside what it asks next; an HTTP client asked only this.
+    *more = !(s->kind == SESSION_HTTP && s->procedures);
+    return !*more;
+}
+
+void lanes_session_gone(Session *s) {
+    if (s->lane) lane_cancel(s->lane);
+    procedure_client_gone(s);
+}
+
+void lanes_schedule_now(Database *db, Str function, Bytes args) {
+    Buf *waiting = &db->lanes->scheduled_now;
+    size_t start = waiting->len;
+    if (start > SCHEDULED_NOW_MAX) {
+        database_log_line(db,
+                          0,
+                          NULL,
+                          STR("too many calls are scheduled for now: one was dropped"));
+        return;
+    }
+    buf_put_lp(waiting, str_bytes(function));
+    buf_put_lp(waiting, args);
+    if (!buf_ok(waiting)) {
+        waiting->failed = false;
+        waiting->len = start;
+        database_log_line(db, 0, NULL, STR("out of memory: a call scheduled for now was dropped"));
+        return;
+    }
+    session_ready(db->system);
+}
+
+bool lanes_take_scheduled(Database *db, Buf *name, Buf *args) {
+    Lanes *lanes = db->lanes;
+    if (!lanes || lanes->scheduled_now.len == 0) return false;
+    Reader r = reader_of(BYTES(lanes->scheduled_now.ptr + lanes->scheduled_at,
+                               lanes->scheduled_now.len - lanes->scheduled_at));
+    Bytes word = reader_lp(&r);
+    Bytes rest = reader_lp(&r);
+    buf_clear(name);
+    buf_clear(args);
+    buf_put_bytes(name, word);
+    buf_put_bytes(args, rest);
+    lanes->scheduled_at += r.at;
+    if (lanes->scheduled_at == lanes->scheduled_now.len) {
+        buf_clear(&lanes->scheduled_now);
+        lanes->scheduled_at = 0;
+    }
+    return buf_ok(name) && buf_ok(args);
+}
+
+SlowHistory *lanes_history(const Database *db, const FunctionDef *reducer) {
+    return &db->lanes->module->history[reducer->id];
+}
+
+LaneStats lanes_stats(const Database *db, LaneKind kind) {
+    if (!db->lanes) return (LaneStats){0};
+    const Lane *lane = &db->lanes->lane[kind];
+    return (LaneStats){.active = lane->active, .queued = lane->queued};
+}
+
+// ── a call's life ──────────────────────────────────────────────────────────────────────────────
+
+static void job_run(WorkerJob *job);
+static void arrived_run(LoopTask *task, NodeLoop *loop);
+static void ended_run(LoopTask *task, NodeLoop *loop);
+static const AccessOps guard_ops;
+
+static Lane *lane_of(const LaneCall *call) {
+    return &call->session->database->lanes->lane[call->kind];
+}
+
+Err lane_call_init(LaneCall *call, LaneKind kind, Session *s, const HostCall *host) {
+    Database *db = s->database;
+    pthread_condattr_t attr;
+    ASSERT(db->lanes && db->lanes->module);
+    atomic_init(&call->refs, 1);
+    call->job.run = job_run;
+    call->arrived.run = arrived_run;
+    call->ended.run = ended_run;
+    call->loop = db->loop;
+    call->module = db->lanes->module;
+    module_retain(call->module);
+    call->kind = kind;
+    call->session = s;
+    call->host = *host;
+    pthread_mutex_init(&call->mutex, NULL);
+    pthread_mutex_init(&call->guard.mutex, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&call->changed, &attr);
+    pthread_condattr_destroy(&attr);
+    call->guard.access.ops = &guard_ops;
+    buf_put_bytes(&call->args, host->args);
+    buf_put_bytes(&call->request_body, host->body);
+    call->host.args = buf_bytes(&call->args);
+    call->host.body = buf_bytes(&call->request_body);
+    return buf_ok(&call->args) && buf_ok(&call->request_body) ? OK : ERR_NOMEM;
+}
+
+void lane_call_deinit(LaneCall *call) {
+    ASSERT(!call->overlay);
+    Buf *all[] = {&call->args,
+                  &call->request_body,
+                  &call->message,
+                  &call->returned,
+                  &call->body,
+                  &call->logs,
+                  &call->queued_calls,
+                  &call->guard.jwt};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        buf_deinit(all[i]);
+    }
+    pthread_cond_destroy(&call->changed);
+    pthread_mutex_destroy(&call->mutex);
+    pthread_mutex_destroy(&call->guard.mutex);
+    module_release(call->module);
+}
+
+void lane_retain(LaneCall *call) {
+    atomic_fetch_add_explicit(&call->refs, 1, memory_order_relaxed);
+}
+
+void lane_release(LaneCall *call) {
+    if (atomic_fetch_sub_explicit(&call->refs, 1, memory_order_acq_rel) == 1) call->destroy(call);
+}
+
+Err lane_enter(LaneCall *call, bool even_if_full) {
+    Lane *lane = lane_of(call);
+    if (lane->queued >= QUEUED_MAX && !even_if_full) return ERR_LIMIT;
+    if (lane->active < lane->active_max) {
+        lane->active++;
+        call->is_active = call->may_launch = true;
+        session_ready(call->session);
+        return OK;
+    }
+    LaneCall *last = lane->last;
+    call->next = NULL;
+    if (last) {
+        last->next = call;
+    } else {
+        lane->first = call;
+    }
+    lane->last = call;
+    lane->queued++;
+    call->is_queued = true;
+    return OK;
+}
+
+static void lane_unqueue(Lane *lane, LaneCall *call) {
+    LaneCall **link = &lane->first, *before = NULL;
+    while (*link != call) {
+        before = *link;
+        link = &before->next;
+    }
+    *link = call->next;
+    if (lane->last == call) lane->last = before;
+    lane->queued--;
+    call->is_queued = false;
+}
+
+void lane_leave(LaneCall *call) {
+    Lane *lane = lane_of(call);
+    if (call->is_queued) lane_unqueue(lane, call);
+    if (!call->is_active) return;
+    call->is_active = false;
+    lane->active--;
+    LaneCall *next = lane->first;
+    if (!next) return;
+    lane_unqueue(lane, next);
+    lane->active++;
+    next->is_active = next->may_launch = true;
+    session_ready(next->session);
+}
+
+void lane_launch(LaneCall *call) {
+    call->may_launch = call->has_ended = call->stale = false;
+    buf_clear(&call->message);
+    buf_clear(&call->returned);
+    buf_clear(&call->body);
+    lane_retain(call);  // until ended_run
+    if (worker_submit(call->loop->node->workers, &call->job) == OK) return;
+    call->status = HOST_FATAL;
+    buf_put_str(&call->message, STR("the server is busy: too many calls wait for a worker"));
+    loop_post(call->loop, &call->ended);
+}
+
+void lane_stop(LaneCall *call) {
+    pthread_mutex_lock(&call->mutex);
+    call->was_stopped = true;
+    if (call->instance) host_stop(call->instance->host);
+    pthread_mutex_unlock(&call->mutex);
+}
+
+void lane_cancel(LaneCall *call) {
+    Session *s = call->session;
+    pthread_mutex_lock(&call->mutex);
+    call->cancelled = true;
+    call->ask = ASK_NONE;
+    if (call->instance) host_stop(call->instance->host);
+    pthread_cond_broadcast(&call->changed);
+    pthread_mutex_unlock(&call->mutex);
+    lane_guard_shut(call);
+    if (call->overlay) overlay_free(&call->overlay);
+    if (s->database->lanes) lane_leave(call);
+    s->lane = NULL;
+    call->session = NULL;
+    lane_release(call);
+}
+
+// The calls that a reducer or procedure asked for run whatever becomes of it (§1.11).
+static void queued_calls_take(Database *db, Buf *calls) {
+    Reader r = reader_of(buf_bytes(calls));
+    while (r.in.len) {
+        Str name = bytes_str(reader_lp(&r));
+        Bytes args = reader_lp(&r);
+        if (reader_ok(&r)) lanes_schedule_now(db, name, args);
+    }
+    buf_clear(calls);
+}
+
+void lane_log_lines(LaneCall *call, bool count) {
+    ASSERT(call->has_ended);
+    if (count) modulelog_add_lines(call->session->database->log, buf_bytes(&call->logs));
+    buf_clear(&call->logs);
+}
+
+// ── on the worker's thread ─────────────────────────────────────────────────────────────────────
+
+typedef struct Run {
+    LaneCall *call;
+    bool taken, done;
+} Run;
+
+static bool run_next(void *ctx, HostCall *out) {
+    Run *run = ctx;
+    if (run->taken) return false;
+    run->taken = true;
+    *out = run->call->host;
+    return true;
+}
+
+static void run_done(void *ctx, const HostCall *host, const HostOutcome *outcome) {
+    Run *run = ctx;
+    LaneCall *call = run->call;
+    (void)host;
+    run->done = true;
+    call->status = outcome->status;
+    call->elapsed_us = outcome->elapsed_us;
+    buf_put_str(&call->message, outcome->message);
+    buf_put_bytes(&call->returned, outcome->returned);
+    buf_put_bytes(&call->body, outcome->body);
+    if (!buf_ok(&call->returned) || !buf_ok(&call->body)) {
+        call->status = HOST_FATAL;
+        buf_put_str(&call->message, str_from(err_text(ERR_NOMEM)));
+    }
+}
+
+// Tie the call to the instance so that lane_cancel can stop it. False: it was cancelled before.
+static bool instance_attach(LaneCall *call, LaneInstance *instance) {
+    pthread_mutex_lock(&call->mutex);
+    bool go = !call->cancelled;
+    if (go) call->instance = instance;
+    pthread_mutex_unlock(&call->mutex);
+    instance->call = go ? call : NULL;
+    return go;
+}
+
+// False: it was stopped, and the stop may not have been obeyed yet: it would hit the next call.
+static bool instance_detach(LaneCall *call) {
+    pthread_mutex_lock(&call->mutex);
+    call->instance = NULL;
+    bool unharmed = !call->cancelled && !call->was_stopped;
+    pthread_mutex_unlock(&call->mutex);
+    return unharmed;
+}
+
+static void call_run(LaneCall *call) {
+    Diag diag = {0};
+    LaneInstance *instance = NULL;
+    Run run = {.call = call};
+    call->status = HOST_STOPPED;
+    if (lane_is_cancelled(call)) return;
+    if (instance_take(call->module, &instance, &diag) != OK) {
+        call->status = HOST_FATAL;
+        buf_printf(&call->message, "the module cannot be started: %s", diag.text);
+        return;
+    }
+    bool unharmed = true;
+    if (instance_attach(call, instance)) {
+        host_run(instance->host, &(HostSource){.ctx = &run, .next = run_next, .done = run_done});
+        unharmed = instance_detach(call);
+        if (!run.done) {
+            call->status = HOST_FATAL;
+            buf_put_str(&call->message, STR("the module did not take the call"));
+        }
+    }
+    instance_give(instance, unharmed && host_instance_ok(instance->host));
+}
+
+static void job_run(WorkerJob *job) {
+    LaneCall *call = CONTAINER_OF(job, LaneCall, job);
+    call_run(call);
+    if (call->kind == LANE_REDUCER && call->status == HOST_OK) lane_validate(call);
+    loop_post(call->loop, &call->ended);
+}
+
+// Most of the checking is done here, so that the loop has only the newest commits to look at.
+void lane_validate(LaneCall *call) {
+    pthread_mutex_lock(&call->guard.mutex);
+    call->stale =
+        call->guard.inner && call->overlay && overlay_validate(call->overlay) == ERR_CONFLICT;
+    pthread_mutex_unlock(&call->guard.mutex);
+}
+
+bool lane_is_cancelled(LaneCall *call) {
+    pthread_mutex_lock(&call->mutex);
+    bool cancelled = call->cancelled;
+    pthread_mutex_unlock(&call->mutex);
+    return cancelled;
+}
+
+bool lane_ask(LaneCall *call, LaneAsk ask) {
+    pthread_mutex_lock(&call->mutex);
+    bool go = !call->cancelled;
+    if (go) {
+        call->ask = ask;
+        if (call->has_head) {
+            pthread_cond_broadcast(&call->changed);  // the loop is waiting for exactly this
+        } else {
+            lane_retain(call);
+            loop_post(call->loop, &call->arrived);
+        }
+    }
+    while (go && call->ask != ASK_NONE) {
+        pthread_cond_wait(&call->changed, &call->mutex);
+    }
+    go = go && !call->cancelled;
+    pthread_mutex_unlock(&call->mutex);
+    return go;
+}
+
+typedef struct LogTask {
+    LoopTask task;
+    LaneCall *call;
+    Buf lines, queued_calls;
+} LogTask;
+
+static void log_task_run(LoopTask *task, NodeLoop *loop) {
+    LogTask *self = CONTAINER_OF(task, LogTask, task);
+    (void)loop;
+    if (self->call->session) {
+        Database *db = self->call->session->database;
+        modulelog_add_lines(db->log, buf_bytes(&self->lines));
+        modulelog_flush(db->log);
+        queued_calls_take(db, &self->queued_calls);
+    }
+    lane_release(self->call);
+    buf_deinit(&self->lines);
+    buf_deinit(&self->queued_calls);
+    mem_free(self);
+}
+
+void lane_log_flush(LaneCall *call) {
+    LogTask *task = call->logs.len || call->queued_calls.len ? MEM_NEW(LogTask) : NULL;
+    if (!task) return;  // they go out when the call ends
+    task->task.run = log_task_run;
+    task->call = call;
+    task->lines = call->logs;
+    task->queued_calls = call->queued_calls;
+    call->logs = call->queued_calls = (Buf){0};
+    lane_retain(call);
+    loop_post(call->loop, &task->task);
+}
+
+// ── on the loop's thread ───────────────────────────────────────────────────────────────────────
+
+static void arrived_run(LoopTask *task, NodeLoop *loop) {
+    LaneCall *call = CONTAINER_OF(task, LaneCall, arrived);
+    (void)loop;
+    if (call->session) session_ready(call->session);
+    lane_release(call);
+}
+
+static void ended_run(LoopTask *task, NodeLoop *loop) {
+    LaneCall *call = CONTAINER_OF(task, LaneCall, ended);
+    (void)loop;
+    call->has_ended = true;
+    if (call->session) {
+        queued_calls_take(call->session->database, &call->queued_calls);
+        session_ready(call->session);
+    }
+    lane_release(call);
+}
+
+LaneAsk lane_asked(LaneCall *call) {
+    pthread_mutex_lock(&call->mutex);
+    LaneAsk ask = call->ask;
+    pthread_mutex_unlock(&call->mutex);
+    return ask;
+}
+
+void lane_answer(LaneCall *call, AbiErrno answer) {
+    pthread_mutex_lock(&call->mutex);
+    call->answer = answer;
+    call->ask = ASK_NONE;
+    pthread_cond_broadcast(&call->changed);
+    pthread_mutex_unlock(&call->mutex);
+}
+
+static Err ask_reserve(void *ctx,
+                       uint32_t table,
+                       uint32_t sequence,
+                       uint32_t count,
+                       Int128 *first) {
+    LaneCall *call = ctx;
+    call->reserve.table = table;
+    call->reserve.sequence = sequence;
+    call->reserve.count = count;
+    if (!lane_ask(call, ASK_RESERVE)) return ERR_CLOSED;
+    *first = call->reserve.first;
+    return call->reserve.err;
+}
+
+void lane_serve_reserve(LaneCall *call) {
+    call->reserve.err = db_sequence_reserve(call->session->database->db,
+                                            call->reserve.table,
+                                            call->reserve.sequence,
+                                            call->reserve.count,
+                                            &call->reserve.first);
+    lane_answer(call, ABI_OK);
+}
+
+OverlayEnv lane_overlay_env(LaneCall *call) {
+    return (OverlayEnv){.ctx = call, .reserve = ask_reserve};
+}
+
+// ── the guard ──────────────────────────────────────────────────────────────────────────────────
+
+void lane_guard_open(LaneCall *call, Access *inner) {
+    pthread_mutex_lock(&call->guard.mutex);
+    atomic_store(&call->guard.shutting, false);
+    call->guard.inner = inner;
+    pthread_mutex_unlock(&call->guard.mutex);
+}
+
+void lane_guard_shut(LaneCall *call) {
+    atomic_store(&call->guard.shutting, true);
+    pthread_mutex_lock(&call->guard.mutex);
+    call->guard.inner = NULL;
+    pthread_mutex_unlock(&call->guard.mutex);
+}
+
+// One operation under the guard's lock; ABI_FATAL when it is shut.
+#define GUARDED(access_, call_)                                  \
+    LaneGuard *guard = CONTAINER_OF(access_, LaneGuard, access); \
+    pthread_mutex_lock(&guard->mutex);                           \
+    Access *inner = guard->inner;                                \
+    AbiErrno result = inner ? inner->ops->call_ : ABI_FATAL;     \
+    pthread_mutex_unlock(&guard->mutex);                         \
+    return result
+
+typedef struct GuardSink {
+    LaneGuard *guard;
+    RowSink sink;
+} GuardSink;
+
+static bool guard_row(void *ctx, Bytes row) {
+    GuardSink *self = ctx;
+    if (atomic_load_explicit(&self->guard->shutting, memory_order_relaxed)) return false;
+    return self->sink.row(self->sink.ctx, row);
+}
+
+static AbiErrno guard_table_id(Access *access, Str name, uint32_t *out) {
+    GUARDED(access, table_id(inner, name, out));
+}
+static AbiErrno guard_index_id(Access *access, Str name, uint32_t *out) {
+    GUARDED(access, index_id(inner, name, out));
+}
+static AbiErrno guard_row_count(Access *access, uint32_t table, uint64_t *out) {
+    GUARDED(access, row_count(inner, table, out));
+}
+static AbiErrno guard_scan_table(Access *access, uint32_t table, RowSink sink) {
+    GuardSink wrapped = {CONTAINER_OF(access, LaneGuard, access), sink};
+    GUARDED(access, scan_table(inner, table, ((RowSink){guard_row, &wrapped})));
+}
+static AbiErrno guard_scan_point(Access *access, uint32_t index, Bytes point, RowSink sink) {
+    GuardSink wrapped = {CONTAINER_OF(access, LaneGuard, access), sink};
+    GUARDED(access, scan_point(inner, index, point, ((RowSink){guard_row, &wrapped})));
+}
+static AbiErrno guard_scan_range(Access *access,
+                                 uint32_t index,
+                                 const AccessRange *range,
+                                 RowSink sink) {
+    GuardSink wrapped = {CONTAINER_OF(access, LaneGuard, access), sink};
+    GUARDED(access, scan_range(inner, index, range, ((RowSink){guard_row, &wrapped})));
+}
+static AbiErrno guard_insert(Access *access, uint32_t table, Bytes row, Buf *generated) {
+    GUARDED(access, insert(inner, table, row, generated));
+}
+static AbiErrno guard_update(Access *access,
+                             uint32_t table,
+                             uint32_t index,
+                             Bytes row,
+                             Buf *generated) {
+    GUARDED(access, update(inner, table, index, row, generated));
+}
+static AbiErrno guard_delete_point(Access *access, uint32_t index, Bytes point, uint32_t *deleted) {
+    GUARDED(access, delete_point(inner, index, point, deleted));
+}
+static AbiErrno guard_delete_range(Access *access,
+                                   uint32_t index,
+                                   const AccessRange *range,
+                                   uint32_t *deleted) {
+    GUARDED(access, delete_range(inner, index, range, deleted));
+}
+static AbiErrno guard_delete_all_by_eq(Access *access,
+                                       uint32_t table,
+                                       Bytes relation,
+                                       uint32_t *deleted) {
+    GUARDED(access, delete_all_by_eq(inner, table, relation, deleted));
+}
+static AbiErrno guard_clear(Access *access, uint32_t table, uint64_t *deleted) {
+    GUARDED(access, clear(inner, table, deleted));
+}
+// The others copy while they hold the lock; this one hands out a borrowed text.
+static AbiErrno guard_jwt(Access *access, const ConnectionId *connection, Bytes *out) {
+    LaneGuard *guard = CONTAINER_OF(access, LaneGuard, access);
+    pthread_mutex_lock(&guard->mutex);
+    Access *inner = guard->inner;
+    AbiErrno result = inner ? inner->ops->jwt(inner, connection, out) : ABI_FATAL;
+    if (result == ABI_OK && out->len) {
+        buf_clear(&guard->jwt);
+        buf_put_bytes(&guard->jwt, *out);
+        *out = buf_bytes(&guard->jwt);
+        if (!buf_ok(&guard->jwt)) result = ABI_FATAL;
+    }
+    pthread_mutex_unlock(&guard->mutex);
+    return result;
+}
+
+static const AccessOps guard_ops = {
+    .table_id = guard_table_id,
+    .index_id = guard_index_id,
+    .row_count = guard_row_count,
+    .scan_table = guard_scan_table,
+    .scan_point = guard_scan_point,
+    .scan_range = guard_scan_range,
+    .insert = guard_insert,
+    .update = guard_update,
+    .delete_point = guard_delete_point,
+    .delete_range = guard_delete_range,
+    .delete_all_by_eq = guard_delete_all_by_eq,
+    .clear = guard_clear,
+    .jwt = guard_jwt,
+};

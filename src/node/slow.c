@@ -1,0 +1,322 @@
+// slow.c: reducers that need longer than their slice.
+//
+// PICTURE
+//   on the loop, with a slice ── ends in time ──────────────────────────> as always
+//        └ used up: undone, its log lines forgotten
+//          queue ─> a worker, on an overlay ─> loop: overlay_apply ─ OK ─> commit, answer
+//                        ^                              │ stale
+//                        └────── a fresh overlay, 3 times ┤
+//                                                         └ then on the loop with nobody beside it,
+//                                                           for a bounded time, and that is final
+//
+//   Its session waits meanwhile: what the same client asked behind it comes after it. Others go on.
+//
+// A reducer that overran in several of its last calls begins in the slow lane, where its time is taken
+// all the same: when it has become short it comes back. Because an overlay is slower than the head,
+// it is tried on the loop now and then.
+//
+// ALWAYS TRUE
+//   (1) Sender, connection, timestamp and arguments are the same in every try.
+//   (2) Nothing of a try that was undone can be seen: rows, answers, log lines. Sequence values aside,
+//       and calls scheduled for now, which are outside of transactions anyway.
+//   (3) An error that a reducer answers on its overlay is an answer: what it saw was true at that time.
+//
+// START AT  slow_step.
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "node/lane.h"
+#include "node/session_private.h"
+
+#define RETRIES_MAX       3
+#define OVERRUNS_TO_TRUST 3   // of the last 8: it begins in the slow lane
+#define FAST_TRY_EVERY    16  // … but for each so manieth call
+
+#define COLD_CALLS  4
+#define COLD_FACTOR 10
+
+typedef struct SlowCall {
+    LaneCall lane;
+    SessionCall what;
+    const FunctionDef *function;  // of lane.module
+    uint32_t tries;
+} SlowCall;
+
+static SlowCall *slow_of(const Session *s) {
+    return CONTAINER_OF(s->lane, SlowCall, lane);
+}
+
+static const NodeOptions *options_of(const Session *s) {
+    return &s->database->loop->node->options;
+}
+
+// ── short or slow ──────────────────────────────────────────────────────────────────────────────
+
+static void history_add(Session *s, const FunctionDef *f, bool overran) {
+    SlowHistory *history = lanes_history(s->database, f);
+    history->overran = (uint8_t)(history->overran << 1 | overran);
+}
+
+// An engine interprets before it compiles: the first calls of a reducer say little about it, and what
+// they are given here they would pay again, twice, in an instance that has not seen it either.
+static Micros slice_of(const Session *s, SlowHistory *history) {
+    Micros slice = options_of(s)->slice;
+    if (history->calls >= COLD_CALLS) return slice;
+    history->calls++;
+    return slice * COLD_FACTOR;
+}
+
+int64_t slow_budget(Session *s) {
+    Database *db = s->database;
+    s->is_sliced = false;
+    if (s->lane) return options_of(s)->exclusive;
+    if (!db->lanes || !options_of(s)->slice) return options_of(s)->deadline;
+    s->is_sliced = true;
+    s->log_mark = modulelog_mark(db->log);
+    return slice_of(s, lanes_history(db, s->function));
+}
+
+static bool begins_slow(const Session *s, const FunctionDef *f) {
+    SlowHistory *history = lanes_history(s->database, f);
+    if (__builtin_popcount(history->overran) < OVERRUNS_TO_TRUST) return false;
+    if (++history->slow_in_a_row < FAST_TRY_EVERY) return true;
+    history->slow_in_a_row = 0;
+    return false;
+}
+
+// ── into the slow lane ─────────────────────────────────────────────────────────────────────────
+
+static void slow_destroy(LaneCall *lane) {
+    lane_call_deinit(lane);
+    mem_free(CONTAINER_OF(lane, SlowCall, lane));
+}
+
+static Err slow_enter(Session *s, SessionCall what, const FunctionDef *f, const HostCall *host) {
+    SlowCall *c = MEM_NEW(SlowCall);
+    if (!c) return ERR_NOMEM;
+    c->lane.destroy = slow_destroy;
+    c->what = what;
+    c->function = f;
+    Err err = lane_call_init(&c->lane, LANE_REDUCER, s, host);
+    c->lane.host.access = &c->lane.guard.access;
+    c->lane.host.budget_us = options_of(s)->deadline;
+    s->lane = &c->lane;
+    // Arriving, leaving and scheduled work cannot be refused; their number is bounded elsewhere.
+    if (err == OK) err = lane_enter(&c->lane, what != CALL_REDUCER);
+    if (err != OK) {
+        s->lane = NULL;
+        lane_release(&c->lane);
+        return err;
+    }
+    s->database->counters.slow_calls++;
+    return OK;
+}
+
+bool slow_divert(Session *s, const HostCall *call) {
+    Database *db = s->database;
+    if (!s->is_sliced || s->lane || !begins_slow(s, s->function)) return false;
+    SessionCall what = s->call;
+    if (slow_enter(s, what, s->function, call) != OK) return false;  // then it gets its slice
+    db_rollback(db->db);
+    db->running = NULL;
+    s->call = CALL_NONE;
+    s->is_sliced = false;
+    return true;
+}
+
+bool slow_intercept(Session *s, const HostCall *call, const HostOutcome *outcome) {
+    Database *db = s->database;
+    if (s->lane) {  // it had the head to itself; what came of it is the answer
+        SlowCall *c = slow_of(s);
+        if (outcome->status == HOST_DEADLINE)
+            s->deadline_text =
+                arena_printf(&db->turn_arena,
+                             "reducer `" STR_FMT
+                             "` was stopped: others kept changing what it read, and it did not end "
+                             "in the %lld ms it had the database to itself",
+                             STR_ARG(c->function->name),
+                             (long long)(options_of(s)->exclusive / 1000));
+        lane_cancel(&c->lane);
+        return false;
+    }
+    if (!s->is_sliced) return false;
+    s->is_sliced = false;
+    bool overran = outcome->status == HOST_DEADLINE;
+    history_add(s, s->function, overran || outcome->elapsed_us >= options_of(s)->slice);
+    if (!overran) return false;
+    db->counters.slices_used_up++;
+    modulelog_rewind(db->log, s->log_mark);
+    Err err = slow_enter(s, s->call, s->function, call);
+    if (err != OK) {
+        s->deadline_text =
+            err == ERR_LIMIT ? STR("the server is busy: too many slow calls wait in this database")
+                             : str_from(err_text(err));
+        return false;
+    }
+    db_rollback(db->db);
+    s->call = CALL_NONE;
+    return true;
+}
+
+// ── a try ──────────────────────────────────────────────────────────────────────────────────────
+
+static CommitInfo info_of(const SlowCall *c) {
+    return (CommitInfo){.timestamp = c->lane.host.timestamp,
+                        .caller = c->lane.host.sender,
+                        .connection = c->lane.host.connection,
+                        .name = c->function->name};
+}
+
+static void put_back(Session *s, const SlowCall *c) {
+    s->call = c->what;
+    s->function = c->function;
+    s->call_timestamp = c->lane.host.timestamp;
+}
+
+// Tell the session what became of its call, as if it had run on the loop. The transaction is open.
+static void conclude(Session *s, HostOutcome outcome) {
+    SlowCall *c = slow_of(s);
+    LaneCall *lane = s->lane;
+    Database *db = s->database;
+    put_back(s, c);
+    lane_log_lines(lane, true);
+    lane_retain(lane);  // the outcome borrows from it
+    lane_cancel(lane);
+    db->running = s;
+    session_done(db, &lane->host, &outcome);
+    lane_release(lane);
+}
+
+static void conclude_failed(Session *s, HostStatus status, Str message) {
+    session_transaction_begin(s, slow_of(s)->function->name);
+    conclude(
+        s,
+        (HostOutcome){.status = status, .message = message, .elapsed_us = s->lane->elapsed_us});
+}
+
+static void try_begin(Session *s) {
+    SlowCall *c = slow_of(s);
+    CommitInfo info = info_of(c);
+    OverlayEnv env = lane_overlay_env(&c->lane);
+    Err err = overlay_new(s->database->db, &info, &env, &c->lane.overlay);
+    if (err == OK && c->what == CALL_CONNECT) {
+        err = lifecycle_client_insert(s, overlay_access(c->lane.overlay));
+    }
+    c->lane.may_launch = false;
+    if (err != OK) {
+        if (c->lane.overlay) overlay_free(&c->lane.overlay);
+        c->lane.has_ended = true;
+        conclude_failed(s, HOST_FATAL, str_from(err_text(err)));
+        return;
+    }
+    c->tries++;
+    lane_guard_open(&c->lane, overlay_access(c->lane.overlay));
+    lane_launch(&c->lane);
+}
+
+// Nobody beside it: on the loop, on the head, for a bounded time.
+static bool alone_begin(Session *s, HostCall *call) {
+    SlowCall *c = slow_of(s);
+    s->database->counters.exclusive_runs++;
+    s->call_timestamp = c->lane.host.timestamp;
+    if (c->what == CALL_CONNECT) {
+        bool begun = lifecycle_step_connect(s, call);
+        if (!begun) lane_cancel(s->lane);
+        return begun;
+    }
+    session_transaction_begin(s, c->function->name);
+    session_call_begin(s, c->what, c->function, c->lane.host.args, call);
+    return true;
+}
+
+static bool was_stale(Session *s, HostCall *call) {
+    SlowCall *c = slow_of(s);
+    s->database->counters.conflicts++;
+    lane_log_lines(&c->lane, false);
+    if (c->tries > RETRIES_MAX) return alone_begin(s, call);
+    try_begin(s);
+    return false;
+}
+
+static bool ended(Session *s, HostCall *call) {
+    SlowCall *c = slow_of(s);
+    LaneCall *lane = &c->lane;
+    Diag diag = {0};
+    lane_guard_shut(lane);
+    history_add(s,
+                c->function,
+                lane->status == HOST_DEADLINE || lane->elapsed_us >= options_of(s)->slice);
+    Err err = OK;
+    if (lane->status == HOST_OK)
+        err = lane->stale ? ERR_CONFLICT : overlay_apply(lane->overlay, &diag);
+    overlay_free(&lane->overlay);
+    if (err == ERR_CONFLICT) return was_stale(s, call);
+    if (lane->status != HOST_OK) {
+        conclude_failed(s, lane->status, bytes_str(buf_bytes(&lane->message)));
+    } else if (err != OK) {
+        conclude_failed(s, HOST_FATAL, str_from(diag.text[0] ? diag.text : err_text(err)));
+    } else {
+        conclude(s, (HostOutcome){.status = HOST_OK, .elapsed_us = lane->elapsed_us});
+    }
+    return false;
+}
+
+// ── a new module ───────────────────────────────────────────────────────────────────────────────
+
+// What it did so far had no effect, so it may simply begin again.
+void slow_interrupt(Session *s) {
+    SlowCall *c = slow_of(s);
+    Database *db = s->database;
+    s->call = CALL_NONE;
+    s->call_timestamp = c->lane.host.timestamp;
+    if (c->what == CALL_SCHEDULED) {
+        // Whoever reads the scheduled tables again finds the row; this is for when nobody does.
+        if (schedule_put(db->schedule, &s->scheduled) != OK)
+            database_log_line(db, 0, NULL, STR("out of memory: a scheduled row was forgotten"));
+    } else if (c->what == CALL_REDUCER) {
+        buf_clear(&s->call_args);
+        buf_put_bytes(&s->call_args, buf_bytes(&c->lane.args));
+        s->redo = arena_str(&s->arena, c->function->name);
+        if (!s->redo.ptr || !buf_ok(&s->call_args)) s->redo = STR("");
+    }
+    lane_cancel(s->lane);
+    session_ready(s);
+}
+
+bool slow_redo(Session *s, HostCall *call) {
+    char text[DIAG_TEXT_MAX + 512];
+    Str name = s->redo;
+    s->redo = STR_NONE;
+    const FunctionDef *f = session_admit(s, name, buf_bytes(&s->call_args), text, sizeof text);
+    if (f) {
+        session_transaction_begin(s, f->name);
+        session_call_begin(s, CALL_REDUCER, f, buf_bytes(&s->call_args), call);
+        return true;
+    }
+    s->database->counters.calls_refused++;
+    if (s->kind == SESSION_HTTP) {
+        session_http_answer(s, 404, text);
+        return false;
+    }
+    Buf *out = outbox_begin(&s->out);
+    wire_reducer_internal_error(out, s->request_id, s->call_timestamp, str_from(text));
+    outbox_end(&s->out);
+    session_dirty(s);
+    return false;
+}
+
+// ── the step ───────────────────────────────────────────────────────────────────────────────────
+
+bool slow_step(Session *s, HostCall *call, bool *more) {
+    LaneCall *lane = s->lane;
+    bool begun = false;
+    if (lane->may_launch) {
+        try_begin(s);
+    } else if (lane->has_ended) {
+        begun = ended(s, call);
+    } else if (lane_asked(lane) == ASK_RESERVE) {
+        lane_serve_reserve(lane);
+    }
+    *more = begun || !s->lane;  // what is behind the call waits for its end
+    return begun;
+}

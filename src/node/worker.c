@@ -1,0 +1,195 @@
+// worker.c: a bounded queue and the threads that empty it.
+//
+// PICTURE
+//   worker_submit ─> [job|job|job] ─> a thread, while fewer than `threads` run
+//                                      │ worker_wait_begin: asleep, its place is free for another
+//                                      └ worker_wait_end: goes on at once
+//
+// ALWAYS TRUE
+//   (1) A job is begun only while fewer than `thread_max` run. Those that come back from a wait go
+//       on whether there is room or not: they hold something, and others may wait for them.
+//   (2) At most `waiting_max` places are given up. A job that may not give up its own keeps it and
+//       waits all the same: slower for the others, never wrong.
+//   (3) A thread is made when a job finds none idle, and stays until the pool ends.
+//
+// START AT  worker_test.c.
+#include "node/worker.h"
+
+#include <pthread.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+#define QUEUED_MAX    4096
+#define THREADS_LEAST 4  // also on one core: a slow call of one database does not hold up another's
+#define STACK_BYTES   (16u << 20)  // engines recurse
+
+// The loops' threads come first: a machine that is full delays slow work before short work. Not
+// by much, because procedures are waited for as well.
+#define NICENESS 5
+
+struct WorkerPool {
+    pthread_mutex_t mutex;
+    pthread_cond_t work;  // a job or a place has come, or the pool ends
+    WorkerJob *first, *last;
+    pthread_t *threads;
+    uint32_t thread_count, thread_cap;
+    uint32_t thread_max, waiting_max;
+    uint32_t idle;
+    bool ending;
+    WorkerStats stats;
+};
+
+static _Thread_local bool gave_up_place;  // between worker_wait_begin and _end
+
+static Err threads_reserve(WorkerPool *pool) {
+    pool->thread_cap = pool->thread_max + pool->waiting_max;
+    pool->threads = mem_zalloc(pool->thread_cap * sizeof *pool->threads);
+    return pool->threads ? OK : ERR_NOMEM;
+}
+
+Err worker_pool_new(uint32_t threads, uint32_t waiting_max, WorkerPool **out) {
+    WorkerPool *pool = MEM_NEW(WorkerPool);
+    if (!pool) return ERR_NOMEM;
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    pool->thread_max = threads ? threads : MAX((uint32_t)MAX(cores, 1), THREADS_LEAST);
+    pool->waiting_max = waiting_max;
+    pthread_mutex_init(&pool->mutex, NULL);
+    pthread_cond_init(&pool->work, NULL);
+    Err err = threads_reserve(pool);
+    if (err != OK) {
+        worker_pool_free(&pool);
+        return err;
+    }
+    *out = pool;
+    return OK;
+}
+
+static WorkerJob *job_take(WorkerPool *pool) {
+    WorkerJob *job = pool->first;
+    pool->first = job->next;
+    if (!pool->first) pool->last = NULL;
+    pool->stats.queued--;
+    pool->stats.running++;
+    return job;
+}
+
+static bool job_may_begin(const WorkerPool *pool) {
+    return pool->first && pool->stats.running < pool->thread_max;  // (1)
+}
+
+static void thread_want(WorkerPool *pool);
+
+static void *worker_main(void *arg) {
+    WorkerPool *pool = arg;
+    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICENESS);
+    pthread_mutex_lock(&pool->mutex);
+    for (;;) {
+        while (!job_may_begin(pool) && !(pool->ending && !pool->first)) {
+            pool->idle++;
+            pthread_cond_wait(&pool->work, &pool->mutex);
+            pool->idle--;
+        }
+        if (!job_may_begin(pool)) break;
+        WorkerJob *job = job_take(pool);
+        thread_want(pool);  // one wake-up may have stood for two jobs
+        pthread_mutex_unlock(&pool->mutex);
+        job->run(job);
+        pthread_mutex_lock(&pool->mutex);
+        pool->stats.running--;
+        pool->stats.jobs++;
+        if (pool->first || pool->ending) pthread_cond_broadcast(&pool->work);
+    }
+    pthread_mutex_unlock(&pool->mutex);
+    return NULL;
+}
+
+// Somebody must look: an idle thread, or a new one when there is room for another to run.
+static void thread_want(WorkerPool *pool) {
+    if (!job_may_begin(pool)) return;
+    if (pool->idle) {
+        pthread_cond_signal(&pool->work);
+        return;
+    }
+    if (pool->thread_count == pool->thread_cap) return;
+    pthread_attr_t attr;
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, STACK_BYTES);
+    if (pthread_create(&pool->threads[pool->thread_count], &attr, worker_main, pool) == 0)
+        pool->thread_count++;
+    pthread_attr_destroy(&attr);
+}
+
+Err worker_submit(WorkerPool *pool, WorkerJob *job) {
+    Err err = OK;
+    pthread_mutex_lock(&pool->mutex);
+    if (pool->stats.queued == QUEUED_MAX) {
+        pool->stats.refused++;
+        err = ERR_LIMIT;
+        goto done;
+    }
+    WorkerJob *last = pool->last;
+    job->next = NULL;
+    if (last) {
+        last->next = job;
+    } else {
+        pool->first = job;
+    }
+    pool->last = job;
+    pool->stats.queued++;
+    thread_want(pool);
+    if (pool->thread_count == 0) {  // not one thread can be had: nobody would ever look
+        pool->first = pool->last = NULL;
+        pool->stats.queued--;
+        err = ERR_LIMIT;
+    }
+done:
+    pthread_mutex_unlock(&pool->mutex);
+    return err;
+}
+
+void worker_wait_begin(WorkerPool *pool) {
+    pthread_mutex_lock(&pool->mutex);
+    gave_up_place = pool->stats.waiting < pool->waiting_max;  // (2)
+    if (gave_up_place) {
+        pool->stats.waiting++;
+        pool->stats.running--;
+        thread_want(pool);
+    }
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+void worker_wait_end(WorkerPool *pool) {
+    if (!gave_up_place) return;
+    gave_up_place = false;
+    pthread_mutex_lock(&pool->mutex);
+    pool->stats.waiting--;
+    pool->stats.running++;
+    pthread_mutex_unlock(&pool->mutex);
+}
+
+WorkerStats worker_pool_stats(WorkerPool *pool) {
+    pthread_mutex_lock(&pool->mutex);
+    WorkerStats stats = pool->stats;
+    pthread_mutex_unlock(&pool->mutex);
+    return stats;
+}
+
+void worker_pool_free(WorkerPool **handle) {
+    WorkerPool *pool = *handle;
+    if (!pool) return;
+    *handle = NULL;
+    pthread_mutex_lock(&pool->mutex);
+    pool->ending = true;
+    pthread_cond_broadcast(&pool->work);
+    pthread_mutex_unlock(&pool->mutex);
+    for (uint32_t i = 0; i < pool->thread_count; i++) {
+        pthread_join(pool->threads[i], NULL);
+    }
+    pthread_cond_destroy(&pool->work);
+    pthread_mutex_destroy(&pool->mutex);
+    mem_free(pool->threads);
+    mem_free(pool);
+}

@@ -1,0 +1,437 @@
+#include "store/cache.h"
+
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "store/guard.h"
+#include "store/node.h"
+
+enum {
+    QUEUE_MIN = 8,
+    QUEUE_MAX = 1 << 16,
+    SPILL_PAGES = 64,        // written out at a time
+    SPILL_PAUSE = 256,       // calls
+    SLACK_PAGES = 1024,      // beyond one and a half times the limit: changes are refused
+    RUN_KEPT_PAGES_MAX = 16  // a freed run longer than this gives its memory back at once
+};
+
+// ── what could not be read ─────────────────────────────────────────────────────────────────────
+
+static _Thread_local PageFault fault;
+
+void page_fault_set(Err err, const char *fmt, ...) {
+    if (fault.err != OK) return;
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(fault.text, sizeof fault.text, fmt, args);
+    va_end(args);
+    fault.err = err;
+}
+
+const PageFault *page_fault(void) {
+    return &fault;
+}
+
+void page_fault_clear(void) {
+    fault.err = OK;
+}
+
+// ── states ─────────────────────────────────────────────────────────────────────────────────────
+
+static uint8_t state_of(const Pages *pages, PageNo no) {
+    return atomic_load(&pages->state[no]);
+}
+
+static bool state_move(const Pages *pages, PageNo no, PageState from, PageState to) {
+    uint8_t expected = (uint8_t)from;
+    return atomic_compare_exchange_strong(&pages->state[no], &expected, (uint8_t)to);
+}
+
+// Another thread is about to be done with it: a read takes a disk's time, leaving a microsecond.
+static void wait_a_little(unsigned *turns) {
+    if (++*turns < 32) {
+        sched_yield();
+        return;
+    }
+    nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
+}
+
+// ── in ─────────────────────────────────────────────────────────────────────────────────────────
+
+static const uint8_t *lost(const Pages *pages, PageNo no, Err err, const char *why) {
+    PageCache *cache = pages->cache;
+    page_fault_set(err, "%s: %s", cache->file.path, why);
+    // Once a page is enough for the operator; who needs it is told each time.
+    static _Atomic PageNo last;
+    atomic_fetch_add(&cache->read_errors, 1);
+    if (atomic_exchange(&last, no) != no) log_error("%s: %s", cache->file.path, why);
+    return page_at(pages, PAGE_NONE);
+}
+
+static const uint8_t *load(const Pages *pages, PageNo no) {
+    PageCache *cache = pages->cache;
+    Diag diag;
+    uint64_t version = pages->meta[no].version;
+    PageFileRead read = {
+        .epoch = version ? UINT64_MAX : cache->opened_epoch,
+        .version = version,
+        .room = pages->capacity - no,
+    };
+    diag_clear(&diag);
+    Err err = pagefile_read(&cache->file, no, &read, page_at(pages, no), &diag);
+    atomic_fetch_add_explicit(&cache->reads, 1, memory_order_relaxed);
+    if (err != OK) {
+        size_t bytes = (size_t)MAX(read.run, 1u) * PAGE_BYTES;
+        madvise(page_at(pages, no), bytes, MADV_DONTNEED);
+        atomic_store(&pages->state[no], PAGE_ABSENT);
+        return lost(pages, no, err, diag.text);
+    }
+    atomic_fetch_add(&cache->resident, read.run);
+    atomic_store(&pages->state[no], PAGE_HERE);
+    return page_at(pages, no);
+}
+
+const uint8_t *page_fetch(const Pages *pages, PageNo no) {
+    DEBUG_ASSERT(guard_is_up());
+    for (unsigned turns = 0;;) {
+        switch ((PageState)state_of(pages, no)) {
+        case PAGE_HERE:
+        case PAGE_DIRTY: return page_at(pages, no);
+        case PAGE_COOLING:
+            if (state_move(pages, no, PAGE_COOLING, PAGE_HERE)) return page_at(pages, no);
+            break;
+        case PAGE_ABSENT:
+            if (state_move(pages, no, PAGE_ABSENT, PAGE_LOADING)) return load(pages, no);
+            break;
+        case PAGE_SPARE: return lost(pages, no, ERR_CORRUPT, "a page that is not in use is read");
+        case PAGE_LOADING:
+        case PAGE_LEAVING: wait_a_little(&turns); break;
+        }
+    }
+}
+
+void cache_hint(const Pages *pages, const PageNo *list, uint32_t count) {
+    const PageFile *file = &pages->cache->file;
+    for (uint32_t i = 0; i < count; i++) {
+        if (state_of(pages, list[i]) != PAGE_ABSENT) continue;
+        file->io->file_hint(file->io->world, file->file, pagefile_place(list[i]), PAGE_BYTES);
+    }
+}
+
+// ── the owner's changes ────────────────────────────────────────────────────────────────────────
+
+static void dirty_mark(PageCache *cache, PageNo no, uint32_t run) {
+    if (bit_get(cache->dirty, no)) return;
+    bit_set(cache->dirty, no);
+    cache->dirty_pages += run;
+}
+
+static void dirty_unmark(PageCache *cache, PageNo no, uint32_t run) {
+    if (!bit_get(cache->dirty, no)) return;
+    bit_clear(cache->dirty, no);
+    cache->dirty_pages -= run;
+}
+
+void page_soil(Pages *pages, PageNo no) {
+    if (LIKELY(state_of(pages, no) == PAGE_DIRTY)) return;
+    // It was read in this operation, so our guard keeps it from leaving.
+    uint8_t before = atomic_exchange(&pages->state[no], PAGE_DIRTY);
+    ASSERT(before == PAGE_HERE || before == PAGE_COOLING || before == PAGE_DIRTY);
+    dirty_mark(pages->cache, no, page_header(page_at(pages, no))->run);
+}
+
+// The page's memory becomes the owner's, whatever it was: spare, absent, or leaving just now.
+static void state_seize(Pages *pages, PageNo no, PageState to) {
+    for (unsigned turns = 0;;) {
+        uint8_t now = state_of(pages, no);
+        if (now == PAGE_LEAVING || now == PAGE_LOADING) {
+            wait_a_little(&turns);
+        } else if (atomic_compare_exchange_strong(&pages->state[no], &now, (uint8_t)to)) {
+            if (now == PAGE_SPARE) atomic_fetch_sub(&pages->cache->resident, 1);
+            return;
+        }
+    }
+}
+
+void cache_take(Pages *pages, PageNo no, uint32_t run) {
+    PageCache *cache = pages->cache;
+    for (uint32_t i = 0; i < run; i++) {
+        bit_set(cache->live, no + i);
+        if (pages->paged) state_seize(pages, no + i, i == 0 ? PAGE_DIRTY : PAGE_ABSENT);
+    }
+    dirty_mark(cache, no, run);
+    if (!pages->paged) return;
+    atomic_fetch_add(&cache->resident, run);
+    atomic_store_explicit(&cache->end, pages->end, memory_order_relaxed);
+}
+
+void cache_retire(Pages *pages, PageNo no, uint32_t run) {
+    for (uint32_t i = 0; i < run; i++) {
+        bit_clear(pages->cache->live, no + i);
+    }
+    dirty_unmark(pages->cache, no, run);
+}
+
+void cache_free(Pages *pages, PageNo no, uint32_t run) {
+    PageCache *cache = pages->cache;
+    bool keep = run <= RUN_KEPT_PAGES_MAX;
+    for (unsigned turns = 0;;) {
+        uint8_t now = state_of(pages, no);
+        if (now == PAGE_ABSENT) return;
+        if (now == PAGE_LEAVING || now == PAGE_LOADING) {
+            wait_a_little(&turns);
+        } else if (state_move(pages, no, (PageState)now, keep ? PAGE_SPARE : PAGE_LEAVING)) {
+            break;
+        }
+    }
+    for (uint32_t i = 1; keep && i < run; i++) {
+        atomic_store(&pages->state[no + i], PAGE_SPARE);
+    }
+    if (keep) return;
+    madvise(page_at(pages, no), (size_t)run * PAGE_BYTES, MADV_DONTNEED);
+    atomic_fetch_sub(&cache->resident, run);
+    atomic_store(&pages->state[no], PAGE_ABSENT);
+}
+
+void cache_trim(Pages *pages, PageNo no, uint32_t run) {
+    for (uint32_t i = 0; pages->paged && i < run; i++) {
+        state_seize(pages, no + i, PAGE_ABSENT);
+    }
+    atomic_store(&pages->cache->end, pages->end);
+    madvise(page_at(pages, no), (size_t)run * PAGE_BYTES, MADV_DONTNEED);
+}
+
+bool cache_has_room(const Pages *pages, uint64_t count) {
+    const PageCache *cache = pages->cache;
+    if (cache->resident_max == UINT64_MAX) return true;
+    uint64_t most = cache->resident_max + cache->resident_max / 2 + SLACK_PAGES;
+    return atomic_load(&cache->resident) + count <= most;
+}
+
+void cache_written(const Pages *pages, PageNo no) {
+    if (pages->paged) (void)state_move(pages, no, PAGE_DIRTY, PAGE_HERE);
+}
+
+// ── out ────────────────────────────────────────────────────────────────────────────────────────
+
+// Neighbours whose memory goes in one call.
+typedef struct Leaving {
+    PageNo first;
+    uint32_t count;
+} Leaving;
+
+static void leaving_flush(const Pages *pages, Leaving *leaving) {
+    if (leaving->count == 0) return;
+    madvise(page_at(pages, leaving->first), (size_t)leaving->count * PAGE_BYTES, MADV_DONTNEED);
+    atomic_fetch_sub(&pages->cache->resident, leaving->count);
+    for (uint32_t i = 0; i < leaving->count; i++) {
+        (void)state_move(pages, leaving->first + i, PAGE_LEAVING, PAGE_ABSENT);
+    }
+    leaving->count = 0;
+}
+
+static void leaving_put(const Pages *pages, Leaving *leaving, PageNo no, uint32_t run) {
+    if (leaving->count && no == leaving->first + leaving->count) {
+        leaving->count += run;
+        return;
+    }
+    leaving_flush(pages, leaving);
+    *leaving = (Leaving){no, run};
+}
+
+static uint64_t resident_with(const PageCache *cache, const Leaving *leaving) {
+    return atomic_load(&cache->resident) - leaving->count;
+}
+
+// What has cooled for long enough leaves, the longest first.
+static void queue_drain(const Pages *pages, uint64_t target) {
+    PageCache *cache = pages->cache;
+    Leaving leaving = {0};
+    uint64_t passed = 0;
+    while (cache->queue_count && resident_with(cache, &leaving) > target) {
+        Cooling *oldest = &cache->queue[cache->queue_first % cache->queue_cap];
+        if (oldest->marked > passed) {
+            if (!guards_passed(oldest->marked)) break;
+            passed = oldest->marked;
+        }
+        PageNo no = oldest->no;
+        // An entry that is not the page's newest is of an earlier life of it.
+        if (cache->marked[no] == oldest->marked &&
+            state_move(pages, no, PAGE_COOLING, PAGE_LEAVING)) {
+            leaving_put(pages, &leaving, no, page_header(page_at(pages, no))->run);
+            atomic_fetch_add_explicit(&cache->evicted, 1, memory_order_relaxed);
+        }
+        cache->queue_first++;
+        cache->queue_count--;
+    }
+    leaving_flush(pages, &leaving);
+}
+
+// The hand goes on until `want` pages are in the queue, at most once round. Spare memory goes at once.
+static void hand_move(const Pages *pages, uint32_t want) {
+    PageCache *cache = pages->cache;
+    PageNo end = atomic_load(&cache->end);
+    uint32_t from = cache->queue_count;
+    Leaving leaving = {0};
+    for (PageNo steps = 1; steps < end && cache->queue_count < want; steps++) {
+        cache->hand = cache->hand + 1 < end ? cache->hand + 1 : 1;
+        PageNo no = cache->hand;
+        uint8_t now = state_of(pages, no);
+        if (now == PAGE_SPARE && state_move(pages, no, PAGE_SPARE, PAGE_LEAVING)) {
+            leaving_put(pages, &leaving, no, 1);
+        } else if (now == PAGE_HERE && state_move(pages, no, PAGE_HERE, PAGE_COOLING)) {
+            uint32_t at = cache->queue_first + cache->queue_count++;
+            cache->queue[at % cache->queue_cap].no = no;
+        }
+    }
+    leaving_flush(pages, &leaving);
+    uint64_t time = guards_tick();
+    for (uint32_t i = from; i < cache->queue_count; i++) {
+        Cooling *cooling = &cache->queue[(cache->queue_first + i) % cache->queue_cap];
+        cooling->marked = cache->marked[cooling->no] = time;
+    }
+}
+
+// ── writing out ────────────────────────────────────────────────────────────────────────────────
+
+static Err spill_pages(Pages *pages, const PageNo *list, uint32_t count) {
+    PageCache *cache = pages->cache;
+    Err err = OK;
+    if (!cache->spill.bytes) err = pagefile_batch_begin(&cache->file, &cache->spill);
+    for (uint32_t i = 0; err == OK && i < count; i++) {
+        err = pagefile_batch_put(&cache->spill, page_at(pages, list[i]));
+    }
+    if (err == OK) err = pagefile_batch_flush(&cache->spill);
+    cache->spill.len = 0;
+    for (uint32_t i = 0; err == OK && i < count; i++) {
+        dirty_unmark(cache, list[i], page_header(page_at(pages, list[i]))->run);
+        (void)state_move(pages, list[i], PAGE_DIRTY, PAGE_HERE);
+    }
+    if (err == OK) atomic_fetch_add(&cache->spilled, count);
+    return err;
+}
+
+// Dirty pages, from the place where the last call stopped, in the order of their numbers.
+static void spill_some(Pages *pages) {
+    PageCache *cache = pages->cache;
+    PageNo list[SPILL_PAGES];
+    uint32_t count = 0;
+    if (cache->failed != OK || (cache->spill_pause && cache->spill_pause--)) return;
+    for (PageNo steps = 1; steps < pages->end && count < SPILL_PAGES; steps++) {
+        cache->spill_hand = cache->spill_hand + 1 < pages->end ? cache->spill_hand + 1 : 1;
+        if (state_of(pages, cache->spill_hand) == PAGE_DIRTY) list[count++] = cache->spill_hand;
+    }
+    if (count == 0) return;
+    Err err = spill_pages(pages, list, count);
+    if (err == OK) return;
+    cache->spill_pause = SPILL_PAUSE;
+    log_warn("%s: a page cannot be written out, memory will exceed its limit: %s %s",
+             cache->file.path,
+             err_text(err),
+             io_last_error_text());
+}
+
+void cache_make_room(Pages *pages, bool owner) {
+    PageCache *cache = pages->cache;
+    if (pthread_mutex_trylock(&cache->evicting) != 0) return;
+    // A little more than needed, so that not every operation has to.
+    uint64_t max = cache->resident_max, target = max - MIN(max / 32, (uint64_t)SPILL_PAGES);
+    queue_drain(pages, target);
+    for (int round = 0; round < 64 && atomic_load(&cache->resident) > target; round++) {
+        uint64_t before = atomic_load(&cache->resident);
+        uint64_t want = MIN(before - target + cache->queue_cap / 2, (uint64_t)cache->queue_cap);
+        hand_move(pages, (uint32_t)want);
+        queue_drain(pages, target);
+        if (atomic_load(&cache->resident) <= target) break;
+        uint64_t spilled = atomic_load(&cache->spilled);
+        if (owner) spill_some(pages);
+        bool moved = atomic_load(&cache->resident) < before;
+        if (!moved && atomic_load(&cache->spilled) == spilled) break;
+    }
+    pthread_mutex_unlock(&cache->evicting);
+}
+
+// ── life ───────────────────────────────────────────────────────────────────────────────────────
+
+static void *range_new(size_t bytes) {
+    void *range = mmap(NULL,
+                       bytes,
+                       PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+                       -1,
+                       0);
+    return range == MAP_FAILED ? NULL : range;
+}
+
+static void range_free(void *range, size_t bytes) {
+    if (range) munmap(range, bytes);
+}
+
+static size_t bits_bytes(const Pages *pages) {
+    return ((size_t)pages->capacity / 64 + 1) * 8;
+}
+
+static Err paging_open(Pages *pages, PageCache *cache) {
+    cache->queue_cap = (uint32_t)MAX(MIN(cache->resident_max / 8, (uint64_t)QUEUE_MAX), QUEUE_MIN);
+    cache->queue = mem_alloc(cache->queue_cap * sizeof *cache->queue);
+    cache->marked = range_new(pages->capacity * sizeof *cache->marked);
+    pages->state = range_new(pages->capacity);
+    if (!cache->queue || !cache->marked || !pages->state) return ERR_NOMEM;
+    // Memory comes and goes by the page here; large pages would bring 256 when one is read.
+    if (cache->resident_max != UINT64_MAX) {
+        madvise(pages->base, (size_t)pages->capacity * PAGE_BYTES, MADV_NOHUGEPAGE);
+    }
+    // What is found where a page could not be read: an empty leaf that leads nowhere.
+    uint8_t *nothing = page_at(pages, PAGE_NONE);
+    *(PageHeader *)nothing = (PageHeader){.kind = PAGE_LEAF, .run = 1};
+    node_init(nothing);
+    atomic_store(&pages->state[PAGE_NONE], PAGE_HERE);
+    pages->paged = true;
+    return OK;
+}
+
+Err cache_open(Pages *pages, PageFile *file, uint64_t memory_max, bool paged) {
+    PageCache *cache = MEM_NEW(PageCache);
+    if (!cache) return ERR_NOMEM;
+    pages->cache = cache;
+    pthread_mutex_init(&cache->evicting, NULL);
+    cache->resident_max = memory_max ? MAX(memory_max / PAGE_BYTES, 16u) : UINT64_MAX;
+    cache->opened_epoch = file->meta.epoch;
+    cache->live = range_new(bits_bytes(pages));
+    cache->dirty = range_new(bits_bytes(pages));
+    cache->dirty_spare = range_new(bits_bytes(pages));
+    atomic_store(&cache->end, 1);
+    Err err = cache->live && cache->dirty && cache->dirty_spare ? OK : ERR_NOMEM;
+    if (err == OK && paged) err = paging_open(pages, cache);
+    if (err != OK) {
+        cache_close(pages);
+        return err;
+    }
+    cache->file = *file;
+    *file = (PageFile){0};
+    return OK;
+}
+
+void cache_close(Pages *pages) {
+    PageCache *cache = pages->cache;
+    if (!cache) return;
+    pagefile_batch_end(&cache->spill);
+    pagefile_close(&cache->file);
+    range_free(cache->live, bits_bytes(pages));
+    range_free(cache->dirty, bits_bytes(pages));
+    range_free(cache->dirty_spare, bits_bytes(pages));
+    range_free(cache->dirty_spent, bits_bytes(pages));
+    range_free(cache->marked, pages->capacity * sizeof *cache->marked);
+    range_free(pages->state, pages->capacity);
+    pthread_mutex_destroy(&cache->evicting);
+    mem_free(cache->queue);
+    mem_free(cache);
+    pages->cache = NULL;
+    pages->state = NULL;
+    pages->paged = false;
+}

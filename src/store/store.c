@@ -102,6 +102,11 @@ Err store_fault(const Store *store, Diag *diag) {
     return diag_fail(diag, store->fault.err, "%s", store->fault.text);
 }
 
+bool store_wants_checkpoint(const Store *store) {
+    const PageCache *cache = store->pages.cache;
+    return cache && cache->failed == OK && cache->dirty_pages > cache->resident_max / 4;
+}
+
 uint64_t store_log_offset(const Store *store) {
     const PageCache *cache = store->pages.cache;
     return cache ? cache->file.meta.log_offset : 0;

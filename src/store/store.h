@@ -218,6 +218,8 @@ uint64_t store_checkpoint_bytes(const StoreCheckpoint *checkpoint);  // written 
 // failed: then no further checkpoint is made until the store is opened again. Returns why.
 Err store_checkpoint_end(Store *store, StoreCheckpoint **checkpoint);
 
+// So much of the memory limit is dirty that a checkpoint should make it clean.
+bool store_wants_checkpoint(const Store *store);
 uint64_t store_log_offset(const Store *store);   // of the newest safe checkpoint; 0: there is none
 uint64_t store_checkpoints(const Store *store);  // its number, from 1; 0: there is none
 Micros store_checkpoint_time(const Store *store);  // when it was begun

@@ -2,9 +2,13 @@
 // hash has two bits left, so that rows collide.
 #include "txn/own.h"
 
+#include <pthread.h>
+
 #include "base/mem.h"
 #include "base/test.h"
+#include "sim/sim.h"
 #include "store/testing.h"
+#include "txn/look.h"
 
 // hashed (a U8, b U8), by hash, an index on b; keyed (a U8 primary, b U8), indexes on a and b; and
 // a third with b unique.
@@ -171,6 +175,129 @@ TEST(own, shows_what_the_head_would_show_and_applies_to_it) {
         EXPECT_OK(store_check(w.store, &diag));
         world_deinit(&w);
     }
+}
+
+// ── more rows than memory ──────────────────────────────────────────────────────────────────────
+
+enum { MANY = 30000, TEXT = 90, BY_V = 2 };
+
+typedef struct Large {
+    Arena arena;
+    Sim *sim;
+    Store *store;
+    Table *table;
+    CatalogTable catalog;
+    Snapshot *snapshot;
+    uint64_t rows, sum;  // what a scan must find
+} Large;
+
+// (id U32 primary, v U32 with an index, text String): v runs against id, so an index scan jumps.
+static Bytes large_row(uint8_t out[12 + TEXT], uint32_t id, uint8_t fill) {
+    store_u32(out, id);
+    store_u32(out + 4, MANY - id);
+    store_u32(out + 8, TEXT);
+    memset(out + 12, fill, TEXT);
+    return BYTES(out, 12 + TEXT);
+}
+
+static void checkpoint(Large *w) {
+    StoreCheckpoint *checkpoint;
+    Diag diag;
+    bool done = false;
+    EXPECT_OK(store_checkpoint_begin(w->store, 1, 1, &checkpoint, &diag));
+    while (!done)
+        EXPECT_OK(store_checkpoint_write(checkpoint, 1 << 20, &done, &diag));
+    EXPECT_OK(store_checkpoint_end(w->store, &checkpoint));
+}
+
+static void large_init(Large *w) {
+    *w = (Large){0};
+    static const uint16_t id[] = {0}, v[] = {1};
+    const TypeField fields[] = {{STR("id"), type_simple(TYPE_U32)},
+                                {STR("v"), type_simple(TYPE_U32)},
+                                {STR("text"), type_simple(TYPE_STRING)}};
+    const StoreIndexSpec indexes[] = {{1, id, 1, true}, {BY_V, v, 1, false}};
+    StoreTableSpec spec = {1, type_product(&w->arena, fields, 3), 0, indexes, 2};
+    EXPECT_OK(sim_new(1, &w->sim));
+    EXPECT_OK(store_open(&(StoreOptions){.memory_max = 1 << 20,
+                                         .address_bytes = (uint64_t)1 << 30,
+                                         .io = sim_io(w->sim),
+                                         .page_file = "pages"},
+                         &w->store));
+    store_begin(w->store);
+    EXPECT_OK(store_table_create(w->store, &spec, &w->table));
+    store_commit(w->store);
+    for (uint32_t i = 0; i < MANY; i++) {
+        uint8_t row[12 + TEXT];
+        store_begin(w->store);
+        EXPECT_OK(table_insert(w->table, large_row(row, i, (uint8_t)i), NULL, NULL));
+        store_commit(w->store);
+        store_breathe(w->store);
+        if (i % 5000 == 4999) checkpoint(w);
+    }
+    checkpoint(w);
+    w->catalog = (CatalogTable){.table_id = 1, .table = w->table};
+    EXPECT_OK(store_snapshot(w->store, &w->snapshot));
+}
+
+static bool add_up(void *ctx, Bytes row) {
+    Large *w = ctx;
+    w->rows++;
+    w->sum += bytes_hash(row);
+    return true;
+}
+
+static void expect_row(Large *want, uint32_t id, uint8_t fill) {
+    uint8_t row[12 + TEXT];
+    add_up(want, large_row(row, id, fill));
+}
+
+// On a thread that is not the owner's, as workers do. Every tenth row is gone, every eleventh changed.
+static void *large_overlay(void *ctx) {
+    Large *w = ctx, want = {0};
+    OwnTable *own;
+    Pool pool = {0};
+    uint8_t bytes[12 + TEXT];
+    Buf identity = {0};
+    ASSERT(own_new(&w->catalog, w->snapshot, &pool, &own) == OK);
+    for (uint32_t id = 0; id < MANY; id++) {
+        Bytes row = large_row(bytes, id, (uint8_t)(id + 1));
+        own_identity(own, row, &identity);
+        if (id % 10 == 0) {
+            ASSERT(own_drop(own, buf_bytes(&identity)) == OK);
+        } else if (id % 11 == 0) {
+            ASSERT(own_put(own, buf_bytes(&identity), row, true) == OK);
+            expect_row(&want, id, (uint8_t)(id + 1));
+        } else {
+            expect_row(&want, id, (uint8_t)id);
+        }
+    }
+    const uint32_t indexes[] = {TABLE_ROWS, BY_V};
+    for (int i = 0; i < 2; i++) {
+        w->rows = w->sum = 0;
+        RowSink sink = {add_up, w};
+        ASSERT(own_scan(own, indexes[i], BYTES_NONE, BYTES_NONE, sink) == ABI_OK);
+        ASSERT(w->rows == want.rows && w->sum == want.sum);
+    }
+    own_free(&own);
+    pool_deinit(&pool);
+    buf_deinit(&identity);
+    store_guard_lower();
+    return NULL;
+}
+
+TEST(own, scans_more_rows_than_memory_holds_while_their_pages_come_and_go) {
+    Large w;
+    pthread_t thread;
+    large_init(&w);
+    EXPECT_EQ(pthread_create(&thread, NULL, large_overlay, &w), 0);
+    pthread_join(thread, NULL);
+    StoreStats stats = store_stats(w.store);
+    EXPECT(stats.pages_evicted > 100 && stats.memory_bytes < 2 << 20);
+    snapshot_release(&w.snapshot);
+    store_close(&w.store);
+    sim_free(&w.sim);
+    arena_deinit(&w.arena);
 }
 
 TEST(pool, hands_pieces_out_again) {

@@ -30,7 +30,8 @@ CFLAGS_ALL := -std=gnu17 -MMD -MP $(ARCH) $(WARN) $(CFLAGS_$(VARIANT)) -Isrc -I.
 LINK       := $(CC) $(CFLAGS_$(VARIANT)) $(LDFLAGS)
 LINK_LIBS  := $(PKG_LIBS)
 
-SOURCES := $(sort $(shell find src cli -name '*.c' -not -path 'src/host/wasm/*'))
+# src/host/wasm/rt is compiled into modules, when they are published.
+SOURCES := $(sort $(shell find src cli -name '*.c' -not -path 'src/host/wasm/rt/*'))
 TESTS   := $(filter %_test.c,$(SOURCES))
 FUZZERS := $(filter %_fuzz.c,$(SOURCES))
 MAIN    := src/main.c
@@ -75,6 +76,7 @@ $(OUT)/%_fuzz: $(OUT)/obj/%_fuzz.o $(LIB)
 
 # instance.c takes it in with .incbin, which no compiler reports.
 $(OUT)/obj/src/host/js/instance.o: src/host/js/prelude.js
+$(OUT)/obj/src/host/wasm/compile.o: $(wildcard src/host/wasm/rt/*)
 
 # The library for modules in C, with a module, compiled for this machine: sdk/module-c/native/native.h.
 # Debuggers and sanitizers see through all of it.
@@ -88,7 +90,7 @@ $(C_TEST): $(C_NATIVE) $(wildcard sdk/module-c/*.[ch] sdk/module-c/native/*.h $(
 	@echo "  link    $@"
 	@build/lightcone build --accessors -p $(C_MODULE) >/dev/null
 	@for c in $(C_LIBRARY) $(C_MODULE)/src/*.c $(C_MODULE)/build/gen/module.gen.c; do \
-	    $(CC) -std=gnu17 $(ARCH) -Wall -Wextra $(CFLAGS_$(VARIANT)) -Isdk/module-c -I$(C_MODULE)/build/gen \
+	    $(CC) -std=gnu17 $(ARCH) -Wall -Wextra -Wno-unused-parameter $(CFLAGS_$(VARIANT)) -Isdk/module-c -I$(C_MODULE)/build/gen \
 	        -c -o $(@D)/$$(basename $$c .c).module.o $$c || exit 1; done
 	@$(LINK) $(CFLAGS_ALL) -MF $@.d -o $@ $(C_NATIVE) $(@D)/*.module.o $(LIB) -lcmocka $(LINK_LIBS)
 

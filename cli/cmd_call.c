@@ -82,8 +82,7 @@ static const char *argument_json(const DbSchema *schema, json_t *type, const cha
     return word;
 }
 
-static const char *arguments_json(const DbSchema *schema,
-                                  const SchemaFunction *function,
+static const char *arguments_json(const SchemaFunction *function,
                                   const char *const *words,
                                   int count) {
     const char *all = "";
@@ -91,16 +90,16 @@ static const char *arguments_json(const DbSchema *schema,
     for (int i = 0; i < count; i++) {
         json_t *param = json_array_get(function->params, (size_t)i);
         // One word too many is still sent: the server's answer says how many were expected.
-        const char *word =
-            i >= params ? text_json(words[i])
-                        : argument_json(schema, json_object_get(param, "algebraic_type"), words[i]);
+        const char *word = i >= params ? text_json(words[i])
+                                       : argument_json(function->module,
+                                                       json_object_get(param, "algebraic_type"),
+                                                       words[i]);
         all = cli_format("%s%s%s", all, i ? ", " : "", word);
     }
     return cli_format("[%s]", all);
 }
 
-static NORETURN void invalid_arguments(const DbSchema *schema,
-                                       const SchemaFunction *function,
+static NORETURN void invalid_arguments(const SchemaFunction *function,
                                        const CliTarget *target,
                                        const HttpReply *reply) {
     const char *kind = function->is_procedure ? "procedure" : "reducer";
@@ -125,16 +124,16 @@ static NORETURN void invalid_arguments(const DbSchema *schema,
             numbers,
             detail,
             kind,
-            schema_signature(schema, function));
+            schema_signature(function));
 }
 
 static int call_run(const Args *args) {
     DbArg db = session_database(args, DB_ARG_REST, "function_name");
-    DbSchema schema = schema_fetch(&db.target);
-    const SchemaFunction *function = schema_function(&schema, db.rest[0], false);
-    if (!function) function = schema_function(&schema, db.rest[0], true);
-    if (!function) no_such_function(&schema, &db.target, db.rest[0]);
-    const char *body = arguments_json(&schema, function, db.rest + 1, db.rest_count - 1);
+    const DbSchema *schema = schema_fetch(&db.target);
+    const SchemaFunction *function = schema_function(schema, db.rest[0], false);
+    if (!function) function = schema_function(schema, db.rest[0], true);
+    if (!function) no_such_function(schema, &db.target, db.rest[0]);
+    const char *body = arguments_json(function, db.rest + 1, db.rest_count - 1);
     HttpReply reply = http_send(&(HttpCall){
         .method = "POST",
         .url = target_url(&db.target, cli_format("/call/%s", http_encode(function->name))),
@@ -144,7 +143,7 @@ static int call_run(const Args *args) {
     });
     if (!http_ok(&reply)) {
         if (strncmp(reply.body, "invalid arguments", 17) == 0)
-            invalid_arguments(&schema, function, &db.target, &reply);
+            invalid_arguments(function, &db.target, &reply);
         cli_die_cause(http_status_line(&reply), "Response text: %s", reply.body);
     }
     if (function->is_procedure) puts(reply.body);
@@ -160,6 +159,14 @@ static json_t *table_find(const DbSchema *schema, const char *name) {
         if (strcmp(source, name) == 0) return table;
         if (strcmp(schema_canonical(schema, "Table", source), name) == 0) return table;
     }
+    json_t *submodule;
+    json_array_foreach(schema->is_v10 ? schema_section(schema, "Submodules") : NULL, i, submodule) {
+        const char *space = json_text_at(submodule, "namespace");
+        size_t len = space ? strlen(space) : 0;
+        if (!space || strncmp(name, space, len) != 0 || name[len] != '.') continue;
+        table = table_find(schema_submodule(schema, submodule), name + len + 1);
+        if (table) return table;
+    }
     return NULL;
 }
 
@@ -169,14 +176,14 @@ static int describe_run(const Args *args) {
         args_fail(args->command, "the following required arguments were not provided:\n  --json");
     if (db.rest_count != 0 && db.rest_count != 2)
         args_fail(args->command, "say what to describe: `reducer NAME` or `table NAME`");
-    DbSchema schema = schema_fetch(&db.target);
-    json_t *shown = schema.definition;
+    const DbSchema *schema = schema_fetch(&db.target);
+    json_t *shown = schema->definition;
     if (db.rest_count == 2 && strcmp(db.rest[0], "reducer") == 0) {
-        const SchemaFunction *function = schema_function(&schema, db.rest[1], false);
+        const SchemaFunction *function = schema_function(schema, db.rest[1], false);
         if (!function) cli_die("no such reducer");
         shown = function->declaration;
     } else if (db.rest_count == 2 && strcmp(db.rest[0], "table") == 0) {
-        shown = table_find(&schema, db.rest[1]);
+        shown = table_find(schema, db.rest[1]);
         if (!shown) cli_die("no such table");
     } else if (db.rest_count == 2) {
         args_fail(args->command, "invalid value '%s': say reducer or table", db.rest[0]);

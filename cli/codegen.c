@@ -33,16 +33,27 @@ static void builder_import(Buf *out) {
 static int str_cmp(Str a, Str b) {
     return bytes_cmp(str_bytes(a), str_bytes(b));
 }
+static int module_order(Str a, Str b) {
+    if (!a.len != !b.len) return a.len ? 1 : -1;
+    return 0;
+}
 static int table_order(const void *a, const void *b) {
     const TsTable *x = a, *y = b;
+    int order = module_order(x->submodule, y->submodule);
+    if (order != 0) return order;
     if (!x->table != !y->table) return x->table ? -1 : 1;
     return str_cmp(x->name, y->name);
 }
 static int function_order(const void *a, const void *b) {
+    int order = module_order((*(const FunctionDef *const *)a)->submodule,
+                             (*(const FunctionDef *const *)b)->submodule);
+    if (order != 0) return order;
     return str_cmp((*(const FunctionDef *const *)a)->name, (*(const FunctionDef *const *)b)->name);
 }
 static int type_order(const void *a, const void *b) {
     const TypeNameDef *x = *(const TypeNameDef *const *)a, *y = *(const TypeNameDef *const *)b;
+    int modules = str_cmp(x->submodule, y->submodule);
+    if (modules != 0) return modules;
     for (uint32_t i = 0; i < x->scope_count && i < y->scope_count; i++) {
         int order = str_cmp(x->scope[i], y->scope[i]);
         if (order != 0) return order;
@@ -63,13 +74,24 @@ static void tables_collect(TsModule *module) {
     for (uint32_t i = 0; i < def->table_count; i++) {
         const TableDef *table = &def->tables[i];
         if (!table->is_public && !module->gen->include_private) continue;
+        module->has_submodules |= table->submodule.len > 0;
         module->tables[module->table_count++] =
-            (TsTable){table->name, table->source, table->row_type, table->primary_key, table};
+            (TsTable){.name = table->name,
+                      .accessor = ts_local(table->source, table->submodule),
+                      .submodule = table->submodule,
+                      .row = table->row_type,
+                      .primary_key = table->primary_key,
+                      .table = table};
     }
     for (uint32_t i = 0; i < def->view_count; i++) {
         const ViewDef *view = &def->views[i];
+        module->has_submodules |= view->submodule.len > 0;
         module->tables[module->table_count++] =
-            (TsTable){view->name, view->source, view->row_type, view->primary_key, NULL};
+            (TsTable){.name = view->name,
+                      .accessor = ts_local(view->source, view->submodule),
+                      .submodule = view->submodule,
+                      .row = view->row_type,
+                      .primary_key = view->primary_key};
     }
     qsort(module->tables, module->table_count, sizeof *module->tables, table_order);
 }
@@ -88,11 +110,19 @@ static void functions_collect(TsModule *module) {
         if (all || !def->procedures[i].is_private)
             module->procedures[module->procedure_count++] = &def->procedures[i];
     qsort(module->procedures, module->procedure_count, sizeof *module->procedures, function_order);
+    for (uint32_t i = 0; i < module->reducer_count; i++)
+        module->has_submodules |= module->reducers[i]->submodule.len > 0;
+    for (uint32_t i = 0; i < module->procedure_count; i++)
+        module->has_submodules |= module->procedures[i]->submodule.len > 0;
 }
 
-static bool reducer_shadows(const ModuleDef *def, const char *type_name) {
-    for (uint32_t i = 0; i < def->reducer_count; i++)
-        if (strcmp(ts_pascal(def->reducers[i].source), type_name) == 0) return true;
+static bool reducer_shadows(const ModuleDef *def, const TypeNameDef *type) {
+    for (uint32_t i = 0; i < def->reducer_count; i++) {
+        const FunctionDef *reducer = &def->reducers[i];
+        if (!str_eq(reducer->submodule, type->submodule)) continue;
+        const char *name = ts_pascal(ts_local(reducer->source, reducer->submodule));
+        if (strcmp(name, ts_type_name(type)) == 0) return true;
+    }
     return false;
 }
 
@@ -100,7 +130,7 @@ static void types_collect(TsModule *module) {
     const ModuleDef *def = module->gen->def;
     module->types = list_new(sizeof *module->types, def->type_count);
     for (uint32_t i = 0; i < def->type_count; i++)
-        if (!reducer_shadows(def, ts_type_name(&def->types[i])))
+        if (!reducer_shadows(def, &def->types[i]))
             module->types[module->type_count++] = &def->types[i];
     qsort(module->types, module->type_count, sizeof *module->types, type_order);
 }
@@ -172,7 +202,9 @@ static void table_file(Codegen *gen, const TsTable *table) {
     buf_put_str(&out, STR("export default __t.row({\n"));
     ts_fields(&out, gen, table->row, true, table->primary_key);
     buf_put_str(&out, STR("});\n"));
-    file_add(gen, cli_format("%s_table.ts", ts_snake(table->accessor)), &out);
+    file_add(gen,
+             cli_format("%s%s_table.ts", ts_directory(table->submodule), ts_snake(table->accessor)),
+             &out);
 }
 
 static void imports_before_params(Buf *out, const Codegen *gen, const FunctionDef *function) {
@@ -191,7 +223,7 @@ static void reducer_file(Codegen *gen, const FunctionDef *reducer) {
                 reducer->params->field_count ? STR("export default {\n") : STR("export default {"));
     ts_fields(&out, gen, reducer->params, false, -1);
     buf_put_str(&out, STR("};\n"));
-    file_add(gen, cli_format("%s_reducer.ts", ts_snake(reducer->source)), &out);
+    file_add(gen, cli_format("%s_reducer.ts", ts_function_file(reducer)), &out);
 }
 
 static void procedure_file(Codegen *gen, const FunctionDef *procedure) {
@@ -201,7 +233,7 @@ static void procedure_file(Codegen *gen, const FunctionDef *procedure) {
     ts_fields(&out, gen, procedure->params, false, -1);
     buf_put_str(&out, STR("};\nexport const returnType = "));
     ts_type(&out, gen, procedure->returns);
-    file_add(gen, cli_format("%s_procedure.ts", ts_snake(procedure->source)), &out);
+    file_add(gen, cli_format("%s_procedure.ts", ts_function_file(procedure)), &out);
 }
 
 static void type_block(Buf *out, const Codegen *gen, const TypeNameDef *type) {
@@ -225,15 +257,25 @@ static void type_block(Buf *out, const Codegen *gen, const TypeNameDef *type) {
     buf_printf(out, "});\nexport type %s = __Infer<typeof %s>;\n\n", name, name);
 }
 
-static void types_file(Codegen *gen, const TsModule *module) {
+// The types of one module, which are types[*at] and those behind it; the root has a file in any case.
+static void types_file(Codegen *gen, const TsModule *module, Str submodule, size_t *at) {
     Buf out = {0};
     builder_import(&out);
     buf_put_u8(&out, '\n');
-    for (size_t i = 0; i < module->type_count; i++) {
-        TypeKind kind = gen->def->resolved[module->types[i]->ref]->kind;
-        if (kind == TYPE_SUM || kind == TYPE_PRODUCT) type_block(&out, gen, module->types[i]);
+    for (; *at < module->type_count; ++*at) {
+        const TypeNameDef *type = module->types[*at];
+        if (!str_eq(type->submodule, submodule)) break;
+        TypeKind kind = gen->def->resolved[type->ref]->kind;
+        if (kind == TYPE_SUM || kind == TYPE_PRODUCT) type_block(&out, gen, type);
     }
-    file_add(gen, "types.ts", &out);
+    file_add(gen, cli_format("%stypes.ts", ts_directory(submodule)), &out);
+}
+
+static void types_files(Codegen *gen, const TsModule *module) {
+    size_t at = 0;
+    types_file(gen, module, STR(""), &at);
+    while (at < module->type_count)
+        types_file(gen, module, module->types[at]->submodule, &at);
 }
 
 static void reducer_types_file(Codegen *gen, const TsModule *module) {
@@ -244,15 +286,16 @@ static void reducer_types_file(Codegen *gen, const TsModule *module) {
                 STR("import { type Infer as __Infer } from \"spacetimedb\";\n\n"
                     "// Import all reducer arg schemas\n"));
     for (size_t i = 0; i < module->reducer_count; i++) {
-        Str source = module->reducers[i]->source;
+        if (module->reducers[i]->submodule.len > 0) continue;
         buf_printf(&out,
                    "import %sReducer from \"../%s_reducer\";\n",
-                   ts_pascal(source),
-                   ts_snake(source));
+                   ts_function_name(module->reducers[i]),
+                   ts_function_file(module->reducers[i]));
     }
     buf_put_u8(&out, '\n');
     for (size_t i = 0; i < module->reducer_count; i++) {
-        const char *name = ts_pascal(module->reducers[i]->source);
+        if (module->reducers[i]->submodule.len > 0) continue;
+        const char *name = ts_function_name(module->reducers[i]);
         buf_printf(&out, "export type %sParams = __Infer<typeof %sReducer>;\n", name, name);
     }
     buf_put_u8(&out, '\n');
@@ -267,15 +310,16 @@ static void procedure_types_file(Codegen *gen, const TsModule *module) {
                 STR("import { type Infer as __Infer } from \"spacetimedb\";\n\n"
                     "// Import all procedure arg schemas\n"));
     for (size_t i = 0; i < module->procedure_count; i++) {
-        Str source = module->procedures[i]->source;
+        if (module->procedures[i]->submodule.len > 0) continue;
         buf_printf(&out,
                    "import * as %sProcedure from \"../%s_procedure\";\n",
-                   ts_pascal(source),
-                   ts_snake(source));
+                   ts_function_name(module->procedures[i]),
+                   ts_function_file(module->procedures[i]));
     }
     buf_put_u8(&out, '\n');
     for (size_t i = 0; i < module->procedure_count; i++) {
-        const char *name = ts_pascal(module->procedures[i]->source);
+        if (module->procedures[i]->submodule.len > 0) continue;
+        const char *name = ts_function_name(module->procedures[i]);
         buf_printf(&out,
                    "export type %sArgs = __Infer<typeof %sProcedure.params>;\n"
                    "export type %sResult = __Infer<typeof %sProcedure.returnType>;\n",
@@ -290,7 +334,9 @@ static void procedure_types_file(Codegen *gen, const TsModule *module) {
 
 void codegen_typescript(Codegen *gen) {
     TsModule module = ts_module(gen);
-    size_t most = module.table_count + module.reducer_count + module.procedure_count + 4;
+    // One for each item, at most one of types for each type, and four that are always there.
+    size_t most =
+        module.table_count + module.reducer_count + module.procedure_count + module.type_count + 4;
     gen->files = list_new(sizeof *gen->files, most);
     for (size_t i = 0; i < module.table_count; i++)
         table_file(gen, &module.tables[i]);
@@ -298,7 +344,7 @@ void codegen_typescript(Codegen *gen) {
         reducer_file(gen, module.reducers[i]);
     for (size_t i = 0; i < module.procedure_count; i++)
         procedure_file(gen, module.procedures[i]);
-    types_file(gen, &module);
+    types_files(gen, &module);
     reducer_types_file(gen, &module);
     procedure_types_file(gen, &module);
     Buf index = {0};

@@ -32,6 +32,7 @@ static const char *table_key(const TsTable *table) {
 
 static void aliases_find(IndexFile *file) {
     const TsModule *module = file->module;
+    if (module->has_submodules) return;  // their `tables` is made otherwise (§17.6)
     file->aliases = list_new(sizeof *file->aliases, module->table_count);
     for (size_t i = 0; i < module->table_count; i++) {
         const char *old = cli_copy(module->tables[i].accessor);
@@ -86,35 +87,65 @@ static int accessor_order(const void *a, const void *b) {
     return bytes_cmp(str_bytes(x->accessor), str_bytes(y->accessor));
 }
 
-static void schema_imports(IndexFile *file) {
+static void reducer_imports(IndexFile *file, bool submodules) {
     const TsModule *module = file->module;
-    put(file, "// Import all reducer arg schemas\n");
     for (size_t i = 0; i < module->reducer_count; i++) {
-        Str source = module->reducers[i]->source;
-        if (ts_in_index(module->reducers[i]))
-            buf_printf(file->out,
-                       "import %sReducer from \"./%s_reducer\";\n",
-                       ts_pascal(source),
-                       ts_snake(source));
+        const FunctionDef *reducer = module->reducers[i];
+        if (!ts_in_index(reducer) || (reducer->submodule.len > 0) != submodules) continue;
+        buf_printf(file->out,
+                   "import %sReducer from \"./%s_reducer\";\n",
+                   ts_function_name(reducer),
+                   ts_function_file(reducer));
     }
-    put(file, "\n// Import all procedure arg schemas\n");
+}
+
+static void procedure_imports(IndexFile *file, bool submodules) {
+    const TsModule *module = file->module;
     for (size_t i = 0; i < module->procedure_count; i++) {
-        Str source = module->procedures[i]->source;
+        const FunctionDef *procedure = module->procedures[i];
+        if ((procedure->submodule.len > 0) != submodules) continue;
         buf_printf(file->out,
                    "import * as %sProcedure from \"./%s_procedure\";\n",
-                   ts_pascal(source),
-                   ts_snake(source));
+                   ts_function_name(procedure),
+                   ts_function_file(procedure));
     }
-    put(file, "\n// Import all table schema definitions\n");
+}
+
+static const char *row_name(const TsTable *table) {
+    return cli_format("%s%sRow", ts_prefix(table->submodule), ts_pascal(table->accessor));
+}
+
+static void table_imports(IndexFile *file, bool submodules) {
+    const TsModule *module = file->module;
     const TsTable **sorted = list_new(sizeof *sorted, module->table_count);
     for (size_t i = 0; i < module->table_count; i++)
         sorted[i] = &module->tables[i];
     qsort(sorted, module->table_count, sizeof *sorted, accessor_order);
-    for (size_t i = 0; i < module->table_count; i++)
+    for (size_t i = 0; i < module->table_count; i++) {
+        if ((sorted[i]->submodule.len > 0) != submodules) continue;
         buf_printf(file->out,
-                   "import %sRow from \"./%s_table\";\n",
-                   ts_pascal(sorted[i]->accessor),
+                   "import %s from \"./%s%s_table\";\n",
+                   row_name(sorted[i]),
+                   ts_directory(sorted[i]->submodule),
                    ts_snake(sorted[i]->accessor));
+    }
+}
+
+static void schema_imports(IndexFile *file) {
+    put(file, "// Import all reducer arg schemas\n");
+    reducer_imports(file, false);
+    put(file, "\n// Import all procedure arg schemas\n");
+    procedure_imports(file, false);
+    put(file, "\n// Import all table schema definitions\n");
+    table_imports(file, false);
+    if (file->module->has_submodules) {
+        put(file, "\n// Import namespace table schema definitions\n");
+        table_imports(file, true);
+        put(file, "\n// Import namespace reducer arg schemas\n");
+        reducer_imports(file, true);
+        put(file, "\n// Import namespace procedure arg schemas\n");
+        procedure_imports(file, true);
+    }
     put(file, "\n/** Type-only namespace exports for generated type groups. */\n\n");
 }
 
@@ -176,6 +207,11 @@ static void table_constraints(IndexFile *file, const TsTable *table) {
     put(file, "    ],\n");
 }
 
+// The key of a table of a submodule: "lib.fruitBasket".
+static const char *full_key(const TsTable *table) {
+    return cli_format(STR_FMT ".%s", STR_ARG(table->submodule), table_key(table));
+}
+
 static void tables_schema(IndexFile *file) {
     const TsModule *module = file->module;
     put(file, "/** The schema information for all tables in this module. */\n");
@@ -184,12 +220,12 @@ static void tables_schema(IndexFile *file) {
         const TsTable *table = &module->tables[i];
         buf_printf(file->out,
                    "  %s: __table({\n    name: '" STR_FMT "',\n",
-                   table_key(table),
+                   table->submodule.len ? cli_format("\"%s\"", full_key(table)) : table_key(table),
                    STR_ARG(table->name));
         table_indexes(file, table);
         table_constraints(file, table);
         if (table->table && table->table->is_event) put(file, "    event: true,\n");
-        buf_printf(file->out, "  }, %sRow),\n", ts_pascal(table->accessor));
+        buf_printf(file->out, "  }, %s),\n", row_name(table));
     }
     put(file, "});\n\n");
 }
@@ -204,13 +240,13 @@ static void function_schemas(IndexFile *file) {
             buf_printf(file->out,
                        "  __reducerSchema(\"" STR_FMT "\", %sReducer),\n",
                        STR_ARG(reducer->name),
-                       ts_pascal(reducer->source));
+                       ts_function_name(reducer));
     }
     put(file, ");\n\n/** The schema information for all procedures in this module. */\n");
     put(file, "const proceduresSchema = __procedures(\n");
     for (size_t i = 0; i < module->procedure_count; i++) {
         const FunctionDef *procedure = module->procedures[i];
-        const char *name = ts_pascal(procedure->source);
+        const char *name = ts_function_name(procedure);
         buf_printf(file->out,
                    "  __procedureSchema(\"" STR_FMT
                    "\", %sProcedure.params, %sProcedure.returnType),\n",
@@ -305,7 +341,7 @@ static void alias_helpers(IndexFile *file) {
     put(file, "};\n\n");
 }
 
-static void accessors(IndexFile *file) {
+static void flat_accessors(IndexFile *file) {
     if (file->alias_count > 0)
         put(file,
             "const tablesBase: __TablesBase = __makeQueryBuilder(tablesSchema.schemaType);\n"
@@ -323,6 +359,120 @@ static void accessors(IndexFile *file) {
         "__convertToAccessorMap(reducersSchema.reducersType.reducers);\n\n"
         "/** The procedures available in this module. */\n"
         "export const procedures = __convertToAccessorMap(proceduresSchema.procedures);\n\n");
+}
+
+// ---- accessors of modules inside modules: { item, lib: { fruit, deep: { … } } }
+
+typedef struct Accessor {
+    Str submodule;
+    const char *key;
+    const char *full;  // what it is called among all: "lib.fruit"
+} Accessor;
+
+static int accessor_depth_order(const void *a, const void *b) {
+    const Accessor *x = a, *y = b;
+    int order = bytes_cmp(str_bytes(x->submodule), str_bytes(y->submodule));
+    return order != 0 ? order : strcmp(x->full, y->full);
+}
+
+static bool is_inside(Str submodule, Str outer) {
+    if (outer.len == 0) return true;
+    return str_starts(submodule, outer) &&
+           (submodule.len == outer.len || submodule.ptr[outer.len] == '.');
+}
+
+// The items of list[at…] that are in `outer` or deeper, as the members of an object. Sorted by
+// submodule, so that a module's own items come before those of modules inside it.
+static size_t members(IndexFile *file,
+                      const Accessor *list,
+                      size_t count,
+                      size_t at,
+                      Str outer,
+                      const char *source,
+                      const char *indent) {
+    while (at < count && is_inside(list[at].submodule, outer)) {
+        if (str_eq(list[at].submodule, outer)) {
+            buf_printf(file->out,
+                       "%s%s: %s[\"%s\"],\n",
+                       indent,
+                       list[at].key,
+                       source,
+                       list[at].full);
+            at++;
+            continue;
+        }
+        Str inner = list[at].submodule;
+        size_t from = outer.len ? outer.len + 1 : 0;
+        const char *dot = memchr(inner.ptr + from, '.', inner.len - from);
+        if (dot) inner.len = (size_t)(dot - inner.ptr);
+        Str name = {inner.ptr + from, inner.len - from};
+        buf_printf(file->out, "%s" STR_FMT ": {\n", indent, STR_ARG(name));
+        at = members(file, list, count, at, inner, source, cli_format("%s  ", indent));
+        buf_printf(file->out, "%s},\n", indent);
+    }
+    return at;
+}
+
+static void nested(IndexFile *file,
+                   const char *comment,
+                   const char *name,
+                   const char *source,
+                   Accessor *list,
+                   size_t count) {
+    qsort(list, count, sizeof *list, accessor_depth_order);
+    buf_printf(file->out, "/** %s */\nexport const %s = {\n", comment, name);
+    members(file, list, count, 0, STR(""), source, "  ");
+    put(file, "} as const;\n\n");
+}
+
+static Accessor function_accessor(const FunctionDef *function) {
+    const char *key = ts_camel(ts_local(function->name, function->submodule));
+    bool inner = function->submodule.len > 0;
+    return (Accessor){function->submodule,
+                      key,
+                      inner ? cli_format(STR_FMT ".%s", STR_ARG(function->submodule), key) : key};
+}
+
+static void nested_accessors(IndexFile *file) {
+    const TsModule *module = file->module;
+    Accessor *tables = list_new(sizeof *tables, module->table_count);
+    Accessor *reducers = list_new(sizeof *reducers, module->reducer_count);
+    Accessor *procedures = list_new(sizeof *procedures, module->procedure_count);
+    size_t reducer_count = 0;
+    for (size_t i = 0; i < module->table_count; i++) {
+        const TsTable *table = &module->tables[i];
+        tables[i] = (Accessor){table->submodule,
+                               table_key(table),
+                               table->submodule.len ? full_key(table) : table_key(table)};
+    }
+    for (size_t i = 0; i < module->reducer_count; i++)
+        if (ts_in_index(module->reducers[i]))
+            reducers[reducer_count++] = function_accessor(module->reducers[i]);
+    for (size_t i = 0; i < module->procedure_count; i++)
+        procedures[i] = function_accessor(module->procedures[i]);
+    put(file,
+        "const __qb = __makeQueryBuilder(tablesSchema.schemaType);\n"
+        "const __reducerAccessors = "
+        "__convertToAccessorMap(reducersSchema.reducersType.reducers);\n"
+        "const __procedureAccessors = __convertToAccessorMap(proceduresSchema.procedures);\n\n");
+    nested(file,
+           "The tables available in this module, for queries.",
+           "tables",
+           "__qb",
+           tables,
+           module->table_count);
+    nested(file,
+           "The reducers available in this module.",
+           "reducers",
+           "__reducerAccessors",
+           reducers,
+           reducer_count);
+    nested(file,
+           "The procedures available in this module.",
+           "procedures",
+           "__procedureAccessors",
+           procedures,
+           module->procedure_count);
 }
 
 static void context_types(IndexFile *file) {
@@ -393,7 +543,10 @@ void ts_index_file(Buf *out, const TsModule *module) {
     alias_schema(&file);
     remote_module(&file);
     alias_helpers(&file);
-    accessors(&file);
+    if (module->has_submodules)
+        nested_accessors(&file);
+    else
+        flat_accessors(&file);
     context_types(&file);
     classes(&file);
 }

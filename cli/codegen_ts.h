@@ -8,10 +8,19 @@ const char *ts_camel(Str name);
 const char *ts_pascal(Str name);
 const char *ts_type_name(const TypeNameDef *type);  // scope and name in one: NamespaceTestC
 
+// What a submodule's items are called: "lib.addFruit" is the item addFruit of "lib"; it is generated
+// into the directory "lib/" and imported as Lib_AddFruit. All three are empty for the root.
+Str ts_local(Str full, Str submodule);
+const char *ts_directory(Str submodule);
+const char *ts_prefix(Str submodule);
+const char *ts_function_name(const FunctionDef *function);  // Lib_AddFruit
+const char *ts_function_file(const FunctionDef *function);  // lib/add_fruit
+
 // A table or a view as clients see it.
 typedef struct TsTable {
     Str name;
-    Str accessor;
+    Str accessor;  // without the submodule's name
+    Str submodule;
     const Type *row;
     int32_t primary_key;
     const TableDef *table;  // NULL for a view
@@ -22,6 +31,7 @@ typedef struct TsModule {
     const Codegen *gen;
     TsTable *tables;  // tables by canonical name, then views likewise
     size_t table_count;
+    bool has_submodules;           // what they declare stands behind the root's in each list
     const FunctionDef **reducers;  // that have a file
     size_t reducer_count;
     const FunctionDef **procedures;  // sorted

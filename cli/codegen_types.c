@@ -17,6 +17,40 @@ const char *ts_pascal(Str name) {
     return converted(name, CASE_STYLE_PASCAL);
 }
 
+Str ts_local(Str full, Str submodule) {
+    size_t skip = submodule.len ? submodule.len + 1 : 0;
+    return (Str){full.ptr + skip, full.len - skip};
+}
+
+const char *ts_directory(Str submodule) {
+    char *directory = cli_format(STR_FMT "%s", STR_ARG(submodule), submodule.len ? "/" : "");
+    for (char *at = directory; *at; at++)
+        if (*at == '.') *at = '/';
+    return directory;
+}
+
+const char *ts_prefix(Str submodule) {
+    const char *prefix = "";
+    while (submodule.len > 0) {
+        const char *dot = memchr(submodule.ptr, '.', submodule.len);
+        size_t len = dot ? (size_t)(dot - submodule.ptr) : submodule.len;
+        prefix = cli_format("%s%s_", prefix, ts_pascal((Str){submodule.ptr, len}));
+        len += dot != NULL;
+        submodule = (Str){submodule.ptr + len, submodule.len - len};
+    }
+    return prefix;
+}
+
+const char *ts_function_name(const FunctionDef *function) {
+    Str local = ts_local(function->source, function->submodule);
+    return cli_format("%s%s", ts_prefix(function->submodule), ts_pascal(local));
+}
+
+const char *ts_function_file(const FunctionDef *function) {
+    Str local = ts_local(function->source, function->submodule);
+    return cli_format("%s%s", ts_directory(function->submodule), ts_snake(local));
+}
+
 const char *ts_type_name(const TypeNameDef *type) {
     const char *name = "";
     for (uint32_t i = 0; i < type->scope_count; i++)

@@ -42,32 +42,68 @@ static bool is_lifecycle(const DbSchema *schema, json_t *declaration, const char
     return false;
 }
 
-static void function_add(DbSchema *schema, json_t *declaration, bool procedure) {
-    const char *source = json_text_at(declaration, schema->is_v10 ? "source_name" : "name");
+static SchemaFunction *function_slot(DbSchema *root) {
+    if (root->function_count == root->function_cap) {
+        size_t cap = root->function_cap ? 2 * root->function_cap : 64;
+        SchemaFunction *more = arena_array(cli_arena(), SchemaFunction, cap);
+        if (!more) cli_die("out of memory");
+        if (root->function_count)
+            memcpy(more, root->functions, root->function_count * sizeof *more);
+        root->functions = more;
+        root->function_cap = cap;
+    }
+    return &root->functions[root->function_count++];
+}
+
+static void function_add(DbSchema *root,
+                         const DbSchema *module,
+                         json_t *declaration,
+                         bool procedure) {
+    const char *source = json_text_at(declaration, module->is_v10 ? "source_name" : "name");
     if (!source) return;
-    schema->functions[schema->function_count++] = (SchemaFunction){
-        .name = schema_canonical(schema, "Function", source),
-        .source = source,
+    const char *canonical = schema_canonical(module, "Function", source);
+    *function_slot(root) = (SchemaFunction){
+        .module = module,
+        .name = cli_format("%s%s", module->prefix, canonical),
+        .source = cli_format("%s%s", module->prefix, source),
         .params = json_at(declaration, "params.elements"),
         .declaration = declaration,
         .is_procedure = procedure,
-        .is_lifecycle = !procedure && is_lifecycle(schema, declaration, source),
+        .is_lifecycle = !procedure && is_lifecycle(module, declaration, source),
     };
 }
 
-static void functions_collect(DbSchema *schema) {
-    json_t *reducers = schema_section(schema, schema->is_v10 ? "Reducers" : "reducers");
-    json_t *others = schema_section(schema, schema->is_v10 ? "Procedures" : "misc_exports");
-    size_t most = json_array_size(reducers) + json_array_size(others) + 1;
-    schema->functions = arena_array(cli_arena(), SchemaFunction, most);
-    if (!schema->functions) cli_die("out of memory");
+static void module_open(DbSchema *module) {
+    module->snake_case = !json_at(schema_section(module, "CaseConversionPolicy"), "None");
+    module->types =
+        json_at(schema_section(module, module->is_v10 ? "Typespace" : "typespace"), "types");
+}
+
+const DbSchema *schema_submodule(const DbSchema *module, json_t *item) {
+    DbSchema *inner = arena_new(cli_arena(), DbSchema);
+    const char *name = json_text_at(item, "namespace");
+    if (!inner || !name) cli_die("The server's schema is not understood.");
+    inner->is_v10 = true;
+    inner->definition = json_object_get(item, "module");
+    inner->prefix = cli_format("%s%s.", module->prefix, name);
+    module_open(inner);
+    return inner;
+}
+
+// The JSON was read, so its nesting is bounded.
+static void functions_collect(DbSchema *root, const DbSchema *module) {
+    json_t *reducers = schema_section(module, module->is_v10 ? "Reducers" : "reducers");
+    json_t *others = schema_section(module, module->is_v10 ? "Procedures" : "misc_exports");
     size_t i;
     json_t *item;
-    json_array_foreach(reducers, i, item) function_add(schema, item, false);
+    json_array_foreach(reducers, i, item) function_add(root, module, item, false);
     json_array_foreach(others, i, item) {
-        if (!schema->is_v10) item = json_object_get(item, "Procedure");
-        if (item) function_add(schema, item, true);
+        if (!module->is_v10) item = json_object_get(item, "Procedure");
+        if (item) function_add(root, module, item, true);
     }
+    if (!module->is_v10) return;
+    json_array_foreach(schema_section(module, "Submodules"), i, item)
+        functions_collect(root, schema_submodule(module, item));
 }
 
 static HttpReply version_fetch(const CliTarget *target, int version) {
@@ -79,25 +115,26 @@ static HttpReply version_fetch(const CliTarget *target, int version) {
     });
 }
 
-DbSchema schema_fetch(const CliTarget *target) {
-    DbSchema schema = {.is_v10 = true};
+DbSchema *schema_fetch(const CliTarget *target) {
+    DbSchema *schema = arena_new(cli_arena(), DbSchema);
+    if (!schema) cli_die("out of memory");
+    schema->is_v10 = true;
+    schema->prefix = "";
     HttpReply reply = version_fetch(target, 10);
     if (reply.status >= 400 && reply.status < 500) {
         HttpReply older = version_fetch(target, 9);
         if (http_ok(&older)) {
             reply = older;
-            schema.is_v10 = false;
+            schema->is_v10 = false;
         }
     }
     http_expect_json(&reply);
     const char *why = NULL;
-    schema.text = reply.body;
-    schema.definition = json_from(reply.body, &why);
-    if (!schema.definition) cli_die("The server's schema is not JSON: %s", why);
-    schema.snake_case = !json_at(schema_section(&schema, "CaseConversionPolicy"), "None");
-    schema.types =
-        json_at(schema_section(&schema, schema.is_v10 ? "Typespace" : "typespace"), "types");
-    functions_collect(&schema);
+    schema->text = reply.body;
+    schema->definition = json_from(reply.body, &why);
+    if (!schema->definition) cli_die("The server's schema is not JSON: %s", why);
+    module_open(schema);
+    functions_collect(schema, schema);
     return schema;
 }
 
@@ -213,10 +250,10 @@ static void type_print_json(const DbSchema *schema, Buf *out, json_t *type, int 
     }
 }
 
-const char *schema_signature(const DbSchema *schema, const SchemaFunction *function) {
+const char *schema_signature(const SchemaFunction *function) {
     Buf out = {0};
     buf_printf(&out, "%s(", function->name);
-    elements_print(schema, &out, function->params, 0);
+    elements_print(function->module, &out, function->params, 0);
     buf_put_u8(&out, ')');
     return cli_buf_text(&out);
 }

@@ -104,3 +104,43 @@ AbiErrno abi_timer_end(Abi *abi, uint32_t timer);
 // A span of time as timers print it: "1.234ms", "2.5s", "917ns".
 void abi_duration_text(uint64_t ns, char out[32]);
 uint64_t abi_monotonic_ns(void);
+
+// ---- bytes sources and sinks (abi_bytes.c): how wasm modules get and give byte strings (§1.7)
+
+#define ABI_SINK_BYTES_MAX ((size_t)64 << 20)  // of all sinks of a call
+
+typedef struct AbiSource {
+    Bytes left;  // of `own`, or borrowed until the call ends
+    Buf own;
+    bool open;
+} AbiSource;
+
+// One for each instance that needs it; zeroed is ready. Handles count up from 1 in every call.
+typedef struct AbiBytes {
+    AbiSource *sources;
+    uint32_t source_count, source_cap;  // as many as this call made; memory of more is kept
+    Buf *sinks;
+    uint32_t sink_count, sink_cap;
+    size_t sunk_bytes;
+} AbiBytes;
+
+void abi_bytes_deinit(AbiBytes *bytes);
+void abi_bytes_reset(AbiBytes *bytes);  // the call is over: all handles are gone
+
+// A source of `content`, borrowed until the reset; *source is 0 when it is empty. False: no memory.
+bool abi_source_new(AbiBytes *bytes, Bytes content, uint32_t *source);
+// The same of bytes that it keeps; *content is empty afterwards.
+bool abi_source_take(AbiBytes *bytes, Buf *content, uint32_t *source);
+// Copy what fits `room` and set *len. *exhausted: that was the rest, and the handle is gone.
+AbiErrno abi_source_read(AbiBytes *bytes,
+                         uint32_t source,
+                         uint8_t *out,
+                         size_t room,
+                         size_t *len,
+                         bool *exhausted);
+AbiErrno abi_source_left(const AbiBytes *bytes, uint32_t source, size_t *len);
+
+bool abi_sink_new(AbiBytes *bytes, uint32_t *sink);  // false: no memory
+// ABI_NO_SUCH_BYTES, or ABI_NO_SPACE beyond ABI_SINK_BYTES_MAX; nothing is written then.
+AbiErrno abi_sink_write(AbiBytes *bytes, uint32_t sink, Bytes content);
+Bytes abi_sink_bytes(const AbiBytes *bytes, uint32_t sink);  // until the reset or the next write

@@ -1,4 +1,4 @@
-// engine.h: what host.c asks of an engine. JavaScriptCore is in js/; wasm will be beside it.
+// engine.h: what host.c asks of an engine. JavaScriptCore is in js/, wasm in wasm/.
 #pragma once
 #include "host/host.h"
 
@@ -28,3 +28,4 @@ struct HostInstance {
 };
 
 extern const HostEngine js_engine;
+extern const HostEngine wasm_engine;

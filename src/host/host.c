@@ -5,7 +5,7 @@
 
 static const HostEngine *engine_of(HostKind kind) {
     switch (kind) {
-    case HOST_WASM: return NULL;
+    case HOST_WASM: return &wasm_engine;
     case HOST_JS: return &js_engine;
     }
     return NULL;  // a number from a stored row
@@ -19,7 +19,7 @@ Err host_program_load(HostKind kind,
     static const HostLoadOptions defaults = {0};
     const HostEngine *engine = engine_of(kind);
     if (!engine)
-        return diag_fail(diag, ERR_UNSUPPORTED, "this server runs JavaScript modules only");
+        return diag_fail(diag, ERR_UNSUPPORTED, "no engine here runs programs of this kind");
     HostProgram *program = NULL;
     Buf description = {0};
     Err err = OK;

@@ -96,6 +96,7 @@ void database_publish(Database *db,
             *own = &updates[i];
             continue;
         }
+        if (s->closing) continue;  // its stream has ended
         if (!encode(db, &shared, &updates[i]) || !put(&shared, s)) s->out.failed = true;
         session_dirty(s);
     }

@@ -1,6 +1,10 @@
 // Modules inside a module: every item of theirs is called namespace.name, wherever it is met.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { connect, subscribe, top } from './harness.mjs';
 import { bundle, call, callOk, enc, http, logs, newIdentity, published, publish, rows, session, startServer, until, w } from './support.mjs';
 
 let server, ann;
@@ -113,4 +117,51 @@ test('a lifecycle reducer in a submodule is refused', async () => {
   );
   assert.equal(answer.status, 500);
   assert.match(answer.text, /lifecycle event Init is not permitted in submodule under namespace `lib`; lifecycle reducers may only be declared in the root module/);
+});
+
+test('generated bindings have submodules inside, and the real client uses them', async () => {
+  await published(server, 'bound', garden(), as());
+  const dir = join(top, 'build/tools/e2e/garden');  // beside the npm package
+  mkdirSync(dir, { recursive: true });
+  writeFileSync(join(dir, 'bundle.js'), garden());
+  const done = await server.cli('generate', '--no-config', '--yes', '--lang', 'typescript', '-j', join(dir, 'bundle.js'), '-o', join(dir, 'src'));
+  assert.equal(done.code, 0, done.stdout + done.stderr);
+  for (const file of ['item_table.ts', 'lib/fruit_table.ts', 'lib/types.ts', 'lib/add_fruit_reducer.ts', 'lib/deep/seed_table.ts', 'lib/deep/plant_reducer.ts'])
+    assert.ok(done.stdout.includes(`src/${file}`), `${file} in\n${done.stdout}`);
+  writeFileSync(
+    join(dir, 'use.ts'),
+    `import { DbConnection, reducers, tables } from './src';
+     export const named = [tables.item, tables.lib.fruit, tables.lib.deep.seed, reducers.addItem, reducers.lib.addFruit, reducers.lib.deep.plant];
+     export { DbConnection };`
+  );
+  const bin = join(top, 'build/tools/node_modules/.bin');
+  execFileSync(join(bin, 'tsc'), ['--noEmit', '--strict', '--skipLibCheck', '--target', 'esnext', '--module', 'esnext', '--moduleResolution', 'bundler', join(dir, 'use.ts')], { stdio: ['ignore', 'inherit', 'inherit'] });
+  execFileSync(join(bin, 'esbuild'), [join(dir, 'use.ts'), '--bundle', '--format=esm', '--packages=external', '--log-level=warning', `--outfile=${join(dir, 'use.mjs')}`]);
+  const bindings = await import(join(dir, 'use.mjs'));
+  assert.ok(bindings.named.every(Boolean), 'every accessor finds what it names');
+  const client = await connect(bindings, server, 'bound');
+  await subscribe(client, 'SELECT * FROM lib.fruit', 'SELECT * FROM lib.deep.seed');
+  const seen = [];
+  client.db['lib.fruit'].onInsert((_ctx, row) => seen.push(row.kind));
+  client.reducers['lib.addFruit']({ kind: 'plum' });
+  await until(() => seen.includes('plum'), 'the row of a submodule');
+  client.connection.disconnect();
+});
+
+test('the command calls and describes what is in a submodule', async () => {
+  await published(server, 'called', garden(), as());
+  const on = ['--server', server.url];
+  const called = await server.cli('call', 'called', 'lib.add_fruit', 'fig', ...on);
+  assert.equal(called.code, 0, called.stderr);
+  assert.deepEqual(await rows(server, 'called', 'SELECT kind FROM lib.fruit'), [['fig']]);
+  const wrong = await server.cli('call', 'called', 'lib.add_fruits', 'fig', ...on);
+  assert.match(wrong.stderr, /No such reducer OR procedure `lib\.add_fruits`/);
+  assert.match(wrong.stderr, /A reducer with a similar name exists: `lib\.add_fruit`/);
+  const reducer = await server.cli('describe', 'called', 'reducer', 'lib.deep.plant', '--json', ...on);
+  assert.equal(JSON.parse(reducer.stdout).source_name, 'plant');
+  const table = await server.cli('describe', 'called', 'table', 'lib.deep.seed', '--json', ...on);
+  assert.equal(JSON.parse(table.stdout).source_name, 'seed');
+  assert.match((await server.cli('describe', 'called', 'table', 'lib.seed', '--json', ...on)).stderr, /no such table/);
+  const whole = await server.cli('describe', 'called', '--json', ...on);
+  assert.ok(JSON.parse(whole.stdout).sections.some(section => section.Submodules));
 });

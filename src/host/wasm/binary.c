@@ -143,7 +143,9 @@ static Err type_read(Reading *g, WasmReader *r, Str *out) {
     wasm_bytes(&ahead, params);
     uint32_t results = wasm_count(&ahead);
     if (params > 1000 || results > 1000)
-        return diag_fail(g->diag, ERR_INVALID, "a function has more than 1000 parameters or results");
+        return diag_fail(g->diag,
+                         ERR_INVALID,
+                         "a function has more than 1000 parameters or results");
     if ((err = values_read(g, r, &at)) != OK) return err;
     *at++ = '>';
     if ((err = values_read(g, r, &at)) != OK) return err;
@@ -208,9 +210,10 @@ static Err version_note(Reading *g, Str module) {
 
 static Err version_check(const Reading *g) {
     if (!g->versioned)
-        return diag_fail(g->diag,
-                         ERR_INVALID,
-                         "unable to determine ABI of module (may be on an spacetime version < 0.8)");
+        return diag_fail(
+            g->diag,
+            ERR_INVALID,
+            "unable to determine ABI of module (may be on an spacetime version < 0.8)");
     if (g->major != ABI_MAJOR || g->minor > ABI_MINOR)
         return diag_fail(g->diag,
                          ERR_INVALID,
@@ -241,7 +244,8 @@ static Err import_check(Reading *g, Str module, Str name, uint32_t type) {
     snprintf(exact, sizeof exact, "spacetime_%u.%u", major, minor);
     if (!str_eq(module, str_from(exact))) return unknown_import(g->diag, module, name);
     for (size_t i = 0; i < ARRAY_LEN(import_rules); i++) {
-        if (import_rules[i].minor != minor || !str_eq(name, str_from(import_rules[i].name))) continue;
+        if (import_rules[i].minor != minor || !str_eq(name, str_from(import_rules[i].name)))
+            continue;
         g->out->minors |= 1u << minor;
         Str expected = str_from(import_rules[i].signature);
         if (str_eq(g->out->types[type], expected)) return OK;
@@ -299,12 +303,14 @@ static Err imports_read(Reading *g, WasmReader *r) {
     if (!imports || !g->out->func_types) return no_memory(g->diag);
     for (uint32_t i = 0; i < count; i++) {
         if ((err = import_read(g, r, &imports[i])) != OK) return err;
-        if (imports[i].kind == KIND_FUNCTION && (err = version_note(g, imports[i].module)) != OK) return err;
+        if (imports[i].kind == KIND_FUNCTION && (err = version_note(g, imports[i].module)) != OK)
+            return err;
     }
     if ((err = version_check(g)) != OK) return err;
     for (uint32_t i = 0; i < count; i++) {
         const Import *import = &imports[i];
-        if (import->kind != KIND_FUNCTION) return unknown_import(g->diag, import->module, import->name);
+        if (import->kind != KIND_FUNCTION)
+            return unknown_import(g->diag, import->module, import->name);
         if ((err = import_check(g, import->module, import->name, import->type)) != OK) return err;
         g->out->func_types[g->out->import_count++] = import->type;
     }
@@ -370,14 +376,21 @@ static Err globals_read(Reading *g, WasmReader *r) {
 
 // ---- exports
 
-static Err export_function(Reading *g, Str name, const char *kind, const char *signature, uint8_t what, uint32_t index, uint32_t *out) {
+static Err export_function(Reading *g,
+                           Str name,
+                           const char *kind,
+                           const char *signature,
+                           uint8_t what,
+                           uint32_t index,
+                           uint32_t *out) {
     Str shown = name;
     size_t prefix = sizeof WASM_PREINIT - 1;
     if (str_starts(name, STR(WASM_PREINIT))) shown = (Str){name.ptr + prefix, name.len - prefix};
     if (what != KIND_FUNCTION) return not_a_function(g->diag, kind, shown, signature);
     if (index >= g->out->func_count) return wasm_malformed(g->diag);
     Str got = g->out->types[g->out->func_types[index]];
-    if (!str_eq(got, str_from(signature))) return wrong_signature(g->diag, kind, shown, signature, got);
+    if (!str_eq(got, str_from(signature)))
+        return wrong_signature(g->diag, kind, shown, signature, got);
     if (index < g->out->import_count) return wasm_feature(g->diag, "an export that is an import");
     *out = index;
     return OK;
@@ -390,7 +403,8 @@ static int preinit_order(const void *a, const void *b) {
 
 static Err export_read(Reading *g, Str name, uint8_t what, uint32_t index) {
     WasmBinary *out = g->out;
-    if (what == KIND_MEMORY && str_eq(name, STR("memory"))) g->memory_exported = index < out->memories;
+    if (what == KIND_MEMORY && str_eq(name, STR("memory")))
+        g->memory_exported = index < out->memories;
     if (str_starts(name, STR(WASM_PREINIT))) {
         WasmPreinit *preinit = &out->preinits[out->preinit_count++];
         preinit->name = name;

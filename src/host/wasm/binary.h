@@ -22,8 +22,8 @@ typedef enum WasmExport {
 
 #define WASM_PREINIT   "__preinit__"
 #define WASM_NO_FUNC   UINT32_MAX
-#define WASM_TYPES_MAX 10000   // of functions in one module
-#define WASM_LOCALS    50000   // of one function; what engines agree on
+#define WASM_TYPES_MAX 10000  // of functions in one module
+#define WASM_LOCALS    50000  // of one function; what engines agree on
 #define WASM_PAGE      65536u
 
 typedef struct WasmPreinit {

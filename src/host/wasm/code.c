@@ -149,7 +149,8 @@ Err wasm_constant_skip(WasmReader *r, Diag *diag) {
     while (wasm_left(r)) {
         uint8_t code = wasm_u8(r);
         if (code == 0x0b) return r->failed ? wasm_malformed(diag) : OK;
-        if (code >= 0x6a && code <= 0x7e) return wasm_feature(diag, "extended constant expressions");
+        if (code >= 0x6a && code <= 0x7e)
+            return wasm_feature(diag, "extended constant expressions");
         if ((err = instruction_skip(code, r, diag)) != OK) return err;
     }
     return wasm_malformed(diag);
@@ -164,7 +165,10 @@ static Err locals_skip(WasmReader *r, Diag *diag) {
         if ((err = wasm_value_type(r, &type, diag)) != OK) return err;
     }
     if (total > WASM_LOCALS)
-        return diag_fail(diag, ERR_INVALID, "a function has more than %d local variables", WASM_LOCALS);
+        return diag_fail(diag,
+                         ERR_INVALID,
+                         "a function has more than %d local variables",
+                         WASM_LOCALS);
     return OK;
 }
 

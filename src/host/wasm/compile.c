@@ -28,9 +28,9 @@ enum {
     TOLD_BYTES = 1200,  // of what a tool complained of
 };
 
-#define EMBED(name, file)                            \
+#define EMBED(name, file)                                                                \
     __asm__(".section .rodata\n" #name ": .incbin \"src/host/wasm/rt/" file "\"\n" #name \
-            "_end: .byte 0\n.previous\n");            \
+            "_end: .byte 0\n.previous\n");                                               \
     extern const char name[], name##_end[]
 
 EMBED(guest_header_text, "guest.h");
@@ -69,11 +69,12 @@ typedef struct Work {
 
 static Err tool_missing(Diag *diag, const char *tool) {
     const char *package = strcmp(tool, "wasm2c") == 0 ? "wabt" : "gcc";
-    return diag_fail(diag,
-                     ERR_UNSUPPORTED,
-                     "this server cannot compile WebAssembly: `%s` is not installed (Debian package %s)",
-                     tool,
-                     package);
+    return diag_fail(
+        diag,
+        ERR_UNSUPPORTED,
+        "this server cannot compile WebAssembly: `%s` is not installed (Debian package %s)",
+        tool,
+        package);
 }
 
 static Err tool_start(Work *work, const char *const *argv, const char *log, pid_t *pid) {
@@ -127,9 +128,11 @@ static Err version_add(Work *work, const char *tool, Blake3 *hash) {
 }
 
 static Err identity_make(Diag *diag) {
-    Work work = {.limits = {.cpu_s = 10, .memory_bytes = (size_t)4 << 30, .file_bytes = 1 << 20}, .diag = diag};
+    Work work = {.limits = {.cpu_s = 10, .memory_bytes = (size_t)4 << 30, .file_bytes = 1 << 20},
+                 .diag = diag};
     Err err = directory_temporary(work.directory, sizeof work.directory);
-    if (err != OK) return diag_fail(diag, err, "no temporary directory could be made: %s", err_text(err));
+    if (err != OK)
+        return diag_fail(diag, err, "no temporary directory could be made: %s", err_text(err));
     Blake3 hash;
     uint8_t digest[BLAKE3_LEN];
     blake3_init(&hash);
@@ -162,7 +165,8 @@ Err wasm_compile_identity(Str *out, Diag *diag) {
 static Err translate(Work *work, const WasmBinary *binary) {
     Buf module = {0};
     wasm_binary_rewrite(binary, &module);
-    Err err = buf_ok(&module) ? file_write_whole(work->directory, "module.wasm", buf_bytes(&module)) : ERR_NOMEM;
+    Err err = buf_ok(&module) ? file_write_whole(work->directory, "module.wasm", buf_bytes(&module))
+                              : ERR_NOMEM;
     buf_deinit(&module);
     if (err != OK) return diag_fail(work->diag, err, "%s", err_text(err));
     const char *argv[] = {"wasm2c", "module.wasm", "-n", "M", "-o", "module.c", NULL};
@@ -184,7 +188,10 @@ static void glue_write(const WasmBinary *binary, Buf *out) {
     size_t type_bytes = 0;
     for (uint32_t i = 0; i < binary->type_count; i++)
         type_bytes += binary->types[i].len;
-    buf_printf(out, "\n#define GUEST_TYPES %u\n#define GUEST_TYPE_BYTES %zu\n", binary->type_count, type_bytes);
+    buf_printf(out,
+               "\n#define GUEST_TYPES %u\n#define GUEST_TYPE_BYTES %zu\n",
+               binary->type_count,
+               type_bytes);
     buf_put_str(out, STR("#define GUEST_IMPORT_MODULES"));
     for (uint32_t minors = binary->minors; minors; minors &= minors - 1)
         buf_put_str(out, STR(", host"));
@@ -216,7 +223,8 @@ static Err parts_write(Work *work, const WasmBinary *binary, uint32_t *part_coun
         buf_put_str(&parts[i], STR("#include \"parts.h\"\n"));
     if (err == OK) err = wasm_split(buf_bytes(&generated), &header, parts, *part_count, work->diag);
     glue_write(binary, &parts[0]);
-    if (err == OK && !buf_ok(&parts[0])) err = diag_fail(work->diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
+    if (err == OK && !buf_ok(&parts[0]))
+        err = diag_fail(work->diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     if (err == OK) err = file_add(work, "parts.h", buf_bytes(&header));
     for (uint32_t i = 0; i < *part_count && err == OK; i++) {
         snprintf(name, sizeof name, "part%u.c", i);
@@ -238,7 +246,8 @@ static const char said_by_compiler[] = "the C compiler did not compile the modul
 
 static Err part_start(Work *work, uint32_t part, bool quick, pid_t *pid) {
     char source[32], object[32], log[32];
-    const char *argv[ARGS_MAX] = {"cc", "-c", quick ? flag_quick : flag_good, "-I.", "-o", object, source};
+    const char *argv[ARGS_MAX] =
+        {"cc", "-c", quick ? flag_quick : flag_good, "-I.", "-o", object, source};
     size_t count = 7;
     for (size_t i = 0; flags[i]; i++)
         argv[count++] = flags[i];
@@ -266,7 +275,11 @@ static Err parts_compile(Work *work, uint32_t part_count, bool quick) {
 
 static Err parts_link(Work *work, uint32_t part_count) {
     char objects[PARTS_MAX][32];
-    const char *argv[ARGS_MAX] = {"cc", "-shared", "-o", "module.so", "-Wl,-z,defs,-z,now,-z,relro"};
+    const char *argv[ARGS_MAX] = {"cc",
+                                  "-shared",
+                                  "-o",
+                                  "module.so",
+                                  "-Wl,-z,defs,-z,now,-z,relro"};
     size_t count = 5;
     for (uint32_t i = 0; i < part_count; i++) {
         snprintf(objects[i], sizeof objects[i], "part%u.o", i);
@@ -289,7 +302,8 @@ Err wasm_compile(const WasmBinary *binary, bool quick, Buf *object, Diag *diag) 
     char path[PATH_MAX + 32];
     uint32_t part_count = 0;
     Err err = directory_temporary(work.directory, sizeof work.directory);
-    if (err != OK) return diag_fail(diag, err, "no temporary directory could be made: %s", err_text(err));
+    if (err != OK)
+        return diag_fail(diag, err, "no temporary directory could be made: %s", err_text(err));
     if ((err = translate(&work, binary)) != OK) goto done;
     if ((err = parts_write(&work, binary, &part_count)) != OK) goto done;
     if ((err = parts_compile(&work, part_count, quick)) != OK) goto done;

@@ -61,7 +61,8 @@ static Err create(const char *path, Bytes content, bool sync) {
 
 Err file_write_whole(const char *directory, const char *name, Bytes content) {
     char path[PATH_MAX];
-    if ((size_t)snprintf(path, sizeof path, "%s/%s", directory, name) >= sizeof path) return ERR_TOO_LARGE;
+    if ((size_t)snprintf(path, sizeof path, "%s/%s", directory, name) >= sizeof path)
+        return ERR_TOO_LARGE;
     return create(path, content, false);
 }
 
@@ -77,7 +78,8 @@ Err file_publish(const char *directory, const char *name, Bytes content) {
     static _Atomic unsigned count;
     char path[PATH_MAX], beside[PATH_MAX];
     size_t len = (size_t)snprintf(path, sizeof path, "%s/%s", directory, name);
-    size_t beside_len = (size_t)snprintf(beside, sizeof beside, "%s/%s.%d-%u", directory, name, (int)getpid(), count++);
+    size_t beside_len = (size_t)
+        snprintf(beside, sizeof beside, "%s/%s.%d-%u", directory, name, (int)getpid(), count++);
     if (len >= sizeof path || beside_len >= sizeof beside) return ERR_TOO_LARGE;
     unlink(beside);
     Err err = create(beside, content, true);
@@ -91,7 +93,8 @@ Err file_publish(const char *directory, const char *name, Bytes content) {
 Err directory_temporary(char *out, size_t out_size) {
     const char *parent = getenv("TMPDIR");
     if (!parent || !*parent) parent = "/tmp";
-    if ((size_t)snprintf(out, out_size, "%s/lightcone-wasm-XXXXXX", parent) >= out_size) return ERR_TOO_LARGE;
+    if ((size_t)snprintf(out, out_size, "%s/lightcone-wasm-XXXXXX", parent) >= out_size)
+        return ERR_TOO_LARGE;
     return mkdtemp(out) ? OK : errno_err();
 }
 

@@ -8,6 +8,7 @@
 //       compiled again. Losing the directory costs time only.
 //   (2) Objects are loaded and initialised one at a time. Two databases with the same program share
 //       one object; it holds nothing of theirs.
+#define _GNU_SOURCE  // dladdr
 #include "host/wasm/object.h"
 
 #include <dlfcn.h>
@@ -25,7 +26,7 @@
 #include "host/abi.h"
 #include "host/wasm/compile.h"
 #include "host/wasm/files.h"
-#include "host/wasm/guest.h"
+#include "host/wasm/wasm.h"
 
 static const char magic[8] = "lcwasm\0\1";
 enum { TRAILER_BYTES = sizeof magic + BLAKE3_LEN };
@@ -97,7 +98,8 @@ static void codes_read(Bytes file, Buf *out) {
         uint64_t at = head.e_shoff + (uint64_t)i * sizeof section;
         if (!within(file, at, sizeof section)) return;
         memcpy(&section, file.ptr + at, sizeof section);
-        if (section.sh_type != SHT_SYMTAB || !within(file, section.sh_offset, section.sh_size)) continue;
+        if (section.sh_type != SHT_SYMTAB || !within(file, section.sh_offset, section.sh_size))
+            continue;
         at = head.e_shoff + (uint64_t)section.sh_link * sizeof strings;
         if (!within(file, at, sizeof strings)) return;
         memcpy(&strings, file.ptr + at, sizeof strings);
@@ -107,7 +109,8 @@ static void codes_read(Bytes file, Buf *out) {
             Elf64_Sym symbol;
             WasmCode code;
             memcpy(&symbol, file.ptr + section.sh_offset + s, sizeof symbol);
-            if (ELF64_ST_TYPE(symbol.st_info) != STT_FUNC || symbol.st_name >= strings.sh_size) continue;
+            if (ELF64_ST_TYPE(symbol.st_info) != STT_FUNC || symbol.st_name >= strings.sh_size)
+                continue;
             Str name = {names + symbol.st_name,
                         strnlen(names + symbol.st_name, strings.sh_size - symbol.st_name)};
             if (!symbol_func(name, &code.func)) continue;
@@ -162,7 +165,8 @@ static Err object_open(const char *path, Bytes file, WasmObject *out, Diag *diag
 static Err cached_load(const char *directory, const char *name, WasmObject *out, Diag *diag) {
     char path[PATH_MAX];
     Buf file = {0};
-    if ((size_t)snprintf(path, sizeof path, "%s/%s", directory, name) >= sizeof path) return ERR_TOO_LARGE;
+    if ((size_t)snprintf(path, sizeof path, "%s/%s", directory, name) >= sizeof path)
+        return ERR_TOO_LARGE;
     Err err = file_read_whole(path, &file);
     if (err == OK && !sealed_check(buf_bytes(&file))) err = ERR_CORRUPT;
     if (err == OK) err = object_open(path, buf_bytes(&file), out, diag);
@@ -175,14 +179,19 @@ static Err cache_add(const char *directory, const char *name, Buf *object, Diag 
     if (!buf_ok(object)) return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     Err err = file_publish(directory, name, buf_bytes(object));
     if (err == OK) return OK;
-    return diag_fail(diag, err, "the compiled module cannot be kept in %s: %s", directory, err_text(err));
+    return diag_fail(diag,
+                     err,
+                     "the compiled module cannot be kept in %s: %s",
+                     directory,
+                     err_text(err));
 }
 
 // Not to be kept: loaded from a file that is gone as soon as it is mapped.
 static Err object_load_once(const char *name, Bytes object, WasmObject *out, Diag *diag) {
     char directory[PATH_MAX], path[PATH_MAX + 256];
     Err err = directory_temporary(directory, sizeof directory);
-    if (err != OK) return diag_fail(diag, err, "no temporary directory could be made: %s", err_text(err));
+    if (err != OK)
+        return diag_fail(diag, err, "no temporary directory could be made: %s", err_text(err));
     snprintf(path, sizeof path, "%s/%s", directory, name);
     err = file_write_whole(directory, name, object);
     if (err == OK)

@@ -40,7 +40,8 @@ static Str item_rest(Lines *lines, Str first) {
         while (bare.len && (bare.ptr[bare.len - 1] == '\n' || bare.ptr[bare.len - 1] == ' '))
             bare.len--;
         if (bare.len && bare.ptr[bare.len - 1] == '{') body = true;
-        bool last = body ? bare.len && bare.ptr[0] == '}' : bare.len && bare.ptr[bare.len - 1] == ';';
+        bool last =
+            body ? bare.len && bare.ptr[0] == '}' : bare.len && bare.ptr[bare.len - 1] == ';';
         if (last || !line_next(lines, &line)) break;
     }
     return (Str){first.ptr, (size_t)(lines->text.ptr + lines->at - first.ptr)};
@@ -91,7 +92,9 @@ Err wasm_split(Bytes generated, Buf *header, Buf *parts, uint32_t part_count, Di
     static const char boundary[] = "static bool s_module_initialized = false;\n";
     const char *start = memmem(generated.ptr, generated.len, boundary, strlen(boundary));
     if (!start)
-        return diag_fail(diag, ERR_UNSUPPORTED, "this wasm2c writes other C than the one of wabt 1.0.32");
+        return diag_fail(diag,
+                         ERR_UNSUPPORTED,
+                         "this wasm2c writes other C than the one of wabt 1.0.32");
     size_t head = (size_t)(start - (const char *)generated.ptr);
     buf_put(header, generated.ptr, head);
     buf_put_str(header, STR("#undef FUNC_PROLOGUE\n#define FUNC_PROLOGUE GUEST_PROLOGUE\n"));

@@ -1,0 +1,93 @@
+// Modules that mean harm before their first call: they are refused, and the process serves on.
+#include "host/wasm/wasm_fixture.h"
+
+// ThreadSanitizer keeps signals back until a library function is called, which a loop never does.
+#if defined(__SANITIZE_THREAD__)
+#define SIGNALS_ARRIVE 0
+#else
+#define SIGNALS_ARRIVE 1
+#endif
+
+static void refused(const char *wat, const char *why) {
+    Fixture f;
+    fixture_init(&f);
+    EXPECT_ERR(fixture_load(&f, wat), ERR_INVALID);
+    EXPECT_STR(f.diag.text, why);
+    fixture_close(&f);
+}
+
+#define LOOP "(loop $for (br $for))"
+#define REST WAT_MEMORY WAT_SAY WAT_SILENT_REDUCER
+
+TEST(hostile, endless_loops_before_the_first_call_end) {
+    if (!SIGNALS_ARRIVE) return;
+    static const char why[] = "the module took longer than 0 s to load";
+    wasm_load_ms = 50;
+    refused(WAT_HEAD REST WAT_DESCRIBE "(func $start " LOOP ")(start $start))", why);
+    refused(WAT_HEAD REST WAT_DESCRIBE "(func (export \"_initialize\") " LOOP "))", why);
+    refused(WAT_HEAD REST WAT_DESCRIBE "(func (export \"__preinit__1\") " LOOP "))", why);
+    refused(WAT_HEAD REST WAT_DESCRIBE "(func (export \"__setup__\") (param i32) (result i32) " LOOP
+                                       " (i32.const 0)))",
+            why);
+    refused(WAT_HEAD REST "(func (export \"__describe_module__\") (param i32) " LOOP "))", why);
+    wasm_load_ms = 10000;
+}
+
+TEST(hostile, traps_before_the_first_call_say_where) {
+    refused(WAT_HEAD REST WAT_DESCRIBE "(func $start unreachable)(start $start))",
+            "wasm trap while calling \"start\": wasm `unreachable` instruction executed");
+    refused(WAT_HEAD REST WAT_DESCRIBE "(func (export \"_initialize\") unreachable))",
+            "wasm trap while calling \"_initialize\": wasm `unreachable` instruction executed");
+    refused(WAT_HEAD REST WAT_DESCRIBE "(func (export \"__preinit__1\") unreachable))",
+            "wasm trap while calling \"__preinit__1\": wasm `unreachable` instruction executed");
+    refused(WAT_HEAD REST WAT_DESCRIBE
+            "(func (export \"__setup__\") (param $err i32) (result i32)\n"
+            "  (call $say (local.get $err) (i32.const 16) (i32.const 0)) (i32.const 1)))",
+            "setup function returned an error: ");
+    refused(WAT_HEAD REST "(func (export \"__describe_module__\") (param i32) unreachable))",
+            "error getting module description: wasm `unreachable` instruction executed");
+    refused(WAT_HEAD REST WAT_DESCRIBE "(data (i32.const 131070) \"four\"))",
+            "wasm trap while calling \"start\": out of bounds memory access");
+}
+
+TEST(hostile, a_description_that_lies_is_refused) {
+    Fixture f;
+    static const char *const lies[] = {
+        "",                                          // nothing
+        "\\02\\ff\\ff\\ff\\ff",                      // four billion sections
+        "\\07\\00\\00\\00\\00",                      // no such version
+        "\\02\\01\\00\\00\\00\\02\\ff\\ff\\ff\\7f",  // tables that are not there
+        "\\02\\01\\00\\00",                          // cut off
+    };
+    for (size_t i = 0; i < ARRAY_LEN(lies); i++) {
+        char wat[2048];
+        size_t len = strlen(lies[i]) / 3;
+        snprintf(wat,
+                 sizeof wat,
+                 WAT_HEAD REST "(data (i32.const 16) \"%s\")\n"
+                               "(func (export \"__describe_module__\") (param $s i32)\n"
+                               "  (call $say (local.get $s) (i32.const 16) (i32.const %zu))))",
+                 lies[i],
+                 len);
+        fixture_init(&f);
+        EXPECT_ERR(fixture_load(&f, wat), ERR_INVALID);
+        EXPECT(f.diag.text[0]);
+        fixture_close(&f);
+    }
+}
+
+TEST(hostile, a_description_without_end_runs_into_the_sinks_limit) {
+    Fixture f;
+    fixture_init(&f);
+    Err err = fixture_load(
+        &f,
+        WAT_HEAD REST "(func (export \"__describe_module__\") (param $s i32)\n"
+                      "  (i32.store (i32.const 8) (i32.const 131000))\n"
+                      "  (loop $for (br_if $for\n"
+                      "    (i32.eqz (call $sink (local.get $s) (i32.const 16) (i32.const 8)))))))");
+    EXPECT(err == ERR_INVALID || err == ERR_UNSUPPORTED);
+    EXPECT(f.diag.text[0]);
+    fixture_close(&f);
+}
+
+TEST_MAIN()

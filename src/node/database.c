@@ -451,7 +451,7 @@ Err database_update(Database *db,
     if ((err = instance_make(db, program, &instance, diag)) != OK) goto done;
     if ((err = lanes_module_new(db->lanes, &program, &lane_module)) != OK) goto done;
 
-    lanes_interrupt(db, "the module was updated");
+    lanes_interrupt(db, "a new version of the module was published");
     db->now = node_now(db->loop->node);
     db_begin(db->db,
              &(CommitInfo){.timestamp = db->now, .caller = db->owner, .name = STR("<publish>")});

@@ -144,6 +144,8 @@ PREFIX ?= /usr/local
 install-alias: build/lightcone
 	install -d $(PREFIX)/bin
 	install build/lightcone $(PREFIX)/bin/lightcone
+	install -d $(PREFIX)/share/lightcone/module-c
+	install -m 644 sdk/module-c/*.[ch] $(PREFIX)/share/lightcone/module-c
 	ln -sf lightcone $(PREFIX)/bin/spacetime
 
 format:

@@ -85,10 +85,10 @@ C_LIBRARY := $(wildcard sdk/module-c/*.c)
 C_NATIVE  := sdk/module-c/native/native.c sdk/module-c/native/conformance_test.c
 C_TEST    := $(OUT)/sdk/module-c/native/conformance_test
 TEST_BIN  += $(C_TEST)
-$(C_TEST): $(C_NATIVE) $(wildcard sdk/module-c/*.[ch] sdk/module-c/native/*.h $(C_MODULE)/src/*) $(LIB) build/lightcone
+$(C_TEST): $(C_NATIVE) $(wildcard sdk/module-c/*.[ch] sdk/module-c/native/*.h $(C_MODULE)/src/*) $(LIB) $(OUT)/lightcone
 	@mkdir -p $(@D)
 	@echo "  link    $@"
-	@build/lightcone build --accessors -p $(C_MODULE) >/dev/null
+	@$(OUT)/lightcone build --accessors -p $(C_MODULE) >/dev/null
 	@for c in $(C_LIBRARY) $(C_MODULE)/src/*.c $(C_MODULE)/build/gen/module.gen.c; do \
 	    $(CC) -std=gnu17 $(ARCH) -Wall -Wextra -Wno-unused-parameter $(CFLAGS_$(VARIANT)) -Isdk/module-c -I$(C_MODULE)/build/gen \
 	        -c -o $(@D)/$$(basename $$c .c).module.o $$c || exit 1; done

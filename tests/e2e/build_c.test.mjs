@@ -5,7 +5,7 @@ import { execFile } from 'node:child_process';
 import { copyFileSync, cpSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { lightcone, startServer, temporaryDirectory, top, until } from './harness.mjs';
+import { ask, lightcone, startServer, temporaryDirectory, top, until } from './harness.mjs';
 
 let server;
 before(async () => (server = await startServer()));
@@ -157,4 +157,101 @@ test('a panic ends the call, is in the log with its line, and the next call work
   assert.equal((await server.cli('call', 'falling', 'add', '1', '"one"', '--server', server.url)).code, 0);
   assert.deepEqual(await server.sql('falling', 'SELECT name FROM item'), [['one']]);
   await until(async () => /fall src\/module\.c:14: over 9/.test((await server.cli('logs', 'falling', '--server', server.url)).stdout), 'the panic in the log');
+});
+
+test('all kinds of declarations compile without a warning, and work', async () => {
+  const dir = moduleOf(`#include "lightcone.h"
+typedef uint64_t ThingId;
+typedef String *MaybeName;
+typedef enum Mood { MOOD_HAPPY, MOOD_VERY_SAD } Mood;
+typedef struct Node { String name; Array(Node) children; } Node;
+typedef struct Empty { enum { ONLY } tag; } Empty;
+LC_TABLE(thing, PUBLIC, UNIQUE(mood, size), INDEX(size, mood))
+struct Thing {
+    ThingId id LC_PRIMARY_KEY LC_AUTO_INC;
+    Mood mood;
+    int32_t size;
+    Array(MaybeName) names;
+    Array(Array(uint8_t)) grid;
+    Empty empty;
+};
+LC_TABLE(old_thing)
+LC_TABLE(new_thing, PUBLIC, DIRECT(code))
+typedef struct Coded { uint16_t code; Identity owner LC_INDEX; } Coded;
+LC_ROW_FILTER("SELECT * FROM new_thing WHERE owner = :sender");
+LC_REDUCER
+Error add(Ctx *ctx, Mood mood, int32_t size, Array(MaybeName) names) {
+    Thing thing = {.mood = mood, .size = size, .names = names};
+    TRY(thing_insert(&thing));
+    if (thing.id == 0) return lc_error("no number");
+    if (thing_find_by_mood_size(mood, size)->id != thing.id) return lc_error("another");
+    return old_thing_insert(&(Coded){.code = (uint16_t)thing.id, .owner = ctx->sender});
+}
+LC_VIEW
+Query(Thing) big(ViewCtx *ctx) { return (Query(Thing)){LC_STR("SELECT * FROM thing WHERE size > 10")}; }
+LC_VIEW LC_VIEW_KEY(id)
+Thing *sad(AnonymousViewCtx *ctx) {
+    ThingScan scan = thing_range_by_mood_size(MOOD_VERY_SAD, LC_ANY, 0, LC_ANY, 0);
+    return thing_next(&scan) ? scan.row : NULL;
+}
+LC_PROCEDURE
+Result(uint32_t, String) halve(ProcedureCtx *ctx, uint32_t n) {
+    if (n % 2) return (Result(uint32_t, String)){.err = lc_some(LC_STR("odd"))};
+    return (Result(uint32_t, String)){.ok = lc_some(n / 2)};
+}
+LC_PROCEDURE
+Node tree(ProcedureCtx *ctx) {
+    Node root = {.name = LC_STR("root")};
+    lc_push(&root.children, (Node){.name = LC_STR("leaf")});
+    return root;
+}
+LC_PROCEDURE
+void nothing(ProcedureCtx *ctx) {}
+static String wide_hex(I128 v) {
+    return lc_format("%016llx%016llx", (unsigned long long)((U128)v >> 64), (unsigned long long)v);
+}
+LC_PROCEDURE
+Array(String) wide(ProcedureCtx *ctx, I128 a, I128 b) {
+    Array(String) out = {0};
+    lc_push(&out, wide_hex(a * b));
+    lc_push(&out, wide_hex(a / b));
+    lc_push(&out, wide_hex(a % b));
+    lc_push(&out, wide_hex((I128)((U128)a / (U128)b)));
+    lc_push(&out, wide_hex((I128)((U128)a % (U128)b)));
+    lc_push(&out, wide_hex(a << (int)(b & 127)));
+    lc_push(&out, wide_hex(a >> (int)(b & 127)));
+    return out;
+}
+`);
+  const built = await run(['build', '-p', dir]);
+  assert.equal(built.code, 0, built.stderr);
+  assert.equal(built.stderr, '');
+  const file = join(dir, 'build/module.wasm');
+  await server.publish('kinds', file);
+  const call = (...words) => server.cli('call', 'kinds', ...words, '--server', server.url);
+  const said = async (...words) => {
+    const done = await call(...words);
+    assert.equal(done.code, 0, done.stderr);
+    return done.stdout.trim();
+  };
+  await said('add', '{"happy":[]}', '5', '[{"some":"x"},{"none":[]}]');
+  await said('add', '{"very_sad":[]}', '50', '[]');
+  assert.match((await call('add', '{"happy":[]}', '5', '[]')).stderr, /thing: a row with the same unique value exists/);
+  assert.deepEqual(await server.sql('kinds', 'SELECT id, size FROM big'), [[2, 50]]);
+  assert.deepEqual(await server.sql('kinds', 'SELECT id, size FROM sad'), [[2, 50]]);
+  assert.deepEqual(JSON.parse(await said('halve', '8')), [0, 4]);
+  assert.deepEqual(JSON.parse(await said('halve', '7')), [1, 'odd']);
+  assert.deepEqual(JSON.parse(await said('tree')), ['root', [['leaf', []]]]);
+  await said('nothing');
+  const bits = 128n;
+  const unsigned = v => BigInt.asUintN(128, v);
+  const hex = v => unsigned(v).toString(16).padStart(32, '0');
+  const values = [7n, -7n, 3n, (1n << 64n) + 5n, -(1n << 100n) - 12345n, (1n << 127n) - 1n, -(1n << 126n), 0xffffffffffffffffn];
+  for (const a of values)
+    for (const b of values) {
+      const by = unsigned(b) % bits;
+      const wanted = [a * b, a / b, a % b, unsigned(a) / unsigned(b), unsigned(a) % unsigned(b), a << by, a >> by].map(hex);
+      const { text } = await ask(`${server.url}/v1/database/kinds/call/wide`, { method: 'POST', body: `[${a},${b}]`, headers: { 'content-type': 'application/json' } });
+      assert.deepEqual(JSON.parse(text), wanted, `${a}, ${b}`);
+    }
 });

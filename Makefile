@@ -90,7 +90,7 @@ $(C_TEST): $(C_NATIVE) $(wildcard sdk/module-c/*.[ch] sdk/module-c/native/*.h $(
 	@echo "  link    $@"
 	@build/lightcone build --accessors -p $(C_MODULE) >/dev/null
 	@for c in $(C_LIBRARY) $(C_MODULE)/src/*.c $(C_MODULE)/build/gen/module.gen.c; do \
-	    $(CC) -std=gnu17 $(ARCH) -Wall -Wextra $(CFLAGS_$(VARIANT)) -Isdk/module-c -I$(C_MODULE)/build/gen \
+	    $(CC) -std=gnu17 $(ARCH) -Wall -Wextra -Wno-unused-parameter $(CFLAGS_$(VARIANT)) -Isdk/module-c -I$(C_MODULE)/build/gen \
 	        -c -o $(@D)/$$(basename $$c .c).module.o $$c || exit 1; done
 	@$(LINK) $(CFLAGS_ALL) -MF $@.d -o $@ $(C_NATIVE) $(@D)/*.module.o $(LIB) -lcmocka $(LINK_LIBS)
 

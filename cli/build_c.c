@@ -136,6 +136,7 @@ static void compile(const char *directory, const Sources *sources, bool debug) {
         "-fvisibility=hidden",
         "-Wall",
         "-Wextra",
+        "-Wno-unused-parameter",  // a reducer has a ctx whether it looks at it or not
         "-Ibuild/gen",
         "-Isrc",
         "-Wl,--no-entry",

@@ -12,9 +12,11 @@ typedef struct LocalSink {
     char dir[IO_PATH_MAX];
     uint64_t segment_bytes;
     IoFile *lock;
-    Segment segment;  // being appended to
-    uint64_t bytes;   // sizes of all segments
-    uint64_t epoch;   // of this opening: one more than any before it
+    Segment segment;     // being appended to
+    SegmentFile *files;  // all of them, ascending; the last is being appended to
+    size_t file_count, file_cap;
+    uint64_t bytes;  // sizes of all segments
+    uint64_t epoch;  // of this opening: one more than any before it
     TxOffset durable_end;
     uint32_t chain;
     uint64_t syncs;
@@ -39,18 +41,31 @@ static uint64_t bytes_for(size_t payload_len) {
     return SEGMENT_HEAD_BYTES + SEGMENT_FRAME_BYTES + (uint64_t)payload_len;
 }
 
+static Err files_reserve(LocalSink *local) {
+    if (local->file_count < local->file_cap) return OK;
+    size_t cap = local->file_count * 2 + 16;
+    SegmentFile *files = mem_realloc(local->files, cap * sizeof *files);
+    if (!files) return ERR_NOMEM;
+    local->files = files;
+    local->file_cap = cap;
+    return OK;
+}
+
 // Begin the next segment, large enough for a frame with this payload.
 static Err segment_begin(LocalSink *local, size_t payload_len) {
     SegmentHead head = {
         .first_offset = local->durable_end.v,
         .epoch = local->epoch,
         .chain = local->chain,
+        .created = local->io->clock_wall(local->io->world),
     };
     local->io->random_bytes(local->io->world, &head.salt, sizeof head.salt);
     uint64_t size = MAX(local->segment_bytes, bytes_for(payload_len));
     Segment segment;
-    Err err = segment_create(local->io, local->dir, &head, size, &segment);
+    Err err = files_reserve(local);
+    if (err == OK) err = segment_create(local->io, local->dir, &head, size, &segment);
     if (err != OK) return err;
+    local->files[local->file_count++] = (SegmentFile){head.first_offset, size};
     segment_close(&local->segment);
     local->segment = segment;
     local->bytes += size;
@@ -65,6 +80,7 @@ static Err room_make(LocalSink *local, size_t payload_len) {
     uint64_t before = local->segment.size;
     Err err = segment_grow(&local->segment, MAX(local->segment_bytes, bytes_for(payload_len)));
     if (err == OK) local->bytes += local->segment.size - before;
+    if (err == OK) local->files[local->file_count - 1].bytes = local->segment.size;
     return err;
 }
 
@@ -110,6 +126,7 @@ static void local_close(LogSink **sink) {
     if (!local) return;
     segment_close(&local->segment);
     local->io->file_close(local->io->world, &local->lock);
+    mem_free(local->files);
     mem_free(local);
     *sink = NULL;
 }
@@ -122,12 +139,82 @@ static uint64_t local_syncs(const LogSink *sink) {
     return ((const LocalSink *)sink)->syncs;
 }
 
+// ── the front ──────────────────────────────────────────────────────────────────────────────────
+
+// When the segment was begun, and so the one before it ended; the far future when nobody knows.
+static Micros created_at(const LocalSink *local, const SegmentFile *of) {
+    const Io *io = local->io;
+    char name[SEGMENT_NAME_LEN + 1], path[IO_PATH_MAX];
+    uint8_t bytes[SEGMENT_HEAD_BYTES];
+    size_t got = 0;
+    IoFile *file = NULL;
+    SegmentHead head = {.created = INT64_MAX};
+    segment_name_write(of->first_offset, name);
+    if (path_join(path, local->dir, name) == OK &&
+        io->file_open(io->world, path, IO_READ, &file) == OK) {
+        (void)!io->file_read(io->world, file, 0, bytes, sizeof bytes, &got);
+        if (!segment_head_read(BYTES(bytes, got), &head)) head.created = INT64_MAX;
+        io->file_close(io->world, &file);
+    }
+    return head.created;
+}
+
+static void local_trim_plan(const LogSink *sink,
+                            TxOffset offset,
+                            const LogKeep *keep,
+                            LogTrim *out) {
+    const LocalSink *local = (const LocalSink *)sink;
+    Micros now = local->io->clock_wall(local->io->world);
+    uint64_t left = local->bytes;
+    out->io = local->io;
+    memcpy(out->dir, local->dir, sizeof out->dir);
+    for (size_t i = 0; i + 1 < local->file_count && out->count < ARRAY_LEN(out->first); i++) {
+        const SegmentFile *file = &local->files[i], *next = &local->files[i + 1];
+        left -= file->bytes;
+        if (next->first_offset > offset.v || left < keep->bytes) return;
+        if (keep->us > 0 && created_at(local, next) > now - keep->us) return;
+        out->first[out->count++] = file->first_offset;
+    }
+}
+
+static void local_trim_end(LogSink *sink, const LogTrim *trim) {
+    LocalSink *local = (LocalSink *)sink;
+    ASSERT(trim->removed < MAX(local->file_count, 1u));
+    for (uint32_t i = 0; i < trim->removed; i++) {
+        ASSERT(local->files[i].first_offset == trim->first[i]);
+        local->bytes -= local->files[i].bytes;
+    }
+    local->file_count -= trim->removed;
+    memmove(local->files, local->files + trim->removed, local->file_count * sizeof *local->files);
+}
+
+static TxOffset local_begin(const LogSink *sink) {
+    return (TxOffset){((const LocalSink *)sink)->files[0].first_offset};
+}
+
+Err log_trim_run(LogTrim *trim) {
+    Err err = OK;
+    for (uint32_t i = 0; err == OK && i < trim->count; i++) {
+        char name[SEGMENT_NAME_LEN + 1], path[IO_PATH_MAX];
+        segment_name_write(trim->first[i], name);
+        err = path_join(path, trim->dir, name);
+        if (err == OK) err = trim->io->file_remove(trim->io->world, path);
+        if (err == OK) trim->removed++;
+    }
+    // Were the names to come back, the next opening would find no gap and the next trim remove them.
+    if (err == OK && trim->removed) err = trim->io->dir_sync(trim->io->world, trim->dir);
+    return err;
+}
+
 static const LogSinkOps local_ops = {
     .append = local_append,
     .poll = local_poll,
     .close = local_close,
     .bytes = local_bytes,
     .syncs = local_syncs,
+    .trim_plan = local_trim_plan,
+    .trim_end = local_trim_end,
+    .begin = local_begin,
 };
 
 static Err local_new(const LogOptions *options, LocalSink **out) {
@@ -198,8 +285,7 @@ Err log_local_open(const LogOptions *options,
                    LogReplay replay,
                    void *ctx,
                    LogSink **out,
-                   TxOffset *end,
-                   uint64_t *torn_bytes,
+                   LogOpened *opened,
                    Diag *diag) {
     LocalSink *local = NULL;
     Recovered found;
@@ -208,13 +294,20 @@ Err log_local_open(const LogOptions *options,
     LogSink *sink = &local->sink;
 
     if ((err = dir_take(local, diag)) != OK) goto done;
-    if ((err = log_recover(local->io, local->dir, replay, ctx, &found, diag)) != OK) goto done;
+    uint64_t start = options->start.v;
+    err = log_recover(local->io, local->dir, start, replay, ctx, &found, diag);
+    if (err != OK) goto done;
+    local->files = found.files;
+    local->file_count = local->file_cap = found.file_count;
     if ((err = continue_from(local, &found)) != OK) {
         fail(diag, err, "cannot continue the log", local->dir);
         goto done;
     }
-    *end = local->durable_end;
-    if (torn_bytes) *torn_bytes = found.torn_bytes;
+    *opened = (LogOpened){
+        .end = local->durable_end,
+        .torn_bytes = found.torn_bytes,
+        .replayed_bytes = found.replayed_bytes,
+    };
     *out = sink;
     sink = NULL;
 done:

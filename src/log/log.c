@@ -23,6 +23,7 @@ struct Log {
     size_t begun_at;  // 0: no commit is begun
     size_t op_count_at;
     uint32_t op_count;
+    uint64_t written;
     Err failed;
 };
 
@@ -49,12 +50,15 @@ Err log_open(const LogOptions *options,
     Log *log = MEM_NEW(Log);
     if (!log) return diag_fail(diag, ERR_NOMEM, "cannot open the log: %s", err_text(ERR_NOMEM));
     if (!options->in_memory) {
-        Err err = log_local_open(options, replay, ctx, &log->sink, &log->end, torn_bytes, diag);
+        LogOpened opened = {0};
+        Err err = log_local_open(options, replay, ctx, &log->sink, &opened, diag);
         if (err != OK) {
             log_close(&log);
             return err;
         }
-        log->durable_end = log->end;
+        log->end = log->durable_end = opened.end;
+        log->written = opened.replayed_bytes;
+        if (torn_bytes) *torn_bytes = opened.torn_bytes;
     }
     *out = log;
     return OK;
@@ -130,6 +134,7 @@ static Err batch_send(Log *log, Diag *diag) {
         .payload = log->batch.ptr + LOG_BATCH_ROOM_BYTES,
         .payload_len = log->batch.len - LOG_BATCH_ROOM_BYTES,
     };
+    log->written += batch.payload_len;
     const LogSinkOps *ops = log->sink->ops;
     Err err = ops->append(log->sink, &batch, diag);
     return err == OK ? ops->poll(log->sink, &log->durable_end, diag) : err;
@@ -165,6 +170,23 @@ Err log_failed(const Log *log) {
 
 uint64_t log_bytes(const Log *log) {
     return log->sink ? log->sink->ops->bytes(log->sink) : 0;
+}
+
+uint64_t log_written(const Log *log) {
+    return log->written;
+}
+
+void log_trim_plan(const Log *log, TxOffset offset, const LogKeep *keep, LogTrim *out) {
+    out->count = out->removed = 0;
+    if (log->sink) log->sink->ops->trim_plan(log->sink, offset, keep, out);
+}
+
+void log_trim_end(Log *log, const LogTrim *trim) {
+    if (log->sink) log->sink->ops->trim_end(log->sink, trim);
+}
+
+TxOffset log_begin(const Log *log) {
+    return log->sink ? log->sink->ops->begin(log->sink) : log->end;
 }
 
 uint64_t log_syncs(const Log *log) {

@@ -17,11 +17,13 @@ typedef struct LogOptions {
     const char *dir;         // of this database's segments; made when it is not there
     uint64_t segment_bytes;  // preallocated size of a segment; 0: 64 MiB
     bool in_memory;          // keep nothing: every batch is durable at once
+    TxOffset start;          // commits below it are in a checkpoint: they are not replayed
 } LogOptions;
 
-// Open for appending. Reads every segment once, calling `replay` with each commit in order (NULL:
+// Open for appending. Reads every segment that may hold commits from `start` on once, calling `replay` with each commit in order (NULL:
 // only verify). A torn tail is cut and reported in *torn_bytes; damage anywhere else is ERR_CORRUPT
-// with file and offset in diag, and nothing is changed. The commit borrows from the log's buffer
+// with file and offset in diag, and nothing is changed; so is a log that ends before `start` or
+// begins after it. The commit borrows from the log's buffer
 // and is valid during the call only.
 typedef Err (*LogReplay)(void *ctx, const Commit *commit, Diag *diag);
 MUST_USE Err log_open(const LogOptions *options,
@@ -49,3 +51,27 @@ TxOffset log_durable_end(const Log *log);  // every offset below it is on disk
 Err log_failed(const Log *log);            // OK, or why it stopped
 uint64_t log_bytes(const Log *log);        // size of all segments
 uint64_t log_syncs(const Log *log);        // fdatasyncs done
+uint64_t log_written(const Log *log);      // bytes of batches: replayed at opening, and since then
+
+// ── letting the front go ───────────────────────────────────────────────────────────────────────
+
+// What a checkpoint makes superfluous may be worth keeping, for restoring to a point in time: at
+// least so many bytes of segments, and every segment with commits of the last so many microseconds.
+typedef struct LogKeep {
+    uint64_t bytes;
+    int64_t us;
+} LogKeep;
+
+// Segments that may go. Removing a file takes a file system its time, so it is a step of its own.
+typedef struct LogTrim {
+    const Io *io;
+    char dir[IO_PATH_MAX];
+    uint64_t first[32];  // their first offsets
+    uint32_t count;
+    uint32_t removed;
+} LogTrim;
+// Once everything below `offset` is safe elsewhere. On the owner's thread.
+void log_trim_plan(const Log *log, TxOffset offset, const LogKeep *keep, LogTrim *out);
+MUST_USE Err log_trim_run(LogTrim *trim);          // on any thread, the oldest first
+void log_trim_end(Log *log, const LogTrim *trim);  // on the owner's thread again
+TxOffset log_begin(const Log *log);                // the first offset there is a segment for

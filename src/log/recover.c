@@ -21,10 +21,12 @@
 typedef struct Reader {
     const Io *io;
     const char *dir;
+    uint64_t start;
     LogReplay replay;
     void *ctx;
     Diag *diag;
     Recovered found;
+    bool has_read;                    // a segment; the one before the first is not known
     char name[SEGMENT_NAME_LEN + 1];  // of the file being read
     Buf file;
 } Reader;
@@ -98,7 +100,7 @@ static Err frame_replay(Reader *reader, const SegmentFrame *frame, Bytes payload
         if (commit.offset.v != frame->first_offset + i) {
             return corrupt(reader, here, "the commit has another offset than its place says");
         }
-        if (!reader->replay) continue;
+        if (!reader->replay || commit.offset.v < reader->start) continue;
         Err err = reader->replay(reader->ctx, &commit, reader->diag);
         if (err != OK) return err;
     }
@@ -137,7 +139,11 @@ static Err frames_read(Reader *reader, const SegmentHead *head, bool is_last) {
         if (err != OK) return err;
         uint64_t payload_at = at + SEGMENT_FRAME_BYTES;
         Bytes payload = {file.ptr + payload_at, frame.payload_len};
-        if ((err = frame_replay(reader, &frame, payload, payload_at)) != OK) return err;
+        if (frame.first_offset + frame.commits > reader->start) {
+            err = frame_replay(reader, &frame, payload, payload_at);
+            reader->found.replayed_bytes += frame.payload_len;
+        }
+        if (err != OK) return err;
         reader->found.next_offset += frame.commits;
         reader->found.epoch = frame.epoch;
         reader->found.chain = frame.crc;
@@ -146,9 +152,14 @@ static Err frames_read(Reader *reader, const SegmentHead *head, bool is_last) {
     return tail_judge(reader, head, at, is_last);
 }
 
-static Err head_check(const Reader *reader, const SegmentHead *head, uint64_t named) {
-    const Recovered *found = &reader->found;
+static Err head_check(Reader *reader, const SegmentHead *head, uint64_t named) {
+    Recovered *found = &reader->found;
     if (head->first_offset != named) return corrupt(reader, 0, "it belongs under another name");
+    if (!reader->has_read && named > 0) {  // what came before it is gone, or nobody asked for it
+        found->next_offset = named;
+        found->chain = head->chain;
+        found->epoch = head->epoch;
+    }
     if (head->first_offset != found->next_offset) {
         return diag_fail_at(reader->diag,
                             ERR_CORRUPT,
@@ -190,28 +201,98 @@ static Err segment_read(Reader *reader, uint64_t named, bool is_last) {
         return head_missing(reader, named, is_last);
     }
     if ((err = head_check(reader, &head, named)) != OK) return err;
+    reader->has_read = true;
     reader->found.has_last = true;
     reader->found.last = named;
     reader->found.salt = head.salt;
     reader->found.epoch = head.epoch;
-    reader->found.bytes += reader->file.len;
     return frames_read(reader, &head, is_last);
+}
+
+// Where to begin reading: at the newest segment that begins before `start`. One that begins exactly
+// there would do, unless it is the last and was never finished.
+static size_t first_needed(const OffsetList *offsets, uint64_t start) {
+    size_t first = 0;
+    while (first + 1 < offsets->count && offsets->list[first + 1] < start) {
+        first++;
+    }
+    return first;
+}
+
+static Err range_check(const Reader *reader, const OffsetList *offsets) {
+    unsigned long long start = reader->start, next = reader->found.next_offset;
+    if (offsets->count && offsets->list[0] > start) {
+        return diag_fail(reader->diag,
+                         ERR_CORRUPT,
+                         "the log in %s begins at offset %llu, but is needed from %llu on: its "
+                         "first segments are missing, or the checkpoint is",
+                         reader->dir,
+                         (unsigned long long)offsets->list[0],
+                         start);
+    }
+    if (next >= start) return OK;
+    return diag_fail(reader->diag,
+                     ERR_CORRUPT,
+                     "the log in %s ends at offset %llu, but the checkpoint goes to %llu: the end "
+                     "of the log is lost",
+                     reader->dir,
+                     next,
+                     start);
+}
+
+static Err files_list(Reader *reader, const OffsetList *offsets) {
+    Recovered *found = &reader->found;
+    const Io *io = reader->io;
+    found->files = mem_alloc(MAX(offsets->count, 1u) * sizeof *found->files);
+    if (!found->files) return ERR_NOMEM;
+    for (size_t i = 0; i < offsets->count; i++) {
+        if (found->has_dropped && offsets->list[i] == found->dropped) continue;
+        char path[IO_PATH_MAX];
+        IoFile *file = NULL;
+        uint64_t bytes = 0;
+        segment_name_write(offsets->list[i], reader->name);
+        Err err = path_join(path, reader->dir, reader->name);
+        if (err == OK) err = io->file_open(io->world, path, IO_READ, &file);
+        if (err == OK) err = io->file_size(io->world, file, &bytes);
+        io->file_close(io->world, &file);
+        if (err != OK)
+            return diag_fail(reader->diag, err, "cannot open %s: %s", path, err_text(err));
+        found->files[found->file_count++] = (SegmentFile){offsets->list[i], bytes};
+        found->bytes += bytes;
+    }
+    return OK;
 }
 
 Err log_recover(const Io *io,
                 const char *dir,
+                uint64_t start,
                 LogReplay replay,
                 void *ctx,
                 Recovered *out,
                 Diag *diag) {
-    Reader reader = {.io = io, .dir = dir, .replay = replay, .ctx = ctx, .diag = diag};
+    Reader reader = {
+        .io = io,
+        .dir = dir,
+        .start = start,
+        .replay = replay,
+        .ctx = ctx,
+        .diag = diag,
+    };
     OffsetList offsets = {0};
     Err err = names_list(io, dir, &offsets);
     if (err != OK) diag_fail(diag, err, "cannot list %s: %s", dir, err_text(err));
-    for (size_t i = 0; i < offsets.count && err == OK; i++) {
+    bool begins_late = offsets.count && offsets.list[0] > start;
+    for (size_t i = first_needed(&offsets, start); !begins_late && i < offsets.count && err == OK;
+         i++) {
         err = segment_read(&reader, offsets.list[i], i == offsets.count - 1);
     }
-    if (err == OK) *out = reader.found;
+    if (err == OK) err = range_check(&reader, &offsets);
+    if (err == OK) err = files_list(&reader, &offsets);
+    if (err == OK) {
+        *out = reader.found;
+    } else {
+        mem_free(reader.found.files);
+    }
     mem_free(offsets.list);
     buf_deinit(&reader.file);
     return err;

@@ -2,6 +2,11 @@
 #pragma once
 #include "log/segment.h"
 
+typedef struct SegmentFile {
+    uint64_t first_offset;
+    uint64_t bytes;
+} SegmentFile;
+
 // What the segments say, once all have been read. Nothing on the disk has been changed.
 typedef struct Recovered {
     uint64_t next_offset;
@@ -13,11 +18,20 @@ typedef struct Recovered {
     uint64_t salt;   // of it
     uint64_t end;    // where its last whole frame ends
     uint64_t torn_bytes;
+    uint64_t replayed_bytes;  // of commits given to replay
+    SegmentFile *files;       // all of them, ascending, without the one to be dropped; mem_free
+    size_t file_count;
     bool has_dropped;  // the newest file was never finished being made: remove it
     uint64_t dropped;  // its first offset
 } Recovered;
 
-// Verify every segment in `dir` and give each commit to `replay` (NULL: only verify).
+// Verify the segments in `dir` that may hold commits from `start` on and give each such commit to
+// `replay` (NULL: only verify). With `start` 0 that is all of them, and the log begins at 0.
 //   ERR_CORRUPT  damage that no power loss explains; file and offset in diag
-MUST_USE Err
-log_recover(const Io *io, const char *dir, LogReplay replay, void *ctx, Recovered *out, Diag *diag);
+MUST_USE Err log_recover(const Io *io,
+                         const char *dir,
+                         uint64_t start,
+                         LogReplay replay,
+                         void *ctx,
+                         Recovered *out,
+                         Diag *diag);

@@ -10,7 +10,8 @@
 //   16  8  first offset                          16  8  epoch
 //   24  8  epoch                                 24  8  payload bytes
 //   32  8  salt                                  32  4  commits in the payload
-//   40 20  zeros                                 36  4  chain: crc of the frame before it
+//   40  8  created, microseconds since 1970      36  4  chain: crc of the frame before it
+//   48 12  zeros
 //   60  4  crc32c of header[0..60]               40  4  crc32c of salt, payload
 //                                                44  4  zero
 //                                                       payload: commits as commit.h has them
@@ -63,6 +64,7 @@ void segment_head_write(const SegmentHead *head, uint8_t out[SEGMENT_HEAD_BYTES]
     store_u64(out + 16, head->first_offset);
     store_u64(out + 24, head->epoch);
     store_u64(out + 32, head->salt);
+    store_u64(out + 40, (uint64_t)head->created);
     store_u32(out + 60, crc32c(0, BYTES(out, 60)));
 }
 
@@ -76,6 +78,7 @@ bool segment_head_read(Bytes file, SegmentHead *out) {
         .first_offset = load_u64(p + 16),
         .epoch = load_u64(p + 24),
         .salt = load_u64(p + 32),
+        .created = (Micros)load_u64(p + 40),
     };
     return true;
 }

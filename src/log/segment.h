@@ -8,7 +8,8 @@ static_assert((int)SEGMENT_FRAME_BYTES <= (int)LOG_BATCH_ROOM_BYTES, "it fits th
 typedef struct SegmentHead {
     uint64_t first_offset;
     uint64_t epoch;
-    uint64_t salt;   // random, of this file: seeds its checksums
+    uint64_t salt;  // random, of this file: seeds its checksums
+    Micros created;
     uint32_t chain;  // crc of the last frame before this file; 0 when there is none
 } SegmentHead;
 

@@ -28,17 +28,25 @@ typedef struct LogSinkOps {
     void (*close)(LogSink **sink);  // waits for what is in flight
     uint64_t (*bytes)(const LogSink *sink);
     uint64_t (*syncs)(const LogSink *sink);
+    void (*trim_plan)(const LogSink *sink, TxOffset offset, const LogKeep *keep, LogTrim *out);
+    void (*trim_end)(LogSink *sink, const LogTrim *trim);
+    TxOffset (*begin)(const LogSink *sink);
 } LogSinkOps;
 
 struct LogSink {  // the first member of every sink
     const LogSinkOps *ops;
 };
 
+typedef struct LogOpened {
+    TxOffset end;
+    uint64_t torn_bytes;
+    uint64_t replayed_bytes;
+} LogOpened;
+
 // Segment files in options->dir: replays and verifies them as log_open says.
 MUST_USE Err log_local_open(const LogOptions *options,
                             LogReplay replay,
                             void *ctx,
                             LogSink **out,
-                            TxOffset *end,
-                            uint64_t *torn_bytes,
+                            LogOpened *opened,
                             Diag *diag);

@@ -460,13 +460,7 @@ Err database_update(Database *db,
     module.program = program_bytes;
     const WriteSet *writes;
     bool changed;
-    err = catalog_migrate(db_catalog(db->db),
-                          plan,
-                          new_def,
-                          &module,
-                          catalog_log_line,
-                          db,
-                          diag);
+    err = catalog_migrate(db_catalog(db->db), plan, new_def, &module, catalog_log_line, db, diag);
     if (err == OK) err = rules_check(db, new_def, diag);
     if (err == OK) {
         // What clients watch is computed by the new functions, or there is no new version.
@@ -636,6 +630,7 @@ static bool schedule_due(const Database *db) {
 }
 
 static Micros views_due(const Database *db) {
+    if (views_crowded(db->views)) return 0;
     return views_any(db->views) ? db->views_checked + VIEWS_KEEP_US : INT64_MAX;
 }
 

@@ -331,7 +331,7 @@ static void views_expired(Session *s, Err err, const LiveUpdate *own) {
 // Results of views that nobody has watched for a while. True: a transaction was begun.
 static bool step_views(Session *s) {
     Database *db = s->database;
-    if (db->now < db->views_checked + VIEWS_KEEP_US) return false;
+    if (db->now < db->views_checked + VIEWS_KEEP_US && !views_crowded(db->views)) return false;
     if (views_next_expiry(db->views) > db->now) {
         db->views_checked = db->now;
         return false;

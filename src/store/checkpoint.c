@@ -240,7 +240,8 @@ static void shrink(Store *store) {
     cache_trim(pages, pages->end, run);
     uint64_t size, wanted = pagefile_place(pages->end);
     Err err = file->io->file_size(file->io->world, file->file, &size);
-    if (err == OK && size > wanted) err = file->io->file_truncate(file->io->world, file->file, wanted);
+    if (err == OK && size > wanted)
+        err = file->io->file_truncate(file->io->world, file->file, wanted);
     (void)err;  // it stays as large as it is
 }
 

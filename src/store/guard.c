@@ -47,7 +47,8 @@ static void slot_take(void) {
         uint64_t free = 0;
         if (!atomic_compare_exchange_strong(&slots[i].raised, &free, DOWN)) continue;
         uint32_t end = atomic_load(&slots_end);
-        while (end <= (uint32_t)i && !atomic_compare_exchange_weak(&slots_end, &end, (uint32_t)i + 1)) {
+        while (end <= (uint32_t)i &&
+               !atomic_compare_exchange_weak(&slots_end, &end, (uint32_t)i + 1)) {
         }
         my_slot = i;
         break;

@@ -74,6 +74,7 @@ typedef struct SnapshotTable {
 
 struct Snapshot {
     Store *store;
+    Snapshot *newer, *older;  // of the live ones
     PageView *view;
     uint64_t version;
     uint32_t refs;
@@ -127,6 +128,8 @@ struct Store {
     size_t ddl_count, ddl_cap;
     Arena arena;
     Table *dead;       // created and undone; freed at the next begin
+    Snapshot *oldest;  // live snapshots are linked from here to the newest
+    Snapshot *newest;
     Snapshot *latest;  // the newest snapshot, if it is alive; shared while nothing changed
     uint64_t snapshots_live;
 
@@ -134,8 +137,8 @@ struct Store {
     StoreCheckpoint *checkpoint;  // being written
     PageNo root;                  // of the newest checkpoint begun
     uint32_t root_run;
-    Arena types;      // of tables that came with the page file
-    PageFault fault;  // what could not be read since store_begin
+    Arena types;         // of tables that came with the page file
+    PageFault fault;     // what could not be read since store_begin
     bool broken;         // an undo could not read what it needed: the head is not what it should be
     bool rows_borrowed;  // the change list has rows that stand in pages
 
@@ -237,7 +240,7 @@ static inline Err read_result(Store *store, bool head) {
 }
 
 // ── schema.c ────────────────────────────────────────────────────────────────────────────────────
-void schema_link(Store *store, Table *table);    // there is room
+void schema_link(Store *store, Table *table);  // there is room
 // Make a table and give it its places, outside of any transaction.
 MUST_USE Err schema_table_link(Store *store, const StoreTableSpec *spec, Table **out);
 void schema_unlink(Store *store, Table *table);  // the slot is free again

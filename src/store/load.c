@@ -69,7 +69,8 @@ static Err root_load(Store *store, Diag *diag) {
     Pages *pages = &store->pages;
     const PageFileMeta *meta = &pages->cache->file.meta;
     const uint8_t *page = page_read(pages, meta->root);
-    if (page_fault()->err != OK) return diag_fail(diag, page_fault()->err, "%s", page_fault()->text);
+    if (page_fault()->err != OK)
+        return diag_fail(diag, page_fault()->err, "%s", page_fault()->text);
     const PageHeader *header = page_header(page);
     uint64_t len = load_u32(page + sizeof(PageHeader));
     if (header->kind != PAGE_RUN || run_pages(len) > header->run) {
@@ -89,7 +90,9 @@ static Err checkpoint_load(Store *store, Diag *diag) {
     Pages *pages = &store->pages;
     const PageFileMeta *meta = &pages->cache->file.meta;
     if (meta->end >= pages->capacity) {
-        return diag_fail(diag, ERR_LIMIT, "%s is larger than this machine's address space allows",
+        return diag_fail(diag,
+                         ERR_LIMIT,
+                         "%s is larger than this machine's address space allows",
                          pages->cache->file.path);
     }
     pages->end = meta->end;

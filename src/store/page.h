@@ -103,6 +103,7 @@ typedef struct Pages {
     uint64_t free;      // below end and not used
     uint64_t used_max;  // the memory limit in pages
     uint64_t copied;    // since the store was opened
+    uint64_t kept;      // retired, but a view sees them or they wait for pages_tidy()
     uint64_t epoch;     // given to new pages
     uint64_t frozen;    // the newest live view's epoch; 0 without one
     PageView *newest;   // all views, newest first, also ended ones that still have pages
@@ -112,8 +113,8 @@ typedef struct Pages {
     uint64_t bins_filled;
     PageNo bins[PAGE_BINS];
     // With a page file; else false and NULL.
-    bool paged;               // a page may be absent: look at its state first. Never changes
-    _Atomic uint8_t *state;   // PageState of each page, when paged
+    bool paged;              // a page may be absent: look at its state first. Never changes
+    _Atomic uint8_t *state;  // PageState of each page, when paged
     PageCache *cache;
     int64_t fault_countdown;  // tests: this many reservations succeed, the next fails; -1: off
     bool fault_hit;

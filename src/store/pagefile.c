@@ -125,7 +125,8 @@ static Err head_judge(PageNo no, const PageFileRead *read, const uint8_t *page, 
     if (header->number != no) return corrupt(diag, no, "another page stands there, or none");
     if (header->run == 0 || header->run > read->room) return corrupt(diag, no, "not a page");
     bool is_node = header->kind == PAGE_LEAF || header->kind == PAGE_INNER;
-    if (is_node ? header->run != 1 : header->kind != PAGE_RUN) return corrupt(diag, no, "not a page");
+    if (is_node ? header->run != 1 : header->kind != PAGE_RUN)
+        return corrupt(diag, no, "not a page");
     return OK;
 }
 
@@ -144,7 +145,8 @@ Err pagefile_judge(uint64_t salt, PageNo no, const PageFileRead *read, Bytes pag
                          header->checksum,
                          checksum);
     }
-    if (header->version > read->epoch) return corrupt(diag, no, "it is younger than the checkpoint");
+    if (header->version > read->epoch)
+        return corrupt(diag, no, "it is younger than the checkpoint");
     if (read->version && header->version != read->version) {
         return corrupt(diag, no, "an older page stands there: a write was lost");
     }
@@ -198,7 +200,11 @@ Err pagefile_batch_begin(PageFile *file, PageFileBatch *batch) {
 static Err batch_write(PageFileBatch *batch, PageNo first, Bytes bytes) {
     const Io *io = batch->file->io;
     batch->written += bytes.len;
-    return io->file_write(io->world, batch->file->file, pagefile_place(first), bytes.ptr, bytes.len);
+    return io->file_write(io->world,
+                          batch->file->file,
+                          pagefile_place(first),
+                          bytes.ptr,
+                          bytes.len);
 }
 
 Err pagefile_batch_flush(PageFileBatch *batch) {

@@ -76,17 +76,11 @@ typedef struct PageFileRead {
     uint32_t room;
     uint32_t run;  // out: how many pages it has
 } PageFileRead;
-MUST_USE Err pagefile_read(const PageFile *file,
-                           PageNo no,
-                           PageFileRead *read,
-                           uint8_t *into,
-                           Diag *diag);
+MUST_USE Err
+pagefile_read(const PageFile *file, PageNo no, PageFileRead *read, uint8_t *into, Diag *diag);
 // What pagefile_read says of bytes that were read; for the fuzzer too.
-MUST_USE Err pagefile_judge(uint64_t salt,
-                            PageNo no,
-                            const PageFileRead *read,
-                            Bytes page,
-                            Diag *diag);
+MUST_USE Err
+pagefile_judge(uint64_t salt, PageNo no, const PageFileRead *read, Bytes page, Diag *diag);
 
 // Pages on their way out: neighbours leave in one write.
 enum { PAGEFILE_BATCH_BYTES = 512 * 1024 };

@@ -173,7 +173,8 @@ static bool is_primary(const RootTable *table, const RootIndex *index) {
 
 static Err take_indexes(RootReader *reader, RootTable *table) {
     table->index_count = take_u32(reader);
-    if (table->index_count > reader->rest.len / INDEX_BYTES) return corrupt(reader, "it is cut off");
+    if (table->index_count > reader->rest.len / INDEX_BYTES)
+        return corrupt(reader, "it is cut off");
     table->indexes = arena_array(reader->arena, RootIndex, table->index_count);
     if (!table->indexes) return ERR_NOMEM;
     bool has_primary = table->primary_column < 0;
@@ -226,7 +227,8 @@ static Err take_fallen(RootReader *reader, const uint8_t *list) {
     if (!root->fallen) return ERR_NOMEM;
     for (uint32_t i = 0; i < root->fallen_count; i++) {
         root->fallen[i] = load_u32(list + 4 * (size_t)i);
-        if (!page_is_live(reader, root->fallen[i])) return corrupt(reader, "a dropped tree is gone");
+        if (!page_is_live(reader, root->fallen[i]))
+            return corrupt(reader, "a dropped tree is gone");
     }
     return OK;
 }

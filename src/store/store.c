@@ -52,6 +52,9 @@ StoreStats store_stats(const Store *store) {
         .pages_free = pages->free,
         .pages_copied = pages->copied,
         .snapshots_live = store->snapshots_live,
+        .version = store->version,
+        .snapshot_oldest = store->oldest ? store->oldest->version : store->version,
+        .snapshot_bytes = pages->kept * PAGE_BYTES,
         .memory_bytes = pages->used * PAGE_BYTES,
     };
     const PageCache *cache = pages->cache;
@@ -97,6 +100,11 @@ Err fault_take(Store *store, bool head) {
 Err store_fault(const Store *store, Diag *diag) {
     if (LIKELY(store->fault.err == OK)) return OK;
     return diag_fail(diag, store->fault.err, "%s", store->fault.text);
+}
+
+bool store_wants_checkpoint(const Store *store) {
+    const PageCache *cache = store->pages.cache;
+    return cache && cache->failed == OK && cache->dirty_pages > cache->resident_max / 4;
 }
 
 uint64_t store_log_offset(const Store *store) {

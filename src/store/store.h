@@ -129,6 +129,8 @@ uint64_t table_row_count(const Table *table, const Snapshot *snapshot);
 uint64_t table_data_bytes(const Table *table);  // BSATN bytes of all rows at the head
 // Whether an identical row is there. False when it cannot be read; on the head store_fault() tells.
 bool table_contains(const Table *table, const Snapshot *snapshot, Bytes row);
+// The same for who must tell "no" from "cannot say": ERR_NOT_FOUND, and ERR_NOMEM, ERR_IO, ….
+MUST_USE Err table_find_row(const Table *table, const Snapshot *snapshot, Bytes row);
 // Find a row by its clustering key. The row borrows from the page: on the head valid until the
 // next change of this store, on a snapshot until it is released, and in either case no longer than
 // until this thread's next store_breathe(). ERR_NOT_FOUND.
@@ -184,7 +186,7 @@ uint64_t snapshot_version(const Snapshot *snapshot);  // grows with every commit
 // With a page file, what a thread has found stays in memory until it says that it borrows nothing any
 // more: no row or key of any store. Scans survive it, what they returned does not. Who reads much
 // says it often; a thread that is done with reading must. Costs a branch when there is no limit.
-void store_breathe(Store *store);                // on the owner's thread
+void store_breathe(Store *store);                 // on the owner's thread
 void snapshot_breathe(const Snapshot *snapshot);  // on any other
 void store_guard_lower(void);                     // the same without a store at hand
 
@@ -207,24 +209,31 @@ MUST_USE Err store_checkpoint_begin(Store *store,
                                     StoreCheckpoint **out,
                                     Diag *diag);
 // Write at most about `bytes` and return; *done when it is safe. An error is final for this one.
-MUST_USE Err
-store_checkpoint_write(StoreCheckpoint *checkpoint, size_t bytes, bool *done, Diag *diag);
+MUST_USE Err store_checkpoint_write(StoreCheckpoint *checkpoint,
+                                    size_t bytes,
+                                    bool *done,
+                                    Diag *diag);
 uint64_t store_checkpoint_bytes(const StoreCheckpoint *checkpoint);  // written so far
 // When it was not done, it is as if it had not been begun, and another may be tried; unless a sync
 // failed: then no further checkpoint is made until the store is opened again. Returns why.
 Err store_checkpoint_end(Store *store, StoreCheckpoint **checkpoint);
 
-uint64_t store_log_offset(const Store *store);    // of the newest safe checkpoint; 0: there is none
-uint64_t store_checkpoints(const Store *store);   // its number, from 1; 0: there is none
+// So much of the memory limit is dirty that a checkpoint should make it clean.
+bool store_wants_checkpoint(const Store *store);
+uint64_t store_log_offset(const Store *store);   // of the newest safe checkpoint; 0: there is none
+uint64_t store_checkpoints(const Store *store);  // its number, from 1; 0: there is none
 Micros store_checkpoint_time(const Store *store);  // when it was begun
 
 // ── looking after itself ───────────────────────────────────────────────────────────────────────
 
 typedef struct StoreStats {
     uint64_t pages_used, pages_free, pages_copied, snapshots_live;
-    uint64_t memory_bytes;  // of pages in memory
-    uint64_t dirty_bytes;   // to be written by the next checkpoint
-    uint64_t file_bytes;    // of the page file in use
+    uint64_t version;          // of the head: commits since it was opened
+    uint64_t snapshot_oldest;  // version of the oldest live snapshot; `version` without one
+    uint64_t snapshot_bytes;   // of pages that only snapshots can see, or that wait to be freed
+    uint64_t memory_bytes;     // of pages in memory
+    uint64_t dirty_bytes;      // to be written by the next checkpoint
+    uint64_t file_bytes;       // of the page file in use
     uint64_t page_reads, page_read_errors, pages_evicted, pages_spilled;
 } StoreStats;
 StoreStats store_stats(const Store *store);

@@ -61,22 +61,28 @@ Err table_find(const Table *table,
     if (!state) return ERR_NOT_FOUND;
     int64_t position = table_def_find(def, index_id);
     ASSERT(position >= 0 && def->indexes[position].info.unique);
-    bool found = def->indexes[position].is_rows ||
-                 tree_get(pages, &state->indexes[position], key, &key);
+    bool found =
+        def->indexes[position].is_rows || tree_get(pages, &state->indexes[position], key, &key);
     if (found) found = tree_get(pages, &state->rows, key, row);
     Err err = read_result(table->store, !snapshot);
     return err != OK ? err : found ? OK : ERR_NOT_FOUND;
 }
 
-bool table_contains(const Table *table, const Snapshot *snapshot, Bytes row) {
+Err table_find_row(const Table *table, const Snapshot *snapshot, Bytes row) {
     const TableDef *def;
     const TableState *state = table_state(table, snapshot, &def);
-    if (!state) return false;
+    if (!state) return ERR_NOT_FOUND;
     Buf key = {0};
     RowPlace place;
     Err err = row_place(table, def, state, row, &key, &place);
     bool same = err == OK && place.found &&
                 bytes_eq(tree_value(&table->store->pages, &state->rows, &place.path), row);
     buf_deinit(&key);
-    return read_result(table->store, !snapshot) == OK && same;
+    Err fault = read_result(table->store, !snapshot);
+    if (fault != OK || same) return fault;
+    return err == OK || err == ERR_LIMIT ? ERR_NOT_FOUND : err;  // 256 others have its hash
+}
+
+bool table_contains(const Table *table, const Snapshot *snapshot, Bytes row) {
+    return table_find_row(table, snapshot, row) == OK;
 }

@@ -151,7 +151,8 @@ static Err system_store_table(Catalog *catalog, CatalogTable *table) {
                            .primary_column = table->primary_key,
                            .indexes = specs,
                            .index_count = table->index_count};
-    return store_table_create(catalog->store, &spec, &table->table);
+    table->table = store_table(catalog->store, table->table_id);  // it came with a checkpoint
+    return table->table ? OK : store_table_create(catalog->store, &spec, &table->table);
 }
 
 static Err system_tables_open(Catalog *catalog) {
@@ -233,7 +234,9 @@ Err catalog_open(Store *store, Catalog **out, Diag *diag) {
     if (!catalog) return diag_fail(diag, ERR_NOMEM, "out of memory");
     catalog->store = store;
     store_begin(store);
+    bool is_new = store_table(store, ST_TABLE) == NULL;
     Err err = system_tables_open(catalog);
+    if (err == OK && !is_new) err = catalog_sync(catalog, diag);
     if (err == OK) {
         store_commit(store);
         *out = catalog;

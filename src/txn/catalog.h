@@ -100,7 +100,8 @@ typedef struct CatalogModule {
     Bytes program;             // borrows from the store
 } CatalogModule;
 
-// Make the (empty) system tables in an empty store. No transaction may be open.
+// Make the (empty) system tables in an empty store, or read those that came with its checkpoint. No
+// transaction may be open.
 MUST_USE Err catalog_open(Store *store, Catalog **out, Diag *diag);
 void catalog_close(Catalog **catalog);
 

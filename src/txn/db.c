@@ -20,6 +20,7 @@ static Err replay_commit(void *ctx, const Commit *commit, Diag *diag) {
         err = catalog_apply(db->catalog, &op, diag);
     }
     if (err == OK && schema_touched) err = catalog_sync(db->catalog, diag);
+    if (err == OK) err = store_fault(db->store, diag);
     if (err == OK) {
         store_commit(db->store);
     } else {
@@ -29,20 +30,32 @@ static Err replay_commit(void *ctx, const Commit *commit, Diag *diag) {
 }
 
 // Whoever wants the results of a view has it run again: after a start nobody keeps them current.
-static Err views_clear(Db *db) {
-    Err err = OK;
-    uint64_t deleted;
-    store_begin(db->store);
-    for (uint32_t i = 0; err == OK && i < catalog_table_count(db->catalog); i++) {
+static void views_clear(Db *db) {
+    for (uint32_t i = 0; i < catalog_table_count(db->catalog); i++) {
         const CatalogTable *table = catalog_table_at(db->catalog, i);
-        if (table->is_view) err = table_clear(table->table, &deleted);
+        if (table->is_view) store_table_empty(db->store, table->table);
     }
-    if (err == OK) {
-        store_commit(db->store);
-    } else {
-        store_rollback(db->store);
-    }
-    return err;
+}
+
+static Err files_open(Db *db, const DbOptions *options, uint64_t *torn_bytes, Diag *diag) {
+    Err err = OK;
+    StoreOptions store_options = {
+        .memory_max = options->memory_max,
+        .io = options->io,
+        .page_file = options->in_memory ? NULL : options->page_file,
+        .diag = diag,
+    };
+    if ((err = store_open(&store_options, &db->store)) != OK) return err;
+    if ((err = catalog_open(db->store, &db->catalog, diag)) != OK) return err;
+    db->look.catalog = db->catalog;
+    LogOptions log_options = {
+        .io = options->io,
+        .dir = options->dir,
+        .segment_bytes = options->segment_bytes,
+        .in_memory = options->in_memory,
+        .start = {store_log_offset(db->store)},
+    };
+    return log_open(&log_options, replay_commit, db, &db->log, torn_bytes, diag);
 }
 
 Err db_open(const DbOptions *options, Db **out, uint64_t *torn_bytes, Diag *diag) {
@@ -52,17 +65,9 @@ Err db_open(const DbOptions *options, Db **out, uint64_t *torn_bytes, Diag *diag
     head_init(db);
     db->history.bytes_max = options->history_max ? options->history_max : HISTORY_BYTES_DEFAULT;
 
-    StoreOptions store_options = {.memory_max = options->memory_max};
-    if ((err = store_open(&store_options, &db->store)) != OK) goto done;
-    if ((err = catalog_open(db->store, &db->catalog, diag)) != OK) goto done;
-    db->look.catalog = db->catalog;
-    LogOptions log_options = {.io = options->io,
-                              .dir = options->dir,
-                              .segment_bytes = options->segment_bytes,
-                              .in_memory = options->in_memory};
-    if ((err = log_open(&log_options, replay_commit, db, &db->log, torn_bytes, diag)) != OK)
-        goto done;
-    if ((err = views_clear(db)) != OK) goto done;
+    if ((err = files_open(db, options, torn_bytes, diag)) != OK) goto done;
+    views_clear(db);
+    checkpointer_init(db, options);
 
     *out = db;
     db = NULL;
@@ -75,6 +80,7 @@ void db_close(Db **handle) {
     Db *db = *handle;
     if (!db) return;
     *handle = NULL;
+    checkpointer_deinit(db);
     if (db->log) log_close(&db->log);
     if (db->catalog) catalog_close(&db->catalog);
     if (db->store) store_close(&db->store);
@@ -165,6 +171,8 @@ static bool is_history(const WriteSet *writes) {
 Err db_commit(Db *db, const WriteSet **set, bool *changed) {
     ASSERT(db->look.open);
     Err err = log_failed(db->log);
+    if (err == OK)
+        err = store_fault(db->store, NULL);  // it may have decided on what it did not see
     if (err == OK) err = writeset_collect(&db->writes, db->store, db->catalog);
     if (err == OK && db->writes.count) err = event_rows_remove(db);
     if (err == OK && is_history(&db->writes)) err = log_write_set(db);

@@ -12,7 +12,8 @@
 //   (1) What db_commit made visible is in the log's batch, in the same order.
 //   (2) Nothing may be told to a client before log_durable_end covers the commit it depends on;
 //       db_flush makes that so for everything committed before it.
-//   (3) Replaying the log from the first offset gives the same tables (db_open does exactly that).
+//   (3) Replaying the log from the first offset gives the same tables; so does replaying it from the
+//       newest checkpoint's offset into that checkpoint (db_open does exactly that).
 #pragma once
 #include "log/log.h"
 #include "txn/access.h"
@@ -24,12 +25,20 @@ typedef struct DbOptions {
     const Io *io;
     const char *dir;         // of this database's log
     bool in_memory;          // no files: every commit is durable at once
-    size_t memory_max;       // bytes of pages, 0: no limit
+    const char *page_file;   // for checkpoints and for more data than memory; NULL: neither
+    size_t memory_max;       // bytes of pages in memory, 0: no limit (store.h)
     uint64_t segment_bytes;  // of the log, see LogOptions; 0: its default
     size_t history_max;      // bytes of commits kept for running overlays (history.h); 0: 256 MiB
+    uint64_t checkpoint_bytes;  // of log, after which a checkpoint is begun; 0: 128 MiB
+    uint64_t checkpoint_rate;   // bytes a second it writes at most; 0: 256 MiB
+    LogKeep log_keep;           // what stays of the log although a checkpoint covers it
+    bool checkpoint_by_hand;    // no thread: db_checkpoint_step writes
+    void (*checkpoint_wake)(
+        void *ctx);  // may be NULL; from any thread: call db_checkpoint_tick soon
+    void *checkpoint_wake_ctx;
 } DbOptions;
 
-// Open: replay the log into a fresh store. *torn_bytes tells how much of a torn tail was cut.
+// Open: the newest checkpoint, then the log's commits since. *torn_bytes tells how much of a torn tail was cut.
 MUST_USE Err db_open(const DbOptions *options, Db **out, uint64_t *torn_bytes, Diag *diag);
 void db_close(Db **db);
 
@@ -49,3 +58,28 @@ bool db_in_transaction(const Db *db);
 // Write and sync everything committed. After an error the database takes no more transactions.
 MUST_USE Err db_flush(Db *db, Diag *diag);
 bool db_needs_flush(const Db *db);
+
+// ── checkpoints (checkpoint.c) ─────────────────────────────────────────────────────────────────
+// The store is written down beside the loop, and the log before it let go. All of these are called
+// on the database's thread between transactions, when no write set is used any more.
+
+// After each turn: begins a checkpoint when one is due, ends the one that was written. Cheap.
+void db_checkpoint_tick(Db *db);
+// Begin one now. ERR_AGAIN: one is being written. ERR_UNSUPPORTED: there is no page file.
+MUST_USE Err db_checkpoint_begin(Db *db, Diag *diag);
+bool db_checkpoint_running(const Db *db);
+// With checkpoint_by_hand: write about so many bytes of it.
+void db_checkpoint_step(Db *db, size_t bytes);
+// Begin one, if anything happened since the last, and wait until it is safe: before a stop, so that the
+// next start has nothing to replay.
+MUST_USE Err db_checkpoint_now(Db *db, Diag *diag);
+
+typedef struct DbCheckpointStats {
+    uint64_t done, failed;
+    uint64_t bytes;       // of pages, written by all of them
+    int64_t last_ns;      // how long the last one took
+    uint64_t log_bytes;   // of log since the last began
+    uint64_t log_offset;  // of the last that is safe
+    char failure[256];    // why the last one failed; empty when it did not
+} DbCheckpointStats;
+void db_checkpoint_stats(const Db *db, DbCheckpointStats *out);

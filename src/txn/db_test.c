@@ -1,3 +1,4 @@
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/test.h"
 #include "sim/sim.h"
@@ -8,24 +9,38 @@ typedef struct World {
     Sim *sim;
     Db *db;
     TestDef def;
+    bool checkpoints;   // every few transactions
+    size_t memory_max;  // with them
 } World;
 
 static Err world_open(World *w) {
     uint64_t torn;
     Diag diag = {0};
     // Small segments: a script fills more than one, and a cut disk is quickly made again.
-    DbOptions options = {.io = sim_io(w->sim), .dir = "db", .segment_bytes = 16 << 10};
+    DbOptions options = {
+        .io = sim_io(w->sim),
+        .dir = "db",
+        .segment_bytes = 16 << 10,
+        .page_file = w->checkpoints ? "pages" : NULL,
+        .memory_max = w->memory_max,
+        .checkpoint_bytes = 5000,
+        .checkpoint_by_hand = true,
+    };
     Err err = db_open(&options, &w->db, &torn, &diag);
     if (err != OK && err != ERR_IO) print_error("db_open: %s\n", diag.text);
     return err;
 }
 
-static void world_init(World *w, uint64_t seed) {
-    *w = (World){0};
+static void world_make(World *w, uint64_t seed) {
     EXPECT_OK(sim_new(seed, &w->sim));
     testdef_init(&w->def);
     EXPECT_OK(world_open(w));
     EXPECT_OK(testdef_create(w->db, &w->def));
+}
+
+static void world_init(World *w, uint64_t seed) {
+    *w = (World){0};
+    world_make(w, seed);
 }
 
 static void world_deinit(World *w) {
@@ -358,11 +373,15 @@ static void script_run(World *w, Script *script, uint64_t seed) {
         script_step(w, &state);
         if (i % 7 == 0) db_rollback(w->db);
         if (i % 7 != 0 && db_commit(w->db, &writes, &changed) != OK) return;
+        if (sim_disk_is_off(w->sim))
+            return;  // a page was on its way out; nothing of this was flushed
         script->attempted = i;
         script->digests[i] = digest(w->db);
         if (next_random(&state) % 3 == 0) continue;
         if (db_flush(w->db, NULL) != OK) return;
         script->acknowledged = i;
+        if (w->checkpoints) db_checkpoint_step(w->db, next_random(&state) % 100000);
+        db_checkpoint_tick(w->db);
     }
     if (db_flush(w->db, NULL) == OK) script->acknowledged = SCRIPT_TXNS;
 }
@@ -386,12 +405,13 @@ static void expect_a_prefix(World *w,
     fail();
 }
 
-static void cut_everywhere(SimOp op, const char *what, uint64_t seed) {
+// `kind`: 0 without checkpoints, 1 with them, 2 in very little memory as well.
+static void cut_everywhere(SimOp op, const char *what, uint64_t seed, int kind) {
     for (uint64_t nth = 0;; nth++) {
-        World w;
+        World w = {.checkpoints = kind > 0, .memory_max = kind == 2 ? 1 : 0};
         Script script;
         Diag diag = {0};
-        world_init(&w, seed);
+        world_make(&w, seed);
         sim_disk_cut_at(w.sim, op, nth);
         script_run(&w, &script, seed);
         bool was_cut = sim_disk_is_off(w.sim);
@@ -425,15 +445,74 @@ static uint64_t first_seed(uint64_t *last) {
 TEST(power, cut_at_every_write_loses_nothing_acknowledged) {
     uint64_t last;
     for (uint64_t seed = first_seed(&last); seed <= last; seed++) {
-        cut_everywhere(SIM_WRITE, "write", seed);
+        cut_everywhere(SIM_WRITE, "write", seed, 0);
     }
 }
 
 TEST(power, cut_at_every_sync_loses_nothing_acknowledged) {
     uint64_t last;
     for (uint64_t seed = first_seed(&last); seed <= last; seed++) {
-        cut_everywhere(SIM_SYNC, "sync", seed);
+        cut_everywhere(SIM_SYNC, "sync", seed, 0);
     }
+}
+
+static void forget_line(void *ctx, Str line) {
+    (void)ctx, (void)line;
+}
+
+TEST(power, cut_beside_checkpoints_loses_nothing_acknowledged) {
+    uint64_t last;
+    log_set_writer(forget_line, NULL);  // a dead disk makes it say much
+    uint64_t first = first_seed(&last);
+    for (uint64_t seed = first; seed <= MIN(last, first + 3); seed++) {
+        cut_everywhere(SIM_WRITE, "write", seed, 1 + seed % 2);
+        cut_everywhere(SIM_SYNC, "sync", seed, 1 + seed % 2);
+    }
+    log_set_writer(NULL, NULL);
+}
+
+TEST(checkpoint, keeps_the_log_short_and_the_next_start_from_replaying_it) {
+    World w = {.checkpoints = true};
+    Script script;
+    DbCheckpointStats stats;
+    world_make(&w, 3);
+    for (uint64_t round = 0; round < 10; round++) {
+        script_run(&w, &script, round);
+    }
+    db_checkpoint_stats(w.db, &stats);
+    EXPECT(stats.done > 10 && stats.failed == 0);
+    EXPECT(log_begin(db_log(w.db)).v > 0);
+    EXPECT(log_bytes(db_log(w.db)) < 5 * (16 << 10));
+    EXPECT_OK(db_checkpoint_now(w.db, NULL));
+    uint64_t expected = digest(w.db), end = log_end(db_log(w.db)).v;
+    db_close(&w.db);
+    EXPECT_OK(world_open(&w));
+    EXPECT_EQ(log_written(db_log(w.db)), 0);
+    EXPECT_EQ(log_end(db_log(w.db)).v, end);
+    EXPECT_EQ(digest(w.db), expected);
+    world_deinit(&w);
+}
+
+TEST(checkpoint, without_the_log_it_covers_is_corruption_and_so_is_the_log_without_it) {
+    World w = {.checkpoints = true};
+    Script script;
+    uint64_t torn;
+    Diag diag;
+    world_make(&w, 3);
+    script_run(&w, &script, 1);
+    script_run(&w, &script, 2);
+    EXPECT_OK(db_checkpoint_now(w.db, NULL));
+    EXPECT(log_begin(db_log(w.db)).v > 0);
+    db_close(&w.db);
+    const Io *io = sim_io(w.sim);
+    DbOptions options = {.io = io, .dir = "db", .page_file = "none"};
+    EXPECT_ERR(db_open(&options, &w.db, &torn, &diag), ERR_CORRUPT);
+    EXPECT(strstr(diag.text, "its first segments are missing, or the checkpoint is"));
+    options = (DbOptions){.io = io, .dir = "other", .page_file = "pages"};
+    EXPECT_ERR(db_open(&options, &w.db, &torn, &diag), ERR_CORRUPT);
+    EXPECT(strstr(diag.text, "the end of the log is lost"));
+    EXPECT_OK(world_open(&w));
+    world_deinit(&w);
 }
 
 TEST(disk, full_stops_the_database_with_everything_acknowledged_kept) {

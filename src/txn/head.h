@@ -1,5 +1,8 @@
 // head.h: inside of db.h, shared by db.c, head.c and sequence.c.
 #pragma once
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "txn/db.h"
 #include "txn/history.h"
 #include "txn/look.h"
@@ -10,6 +13,36 @@ typedef struct SequenceDraw {
     uint32_t table_id, sequence_id;
     Int128 allocated_before;
 } SequenceDraw;
+
+// checkpoint.c
+typedef enum CheckpointStage {
+    CHECKPOINT_IDLE,
+    CHECKPOINT_WRITING,  // `running`, `trim` and what comes of them are the writer's
+    CHECKPOINT_WRITTEN,  // or failed: the owner may end it
+} CheckpointStage;
+
+typedef struct Checkpointer {
+    const Io *io;
+    uint64_t due_bytes, rate;
+    LogKeep keep;
+    bool by_hand;
+    void (*wake)(void *ctx);
+    void *wake_ctx;
+    _Atomic int stage;
+    _Atomic bool stop;  // the writer gives up
+    pthread_t thread;
+    StoreCheckpoint *running;
+    LogTrim trim;
+    Err err;
+    Diag diag;
+    int64_t began_ns, retry_ns;
+    uint64_t log_mark;  // log_written() when the last one was begun
+    uint64_t begun_mark;
+    DbCheckpointStats stats;
+} Checkpointer;
+
+void checkpointer_init(Db *db, const DbOptions *options);  // once the log is open
+void checkpointer_deinit(Db *db);                          // gives up what is being written
 
 struct Db {
     Look look;  // first: an Access* of the head is a Db*; open inside a transaction
@@ -23,6 +56,7 @@ struct Db {
     Buf found;        // keys to be deleted
     SequenceDraw *drawn;
     uint32_t drawn_count, drawn_cap;
+    Checkpointer checkpointer;
 };
 
 void head_init(Db *db);

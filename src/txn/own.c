@@ -1,6 +1,7 @@
 #include "txn/own.h"
 
 #include "base/mem.h"
+#include "txn/look.h"
 
 Err own_new(const CatalogTable *table, const Snapshot *snapshot, Pool *pool, OwnTable **out) {
     uint32_t indexes = table_index_count(table->table);
@@ -80,7 +81,7 @@ static Err snapshot_get(const OwnTable *own, Bytes identity, Bytes *row) {
     if (!by_hash(own)) return table_get(table_of(own), own->snapshot, identity, row);
     size_t stem = own_stem(own, identity).len;
     *row = (Bytes){identity.ptr + stem, identity.len - stem};
-    return table_contains(table_of(own), own->snapshot, *row) ? OK : ERR_NOT_FOUND;
+    return table_find_row(table_of(own), own->snapshot, *row);
 }
 
 Err own_get(OwnTable *own, Bytes identity, Bytes *row) {
@@ -140,6 +141,7 @@ typedef struct Merge {
     const SortedNode *mine;  // the front of the own rows; NULL at the end
     TableScan scan;
     Bytes theirs;  // the front of the snapshot's; ptr NULL at the end
+    uint32_t steps;
     Err err;
 } Merge;
 
@@ -153,9 +155,13 @@ static void mine_settle(Merge *merge) {
 }
 
 static void theirs_step(Merge *merge) {
-    while (!merge->own->cleared && table_scan_next(&merge->scan, &merge->theirs)) {
+    while (!merge->own->cleared) {
+        // The row before is done with, so nothing of the snapshot's pages is held here.
+        if (++merge->steps % LOOK_BREATH_ROWS == 0) snapshot_breathe(merge->own->snapshot);
+        if (!table_scan_next(&merge->scan, &merge->theirs)) break;
         if (shines_through(merge->own, merge->theirs, &merge->err) || merge->err != OK) return;
     }
+    if (!merge->own->cleared && merge->err == OK) merge->err = merge->scan.err;
     merge->theirs = BYTES_NONE;
 }
 
@@ -363,6 +369,6 @@ Err own_apply(const OwnTable *own) {
     if (err == OK) err = apply_old(own, replace, index_id);
     if (err == OK) err = apply_new(own, replace);
     // Everything else was refused when the call asked for it, and what it read has not changed.
-    ASSERT(err == OK || err == ERR_NOMEM || err == ERR_LIMIT);
+    ASSERT(err != ERR_UNIQUE && err != ERR_NOT_FOUND);
     return err;
 }

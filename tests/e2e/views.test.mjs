@@ -167,6 +167,30 @@ test('two connections of one person each hear of it, and one may go', async () =
   await until(() => texts(a2, 'myItems').join() === 'bow,sword', 'the bow');
 });
 
+test('whoever commits: procedures, schedules, arriving and leaving', async () => {
+  const db = await fresh();
+  const b = await raw(db);
+  b.say(enc.subscribe(1, 1, 'SELECT * FROM veterans', 'SELECT * FROM present', 'SELECT * FROM doomed'));
+  await b.nextOf('subscribed');
+  const counts = async view => {
+    const { sets } = await b.nextOf('update');
+    const table = sets[0].tables.find(one => one.table === view);
+    return table?.rows[0].inserts.map(hex => Number(BigInt.asUintN(64, Buffer.from(hex, 'hex').readBigUInt64LE())));
+  };
+  const a = await raw(db, { token: ann.token });
+  assert.deepEqual(await counts('present'), [2]);
+  a.say(enc.call(1, 'join', w().str('Ann').done()));
+  a.say(enc.call(2, 'take', w().u64(1).str('sword').done()));
+  a.say(enc.procedure(3, 'raise', w().str('Ann').u32(20).done()));
+  const { sets } = await b.nextOf('update');
+  assert.deepEqual(sets[0].tables.map(t => t.table), ['veterans']);
+  a.say(enc.call(4, 'doom', w().u64(1).done()));
+  assert.deepEqual(await counts('doomed'), [1]);
+  assert.deepEqual(await counts('doomed'), [0]);  // the row that was for one time is gone, too
+  a.drop();
+  assert.deepEqual(await counts('present'), [1]);
+});
+
 // ---- SQL
 
 test('SQL reads views as the caller, without the column that says whose they are', async () => {

@@ -74,6 +74,7 @@ enum {  // values of MAIL_STATUS beside the errnos
 };
 #define MAIL_NO_PENDING UINT32_MAX
 
+enum { JS_TEXT_KEEP_BYTES = 1 << 20 };
 enum { JS_SLOTS = 1024, JS_SCAN_BYTES = 65536, JS_ARGS_BYTES = 4096, JS_IO_BYTES = 65536 };
 
 // What the virtual machine is doing, for those who end it.

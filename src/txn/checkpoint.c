@@ -1,0 +1,218 @@
+// checkpoint.c: when the store is written down, who writes, and what becomes of the log before it.
+//
+//   owner    tick: due? ── begin ──┐                                   ┌── tick: end
+//   writer                         └─ pages … sync, meta, sync ─ trim ─┘
+//
+// A checkpoint is begun right after a flush: what it holds is durable in the log, so it never knows
+// more than the log does. The segments that it will make superfluous are chosen then and removed by
+// the writer once it is safe, since removing a large file can take a file system milliseconds.
+//
+// Too many dirty pages are a reason for a checkpoint as well: they cannot leave memory.
+#include <stdio.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "txn/head.h"
+
+enum {
+    DUE_BYTES_DEFAULT = 128 << 20,
+    RATE_DEFAULT = 256 << 20,
+    STEP_BYTES = 1 << 20,
+};
+#define RETRY_NS ((int64_t)10 * 1000 * 1000 * 1000)
+
+static int64_t now_ns(const Checkpointer *c) {
+    return c->io->clock_monotonic_ns(c->io->world);
+}
+
+static int stage_of(const Db *db) {
+    return atomic_load_explicit(&db->checkpointer.stage, memory_order_acquire);
+}
+
+// ── the writer ─────────────────────────────────────────────────────────────────────────────────
+
+// Write about so many bytes; true when there is nothing more to do.
+static bool write_some(Checkpointer *c, size_t bytes) {
+    bool done = false;
+    c->err = store_checkpoint_write(c->running, bytes, &done, &c->diag);
+    if (c->err != OK) return true;
+    if (!done) return false;
+    // A segment that cannot be removed now can be after the next checkpoint.
+    if (log_trim_run(&c->trim) != OK) {
+        log_warn("%s: old log segments could not be removed: %s",
+                 c->trim.dir,
+                 io_last_error_text());
+    }
+    return true;
+}
+
+static void sleep_ns(int64_t ns) {
+    nanosleep(&(struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000}, NULL);
+}
+
+// The disk is the log's first: what was written so far may not be ahead of the rate.
+static void keep_to_rate(const Checkpointer *c) {
+    double due_ns = (double)store_checkpoint_bytes(c->running) / (double)c->rate * 1e9;
+    int64_t ahead = (int64_t)due_ns - (now_ns(c) - c->began_ns);
+    if (ahead > 0) sleep_ns(MIN(ahead, (int64_t)100 * 1000 * 1000));
+}
+
+static void *writer_run(void *ctx) {
+    Db *db = ctx;
+    Checkpointer *c = &db->checkpointer;
+    while (!write_some(c, STEP_BYTES)) {
+        if (atomic_load(&c->stop)) break;
+        keep_to_rate(c);
+    }
+    atomic_store_explicit(&c->stage, CHECKPOINT_WRITTEN, memory_order_release);
+    if (c->wake) c->wake(c->wake_ctx);
+    return NULL;
+}
+
+// ── the owner ──────────────────────────────────────────────────────────────────────────────────
+
+static void failed(Db *db, Err err, const Diag *diag) {
+    Checkpointer *c = &db->checkpointer;
+    c->stats.failed++;
+    c->retry_ns = now_ns(c) + RETRY_NS;
+    snprintf(c->stats.failure, sizeof c->stats.failure, "%.200s", diag->text);
+    if (err != ERR_CLOSED) log_error("a checkpoint failed, the log goes on: %s", diag->text);
+}
+
+static void end(Db *db) {
+    Checkpointer *c = &db->checkpointer;
+    c->stats.bytes += store_checkpoint_bytes(c->running);
+    Err err = store_checkpoint_end(db->store, &c->running);
+    log_trim_end(db->log, &c->trim);
+    atomic_store(&c->stage, CHECKPOINT_IDLE);
+    if (err != OK) {
+        c->log_mark = c->begun_mark;
+        failed(db, err, &c->diag);
+        return;
+    }
+    c->stats.done++;
+    c->stats.failure[0] = 0;
+    c->stats.last_ns = now_ns(c) - c->began_ns;
+}
+
+static Err thread_start(Db *db, Diag *diag) {
+    Checkpointer *c = &db->checkpointer;
+    if (c->by_hand) return OK;
+    if (pthread_create(&c->thread, NULL, writer_run, db) == 0) return OK;
+    return diag_fail(diag, ERR_NOMEM, "no thread for a checkpoint");
+}
+
+Err db_checkpoint_begin(Db *db, Diag *diag) {
+    Checkpointer *c = &db->checkpointer;
+    if (!c->io) return diag_fail(diag, ERR_UNSUPPORTED, "this database has no page file");
+    if (stage_of(db) != CHECKPOINT_IDLE) return diag_fail(diag, ERR_AGAIN, "one is being written");
+    ASSERT(!db->look.open);
+    Err err = db_flush(db, diag);
+    if (err != OK) return err;
+    TxOffset offset = log_end(db->log);
+    c->began_ns = now_ns(c);
+    c->err = OK;
+    diag_clear(&c->diag);
+    atomic_store(&c->stop, false);
+    Micros wall = c->io->clock_wall(c->io->world);
+    err = store_checkpoint_begin(db->store, offset.v, wall, &c->running, diag);
+    if (err != OK) return err;
+    log_trim_plan(db->log, offset, &c->keep, &c->trim);
+    c->begun_mark = c->log_mark;
+    c->log_mark = log_written(db->log);
+    atomic_store(&c->stage, CHECKPOINT_WRITING);
+    if ((err = thread_start(db, diag)) != OK) {
+        (void)store_checkpoint_end(db->store, &c->running);
+        c->log_mark = c->begun_mark;
+        atomic_store(&c->stage, CHECKPOINT_IDLE);
+    }
+    return err;
+}
+
+bool db_checkpoint_running(const Db *db) {
+    return stage_of(db) != CHECKPOINT_IDLE;
+}
+
+void db_checkpoint_step(Db *db, size_t bytes) {
+    Checkpointer *c = &db->checkpointer;
+    ASSERT(c->by_hand);
+    if (stage_of(db) != CHECKPOINT_WRITING) return;
+    if (write_some(c, bytes)) atomic_store(&c->stage, CHECKPOINT_WRITTEN);
+}
+
+static bool is_due(const Db *db) {
+    const Checkpointer *c = &db->checkpointer;
+    if (log_written(db->log) - c->log_mark >= c->due_bytes) return true;
+    return store_wants_checkpoint(db->store);
+}
+
+void db_checkpoint_tick(Db *db) {
+    Checkpointer *c = &db->checkpointer;
+    if (!c->io) return;
+    int stage = stage_of(db);
+    if (stage == CHECKPOINT_WRITTEN) {
+        if (!c->by_hand) pthread_join(c->thread, NULL);
+        end(db);
+    } else if (stage == CHECKPOINT_IDLE && UNLIKELY(is_due(db))) {
+        Diag diag = {0};
+        if (log_failed(db->log) != OK || now_ns(c) < c->retry_ns) return;
+        Err err = db_checkpoint_begin(db, &diag);
+        if (err != OK) failed(db, err, &diag);
+    }
+}
+
+// Wait for the one being written.
+static void settle(Db *db) {
+    Checkpointer *c = &db->checkpointer;
+    if (stage_of(db) == CHECKPOINT_IDLE) return;
+    if (c->by_hand) {
+        while (stage_of(db) == CHECKPOINT_WRITING) {
+            db_checkpoint_step(db, SIZE_MAX / 2);
+        }
+    } else {
+        pthread_join(c->thread, NULL);
+    }
+    end(db);
+}
+
+Err db_checkpoint_now(Db *db, Diag *diag) {
+    Checkpointer *c = &db->checkpointer;
+    if (!c->io) return OK;
+    settle(db);
+    Err err = db_flush(db, diag);
+    if (err != OK) return err;
+    if (store_checkpoints(db->store) && store_log_offset(db->store) == log_end(db->log).v)
+        return OK;
+    if ((err = db_checkpoint_begin(db, diag)) != OK) return err;
+    uint64_t done = c->stats.done;
+    settle(db);
+    if (c->stats.done > done) return OK;
+    return diag_fail(diag, c->err, "%s", c->stats.failure);
+}
+
+void db_checkpoint_stats(const Db *db, DbCheckpointStats *out) {
+    const Checkpointer *c = &db->checkpointer;
+    *out = c->stats;
+    out->log_bytes = log_written(db->log) - c->log_mark;
+    out->log_offset = store_log_offset(db->store);
+}
+
+void checkpointer_init(Db *db, const DbOptions *options) {
+    Checkpointer *c = &db->checkpointer;
+    if (options->in_memory || !options->page_file) return;
+    c->io = options->io;
+    c->due_bytes = options->checkpoint_bytes ? options->checkpoint_bytes : DUE_BYTES_DEFAULT;
+    c->rate = options->checkpoint_rate ? options->checkpoint_rate : RATE_DEFAULT;
+    c->keep = options->log_keep;
+    c->by_hand = options->checkpoint_by_hand;
+    c->wake = options->checkpoint_wake;
+    c->wake_ctx = options->checkpoint_wake_ctx;
+}
+
+void checkpointer_deinit(Db *db) {
+    Checkpointer *c = &db->checkpointer;
+    if (!c->io || stage_of(db) == CHECKPOINT_IDLE) return;
+    atomic_store(&c->stop, true);
+    if (!c->by_hand) pthread_join(c->thread, NULL);
+    end(db);
+}

@@ -28,7 +28,7 @@ static const char usage[] =
     "                                own until then\n"
     "      --reducer-deadline MS     stop a reducer that runs longer (default 10000)\n"
     "      --slice-ms MS             a reducer that needs longer goes on beside the others (default 2;\n"
-    "                                0: it is waited for)\n"
+    "                                0: it is waited for; none: every reducer begins there)\n"
     "      --exclusive-ms MS         how long one that keeps conflicting with others may have the\n"
     "                                database to itself (default 1000)\n"
     "      --procedure-exclusive-ms MS  the same for a procedure's transaction (default 250)\n"
@@ -179,6 +179,10 @@ static int arguments(int argc, char **argv, StartArgs *args) {
             args->node.deadline = value * 1000;
             break;
         case OPT_SLICE:
+            if (strcmp(optarg, "none") == 0) {
+                args->node.slice = SLICE_NONE;
+                break;
+            }
             if (!number(optarg, 0, 10000, &value))
                 return complain("--slice-ms takes milliseconds from 0 to 10000, not `%s`", optarg);
             args->node.slice = value ? value * 1000 : SLICE_OFF;

@@ -45,6 +45,8 @@ int strcmp(const char *a, const char *b);
 
 // ── marks ──────────────────────────────────────────────────────────────────────────────────────
 
+// clang-format off
+
 // Before a struct: its rows are a table. Then any of
 //   PUBLIC                 everybody may read it, not only the module and the owner
 //   EVENT                  rows are sent to subscribers and not kept
@@ -55,25 +57,27 @@ int strcmp(const char *a, const char *b);
 #define LC_TABLE(name, ...)
 
 // After a column.
-#define LC_PRIMARY_KEY     // unique, and what a row is known by
-#define LC_UNIQUE          // no two rows with the same value
-#define LC_INDEX           // filter and ranges by it
-#define LC_AUTO_INC        // insert 0, get the next number
-#define LC_DEFAULT(value)  // what existing rows get when the column is new: a constant
+#define LC_PRIMARY_KEY         // unique, and what a row is known by
+#define LC_UNIQUE              // no two rows with the same value
+#define LC_INDEX               // filter and ranges by it
+#define LC_AUTO_INC            // insert 0, get the next number
+#define LC_DEFAULT(value)      // what existing rows get when the column is new: a constant
 
 // Before a function.
-#define LC_REDUCER  // Error name(Ctx *ctx, …)
-#define LC_VIEW     // Array(Row), Row * or Query(Row) name(ViewCtx * or AnonymousViewCtx *)
-#define LC_VIEW_KEY(column)    // …of a view: the column that a row is known by
-#define LC_PROCEDURE           // any type name(ProcedureCtx *ctx, …)
-#define LC_HTTP(method, path)  // HttpResponse name(ProcedureCtx *ctx, const HttpRequest *request)
+#define LC_REDUCER             // Error name(Ctx *ctx, …)
 #define LC_INIT                // Error name(Ctx *ctx): once, when the database is made
 #define LC_CONNECT             // Error name(Ctx *ctx): a client connects; an error turns it away
 #define LC_DISCONNECT          // Error name(Ctx *ctx)
+#define LC_VIEW                // Array(Row), Row * or Query(Row) name(ViewCtx * or AnonymousViewCtx *)
+#define LC_VIEW_KEY(column)    // …of a view: the column that a row is known by
+#define LC_PROCEDURE           // any type name(ProcedureCtx *ctx, …)
+#define LC_HTTP(method, path)  // HttpResponse name(ProcedureCtx *ctx, const HttpRequest *request)
 #define LC_PRIVATE             // …only the database's owner may call it
 
-// Anywhere: rows that others than the owner may see, as SQL.
+// Anywhere, with a semicolon: rows that others than the owner may see, as SQL.
 #define LC_ROW_FILTER(sql) _Static_assert(1, "")
+
+// clang-format on
 
 // ── types ──────────────────────────────────────────────────────────────────────────────────────
 // Columns and parameters may be: bool, int8_t … int64_t, uint8_t … uint64_t, I128, U128, I256, U256,
@@ -142,7 +146,7 @@ typedef struct ErrorText {
     uint32_t code;  // the host's number, or 0
     String message;
 } ErrorText;
-typedef const ErrorText *Error;
+typedef ErrorText *Error;
 #define OK ((Error)0)
 #define TRY(...)                               \
     do {                                       \
@@ -259,16 +263,24 @@ void lc_timer_end(uint32_t timer);  // logs how long it was
 
 void *lc_alloc(size_t bytes);  // zeroed; a module without memory ends the call
 #define LC_NEW(T)          ((T *)lc_alloc(sizeof(T)))
-#define LC_NEW_ARRAY(T, n) ((T *)lc_alloc(sizeof(T) * (size_t)(n)))
-// In a loop over very many rows: forget what was allocated since the mark.
+#define LC_NEW_ARRAY(T, n) ((T *)lc_alloc_array(sizeof(T), n))
+void *lc_alloc_array(size_t each, size_t count);
+// A copy of a value: `.name = lc_some(name)` is how an option, or a side of a result, gets one.
+#define lc_some(...)                                                                           \
+    ({                                                                                         \
+        __typeof__(__VA_ARGS__) lc_value = (__VA_ARGS__);                                      \
+        (__typeof__(lc_value) *)memcpy(lc_alloc(sizeof lc_value), &lc_value, sizeof lc_value); \
+    })
+// In a loop over very many rows: mark behind t_next(), reset at the end of the body, and what the body
+// has allocated is forgotten.
 size_t lc_memory_mark(void);
 void lc_memory_reset(size_t mark);
 
 // Append to an Array(T); its items may move.
-#define lc_push(array, value)                                                                \
+#define lc_push(array, ...)                                                                  \
     ((array)->items =                                                                        \
          lc_array_grow((array)->items, (array)->len, &(array)->cap, sizeof *(array)->items), \
-     (array)->items[(array)->len++] = (value))
+     (array)->items[(array)->len++] = (__VA_ARGS__))
 void *lc_array_grow(void *items, size_t len, size_t *cap, size_t item_bytes);
 
 #define LC_STR(literal) ((String){"" literal, sizeof(literal) - 1})

@@ -45,6 +45,7 @@ static View *view_obtain(Views *views,
     if (view->next) view->next->link = &view->next;
     views->all = view;
     livemap_insert(&views->map, view_hash(table_id, key), view);
+    views->idle_count++;
     return view;
 }
 
@@ -58,6 +59,7 @@ static void view_free(View *view) {
     Views *views = view->views;
     ASSERT(!view->groups && !view->queued && !view->touched);
     watch_drop(views, &view->watch);
+    views->idle_count--;
     livemap_remove(&views->map, view_hash(view->table_id, &view->key), view);
     *view->link = view->next;
     if (view->next) view->next->link = view->link;
@@ -137,6 +139,7 @@ Err view_watch(Views *views,
                Group *group) {
     View *view = view_obtain(views, table_id, key, caller);
     if (!view) return ERR_NOMEM;
+    if (!view->groups) views->idle_count--;
     group->view = view;
     group->view_next = view->groups;
     group->view_link = &view->groups;
@@ -152,6 +155,7 @@ void view_unwatch(Group *group) {
     if (group->view_next) group->view_next->view_link = group->view_link;
     group->view = NULL;
     view->used = view->views->now;
+    if (!view->groups) view->views->idle_count++;
 }
 
 // ── the list ───────────────────────────────────────────────────────────────────────────────────
@@ -376,10 +380,14 @@ bool views_any(const Views *views) {
     return views->all != NULL;
 }
 
+bool views_crowded(const Views *views) {
+    return views->idle_count > VIEWS_KEEP_MAX;
+}
+
 Micros views_next_expiry(const Views *views) {
-    Micros next = INT64_MAX;
+    Micros next = INT64_MAX, keep = views_crowded(views) ? 0 : VIEWS_KEEP_US;
     for (const View *view = views->all; view; view = view->next) {
-        if (is_idle(view)) next = MIN(next, view->used + VIEWS_KEEP_US);
+        if (is_idle(view)) next = MIN(next, view->used + keep);
     }
     return next;
 }
@@ -387,9 +395,10 @@ Micros views_next_expiry(const Views *views) {
 Err views_expire(Views *views) {
     enum { ROWS = 4096 };
     uint64_t total = 0;
+    Micros keep = views_crowded(views) ? 0 : VIEWS_KEEP_US;
     for (View *view = views->all, *next; view && total < ROWS; view = next) {
         next = view->next;
-        if (!is_idle(view) || view->used + VIEWS_KEEP_US > views->now) continue;
+        if (!is_idle(view) || view->used + keep > views->now) continue;
         const CatalogTable *table = view_table(view);
         uint64_t deleted = 0;
         // Should the transaction be rolled back, its rows are there again and mean nothing.

@@ -32,7 +32,8 @@
 typedef struct Views Views;
 typedef struct View View;  // one result
 
-#define VIEWS_KEEP_US (600ll * 1000 * 1000)  // a result nobody watches is kept this long
+#define VIEWS_KEEP_US  (600ll * 1000 * 1000)  // a result nobody watches is kept this long,
+#define VIEWS_KEEP_MAX 10000                  // unless there are more of them than this
 
 MUST_USE Err views_open(Db *db, const QueryCatalog *catalog, Views **out);
 void views_close(Views **views);  // after live_close
@@ -81,9 +82,10 @@ void views_rolled_back(Views *views);
 
 // ── results nobody watches ─────────────────────────────────────────────────────────────────────
 
-// When the next of them is due to be forgotten; INT64_MAX: there is none.
+// When the next of them is due to be forgotten; INT64_MAX: there is none. Looks at all of them.
 Micros views_next_expiry(const Views *views);
 bool views_any(const Views *views);
+bool views_crowded(const Views *views);  // more than VIEWS_KEEP_MAX: all of them are due
 // Forget what is due, in an open transaction. Stops after a bounded number of rows.
 MUST_USE Err views_expire(Views *views);
 

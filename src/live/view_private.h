@@ -38,6 +38,7 @@ struct Views {
     LiveMap map;  // hash of table and key -> View
     View *all;
     uint32_t watch_count;
+    uint32_t idle_count;  // results that nobody watches
     View *queue, **queue_end;
     View *touched;
     Micros now;

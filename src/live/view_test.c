@@ -708,6 +708,31 @@ TEST(views, nobody_watches_are_forgotten_after_a_while) {
     world_deinit(&w);
 }
 
+TEST(views, of_a_crowd_that_asked_once_do_not_pile_up) {
+    ViewWorld w;
+    world_init(&w);
+    QueryCaller caller = {0};
+    Diag diag;
+    for (uint32_t i = 0; i <= VIEWS_KEEP_MAX; i++) {
+        Query *query;
+        EXPECT(!views_crowded(w.views));
+        store_u32(caller.identity.le, i);
+        EXPECT_OK(
+            query_compile(STR("SELECT * FROM mine"), QUERY_SQL, &w.door, &caller, &query, &diag));
+        EXPECT_ERR(views_check(w.views, query, &diag), ERR_AGAIN);
+        query_free(&query);
+        if (i % 1000 != 0) continue;
+        tx_begin(&w);
+        tx_commit(&w);
+    }
+    EXPECT(views_crowded(w.views));
+    tx_begin(&w);
+    EXPECT_OK(views_expire(w.views));
+    tx_commit(&w);
+    EXPECT(!views_crowded(w.views));
+    world_deinit(&w);
+}
+
 TEST(views, without_memory_for_them_change_nothing) {
     for (int64_t n = 0;; n++) {
         ViewWorld w;

@@ -331,7 +331,7 @@ static void views_expired(Session *s, Err err, const LiveUpdate *own) {
 // Results of views that nobody has watched for a while. True: a transaction was begun.
 static bool step_views(Session *s) {
     Database *db = s->database;
-    if (db->now < db->views_checked + VIEWS_KEEP_US) return false;
+    if (db->now < db->views_checked + VIEWS_KEEP_US && !views_crowded(db->views)) return false;
     if (views_next_expiry(db->views) > db->now) {
         db->views_checked = db->now;
         return false;
@@ -345,6 +345,14 @@ static bool step_views(Session *s) {
         views_expired(s, err, NULL);
     }
     return true;
+}
+
+void lifecycle_orphan_again(Session *s) {
+    Database *db = s->database;
+    db->orphans[db->orphan_count].identity = s->identity;  // there is room: it was taken from there
+    db->orphans[db->orphan_count].connection = s->connection;
+    db->orphan_count++;
+    session_ready(db->system);
 }
 
 bool lifecycle_step_system(Session *s, HostCall *call, bool *more) {

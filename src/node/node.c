@@ -296,7 +296,10 @@ void node_stop(Node **handle) {
         loop_stop(node->loops[i]);
     }
     // Their databases are closed: what still runs on workers was told to end and has nobody to tell.
-    worker_pool_free(&node->workers);
+    // They use the pool to their last step, so the node keeps it until they are gone.
+    WorkerPool *workers = node->workers;
+    worker_pool_free(&workers);
+    node->workers = NULL;
     // Loops that went on posted tasks to some that had stopped, and those may post again.
     for (bool any = true; any;) {
         any = false;

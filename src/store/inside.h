@@ -74,6 +74,7 @@ typedef struct SnapshotTable {
 
 struct Snapshot {
     Store *store;
+    Snapshot *newer, *older;  // of the live ones
     PageView *view;
     uint64_t version;
     uint32_t refs;
@@ -127,6 +128,8 @@ struct Store {
     size_t ddl_count, ddl_cap;
     Arena arena;
     Table *dead;       // created and undone; freed at the next begin
+    Snapshot *oldest;  // live snapshots are linked from here to the newest
+    Snapshot *newest;
     Snapshot *latest;  // the newest snapshot, if it is alive; shared while nothing changed
     uint64_t snapshots_live;
 

@@ -172,6 +172,7 @@ void page_retire(Pages *pages, PageNo no, uint32_t run) {
         return;
     }
     pages->meta[no].run = run;
+    pages->kept += run;
     view_keeps(pages, view_live_before(pages->newest), no);
 }
 
@@ -222,6 +223,7 @@ static uint32_t view_drain(Pages *pages, PageView *view, uint32_t budget) {
         if (older && meta->version <= older->epoch) {
             view_keeps(pages, older, no);
         } else {
+            pages->kept -= meta->run;
             page_free(pages, no, meta->run);
         }
         budget--;

@@ -103,6 +103,7 @@ typedef struct Pages {
     uint64_t free;      // below end and not used
     uint64_t used_max;  // the memory limit in pages
     uint64_t copied;    // since the store was opened
+    uint64_t kept;      // retired, but a view sees them or they wait for pages_tidy()
     uint64_t epoch;     // given to new pages
     uint64_t frozen;    // the newest live view's epoch; 0 without one
     PageView *newest;   // all views, newest first, also ended ones that still have pages

@@ -50,6 +50,9 @@ Err store_snapshot(Store *store, Snapshot **out) {
     snapshot->slot_count = store->slot_count;
     tables_copy(store, snapshot);
     store->latest = snapshot;
+    snapshot->older = store->newest;
+    *(snapshot->older ? &snapshot->older->newer : &store->oldest) = snapshot;
+    store->newest = snapshot;
     store->snapshots_live++;
     *out = snapshot;
     return OK;
@@ -61,6 +64,8 @@ void snapshot_release(Snapshot **handle) {
     if (!snapshot || --snapshot->refs) return;
     Store *store = snapshot->store;
     if (store->latest == snapshot) store->latest = NULL;
+    *(snapshot->older ? &snapshot->older->newer : &store->oldest) = snapshot->newer;
+    *(snapshot->newer ? &snapshot->newer->older : &store->newest) = snapshot->older;
     for (uint32_t slot = 0; slot < snapshot->slot_count; slot++) {
         Table *table = snapshot->tables[slot].table;
         if (table && --table->snapshots == 0 && table->gone) table_free(table);

@@ -52,6 +52,9 @@ StoreStats store_stats(const Store *store) {
         .pages_free = pages->free,
         .pages_copied = pages->copied,
         .snapshots_live = store->snapshots_live,
+        .version = store->version,
+        .snapshot_oldest = store->oldest ? store->oldest->version : store->version,
+        .snapshot_bytes = pages->kept * PAGE_BYTES,
         .memory_bytes = pages->used * PAGE_BYTES,
     };
     const PageCache *cache = pages->cache;

@@ -129,8 +129,8 @@ uint64_t table_row_count(const Table *table, const Snapshot *snapshot);
 uint64_t table_data_bytes(const Table *table);  // BSATN bytes of all rows at the head
 // Whether an identical row is there; false when it cannot be read.
 bool table_contains(const Table *table, const Snapshot *snapshot, Bytes row);
-// OK, or ERR_NOT_FOUND, or why it cannot be said.
-MUST_USE Err table_holds(const Table *table, const Snapshot *snapshot, Bytes row);
+// The same for who must tell "no" from "cannot say": ERR_NOT_FOUND, and ERR_NOMEM, ERR_IO, ….
+MUST_USE Err table_find_row(const Table *table, const Snapshot *snapshot, Bytes row);
 // Find a row by its clustering key. The row borrows from the page: on the head valid until the
 // next change of this store, on a snapshot until it is released, and in either case no longer than
 // until this thread's next store_breathe(). ERR_NOT_FOUND.
@@ -232,9 +232,12 @@ Micros store_checkpoint_time(const Store *store);  // when it was begun
 
 typedef struct StoreStats {
     uint64_t pages_used, pages_free, pages_copied, snapshots_live;
-    uint64_t memory_bytes;  // of pages in memory
-    uint64_t dirty_bytes;   // to be written by the next checkpoint
-    uint64_t file_bytes;    // of the page file in use
+    uint64_t version;          // of the head: commits since it was opened
+    uint64_t snapshot_oldest;  // version of the oldest live snapshot; `version` without one
+    uint64_t snapshot_bytes;   // of pages that only snapshots can see, or that wait to be freed
+    uint64_t memory_bytes;     // of pages in memory
+    uint64_t dirty_bytes;      // to be written by the next checkpoint
+    uint64_t file_bytes;       // of the page file in use
     uint64_t page_reads, page_read_errors, pages_evicted, pages_spilled;
 } StoreStats;
 StoreStats store_stats(const Store *store);

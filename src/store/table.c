@@ -68,7 +68,7 @@ Err table_find(const Table *table,
     return err != OK ? err : found ? OK : ERR_NOT_FOUND;
 }
 
-Err table_holds(const Table *table, const Snapshot *snapshot, Bytes row) {
+Err table_find_row(const Table *table, const Snapshot *snapshot, Bytes row) {
     const TableDef *def;
     const TableState *state = table_state(table, snapshot, &def);
     if (!state) return ERR_NOT_FOUND;
@@ -78,12 +78,11 @@ Err table_holds(const Table *table, const Snapshot *snapshot, Bytes row) {
     bool same = err == OK && place.found &&
                 bytes_eq(tree_value(&table->store->pages, &state->rows, &place.path), row);
     buf_deinit(&key);
-    Err read = read_result(table->store, !snapshot);
-    if (read != OK) return read;
-    if (err == ERR_LIMIT) return ERR_NOT_FOUND;  // 256 others have its hash
-    return err != OK ? err : same ? OK : ERR_NOT_FOUND;
+    Err fault = read_result(table->store, !snapshot);
+    if (fault != OK || same) return fault;
+    return err == OK || err == ERR_LIMIT ? ERR_NOT_FOUND : err;  // 256 others have its hash
 }
 
 bool table_contains(const Table *table, const Snapshot *snapshot, Bytes row) {
-    return table_holds(table, snapshot, row) == OK;
+    return table_find_row(table, snapshot, row) == OK;
 }

@@ -130,7 +130,8 @@ void history_close(History *history, HistoryReader *reader) {
 // ── appending ──────────────────────────────────────────────────────────────────────────────────
 
 static bool change_counts(const TxnChange *change) {
-    return !change->is_event;  // rows of event tables are nowhere once they are committed
+    // Rows of event tables are nowhere once they are committed, results of views nobody's to read.
+    return !change->is_event && !change->is_view;
 }
 
 static size_t change_bytes(const TxnChange *change) {

@@ -24,11 +24,10 @@ static AbiErrno store_rows_scan(Look *look,
     TableScan cursor;
     Bytes row;
     bool wanted = true;
-    uint32_t seen = 0;
     table_scan_begin(&cursor, table->table, look->snapshot, index_id, lower, upper);
-    while (wanted && table_scan_next(&cursor, &row)) {
+    for (uint32_t rows = 1; wanted && table_scan_next(&cursor, &row); rows++) {
         wanted = sink.row(sink.ctx, row);
-        if (++seen % TABLE_BREATHE_ROWS == 0) table_breathe(table->table, look->snapshot);
+        if (rows % LOOK_BREATH_ROWS == 0) look_breathe(look);
     }
     table_scan_end(&cursor);
     return wanted && cursor.err == OK ? ABI_OK : ABI_FATAL;
@@ -87,17 +86,10 @@ static bool is_seen(const CatalogTable *table) {
     return table && table->table && !table->is_view;
 }
 
-// A call begins: modules have copies of whatever the one before it found.
-static AbiErrno seen_table(const Look *look, const CatalogTable *table, AbiErrno otherwise) {
-    if (!is_seen(table)) return otherwise;
-    table_breathe(table->table, look->snapshot);
-    return ABI_OK;
-}
-
 AbiErrno look_table(const Look *look, uint32_t id, CatalogTable **out) {
     if (!look->open) return ABI_NOT_IN_TRANSACTION;
     *out = catalog_table(look->catalog, id);
-    return seen_table(look, *out, ABI_NO_SUCH_TABLE);
+    return is_seen(*out) ? ABI_OK : ABI_NO_SUCH_TABLE;
 }
 
 AbiErrno look_index(const Look *look,
@@ -106,7 +98,7 @@ AbiErrno look_index(const Look *look,
                     const CatalogIndex **index) {
     if (!look->open) return ABI_NOT_IN_TRANSACTION;
     *table = catalog_index_by_id(look->catalog, id, index);
-    return seen_table(look, *table, ABI_NO_SUCH_INDEX);
+    return is_seen(*table) ? ABI_OK : ABI_NO_SUCH_INDEX;
 }
 
 AbiErrno look_table_id(Access *access, Str name, uint32_t *out) {
@@ -145,7 +137,9 @@ AbiErrno look_scan_table(Access *access, uint32_t id, RowSink sink) {
     AbiErrno status = look_table(look, id, &table);
     if (status != ABI_OK) return status;
     if (!look_saw_table(look, table)) return ABI_FATAL;
-    return look->rows->scan(look, table, TABLE_ROWS, BYTES_NONE, BYTES_NONE, sink);
+    status = look->rows->scan(look, table, TABLE_ROWS, BYTES_NONE, BYTES_NONE, sink);
+    look_breathe(look);
+    return status;
 }
 
 // All rows with this key, through a unique index by look-up, else by the range of keys it begins.
@@ -177,7 +171,9 @@ AbiErrno look_scan_point(Access *access, uint32_t id, Bytes point, RowSink sink)
     if (status != ABI_OK) return status;
     buf_clear(&look->key);
     status = range_point_key(table, index, point, &look->key);
-    return status == ABI_OK ? scan_key(look, table, index, sink) : status;
+    if (status == ABI_OK) status = scan_key(look, table, index, sink);
+    look_breathe(look);
+    return status;
 }
 
 AbiErrno look_scan_range(Access *access, uint32_t id, const AccessRange *range, RowSink sink) {
@@ -195,7 +191,9 @@ AbiErrno look_scan_range(Access *access, uint32_t id, const AccessRange *range, 
     bool noted = range_is_point(table, index, range) ? look_saw_key(look, table, index, lower)
                                                      : saw_range(look, table, index, lower, upper);
     if (!noted) return ABI_FATAL;
-    return look->rows->scan(look, table, index->index_id, lower, upper, sink);
+    status = look->rows->scan(look, table, index->index_id, lower, upper, sink);
+    look_breathe(look);
+    return status;
 }
 
 // st_connection_credentials is keyed by the connection id; its row is (u128, String).
@@ -212,10 +210,11 @@ AbiErrno look_jwt(Access *access, const ConnectionId *connection, Bytes *out) {
     if (look->reads && readset_point(look->reads, table->table_id, TABLE_ROWS, key) != OK)
         return ABI_FATAL;
     Err err = look->rows->find(look, table, TABLE_ROWS, key, &row);
+    buf_clear(&look->saved);
+    if (err == OK) buf_put_bytes(&look->saved, row);
+    look_breathe(look);
     if (err == ERR_NOT_FOUND) return ABI_OK;
     if (err != OK) return ABI_FATAL;
-    buf_clear(&look->saved);
-    buf_put_bytes(&look->saved, row);
     if (!buf_ok(&look->saved)) return ABI_FATAL;
     *out = row_column(table_layout(table->table), buf_bytes(&look->saved), 1);
     out->ptr += 4;

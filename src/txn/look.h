@@ -37,6 +37,14 @@ struct Look {
     Buf key, lower, upper, saved;  // scratch; `saved` holds the row of the last jwt
 };
 
+// After so many rows of a long scan of a snapshot its pages may be taken from memory again.
+enum { LOOK_BREATH_ROWS = 256 };
+// A call is over: nothing of a snapshot's pages is looked at any more. The head's owner does the
+// same for the head (store_breathe).
+static inline void look_breathe(const Look *look) {
+    if (look->snapshot) snapshot_breathe(look->snapshot);
+}
+
 extern const LookRows look_store_rows;  // the store's, at look->snapshot
 void look_deinit(Look *look);
 

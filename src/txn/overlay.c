@@ -249,8 +249,9 @@ static AbiErrno overlay_insert(Access *access, uint32_t id, Bytes row, Buf *gene
     if ((status = row_take(overlay, table, &row, generated)) != ABI_OK) return status;
     OwnTable *own = own_make(overlay, table);
     if (!own) return ABI_FATAL;
-    if ((status = row_insert(overlay, own, row)) != ABI_OK) return status;
-    return incoming_schedule(table, row, overlay->info.timestamp);
+    status = row_insert(overlay, own, row);
+    look_breathe(&overlay->look);
+    return status == ABI_OK ? incoming_schedule(table, row, overlay->info.timestamp) : status;
 }
 
 static AbiErrno overlay_update(Access *access,
@@ -278,8 +279,9 @@ static AbiErrno overlay_update(Access *access,
         return ABI_FATAL;
     Bytes old;
     Err err = own_find(own, index_id, buf_bytes(key), &old);
-    if (err != OK) return incoming_status(err);
-    if (!bytes_eq(old, row)) status = row_replace(overlay, own, old, row);
+    status = incoming_status(err);
+    if (err == OK && !bytes_eq(old, row)) status = row_replace(overlay, own, old, row);
+    look_breathe(&overlay->look);
     return status == ABI_OK ? incoming_schedule(table, row, overlay->info.timestamp) : status;
 }
 
@@ -372,6 +374,7 @@ static AbiErrno overlay_delete_all_by_eq(Access *access,
     *deleted = 0;
     while (incoming_next(&rows, &row, &status)) {
         if (row_delete(overlay, own, row, deleted) != ABI_OK) return ABI_FATAL;
+        look_breathe(&overlay->look);
     }
     return status;
 }

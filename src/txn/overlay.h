@@ -52,7 +52,7 @@ MUST_USE Err overlay_validate(Overlay *overlay);
 // On the loop's thread, between transactions: check the rest, begin a transaction with the overlay's
 // info and make its writes there. On OK the transaction is open and the caller commits it.
 //   ERR_CONFLICT  it read something that has changed since; nothing is open
-//   ERR_LIMIT, ERR_NOMEM  likewise
+//   ERR_LIMIT, ERR_NOMEM, ERR_IO, ERR_CORRUPT  likewise
 MUST_USE Err overlay_apply(Overlay *overlay, Diag *diag);
 
 // On the loop's thread: draw `count` values at once.

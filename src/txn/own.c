@@ -1,6 +1,7 @@
 #include "txn/own.h"
 
 #include "base/mem.h"
+#include "txn/look.h"
 
 Err own_new(const CatalogTable *table, const Snapshot *snapshot, Pool *pool, OwnTable **out) {
     uint32_t indexes = table_index_count(table->table);
@@ -80,7 +81,7 @@ static Err snapshot_get(const OwnTable *own, Bytes identity, Bytes *row) {
     if (!by_hash(own)) return table_get(table_of(own), own->snapshot, identity, row);
     size_t stem = own_stem(own, identity).len;
     *row = (Bytes){identity.ptr + stem, identity.len - stem};
-    return table_holds(table_of(own), own->snapshot, *row);
+    return table_find_row(table_of(own), own->snapshot, *row);
 }
 
 Err own_get(OwnTable *own, Bytes identity, Bytes *row) {
@@ -140,7 +141,7 @@ typedef struct Merge {
     const SortedNode *mine;  // the front of the own rows; NULL at the end
     TableScan scan;
     Bytes theirs;  // the front of the snapshot's; ptr NULL at the end
-    uint32_t seen;
+    uint32_t steps;
     Err err;
 } Merge;
 
@@ -154,10 +155,13 @@ static void mine_settle(Merge *merge) {
 }
 
 static void theirs_step(Merge *merge) {
-    while (!merge->own->cleared && table_scan_next(&merge->scan, &merge->theirs)) {
+    while (!merge->own->cleared) {
+        // The row before is done with, so nothing of the snapshot's pages is held here.
+        if (++merge->steps % LOOK_BREATH_ROWS == 0) snapshot_breathe(merge->own->snapshot);
+        if (!table_scan_next(&merge->scan, &merge->theirs)) break;
         if (shines_through(merge->own, merge->theirs, &merge->err) || merge->err != OK) return;
     }
-    if (merge->err == OK) merge->err = merge->scan.err;
+    if (!merge->own->cleared && merge->err == OK) merge->err = merge->scan.err;
     merge->theirs = BYTES_NONE;
 }
 
@@ -181,9 +185,6 @@ static bool merge_run(Merge *merge, RowSink sink) {
     while (merge->err == OK && (merge->mine || merge->theirs.ptr)) {
         if (merge->theirs.ptr && theirs_first(merge)) {
             if (!sink.row(sink.ctx, merge->theirs)) return false;
-            if (++merge->seen % TABLE_BREATHE_ROWS == 0) {
-                snapshot_breathe(merge->own->snapshot);
-            }
             theirs_step(merge);
         } else if (merge->err == OK) {
             if (!sink.row(sink.ctx, ((const OwnRow *)merge->mine->value)->row)) return false;
@@ -368,6 +369,6 @@ Err own_apply(const OwnTable *own) {
     if (err == OK) err = apply_old(own, replace, index_id);
     if (err == OK) err = apply_new(own, replace);
     // Everything else was refused when the call asked for it, and what it read has not changed.
-    ASSERT(err == OK || err == ERR_NOMEM || err == ERR_LIMIT);
+    ASSERT(err != ERR_UNIQUE && err != ERR_NOT_FOUND);
     return err;
 }

@@ -61,5 +61,5 @@ MUST_USE Err own_put(OwnTable *own, Bytes identity, Bytes row, bool replaces);
 MUST_USE Err own_drop(OwnTable *own, Bytes identity);  // which is visible
 void own_clear(OwnTable *own);
 // Make the changes to the head, inside the open transaction, of which this table's reads still hold.
-// ERR_NOMEM, ERR_LIMIT.
+// ERR_NOMEM, ERR_LIMIT, ERR_IO, ERR_CORRUPT.
 MUST_USE Err own_apply(const OwnTable *own);

@@ -284,7 +284,7 @@ static bool range_add(ReadSet *set,
            (upper.len == 0 || bytes_cmp(reads->ranges[end].lower, upper) <= 0)) {
         end++;
     }
-    ReadSpan span;
+    ReadSpan span = {0};
     bool has_lower = false, has_upper = false;
     if (end > first) {
         ReadSpan left = reads->ranges[first], right = reads->ranges[end - 1];

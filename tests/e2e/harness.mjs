@@ -3,7 +3,7 @@
 // A test gets a server of its own: a free port, a fresh data directory, its own cli.toml. Everything
 // made on the way lies under build/test and is put away when the test ends well.
 import { execFile, execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { request } from 'node:http';
 import { createServer } from 'node:net';
 import { dirname, join } from 'node:path';
@@ -163,7 +163,8 @@ export class Server {
   }
 
   async publish(name, bundle, ...words) {
-    const done = await this.cli('publish', name, '--js-path', bundle, '--server', this.url, '--yes', ...words);
+    const path = bundle.endsWith('.wasm') ? '--bin-path' : '--js-path';
+    const done = await this.cli('publish', name, path, bundle, '--server', this.url, '--yes', ...words);
     if (done.code !== 0) throw new Error(`publish failed:\n${done.stdout}${done.stderr}\n${this.output.slice(-2000)}`);
     return /identity: ([0-9a-f]{64})/.exec(done.stdout)[1];
   }
@@ -191,11 +192,17 @@ function newerThan(output, ...inputs) {
   return inputs.every(input => statSync(input).mtimeMs < made);
 }
 
-// The bundle of a module in tests/modules, or the chat's.
+const examples = ['chat', 'game-c'];
+
+// The bundle, or the wasm file, of a module in tests/modules or of an example.
 export function moduleBundle(name) {
-  const dir = name === 'chat' ? join(top, 'examples/chat/spacetimedb') : join(top, 'tests/modules', name);
-  const bundle = join(dir, 'dist/bundle.js');
-  if (!newerThan(bundle, join(dir, 'src/index.ts')))
+  const dir = examples.includes(name) ? join(top, 'examples', name, 'spacetimedb') : join(top, 'tests/modules', name);
+  const inC = existsSync(join(dir, 'src')) && readdirSync(join(dir, 'src')).some(file => file.endsWith('.c'));
+  const bundle = join(dir, inC ? 'build/module.wasm' : 'dist/bundle.js');
+  const sources = inC
+    ? [lightcone, ...readdirSync(join(dir, 'src')).map(file => join(dir, 'src', file))]
+    : [join(dir, 'src/index.ts')];
+  if (!newerThan(bundle, ...sources))
     execFileSync(lightcone, ['build', '--no-config', '-p', dir], { stdio: ['ignore', 'ignore', 'inherit'] });
   return bundle;
 }
@@ -210,7 +217,7 @@ export async function moduleBindings(name) {
     const quiet = { stdio: ['ignore', 'ignore', 'inherit'] };
     execFileSync(
       lightcone,
-      ['generate', '--no-config', '--yes', '--lang', 'typescript', '-j', bundle, '-o', source],
+      ['generate', '--no-config', '--yes', '--lang', 'typescript', bundle.endsWith('.wasm') ? '-b' : '-j', bundle, '-o', source],
       quiet
     );
     execFileSync(

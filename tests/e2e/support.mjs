@@ -32,10 +32,12 @@ export async function within(promise, what, ms = patience) {
 
 const bundles = join(top, 'build/test/bundles');
 
-// TypeScript on the npm module library, bundled as `lightcone build` does. Kept by content.
-export function bundle(source) {
+// TypeScript on the npm module library, bundled as `lightcone build` does. Kept by content. `words`
+// are more for the bundler.
+export function bundle(source, ...words) {
   mkdirSync(bundles, { recursive: true });
-  const file = join(bundles, `${createHash('sha256').update(source).digest('hex').slice(0, 24)}.js`);
+  const content = [source, ...words].join('\0');
+  const file = join(bundles, `${createHash('sha256').update(content).digest('hex').slice(0, 24)}.js`);
   if (!existsSync(file)) {
     const making = `${file}.${process.pid}`;
     execFileSync(
@@ -44,7 +46,7 @@ export function bundle(source) {
         '--bundle', '--format=esm', '--platform=neutral', '--target=es2022', '--loader=ts',
         '--conditions=production,import,default', '--main-fields=module,main',
         '--external:spacetime:*', '--define:process.env.NODE_ENV="production"',
-        '--legal-comments=none', '--log-level=warning', `--outfile=${making}`,
+        '--legal-comments=none', '--log-level=warning', ...words, `--outfile=${making}`,
       ],
       { input: source, cwd: join(top, 'tests'), stdio: ['pipe', 'ignore', 'inherit'] }
     );

@@ -84,7 +84,7 @@ TEST(load, a_description_that_lies_is_refused) {
     }
 }
 
-TEST(load, a_kind_that_has_no_engine_is_refused) {
+TEST(load, a_kind_of_program_that_no_engine_runs_is_refused) {
     HostProgram *program = NULL;
     Diag diag;
     EXPECT_ERR(host_program_load((HostKind)7, BYTES("", 0), NULL, &program, &diag),

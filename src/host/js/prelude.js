@@ -37,7 +37,7 @@ const { isView } = ArrayBuffer;
 const { fromCharCode } = String;
 const { toLowerCase, trim } = String.prototype;
 const typedArray = getPrototypeOf(Uint8Array.prototype);
-const { set: typedSet, subarray, slice: typedSlice } = typedArray;
+const { set: typedSet } = typedArray;
 const getter = (object, name) => Reflect.getOwnPropertyDescriptor(object, name).get;
 const typedTag = getter(typedArray, Symbol.toStringTag);
 const typedLength = getter(typedArray, 'length');
@@ -134,12 +134,12 @@ function copyIn(buffer, len) {
         const from = wordsA, to = ioWords, n = (len + 3) >> 2;
         for (let i = 0; i < n; i++) to[i] = from[i];
     } else {
-        typedSet.call(ioBytes, subarray.call(bytesA, 0, len));
+        typedSet.call(ioBytes, new $Uint8Array(buffer, 0, len));
     }
 }
 
-// from[0..len] -> buffer[0..len]; exactly len bytes change
-function copyOut(fromWords, fromBytes, buffer, len) {
+// io or scan [0..len] -> buffer[0..len]; exactly len bytes change
+function copyOut(fromWords, fromBytes, fromBuffer, buffer, len) {
     if (buffer !== bufA) adopt(buffer);
     if (len <= 512 && wordsA !== null) {
         const to = wordsA, n = len >> 2;
@@ -147,7 +147,7 @@ function copyOut(fromWords, fromBytes, buffer, len) {
         const rest = bytesA;
         for (let i = n << 2; i < len; i++) rest[i] = fromBytes[i];
     } else {
-        typedSet.call(bytesA, subarray.call(fromBytes, 0, len));
+        typedSet.call(bytesA, new $Uint8Array(fromBuffer, 0, len));
     }
 }
 
@@ -168,7 +168,13 @@ function uint8In(value, at) {  // a Uint8Array -> io[at..]; returns its length
     return len;
 }
 
-const uint8Out = len => typedSlice.call(ioBytes, 0, len);
+// A copy, as a Uint8Array. (Not by slice() or subarray(): they ask the module for a constructor.)
+function copyOf(buffer, from, len) {
+    const out = new $Uint8Array(len);
+    typedSet.call(out, new $Uint8Array(buffer, from, len));
+    return out;
+}
+const uint8Out = len => copyOf(io, 0, len);
 
 function pairIn(first, second) {  // two Uint8Arrays -> io, one after the other
     const len = typedLength.call(first) + typedLength.call(second);
@@ -283,7 +289,7 @@ function advanceNative(iter, buffer) {
     }
     if (m[STATUS] !== 0) throw failure();
     const len = m[RESULT];
-    copyOut(ioWords, ioBytes, buffer, len);
+    copyOut(ioWords, ioBytes, io, buffer, len);
     return m[PENDING] !== 0 ? -len : len;
 }
 
@@ -336,7 +342,7 @@ const sys20 = {
         if (buffer !== bufA) adopt(buffer);
         const len = pendingLen;
         if (len > bytesA.length) throw freeze({ __buffer_too_small__: len });
-        copyOut(scanWords, scanBytes, buffer, len);
+        copyOut(scanWords, scanBytes, scanBuffer, buffer, len);
         pendingIter = 0;
         m[CONSUMED] = iter;
         return len === 0 ? 0 : -len;
@@ -353,7 +359,7 @@ const sys20 = {
         m[A1] = rowLen;
         call(OP_INSERT);
         const len = m[RESULT];
-        if (len !== 0) copyOut(ioWords, ioBytes, row, len);
+        if (len !== 0) copyOut(ioWords, ioBytes, io, row, len);
         return len;
     },
     datastore_update_bsatn(table, index, row, rowLen) {
@@ -364,7 +370,7 @@ const sys20 = {
         m[A2] = index;
         call(OP_UPDATE);
         const len = m[RESULT];
-        if (len !== 0) copyOut(ioWords, ioBytes, row, len);
+        if (len !== 0) copyOut(ioWords, ioBytes, io, row, len);
         return len;
     },
     datastore_delete_by_index_scan_range_bsatn(
@@ -428,7 +434,7 @@ const sys20 = {
         ioAdopt(value(NATIVE_HTTP, requestLen));
         if (m[STATUS] !== 0) throw failure();
         const len = m[RESULT];
-        return [uint8Out(len), typedSlice.call(ioBytes, len, len + m[PENDING])];
+        return [uint8Out(len), copyOf(io, len, m[PENDING])];
     },
     procedure_start_mut_tx() {
         call(OP_START_TX);
@@ -682,9 +688,7 @@ function args() {  // a DataView of the arguments; valid until the next call
     return argsView;
 }
 function argsBytes() {
-    const view = args();
-    const bytes = new $Uint8Array(viewBuffer.call(view), 0, m[ARGS_LEN]);
-    return typedSlice.call(bytes);
+    return copyOf(viewBuffer.call(args()), 0, m[ARGS_LEN]);
 }
 
 const KIND_NONE = 0, KIND_REDUCER = 1, KIND_VIEW = 2, KIND_VIEW_ANON = 3, KIND_PROCEDURE = 4;

@@ -143,6 +143,14 @@ static void message_set(JsInstance *js, const char *text) {
     buf_put_str(&js->message, str_from(text));
 }
 
+// What one call with long texts has used is not kept for the next.
+static void texts_trim(JsInstance *js) {
+    Buf *texts[] =
+        {&js->text, &js->message, &js->stack, &js->generated, &js->response, &js->response_body};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        if (UNLIKELY(texts[i]->cap > JS_TEXT_KEEP_BYTES)) buf_deinit(texts[i]);
+}
+
 void js_call_end(JsInstance *js, HostStatus status, Bytes returned) {
     ASSERT(js->call_running);
     uint64_t elapsed_ns = abi_monotonic_ns() - js->call_started_ns;
@@ -168,6 +176,7 @@ void js_call_end(JsInstance *js, HostStatus status, Bytes returned) {
         outcome.body = BYTES(returned.ptr + response, returned.len - response);
     }
     js->source->done(js->source->ctx, &js->call, &outcome);
+    texts_trim(js);
 }
 
 void js_step(JsInstance *js) {
@@ -392,13 +401,16 @@ JSValueRef js_trap(JSContextRef ctx,
 
 // ---- text(): one or two strings beside the mailbox
 
-static bool text_read(JSContextRef ctx, JSValueRef value, Buf *out, JSValueRef *exception) {
-    JSStringRef string = JSValueToStringCopy(ctx, value, exception);
+// A string costs its module two bytes a character, at most three of ours: it has no more of them
+// than of its own heap.
+static bool text_read(JsInstance *js, JSValueRef value, Buf *out, JSValueRef *exception) {
+    JSStringRef string = JSValueToStringCopy(js->ctx, value, exception);
     buf_clear(out);
     if (!string) return false;
-    text_from_utf16(out, JSStringGetCharactersPtr(string), JSStringGetLength(string));
+    bool fits = JSStringGetLength(string) <= js->env.memory_max / 4;
+    if (fits) text_from_utf16(out, JSStringGetCharactersPtr(string), JSStringGetLength(string));
     JSStringRelease(string);
-    return buf_ok(out);
+    return fits && buf_ok(out);
 }
 
 // The caller of whoever called the host function (§2.4): frame 1 of the module's own.
@@ -465,8 +477,8 @@ JSValueRef js_text(JSContextRef ctx,
     if (argc < 2) return js->undefined;
     uint32_t op = (uint32_t)JSValueToNumber(ctx, argv[0], NULL);
     js->mail[MAIL_STATUS] = STATUS_FATAL;
-    if (!text_read(ctx, argv[1], &js->text, exception)) return js->undefined;
-    if (op == TEXT_LOG && argc > 2 && !text_read(ctx, argv[2], &js->stack, exception))
+    if (!text_read(js, argv[1], &js->text, exception)) return js->undefined;
+    if (op == TEXT_LOG && argc > 2 && !text_read(js, argv[2], &js->stack, exception))
         return js->undefined;
     bool refused = js->phase == JS_LOADING && !allowed_while_loading(op);
     js->mail[MAIL_STATUS] = refused ? STATUS_INIT : text_dispatch(js, op);

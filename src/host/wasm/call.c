@@ -228,7 +228,7 @@ void wasm_run(HostInstance *base, const HostSource *source) {
     atomic_store(&w->thread, guest_thread_number());
     guest_clock_set(&w->clock);
     w->header->stack_low = guest_stack_low();
-    if (sigsetjmp(w->jump, 0) != 0) call_left(w);
+    if (sigsetjmp(w->jump, GUEST_SAVE_MASK) != 0) call_left(w);
     while (w->ok && source->next(source->ctx, &w->call))
         call_run(w);
     guest_current_set(w->outer);

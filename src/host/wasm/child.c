@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { NICE = 10, EXIT_NO_EXEC = 127 };
+enum { NICE = 5, EXIT_NO_EXEC = 127 };
 static const char path_default[] = "/usr/local/bin:/usr/bin:/bin";
 
 // The first executable of that name in PATH.

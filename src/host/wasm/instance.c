@@ -158,7 +158,7 @@ static Err guest_start(WasmInstance *w, Buf *description, Diag *diag) {
     w->header->stack_low = guest_stack_low();
     guest_current_set(w);
     guest_time_begin(w, (int64_t)wasm_load_ms * 1000);
-    if (sigsetjmp(w->jump, 0) == 0) steps_run(w, &step, &described);
+    if (sigsetjmp(w->jump, GUEST_SAVE_MASK) == 0) steps_run(w, &step, &described);
     guest_time_end(w);
     guest_current_set(outer);
     if (!described) return start_failed(w, step, diag);

@@ -8,7 +8,9 @@ typedef struct WasmReader {
 } WasmReader;
 
 static inline WasmReader wasm_reader(Bytes bytes) {
-    return (WasmReader){.at = bytes.ptr, .end = bytes.ptr + bytes.len};
+    static const uint8_t nothing;
+    const uint8_t *at = bytes.ptr ? bytes.ptr : &nothing;
+    return (WasmReader){.at = at, .end = at + bytes.len};
 }
 static inline size_t wasm_left(const WasmReader *r) {
     return r->failed ? 0 : (size_t)(r->end - r->at);

@@ -157,7 +157,8 @@ void guest_fire(void *instance) {
 }
 
 void guest_time_begin(WasmInstance *w, int64_t budget_us) {
-    atomic_fetch_add_explicit(&w->call_seq, 1, memory_order_relaxed);
+    uint64_t seq = atomic_load_explicit(&w->call_seq, memory_order_relaxed) + 1;  // one writer
+    atomic_store_explicit(&w->call_seq, seq, memory_order_relaxed);
     w->pending = 0;  // in this order: what is late now finds the new number (3)
     w->end_ns = budget_us > 0 ? w->started_ns + (uint64_t)budget_us * 1000 : WATCH_NO_END;
     watch_begin(&w->watch, w->end_ns);

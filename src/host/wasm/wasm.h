@@ -41,6 +41,13 @@ typedef enum GuestEnd {
     GUEST_ENDED_TIME,     // deadline or host_stop
 } GuestEnd;
 
+// Handlers block no signal, so there is no mask to save; ThreadSanitizer's wrapper around them does.
+#if defined(__SANITIZE_THREAD__)
+#define GUEST_SAVE_MASK 1
+#else
+#define GUEST_SAVE_MASK 0
+#endif
+
 enum { GUEST_FRAMES_MAX = 64, GUEST_WHY_MAX = 256 };
 
 typedef struct WasmInstance WasmInstance;

@@ -46,7 +46,6 @@ Error run_case(Ctx *ctx, String name) {
 
 LC_REDUCER
 Error run_tick(Ctx *ctx, Tick row) {
-    (void)ctx;
     return report_append(LC_STR("tick"), row.text);
 }
 
@@ -72,7 +71,6 @@ Array(Counter) my_counters(ViewCtx *ctx) {
 
 LC_VIEW
 Array(Counter) all_counters(AnonymousViewCtx *ctx) {
-    (void)ctx;
     Array(Counter) all = {0};
     for (CounterScan each = counter_scan(); counter_next(&each);)
         lc_push(&all, *each.row);
@@ -82,8 +80,6 @@ Array(Counter) all_counters(AnonymousViewCtx *ctx) {
 LC_HTTP(GET, "/page")
 HttpResponse page(ProcedureCtx *ctx, const HttpRequest *request) {
     static const HttpHeader headers[] = {{LC_STR("content-type"), LC_STR("text/plain")}};
-    (void)ctx;
-    (void)request;
     return (HttpResponse){.status = 200,
                           .headers = headers,
                           .header_count = 1,
@@ -92,6 +88,5 @@ HttpResponse page(ProcedureCtx *ctx, const HttpRequest *request) {
 
 LC_HTTP(ANY, "/echo")
 HttpResponse echo(ProcedureCtx *ctx, const HttpRequest *request) {
-    (void)ctx;
     return (HttpResponse){.status = 200, .body = request->body};
 }

@@ -114,7 +114,6 @@ static void counters_change(Case *it) {
 }
 
 static void trap(Case *it) {
-    (void)it;
     must(counter_insert(&(Counter){LC_STR("lost"), 1}));
     __builtin_trap();
 }
@@ -149,14 +148,11 @@ static void data_outside(Case *it) {
 }
 
 static Error only_p(Ctx *ctx, void *argument) {
-    (void)ctx;
-    (void)argument;
     counter_clear();
     return counter_insert(&(Counter){LC_STR("p"), 1});
 }
 
 static Error counters_count(Ctx *ctx, void *argument) {
-    (void)ctx;
     *(int *)argument = (int)counter_count();
     return OK;
 }

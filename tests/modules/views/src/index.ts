@@ -1,4 +1,5 @@
 // Views of every kind over a small game: who sees what, and what it costs to keep it current.
+import { ScheduleAt } from 'spacetimedb';
 import { Range, schema, table, t, SenderError } from 'spacetimedb/server';
 
 const player = table(
@@ -13,7 +14,13 @@ const player = table(
 const item = table({ name: 'item' }, { id: t.u64().primaryKey(), owner: t.identity().index('btree'), what: t.string() });
 const wish = table({ name: 'wish' }, { what: t.string() });
 
-const db = schema({ player, item, wish });
+const presence = table({ name: 'presence' }, { connection: t.connectionId().primaryKey() });
+const reaper = table(
+  { name: 'reaper', scheduled: (): any => reap },
+  { scheduledId: t.u64().primaryKey().autoInc(), scheduledAt: t.scheduleAt(), item: t.u64() }
+);
+
+const db = schema({ player, item, wish, presence, reaper });
 export default db;
 
 const Count = t.row('Count', { n: t.u64() });
@@ -34,6 +41,12 @@ export const veterans = db.anonymousView({ name: 'veterans', public: true }, t.a
 ]);
 export const itemCount = db.anonymousView({ name: 'item_count', public: true }, t.array(Count), ctx => [
   { n: ctx.db.item.count() },
+]);
+export const present = db.anonymousView({ name: 'present', public: true }, t.array(Count), ctx => [
+  { n: ctx.db.presence.count() },
+]);
+export const doomed = db.anonymousView({ name: 'doomed', public: true }, t.array(Count), ctx => [
+  { n: ctx.db.reaper.count() },
 ]);
 // Query builders instead of rows.
 export const myPlayers = db.view({ name: 'my_players', public: true }, t.array(player.rowType), ctx =>
@@ -63,6 +76,10 @@ export const take = db.reducer({ id: t.u64(), what: t.string() }, (ctx, { id, wh
   if (ctx.db.item.id.find(id)) ctx.db.item.id.update({ id, owner: ctx.sender, what });
   else ctx.db.item.insert({ id, owner: ctx.sender, what });
 });
+export const takeSlowly = db.reducer({ id: t.u64(), what: t.string() }, (ctx, { id, what }) => {
+  for (const end = Date.now() + 30; Date.now() < end; );
+  ctx.db.item.insert({ id, owner: ctx.sender, what });
+});
 export const drop = db.reducer({ id: t.u64() }, (ctx, { id }) => {
   ctx.db.item.id.delete(id);
 });
@@ -71,4 +88,23 @@ export const hope = db.reducer({ what: t.string() }, (ctx, { what }) => {
 });
 export const forget = db.reducer({ what: t.string() }, (ctx, { what }) => {
   ctx.db.wish.delete({ what });
+});
+
+export const onConnect = db.clientConnected(ctx => {
+  ctx.db.presence.insert({ connection: ctx.connectionId! });
+});
+export const onDisconnect = db.clientDisconnected(ctx => {
+  ctx.db.presence.connection.delete(ctx.connectionId!);
+});
+export const reap = db.reducer({ arg: reaper.rowType }, (ctx, { arg }) => {
+  ctx.db.item.id.delete(arg.item);
+});
+export const doom = db.reducer({ item: t.u64() }, (ctx, { item }) => {
+  ctx.db.reaper.insert({ scheduledId: 0n, scheduledAt: ScheduleAt.time(ctx.timestamp.microsSinceUnixEpoch), item });
+});
+export const raise = db.procedure({ name: t.string(), level: t.u32() }, t.unit(), (ctx, { name, level }) => {
+  ctx.withTx(tx => {
+    for (const row of [...tx.db.player.iter()]) if (row.name === name) tx.db.player.id.update({ ...row, level });
+  });
+  return {};
 });

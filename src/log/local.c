@@ -307,6 +307,7 @@ Err log_local_open(const LogOptions *options,
         .end = local->durable_end,
         .torn_bytes = found.torn_bytes,
         .replayed_bytes = found.replayed_bytes,
+        .replayed_operations = found.replayed_operations,
     };
     *out = sink;
     sink = NULL;

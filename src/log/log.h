@@ -51,7 +51,9 @@ TxOffset log_durable_end(const Log *log);  // every offset below it is on disk
 Err log_failed(const Log *log);            // OK, or why it stopped
 uint64_t log_bytes(const Log *log);        // size of all segments
 uint64_t log_syncs(const Log *log);        // fdatasyncs done
-uint64_t log_written(const Log *log);      // bytes of batches: replayed at opening, and since then
+// Of batches replayed at opening, and since then:
+uint64_t log_written(const Log *log);  // bytes
+uint64_t log_operations(const Log *log);
 
 // ── letting the front go ───────────────────────────────────────────────────────────────────────
 

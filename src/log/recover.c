@@ -101,6 +101,7 @@ static Err frame_replay(Reader *reader, const SegmentFrame *frame, Bytes payload
             return corrupt(reader, here, "the commit has another offset than its place says");
         }
         if (!reader->replay || commit.offset.v < reader->start) continue;
+        reader->found.replayed_operations += commit.op_count;
         Err err = reader->replay(reader->ctx, &commit, reader->diag);
         if (err != OK) return err;
     }

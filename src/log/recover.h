@@ -18,6 +18,7 @@ typedef struct Recovered {
     uint64_t salt;   // of it
     uint64_t end;    // where its last whole frame ends
     uint64_t torn_bytes;
+    uint64_t replayed_operations;
     uint64_t replayed_bytes;  // of commits given to replay
     SegmentFile *files;       // all of them, ascending, without the one to be dropped; mem_free
     size_t file_count;

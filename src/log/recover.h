@@ -29,9 +29,11 @@ typedef struct Recovered {
 // Verify the segments in `dir` that may hold commits from `start` on and give each such commit to
 // `replay` (NULL: only verify). With `start` 0 that is all of them, and the log begins at 0.
 //   ERR_CORRUPT  damage that no power loss explains; file and offset in diag
+// `whole`: the segments before that too are verified.
 MUST_USE Err log_recover(const Io *io,
                          const char *dir,
                          uint64_t start,
+                         bool whole,
                          LogReplay replay,
                          void *ctx,
                          Recovered *out,

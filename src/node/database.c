@@ -221,7 +221,7 @@ Err database_open(const DatabaseOpen *open, Database **out, Diag *diag) {
                   "its log has no module: the first publish never became durable");
         goto done;
     }
-    HostLoadOptions load = {.cache_dir = open->loop->node->cache_dir};
+    HostLoadOptions load = {.cache_dir = node_cache_dir(open->loop->node)};
     err = host_program_load((HostKind)module.program_kind, module.program, &load, &program, diag);
     if (err != OK) goto done;
     if ((err = lanes_module_new(db->lanes, &program, &lane_module)) != OK) goto done;
@@ -451,7 +451,7 @@ Err database_update(Database *db,
     if ((err = instance_make(db, program, &instance, diag)) != OK) goto done;
     if ((err = lanes_module_new(db->lanes, &program, &lane_module)) != OK) goto done;
 
-    lanes_interrupt(db, "the module was updated");
+    lanes_interrupt(db, "a new version of the module was published");
     db->now = node_now(db->loop->node);
     db_begin(db->db,
              &(CommitInfo){.timestamp = db->now, .caller = db->owner, .name = STR("<publish>")});

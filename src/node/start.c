@@ -28,9 +28,10 @@ static const char usage[] =
     "                                own until then\n"
     "      --reducer-deadline MS     stop a reducer that runs longer (default 10000)\n"
     "      --slice-ms MS             a reducer that needs longer goes on beside the others (default 2;\n"
-    "                                0: it is waited for)\n"
+    "                                0: it is waited for; none: every reducer begins there)\n"
     "      --exclusive-ms MS         how long one that keeps conflicting with others may have the\n"
     "                                database to itself (default 1000)\n"
+    "      --procedure-exclusive-ms MS  the same for a procedure's transaction (default 250)\n"
     "      --procedure-deadline MS   stop a procedure or HTTP handler that computes longer, waiting not\n"
     "                                counted (default 60000)\n"
     "      --outbound-http MODE      requests that modules make: public (default) reaches addresses of\n"
@@ -60,6 +61,7 @@ enum {
     OPT_DEADLINE,
     OPT_SLICE,
     OPT_EXCLUSIVE,
+    OPT_PROCEDURE_EXCLUSIVE,
     OPT_PROCEDURE_DEADLINE,
     OPT_OUTBOUND,
     OPT_OUTBOUND_MAX,
@@ -84,6 +86,7 @@ static const struct option options_known[] = {
     {"reducer-deadline", required_argument, NULL, OPT_DEADLINE},
     {"slice-ms", required_argument, NULL, OPT_SLICE},
     {"exclusive-ms", required_argument, NULL, OPT_EXCLUSIVE},
+    {"procedure-exclusive-ms", required_argument, NULL, OPT_PROCEDURE_EXCLUSIVE},
     {"procedure-deadline", required_argument, NULL, OPT_PROCEDURE_DEADLINE},
     {"outbound-http", required_argument, NULL, OPT_OUTBOUND},
     {"outbound-max", required_argument, NULL, OPT_OUTBOUND_MAX},
@@ -176,6 +179,10 @@ static int arguments(int argc, char **argv, StartArgs *args) {
             args->node.deadline = value * 1000;
             break;
         case OPT_SLICE:
+            if (strcmp(optarg, "none") == 0) {
+                args->node.slice = SLICE_NONE;
+                break;
+            }
             if (!number(optarg, 0, 10000, &value))
                 return complain("--slice-ms takes milliseconds from 0 to 10000, not `%s`", optarg);
             args->node.slice = value ? value * 1000 : SLICE_OFF;
@@ -185,7 +192,13 @@ static int arguments(int argc, char **argv, StartArgs *args) {
                 return complain("--exclusive-ms takes milliseconds from 1 to 60000, not `%s`",
                                 optarg);
             args->node.exclusive = value * 1000;
-            args->node.procedure_exclusive = MIN(value, 250) * 1000;
+            break;
+        case OPT_PROCEDURE_EXCLUSIVE:
+            if (!number(optarg, 1, 60000, &value))
+                return complain(
+                    "--procedure-exclusive-ms takes milliseconds from 1 to 60000, not `%s`",
+                    optarg);
+            args->node.procedure_exclusive = value * 1000;
             break;
         case OPT_PROCEDURE_DEADLINE:
             if (!number(optarg, 1, 86400000, &value))

@@ -225,6 +225,11 @@ bool lanes_step(Session *s, HostCall *call, bool *more, bool *begun) {
         *begun = slow_step(s, call, more);
         return true;
     }
+    if (slow_is_over(s)) {
+        s->state = SESSION_ENDED;
+        *more = false;
+        return true;
+    }
     if (s->redo.ptr) {
         *begun = slow_redo(s, call);
         return true;
@@ -557,7 +562,8 @@ bool lane_ask(LaneCall *call, LaneAsk ask) {
         call->ask = ask;
         if (call->has_head) {
             pthread_cond_broadcast(&call->changed);  // the loop is waiting for exactly this
-        } else {
+        } else if (!call->arrives) {  // the loop may have answered before it saw the task
+            call->arrives = true;
             lane_retain(call);
             loop_post(call->loop, &call->arrived);
         }
@@ -608,6 +614,9 @@ void lane_log_flush(LaneCall *call) {
 static void arrived_run(LoopTask *task, NodeLoop *loop) {
     LaneCall *call = CONTAINER_OF(task, LaneCall, arrived);
     (void)loop;
+    pthread_mutex_lock(&call->mutex);
+    call->arrives = false;
+    pthread_mutex_unlock(&call->mutex);
     if (call->session) session_ready(call->session);
     lane_release(call);
 }

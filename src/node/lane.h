@@ -79,6 +79,7 @@ struct LaneCall {
     bool cancelled, was_stopped;
     LaneInstance *instance;  // while it runs
     LaneAsk ask;             // not answered yet
+    bool arrives;            // `arrived` is posted
     bool has_head;           // the loop waits for it: procedure.c
     AbiErrno answer;
     struct {
@@ -165,6 +166,7 @@ bool slow_intercept(Session *session, const HostCall *call, const HostOutcome *o
 bool slow_step(Session *session, HostCall *call, bool *more);
 void slow_interrupt(Session *session);  // the module is about to change: it begins again after that
 bool slow_redo(Session *session, HostCall *call);
+bool slow_is_over(const Session *session);  // it was made for one call, and that has ended
 
 // ── procedure.c ────────────────────────────────────────────────────────────────────────────────
 

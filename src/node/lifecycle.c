@@ -347,6 +347,14 @@ static bool step_views(Session *s) {
     return true;
 }
 
+void lifecycle_orphan_again(Session *s) {
+    Database *db = s->database;
+    db->orphans[db->orphan_count].identity = s->identity;  // there is room: it was taken from there
+    db->orphans[db->orphan_count].connection = s->connection;
+    db->orphan_count++;
+    session_ready(db->system);
+}
+
 bool lifecycle_step_system(Session *s, HostCall *call, bool *more) {
     Database *db = s->database;
     if (db->orphan_count) {

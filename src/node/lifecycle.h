@@ -9,6 +9,8 @@ bool lifecycle_step_disconnect(Session *session, HostCall *call, bool *more);
 bool lifecycle_step_system(Session *session, HostCall *call, bool *more);
 // The rows of a client that arrives, in whichever lane its reducer runs.
 MUST_USE Err lifecycle_client_insert(Session *session, Access *access);
+// A client that no longer exists was not seen off after all: its turn comes again.
+void lifecycle_orphan_again(Session *session);
 // The outcome of CALL_CONNECT, CALL_DISCONNECT or CALL_SCHEDULED.
 void lifecycle_done(Session *session, SessionCall what, const HostOutcome *outcome);
 

@@ -268,6 +268,7 @@ static void world_start(World *world) {
     NodeOptions options = {.io = io_real(),
                            .data_dir = world->dir,
                            .host = "127.0.0.1",
+                           .in_memory = true,
                            .deadline = 3000000,
                            .slice = 1000,
                            .procedure_exclusive = 100000};
@@ -511,10 +512,10 @@ TEST(node, no_update_is_lost_between_short_calls_slow_ones_and_procedures) {
     Worker workers[] = {
         {.kind = 3, .name = "add", .id = 1, .count = 300},
         {.kind = 3, .name = "add", .id = 1, .count = 300},
-        {.kind = 3, .name = "slow_add", .id = 1, .us = 5000, .count = 12},
-        {.kind = 3, .name = "slow_add", .id = 1, .us = 3000, .count = 12},
-        {.kind = 4, .name = "deposit", .id = 1, .us = 100, .count = 60},
-        {.kind = 4, .name = "deposit", .id = 1, .us = 3000, .count = 20},
+        {.kind = 3, .name = "slow_add", .id = 1, .us = 5000, .count = 4},
+        {.kind = 3, .name = "slow_add", .id = 1, .us = 3000, .count = 5},
+        {.kind = 4, .name = "deposit", .id = 1, .us = 100, .count = 30},
+        {.kind = 4, .name = "deposit", .id = 1, .us = 3000, .count = 6},
         {.kind = 4, .name = "nap", .id = 20, .count = 5},
     };
     workers_start(workers, ARRAY_LEN(workers), &world);
@@ -539,10 +540,10 @@ TEST(node, slow_calls_begin_again_on_a_new_module_and_count_once) {
     EXPECT_EQ(publish(&world, 0), 200);
     Worker workers[] = {
         {.kind = 3, .name = "add", .id = 1, .count = 400},
-        {.kind = 3, .name = "slow_add", .id = 1, .us = 10000, .count = 20},
-        {.kind = 3, .name = "slow_add", .id = 2, .us = 20000, .count = 15},
-        {.kind = 4, .name = "nap", .id = 10, .count = 30},
-        {.kind = 4, .name = "deposit", .id = 3, .us = 2000, .count = 50},
+        {.kind = 3, .name = "slow_add", .id = 1, .us = 10000, .count = 6},
+        {.kind = 3, .name = "slow_add", .id = 2, .us = 20000, .count = 6},
+        {.kind = 4, .name = "nap", .id = 10, .count = 15},
+        {.kind = 4, .name = "deposit", .id = 3, .us = 2000, .count = 30},
     };
     workers_start(workers, ARRAY_LEN(workers), &world);
     for (uint32_t version = 1; version < VERSIONS; version++) {
@@ -571,6 +572,31 @@ TEST(node, a_call_for_now_runs_even_from_a_slow_lane) {
     for (int i = 0; i < 500 && counter(&world, 5) < 10; i++)
         usleep(10000);
     EXPECT_EQ(counter(&world, 5), 10);
+    close(c->socket);
+    mem_free(c);
+    world_end(&world);
+}
+
+TEST(node, a_full_lane_refuses_and_goes_on) {
+    World world;
+    world_start(&world);
+    EXPECT_EQ(publish(&world, 0), 200);
+    Client *c = MEM_NEW(Client);
+    ws_open(c, world.port);
+    enum { CALLS = 1500, ROOM = 64 + 1024 };
+    for (uint32_t i = 0; i < CALLS; i++)
+        EXPECT(ws_call(c, 4, i, "nap", 1, 60));
+    uint32_t refused = 0, done = 0;
+    for (uint32_t i = 0; i < CALLS; i++) {
+        int result = ws_result(c);
+        EXPECT(result >= 0);
+        refused += result == 0;
+        done += result == 1;
+    }
+    EXPECT(refused > 0 && done >= ROOM);
+    EXPECT_EQ(refused + done, CALLS);
+    EXPECT(ws_call(c, 4, 1, "nap", 1, 0));
+    EXPECT_EQ(ws_result(c), 1);
     close(c->socket);
     mem_free(c);
     world_end(&world);

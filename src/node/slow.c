@@ -92,7 +92,31 @@ static void slow_destroy(LaneCall *lane) {
     mem_free(CONTAINER_OF(lane, SlowCall, lane));
 }
 
+// What runs by itself goes on in a session of its own, so that what is due next need not wait for it.
+static Session *system_session(const Session *s) {
+    Session *own = session_new(s->database,
+                               &(SessionOptions){.kind = SESSION_SYSTEM,
+                                                 .identity = s->identity,
+                                                 .connection = s->connection,
+                                                 .token = STR(""),
+                                                 .claims = STR("")});
+    if (!own) return NULL;
+    own->state = SESSION_LIVE;
+    own->scheduled = s->scheduled;
+    return own;
+}
+
+bool slow_is_over(const Session *s) {
+    return s->kind == SESSION_SYSTEM && s != s->database->system;
+}
+
 static Err slow_enter(Session *s, SessionCall what, const FunctionDef *f, const HostCall *host) {
+    if (s == s->database->system) {
+        Session *own = system_session(s);
+        Err err = own ? slow_enter(own, what, f, host) : ERR_NOMEM;
+        if (own && err != OK) session_free(&own);
+        return err;
+    }
     SlowCall *c = MEM_NEW(SlowCall);
     if (!c) return ERR_NOMEM;
     c->lane.destroy = slow_destroy;
@@ -270,7 +294,9 @@ void slow_interrupt(Session *s) {
     Database *db = s->database;
     s->call = CALL_NONE;
     s->call_timestamp = c->lane.host.timestamp;
-    if (c->what == CALL_SCHEDULED) {
+    if (c->what == CALL_SCHEDULED && !s->scheduled.table_id) {
+        lanes_schedule_now(db, c->function->name, buf_bytes(&c->lane.args));
+    } else if (c->what == CALL_SCHEDULED) {
         // Whoever reads the scheduled tables again finds the row; this is for when nobody does.
         if (schedule_put(db->schedule, &s->scheduled) != OK)
             database_log_line(db, 0, NULL, STR("out of memory: a scheduled row was forgotten"));
@@ -280,6 +306,7 @@ void slow_interrupt(Session *s) {
         s->redo = arena_str(&s->arena, c->function->name);
         if (!s->redo.ptr || !buf_ok(&s->call_args)) s->redo = STR("");
     }
+    if (c->what == CALL_DISCONNECT && s->kind == SESSION_SYSTEM) lifecycle_orphan_again(s);
     lane_cancel(s->lane);
     session_ready(s);
 }

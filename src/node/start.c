@@ -31,6 +31,7 @@ static const char usage[] =
     "                                0: it is waited for; none: every reducer begins there)\n"
     "      --exclusive-ms MS         how long one that keeps conflicting with others may have the\n"
     "                                database to itself (default 1000)\n"
+    "      --procedure-exclusive-ms MS  the same for a procedure's transaction (default 250)\n"
     "      --procedure-deadline MS   stop a procedure or HTTP handler that computes longer, waiting not\n"
     "                                counted (default 60000)\n"
     "      --outbound-http MODE      requests that modules make: public (default) reaches addresses of\n"
@@ -39,7 +40,13 @@ static const char usage[] =
     "      --view-failure MODE       what a view that fails does to the transaction that made it run:\n"
     "                                drop (default): its subscriptions end with the error; abort: the\n"
     "                                transaction is undone\n"
-    "      --memory-max BYTES        most memory for the tables of one database (default: no limit)\n"
+    "      --memory-max BYTES        most memory for the tables of one database; the rest of them stays\n"
+    "                                on disk (default: no limit)\n"
+    "      --checkpoint-log BYTES    so much log between two checkpoints (default 134217728): what a\n"
+    "                                start after a crash replays at most\n"
+    "      --checkpoint-rate BYTES   a checkpoint writes at most so much a second (default 268435456)\n"
+    "      --log-keep BYTES          keep at least so much log behind a checkpoint (default 0)\n"
+    "      --log-keep-hours N        keep the log of the last N hours (default 0)\n"
     "      --ping-interval MS        ask a silent client for a sign of life this often (default 15000)\n"
     "      --idle-timeout MS         drop a client that gives none, or a request that never ends\n"
     "                                (default 30000)\n"
@@ -60,11 +67,16 @@ enum {
     OPT_DEADLINE,
     OPT_SLICE,
     OPT_EXCLUSIVE,
+    OPT_PROCEDURE_EXCLUSIVE,
     OPT_PROCEDURE_DEADLINE,
     OPT_OUTBOUND,
     OPT_OUTBOUND_MAX,
     OPT_VIEW_FAILURE,
     OPT_MEMORY_MAX,
+    OPT_CHECKPOINT_LOG,
+    OPT_CHECKPOINT_RATE,
+    OPT_LOG_KEEP,
+    OPT_LOG_KEEP_HOURS,
     OPT_PING,
     OPT_IDLE,
     OPT_LEVEL,
@@ -84,11 +96,16 @@ static const struct option options_known[] = {
     {"reducer-deadline", required_argument, NULL, OPT_DEADLINE},
     {"slice-ms", required_argument, NULL, OPT_SLICE},
     {"exclusive-ms", required_argument, NULL, OPT_EXCLUSIVE},
+    {"procedure-exclusive-ms", required_argument, NULL, OPT_PROCEDURE_EXCLUSIVE},
     {"procedure-deadline", required_argument, NULL, OPT_PROCEDURE_DEADLINE},
     {"outbound-http", required_argument, NULL, OPT_OUTBOUND},
     {"outbound-max", required_argument, NULL, OPT_OUTBOUND_MAX},
     {"view-failure", required_argument, NULL, OPT_VIEW_FAILURE},
     {"memory-max", required_argument, NULL, OPT_MEMORY_MAX},
+    {"checkpoint-log", required_argument, NULL, OPT_CHECKPOINT_LOG},
+    {"checkpoint-rate", required_argument, NULL, OPT_CHECKPOINT_RATE},
+    {"log-keep", required_argument, NULL, OPT_LOG_KEEP},
+    {"log-keep-hours", required_argument, NULL, OPT_LOG_KEEP_HOURS},
     {"ping-interval", required_argument, NULL, OPT_PING},
     {"idle-timeout", required_argument, NULL, OPT_IDLE},
     {"log-level", required_argument, NULL, OPT_LEVEL},
@@ -189,7 +206,13 @@ static int arguments(int argc, char **argv, StartArgs *args) {
                 return complain("--exclusive-ms takes milliseconds from 1 to 60000, not `%s`",
                                 optarg);
             args->node.exclusive = value * 1000;
-            args->node.procedure_exclusive = MIN(value, 250) * 1000;
+            break;
+        case OPT_PROCEDURE_EXCLUSIVE:
+            if (!number(optarg, 1, 60000, &value))
+                return complain(
+                    "--procedure-exclusive-ms takes milliseconds from 1 to 60000, not `%s`",
+                    optarg);
+            args->node.procedure_exclusive = value * 1000;
             break;
         case OPT_PROCEDURE_DEADLINE:
             if (!number(optarg, 1, 86400000, &value))
@@ -219,6 +242,31 @@ static int arguments(int argc, char **argv, StartArgs *args) {
                 return complain("--memory-max takes a number of bytes, at least 1048576, not `%s`",
                                 optarg);
             args->node.memory_max = (size_t)value;
+            break;
+        case OPT_CHECKPOINT_LOG:
+            if (!number(optarg, 1 << 20, INT64_MAX, &value))
+                return complain(
+                    "--checkpoint-log takes a number of bytes, at least 1048576, not `%s`",
+                    optarg);
+            args->node.checkpoint_bytes = (uint64_t)value;
+            break;
+        case OPT_CHECKPOINT_RATE:
+            if (!number(optarg, 1 << 20, INT64_MAX, &value))
+                return complain(
+                    "--checkpoint-rate takes bytes a second, at least 1048576, not `%s`",
+                    optarg);
+            args->node.checkpoint_rate = (uint64_t)value;
+            break;
+        case OPT_LOG_KEEP:
+            if (!number(optarg, 0, INT64_MAX, &value))
+                return complain("--log-keep takes a number of bytes, not `%s`", optarg);
+            args->node.log_keep.bytes = (uint64_t)value;
+            break;
+        case OPT_LOG_KEEP_HOURS:
+            if (!number(optarg, 0, 1000000, &value))
+                return complain("--log-keep-hours takes a number from 0 to 1000000, not `%s`",
+                                optarg);
+            args->node.log_keep.us = value * 3600 * 1000000;
             break;
         case OPT_PING:
             if (!number(optarg, 1, 86400000, &value))

@@ -285,7 +285,11 @@ bool lanes_take_scheduled(Database *db, Buf *name, Buf *args) {
 }
 
 SlowHistory *lanes_history(const Database *db, const FunctionDef *reducer) {
-    return &db->lanes->module->history[reducer->id];
+    const LaneModule *module = db->lanes->module;
+    const ModuleDef *def = host_program_def(module->program);
+    size_t at = (size_t)(reducer - def->reducers);
+    ASSERT(at < def->reducer_count);
+    return &module->history[at];
 }
 
 LaneStats lanes_stats(const Database *db, LaneKind kind) {

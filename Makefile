@@ -80,19 +80,25 @@ $(OUT)/obj/src/host/wasm/compile.o: $(wildcard src/host/wasm/rt/*)
 
 # The library for modules in C, with a module, compiled for this machine: sdk/module-c/native/native.h.
 # Debuggers and sanitizers see through all of it.
-C_MODULE  := tests/modules/conformance-c
-C_LIBRARY := $(wildcard sdk/module-c/*.c)
-C_NATIVE  := sdk/module-c/native/native.c sdk/module-c/native/conformance_test.c
-C_TEST    := $(OUT)/sdk/module-c/native/conformance_test
-TEST_BIN  += $(C_TEST)
-$(C_TEST): $(C_NATIVE) $(wildcard sdk/module-c/*.[ch] sdk/module-c/native/*.h $(C_MODULE)/src/*) $(LIB) build/lightcone
+C_MODULE := tests/modules/conformance-c
+C_NATIVE := $(OUT)/sdk/module-c/native
+C_WARN   := -Wall -Wextra -Wno-unused-parameter
+TEST_BIN += $(C_NATIVE)/conformance_test $(C_NATIVE)/text_test
+$(C_NATIVE)/module.a: $(wildcard sdk/module-c/*.[ch] $(C_MODULE)/src/*) $(OUT)/lightcone
 	@mkdir -p $(@D)
+	@echo "  cc      $(C_MODULE)"
+	@$(OUT)/lightcone build --accessors -p $(C_MODULE) >/dev/null
+	@rm -f $@; for c in sdk/module-c/*.c $(C_MODULE)/src/*.c $(C_MODULE)/build/gen/module.gen.c; do \
+	    o=$(@D)/$$(basename $$c .c).module.o; \
+	    $(CC) -std=gnu17 $(ARCH) $(C_WARN) $(CFLAGS_$(VARIANT)) -Isdk/module-c -I$(C_MODULE)/build/gen \
+	        -c -o $$o $$c && ar rcs $@ $$o || exit 1; done
+$(C_NATIVE)/conformance_test: sdk/module-c/native/conformance_test.c sdk/module-c/native/native.c sdk/module-c/native/native.h $(C_NATIVE)/module.a $(LIB)
 	@echo "  link    $@"
-	@build/lightcone build --accessors -p $(C_MODULE) >/dev/null
-	@for c in $(C_LIBRARY) $(C_MODULE)/src/*.c $(C_MODULE)/build/gen/module.gen.c; do \
-	    $(CC) -std=gnu17 $(ARCH) -Wall -Wextra -Wno-unused-parameter $(CFLAGS_$(VARIANT)) -Isdk/module-c -I$(C_MODULE)/build/gen \
-	        -c -o $(@D)/$$(basename $$c .c).module.o $$c || exit 1; done
-	@$(LINK) $(CFLAGS_ALL) -MF $@.d -o $@ $(C_NATIVE) $(@D)/*.module.o $(LIB) -lcmocka $(LINK_LIBS)
+	@$(LINK) $(CFLAGS_ALL) -MF $@.d -o $@ $(filter %.c %.a,$^) -lcmocka $(LINK_LIBS)
+$(C_NATIVE)/text_test: sdk/module-c/native/text_test.c sdk/module-c/native/native.c $(C_NATIVE)/module.a $(LIB)
+	@echo "  link    $@"
+	@$(CC) -std=gnu17 $(C_WARN) $(CFLAGS_$(VARIANT)) -Isdk/module-c -c -o $@.o $<
+	@$(LINK) $(CFLAGS_ALL) -MF $@.d -o $@ $@.o $(filter-out $<,$(filter %.c %.a,$^)) -lcmocka $(LINK_LIBS)
 
 tests: $(TEST_BIN)
 bench-bin: $(BENCH_BIN)
@@ -144,6 +150,8 @@ PREFIX ?= /usr/local
 install-alias: build/lightcone
 	install -d $(PREFIX)/bin
 	install build/lightcone $(PREFIX)/bin/lightcone
+	install -d $(PREFIX)/share/lightcone/module-c
+	install -m 644 sdk/module-c/*.[ch] $(PREFIX)/share/lightcone/module-c
 	ln -sf lightcone $(PREFIX)/bin/spacetime
 
 format:

@@ -137,6 +137,11 @@ static void compile(const char *directory, const Sources *sources, bool debug) {
         "-Wall",
         "-Wextra",
         "-Wno-unused-parameter",  // a reducer has a ctx whether it looks at it or not
+        // Mistakes that C lets pass for the sake of programs older than its prototypes.
+        "-Werror=implicit-function-declaration",
+        "-Werror=incompatible-pointer-types",
+        "-Werror=int-conversion",
+        "-Werror=return-type",
         "-Ibuild/gen",
         "-Isrc",
         "-Wl,--no-entry",

@@ -119,7 +119,7 @@ static void generate_one(const GeneratePlan *plan) {
     else
         printf("Skipping build. Instead we are inspecting %s\n", file);
     Codegen gen = {
-        .def = module_definition(file, plan->kind),
+        .def = module_definition(file, plan->module_path ? module_kind(file) : plan->kind),
         .include_private = plan->include_private,
     };
     private_tables_note(&gen);

@@ -54,6 +54,13 @@ void *lc_alloc(size_t bytes) {
     return memset(arena_take(bytes), 0, bytes);
 }
 
+// Counts come from clients: their product must not wrap.
+void *lc_alloc_array(size_t each, size_t count) {
+    if (each > 0 && count > SIZE_MAX / 2 / each)
+        lc_panic("out of memory: %zu items of %zu bytes were asked for", count, each);
+    return lc_alloc(each * count);
+}
+
 size_t lc_memory_mark(void) {
     return arena_at;
 }

@@ -263,14 +263,16 @@ void lc_timer_end(uint32_t timer);  // logs how long it was
 
 void *lc_alloc(size_t bytes);  // zeroed; a module without memory ends the call
 #define LC_NEW(T)          ((T *)lc_alloc(sizeof(T)))
-#define LC_NEW_ARRAY(T, n) ((T *)lc_alloc(sizeof(T) * (size_t)(n)))
+#define LC_NEW_ARRAY(T, n) ((T *)lc_alloc_array(sizeof(T), n))
+void *lc_alloc_array(size_t each, size_t count);
 // A copy of a value: `.name = lc_some(name)` is how an option, or a side of a result, gets one.
 #define lc_some(...)                                                                           \
     ({                                                                                         \
         __typeof__(__VA_ARGS__) lc_value = (__VA_ARGS__);                                      \
         (__typeof__(lc_value) *)memcpy(lc_alloc(sizeof lc_value), &lc_value, sizeof lc_value); \
     })
-// In a loop over very many rows: forget what was allocated since the mark.
+// In a loop over very many rows: mark behind t_next(), reset at the end of the body, and what the body
+// has allocated is forgotten.
 size_t lc_memory_mark(void);
 void lc_memory_reset(size_t mark);
 

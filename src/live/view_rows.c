@@ -131,6 +131,7 @@ static uint32_t key_index(const CatalogTable *table) {
 
 // The rows that are there under a key, copied: u32 length and row each.
 static Err present_rows(const CatalogTable *table, const QueryViewKey *key, Buf *out) {
+    Err read = OK;
     Buf lower = {0}, upper = {0};
     key_append(&lower, table->columns[0].type, key->hash);
     buf_put_bytes(&upper, buf_bytes(&lower));
@@ -148,8 +149,9 @@ static Err present_rows(const CatalogTable *table, const QueryViewKey *key, Buf 
             buf_put_lp(out, row);
         }
         table_scan_end(&scan);
+        read = scan.err;
     }
-    Err err = buf_ok(&lower) && buf_ok(&upper) && buf_ok(out) ? OK : ERR_NOMEM;
+    Err err = buf_ok(&lower) && buf_ok(&upper) && buf_ok(out) ? read : ERR_NOMEM;
     buf_deinit(&lower);
     buf_deinit(&upper);
     return err;

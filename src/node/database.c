@@ -137,7 +137,7 @@ Err database_dir(const Node *node,
 // Everything but the module: files, tables, subscriptions.
 static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
     Node *node = open->loop->node;
-    char path[IO_PATH_MAX];
+    char path[IO_PATH_MAX], pages[IO_PATH_MAX];
     uint64_t torn = 0;
     Err err = OK;
     Database *db = MEM_NEW(Database);
@@ -152,10 +152,15 @@ static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
     if ((err = modulelog_open(node->io, path, node->options.in_memory, &db->log, diag)) != OK)
         goto done;
     if ((err = path_join(path, db->dir, "log")) != OK) goto done;
+    if ((err = path_join(pages, db->dir, "pages")) != OK) goto done;
     DbOptions options = {.io = node->io,
                          .dir = path,
+                         .page_file = pages,
                          .in_memory = node->options.in_memory,
-                         .memory_max = node->options.memory_max};
+                         .memory_max = node->options.memory_max,
+                         .checkpoint_bytes = node->options.checkpoint_bytes,
+                         .checkpoint_rate = node->options.checkpoint_rate,
+                         .log_keep = node->options.log_keep};
     if ((err = db_open(&options, &db->db, &torn, diag)) != OK) goto done;
     if (torn)
         log_info("%s: cut %llu bytes of an unfinished write off the end of the log",
@@ -221,7 +226,7 @@ Err database_open(const DatabaseOpen *open, Database **out, Diag *diag) {
                   "its log has no module: the first publish never became durable");
         goto done;
     }
-    HostLoadOptions load = {.cache_dir = open->loop->node->cache_dir};
+    HostLoadOptions load = {.cache_dir = node_cache_dir(open->loop->node)};
     err = host_program_load((HostKind)module.program_kind, module.program, &load, &program, diag);
     if (err != OK) goto done;
     if ((err = lanes_module_new(db->lanes, &program, &lane_module)) != OK) goto done;
@@ -591,6 +596,10 @@ void database_close(Database **handle, const char *why, bool remove_files) {
     if (db->views) views_close(&db->views);
     if (db->schedule) schedule_free(&db->schedule);
     if (db->log) modulelog_close(&db->log);
+    bool sound = db->db && !db->failed && !db_in_transaction(db->db);
+    if (sound && !remove_files && db_checkpoint_now(db->db, &diag) != OK) {
+        log_warn("%s: the next start replays the log: %s", db->dir, diag.text);
+    }
     if (db->db) db_close(&db->db);
     if (remove_files && !db->loop->node->options.in_memory) files_remove(io, db->dir);
     mem_free(db->orphans);
@@ -665,11 +674,20 @@ bool database_mend(Database *db) {
     return err == OK;
 }
 
+// Between turns nothing is borrowed from the tables: memory may go, a checkpoint may begin or end.
+static void rest(Database *db) {
+    if (!db->failed && !db_in_transaction(db->db)) db_checkpoint_tick(db->db);
+    store_breathe(db_store(db->db));
+}
+
 void database_turn(Database *db) {
     const Io *io = db->loop->node->io;
     if (!db->failed && (schedule_due(db) || views_due(db) <= node_now(db->loop->node)))
         session_ready(db->system);
-    if (!database_has_work(db)) return;
+    if (!database_has_work(db)) {
+        rest(db);
+        return;
+    }
     db->counters.turns++;
     arena_reset(&db->turn_arena);
     db->turn_began_ns = io->clock_monotonic_ns(io->world);
@@ -692,4 +710,5 @@ void database_turn(Database *db) {
     session_deliver(db, false);
     session_deliver(db, true);
     modulelog_flush(db->log);
+    rest(db);
 }

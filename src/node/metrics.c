@@ -63,6 +63,21 @@ DB_METRIC(m_view_runs, views_stats(db->views).runs)
 DB_METRIC(m_view_failures, views_stats(db->views).failures)
 DB_METRIC(m_pages, store_stats(db_store(db->db)).memory_bytes)
 DB_METRIC(m_log_bytes, log_bytes(db_log(db->db)))
+DB_METRIC(m_pages_dirty, store_stats(db_store(db->db)).dirty_bytes)
+DB_METRIC(m_pages_file, store_stats(db_store(db->db)).file_bytes)
+DB_METRIC(m_page_reads, store_stats(db_store(db->db)).page_reads)
+DB_METRIC(m_page_errors, store_stats(db_store(db->db)).page_read_errors)
+DB_METRIC(m_pages_evicted, store_stats(db_store(db->db)).pages_evicted)
+
+static DbCheckpointStats checkpoint_stats(const Database *db) {
+    DbCheckpointStats stats;
+    db_checkpoint_stats(db->db, &stats);
+    return stats;
+}
+DB_METRIC(m_checkpoints, checkpoint_stats(db).done)
+DB_METRIC(m_checkpoint_failures, checkpoint_stats(db).failed)
+DB_METRIC(m_checkpoint_bytes, checkpoint_stats(db).bytes)
+DB_METRIC(m_checkpoint_log, checkpoint_stats(db).log_bytes)
 DB_METRIC(m_module_log, modulelog_bytes(db->log))
 DB_METRIC(m_instances, db->instances_made)
 DB_METRIC(m_failed, db->failed)
@@ -97,6 +112,15 @@ static const Metric metrics[] = {
     {"lightcone_view_runs_total", "counter", "times a view was run", m_view_runs},
     {"lightcone_view_failures_total", "counter", "times a view had no result", m_view_failures},
     {"lightcone_store_bytes", "gauge", "memory of pages", m_pages},
+    {"lightcone_store_dirty_bytes", "gauge", "pages that the next checkpoint writes", m_pages_dirty},
+    {"lightcone_page_file_bytes", "gauge", "size of the page file in use", m_pages_file},
+    {"lightcone_page_reads_total", "counter", "pages read from the page file", m_page_reads},
+    {"lightcone_page_read_errors_total", "counter", "pages that could not be read", m_page_errors},
+    {"lightcone_pages_evicted_total", "counter", "pages that left memory", m_pages_evicted},
+    {"lightcone_checkpoints_total", "counter", "checkpoints written", m_checkpoints},
+    {"lightcone_checkpoint_failures_total", "counter", "checkpoints that failed", m_checkpoint_failures},
+    {"lightcone_checkpoint_bytes_total", "counter", "bytes of pages written by checkpoints", m_checkpoint_bytes},
+    {"lightcone_checkpoint_log_bytes", "gauge", "log since the last checkpoint began", m_checkpoint_log},
     {"spacetime_message_log_size_bytes", "gauge", "size of the commit log", m_log_bytes},
     {"spacetime_module_log_file_size_bytes", "gauge", "size of today's module log", m_module_log},
     {"lightcone_module_instances_made_total", "counter", "module instances made", m_instances},

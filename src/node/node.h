@@ -22,7 +22,8 @@
 
 typedef struct Node Node;
 
-#define SLICE_OFF (-1)
+#define SLICE_OFF  (-1)
+#define SLICE_NONE 1  // µs: no reducer is even tried on the loop
 
 typedef struct NodeOptions {
     const Io *io;
@@ -33,17 +34,20 @@ typedef struct NodeOptions {
     const char *private_key_path, *public_key_path;
     const char *static_dir;  // files served at /; NULL: none
     bool in_memory;
-    uint32_t loops_max;  // database loops; 0: 64
+    uint32_t loops_max;        // database loops; 0: 64
     Micros deadline;           // of one reducer or view; 0: 10 s
     bool view_failure_aborts;  // a view that fails undoes the transaction that made it run
     // Two lanes (lane.h). A reducer that needs more than its slice goes on beside the others.
-    Micros slice;                  // 0: 2 ms; SLICE_OFF: none, everything runs on the loop
-    Micros exclusive;              // a reducer that keeps conflicting has the head so long; 0: 1 s
+    Micros slice;      // 0: 2 ms; SLICE_OFF: everything runs on the loop; SLICE_NONE: nothing does
+    Micros exclusive;  // a reducer that keeps conflicting has the head so long; 0: 1 s
     Micros procedure_deadline;     // of a procedure, waiting not counted; 0: 60 s
     Micros procedure_exclusive;    // a procedure's transaction after a conflict; 0: 250 ms
     OutboundAccess outbound;       // HTTP requests of modules
     size_t outbound_response_max;  // bytes of a response's body; 0: 64 MiB
-    size_t memory_max;             // pages of one database; 0: no limit
+    size_t memory_max;             // pages of one database in memory; 0: no limit
+    uint64_t checkpoint_bytes;     // of log between two checkpoints (txn/db.h); 0: 128 MiB
+    uint64_t checkpoint_rate;      // bytes a second that one writes at most; 0: 256 MiB
+    LogKeep log_keep;              // of the log, although a checkpoint covers it
     NetLimits limits;
 } NodeOptions;
 

@@ -40,6 +40,10 @@ void node_unplace(Node *node, const Identity *identity);  // end one hold
 // The loop that owns a database; NULL when it has no place.
 NodeLoop *node_find_place(Node *node, const Identity *identity);
 Micros node_now(const Node *node);
+// Where compiled modules are kept; NULL: this server writes nothing to disk.
+static inline const char *node_cache_dir(const Node *node) {
+    return node->options.in_memory ? NULL : node->cache_dir;
+}
 
 // An open database of this loop; NULL when it is not open here.
 Database *loop_database(NodeLoop *loop, const Identity *identity);

@@ -311,7 +311,7 @@ static void *job_main(void *arg) {
     PublishJob *job = arg;
     Diag diag = {0};
     Bytes program = buf_bytes(&job->bytes);
-    HostLoadOptions load = {.cache_dir = job->node->cache_dir};
+    HostLoadOptions load = {.cache_dir = node_cache_dir(job->node)};
     Err err = host_program_load(job->host_kind, program, &load, &job->program, &diag);
     if (err == OK && (job->kind == JOB_CREATE || job->kind == JOB_RESET)) {
         err = database_try_init(job->node,

@@ -77,6 +77,7 @@ int64_t slow_budget(Session *s) {
 }
 
 static bool begins_slow(const Session *s, const FunctionDef *f) {
+    if (options_of(s)->slice == SLICE_NONE) return true;
     SlowHistory *history = lanes_history(s->database, f);
     if (__builtin_popcount(history->overran) < OVERRUNS_TO_TRUST) return false;
     if (++history->slow_in_a_row < FAST_TRY_EVERY) return true;

@@ -28,7 +28,7 @@ static const char usage[] =
     "                                own until then\n"
     "      --reducer-deadline MS     stop a reducer that runs longer (default 10000)\n"
     "      --slice-ms MS             a reducer that needs longer goes on beside the others (default 2;\n"
-    "                                0: it is waited for)\n"
+    "                                0: it is waited for; none: every reducer begins there)\n"
     "      --exclusive-ms MS         how long one that keeps conflicting with others may have the\n"
     "                                database to itself (default 1000)\n"
     "      --procedure-exclusive-ms MS  the same for a procedure's transaction (default 250)\n"
@@ -40,7 +40,13 @@ static const char usage[] =
     "      --view-failure MODE       what a view that fails does to the transaction that made it run:\n"
     "                                drop (default): its subscriptions end with the error; abort: the\n"
     "                                transaction is undone\n"
-    "      --memory-max BYTES        most memory for the tables of one database (default: no limit)\n"
+    "      --memory-max BYTES        most memory for the tables of one database; the rest of them stays\n"
+    "                                on disk (default: no limit)\n"
+    "      --checkpoint-log BYTES    so much log between two checkpoints (default 134217728): what a\n"
+    "                                start after a crash replays at most\n"
+    "      --checkpoint-rate BYTES   a checkpoint writes at most so much a second (default 268435456)\n"
+    "      --log-keep BYTES          keep at least so much log behind a checkpoint (default 0)\n"
+    "      --log-keep-hours N        keep the log of the last N hours (default 0)\n"
     "      --ping-interval MS        ask a silent client for a sign of life this often (default 15000)\n"
     "      --idle-timeout MS         drop a client that gives none, or a request that never ends\n"
     "                                (default 30000)\n"
@@ -67,6 +73,10 @@ enum {
     OPT_OUTBOUND_MAX,
     OPT_VIEW_FAILURE,
     OPT_MEMORY_MAX,
+    OPT_CHECKPOINT_LOG,
+    OPT_CHECKPOINT_RATE,
+    OPT_LOG_KEEP,
+    OPT_LOG_KEEP_HOURS,
     OPT_PING,
     OPT_IDLE,
     OPT_LEVEL,
@@ -92,6 +102,10 @@ static const struct option options_known[] = {
     {"outbound-max", required_argument, NULL, OPT_OUTBOUND_MAX},
     {"view-failure", required_argument, NULL, OPT_VIEW_FAILURE},
     {"memory-max", required_argument, NULL, OPT_MEMORY_MAX},
+    {"checkpoint-log", required_argument, NULL, OPT_CHECKPOINT_LOG},
+    {"checkpoint-rate", required_argument, NULL, OPT_CHECKPOINT_RATE},
+    {"log-keep", required_argument, NULL, OPT_LOG_KEEP},
+    {"log-keep-hours", required_argument, NULL, OPT_LOG_KEEP_HOURS},
     {"ping-interval", required_argument, NULL, OPT_PING},
     {"idle-timeout", required_argument, NULL, OPT_IDLE},
     {"log-level", required_argument, NULL, OPT_LEVEL},
@@ -179,6 +193,10 @@ static int arguments(int argc, char **argv, StartArgs *args) {
             args->node.deadline = value * 1000;
             break;
         case OPT_SLICE:
+            if (strcmp(optarg, "none") == 0) {
+                args->node.slice = SLICE_NONE;
+                break;
+            }
             if (!number(optarg, 0, 10000, &value))
                 return complain("--slice-ms takes milliseconds from 0 to 10000, not `%s`", optarg);
             args->node.slice = value ? value * 1000 : SLICE_OFF;
@@ -224,6 +242,31 @@ static int arguments(int argc, char **argv, StartArgs *args) {
                 return complain("--memory-max takes a number of bytes, at least 1048576, not `%s`",
                                 optarg);
             args->node.memory_max = (size_t)value;
+            break;
+        case OPT_CHECKPOINT_LOG:
+            if (!number(optarg, 1 << 20, INT64_MAX, &value))
+                return complain(
+                    "--checkpoint-log takes a number of bytes, at least 1048576, not `%s`",
+                    optarg);
+            args->node.checkpoint_bytes = (uint64_t)value;
+            break;
+        case OPT_CHECKPOINT_RATE:
+            if (!number(optarg, 1 << 20, INT64_MAX, &value))
+                return complain(
+                    "--checkpoint-rate takes bytes a second, at least 1048576, not `%s`",
+                    optarg);
+            args->node.checkpoint_rate = (uint64_t)value;
+            break;
+        case OPT_LOG_KEEP:
+            if (!number(optarg, 0, INT64_MAX, &value))
+                return complain("--log-keep takes a number of bytes, not `%s`", optarg);
+            args->node.log_keep.bytes = (uint64_t)value;
+            break;
+        case OPT_LOG_KEEP_HOURS:
+            if (!number(optarg, 0, 1000000, &value))
+                return complain("--log-keep-hours takes a number from 0 to 1000000, not `%s`",
+                                optarg);
+            args->node.log_keep.us = value * 3600 * 1000000;
             break;
         case OPT_PING:
             if (!number(optarg, 1, 86400000, &value))

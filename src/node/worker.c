@@ -97,6 +97,7 @@ static void *worker_main(void *arg) {
         thread_want(pool);  // one wake-up may have stood for two jobs
         pthread_mutex_unlock(&pool->mutex);
         job->run(job);
+        store_guard_lower();  // whatever it read, it borrows nothing any more
         pthread_mutex_lock(&pool->mutex);
         pool->stats.running--;
         pool->stats.jobs++;

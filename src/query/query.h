@@ -131,7 +131,8 @@ bool query_matches_with(const Query *query, const Bytes *values, Bytes row);
 
 // Run on the head (snapshot NULL) or a snapshot. The sink gets rows as they are stored (QPROJECT_ROW
 // and QPROJECT_COLUMNS) or one u64 (QPROJECT_COUNT). Uses an index or the primary key where a
-// conjunct allows it. Stops with ERR_LIMIT when the sink answers false.
+// conjunct allows it. Stops with ERR_LIMIT when the sink answers false. A row is the sink's during
+// the call only; breathes (store.h).
 typedef bool (*QuerySink)(void *ctx, Bytes row);
 MUST_USE Err query_run(const Query *query, const Snapshot *snapshot, QuerySink sink, void *ctx);
 

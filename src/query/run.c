@@ -137,15 +137,15 @@ static Err scan(Run *run, const Snapshot *snapshot, uint32_t index_id, Bytes low
     Bytes row;
     Err err = OK;
     table_scan_begin(&cursor, q->table->table, snapshot, index_id, lower, upper);
-    while (err == OK && table_scan_next(&cursor, &row)) {
-        if (!query_matches(q, row)) continue;
-        run->taken++;
-        if (counts) continue;
-        if (!run->sink(run->ctx, row)) err = ERR_LIMIT;
+    for (uint32_t seen = 1; err == OK && table_scan_next(&cursor, &row); seen++) {
+        bool matches = query_matches(q, row);
+        if (matches) run->taken++;
+        if (matches && !counts && !run->sink(run->ctx, row)) err = ERR_LIMIT;
+        if (seen % TABLE_BREATHE_ROWS == 0) table_breathe(q->table->table, snapshot);
         if (q->has_limit && run->taken == q->limit) break;
     }
     table_scan_end(&cursor);
-    return err;
+    return err == OK ? cursor.err : err;
 }
 
 // Where a query's rows are: [lower, upper) of an index.

@@ -53,6 +53,31 @@ static bool check_row(void *ctx, Bytes row) {
     return true;
 }
 
+// The text as a rule of the table: what a stranger gets then is what the rule and his query allow.
+static void as_rule(Str text) {
+    const QueryCaller stranger = {.is_owner = false};
+    char rule[1024];
+    if (text.len >= sizeof rule || memchr(text.ptr, 0, text.len)) return;
+    memcpy(rule, text.ptr, text.len);
+    rule[text.len] = 0;
+    Query *query = NULL;
+    Diag diag;
+    diag_clear(&diag);
+    fake->rule_count = 0;
+    fake_rule(fake, fake->tables[0], rule);
+    Str all = STR("select * from t where b > 3");
+    if (query_compile(all, QUERY_SUBSCRIBE, &fake->door, &stranger, &query, &diag) == OK) {
+        Err err = query_run(query, NULL, check_row, query);
+        ASSERT(err == OK);
+    } else {
+        ASSERT(diag.text[0] != 0 && query == NULL);
+    }
+    query_free(&query);
+    fake->rule_count = 0;
+    Err err = query_check_rule(text, &fake->door, &diag);
+    ASSERT(err == OK || err == ERR_INVALID);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     if (!fake) open_world();
     if (size == 0) return 0;
@@ -62,6 +87,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     Diag diag;
     diag_clear(&diag);
     Str text = {(const char *)data + 1, size - 1};
+    as_rule(text);
     if (query_compile(text, door, &fake->door, &caller, &query, &diag) != OK) {
         ASSERT(diag.text[0] != 0 && query == NULL);
         return 0;

@@ -86,6 +86,14 @@ void snapshot_breathe(const Snapshot *snapshot) {
     if (UNLIKELY(cache_is_over(pages))) cache_make_room(pages, false);
 }
 
+void table_breathe(const Table *table, const Snapshot *snapshot) {
+    if (snapshot) {
+        snapshot_breathe(snapshot);
+    } else {
+        store_breathe(table->store);
+    }
+}
+
 void store_guard_lower(void) {
     guard_lower();
 }

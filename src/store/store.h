@@ -127,7 +127,7 @@ Bytes table_key_stem(const Table *table, Bytes key);           // borrows from k
 
 uint64_t table_row_count(const Table *table, const Snapshot *snapshot);
 uint64_t table_data_bytes(const Table *table);  // BSATN bytes of all rows at the head
-// Whether an identical row is there. False when it cannot be read; on the head store_fault() tells.
+// Whether an identical row is there; false when it cannot be read.
 bool table_contains(const Table *table, const Snapshot *snapshot, Bytes row);
 // The same for who must tell "no" from "cannot say": ERR_NOT_FOUND, and ERR_NOMEM, ERR_IO, ….
 MUST_USE Err table_find_row(const Table *table, const Snapshot *snapshot, Bytes row);
@@ -189,6 +189,10 @@ uint64_t snapshot_version(const Snapshot *snapshot);  // grows with every commit
 void store_breathe(Store *store);                 // on the owner's thread
 void snapshot_breathe(const Snapshot *snapshot);  // on any other
 void store_guard_lower(void);                     // the same without a store at hand
+
+// Whichever of the two goes with a scan of the table; every so many rows it returned, say.
+#define TABLE_BREATHE_ROWS 64u
+void table_breathe(const Table *table, const Snapshot *snapshot);
 
 // What could not be read on the head since store_begin, or in an undo. What was computed from it is
 // not to be believed, so the transaction must not be committed. OK: nothing.

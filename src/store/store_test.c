@@ -451,4 +451,34 @@ TEST(store, readers_on_other_threads_see_their_snapshot_while_the_head_changes) 
     world_close(world);
 }
 
+TEST(store, tells_how_old_the_oldest_snapshot_is_and_what_only_snapshots_keep) {
+    World *world = world_with_rows();
+    Snapshot *old, *young;
+    uint64_t version = store_stats(world->store).version;
+    EXPECT_EQ(store_stats(world->store).snapshot_oldest, version);
+    EXPECT_OK(store_snapshot(world->store, &old));
+    world->random = random_seeded("store stats", 8);
+    random_transaction(world);
+    EXPECT_OK(store_snapshot(world->store, &young));
+    for (int i = 0; i < 20; i++)
+        random_transaction(world);
+    StoreStats stats = store_stats(world->store);
+    EXPECT_EQ(stats.snapshot_oldest, version);
+    EXPECT(stats.version > version);
+    EXPECT(stats.snapshot_bytes > 0 && stats.snapshot_bytes < stats.memory_bytes);
+
+    uint64_t kept = stats.snapshot_bytes, young_version = snapshot_version(young);
+    snapshot_release(&old);
+    stats = store_stats(world->store);
+    EXPECT_EQ(stats.snapshot_oldest, young_version);
+    EXPECT(stats.snapshot_bytes <= kept);
+    snapshot_release(&young);
+    random_transaction(world);  // what is left of them goes with the next transactions
+    random_transaction(world);
+    stats = store_stats(world->store);
+    EXPECT_EQ(stats.snapshot_oldest, stats.version);
+    EXPECT_EQ(stats.snapshot_bytes, 0);
+    world_close(world);
+}
+
 TEST_MAIN()

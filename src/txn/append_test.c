@@ -315,4 +315,18 @@ TEST(append, histories_of_overlays_and_head_transactions_have_no_cycle) {
     mem_free(h);
 }
 
+TEST(append, the_check_knows_a_cycle_from_a_long_way_round) {
+    History *h = MEM_NEW(History);
+    uint8_t colour[TXNS] = {0};
+    for (int t = 0; t + 1 < TXNS; t++) {
+        edge(h, t, t + 1);
+        edge(h, 0, t + 1);
+    }
+    EXPECT(!has_cycle(h, 0, colour));
+    edge(h, TXNS - 1, TXNS / 2);
+    memset(colour, 0, sizeof colour);
+    EXPECT(has_cycle(h, 0, colour));
+    mem_free(h);
+}
+
 TEST_MAIN()

@@ -45,6 +45,10 @@ static Err files_open(Db *db, const DbOptions *options, uint64_t *torn_bytes, Di
         .page_file = options->in_memory ? NULL : options->page_file,
         .diag = diag,
     };
+    if (store_options.page_file &&
+        (err = options->io->dir_make(options->io->world, options->dir)) != OK) {
+        return diag_fail(diag, err, "cannot make %s: %s", options->dir, err_text(err));
+    }
     if ((err = store_open(&store_options, &db->store)) != OK) return err;
     if ((err = catalog_open(db->store, &db->catalog, diag)) != OK) return err;
     db->look.catalog = db->catalog;

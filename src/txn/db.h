@@ -6,7 +6,9 @@
 //                                  └── db_rollback: as if it had never been
 //            db_flush: one write, one fdatasync for every commit since the last
 //
-// A Db knows tables and history, not modules or clients. It belongs to one thread.
+// A Db knows tables and history, not modules or clients. It belongs to one thread; what runs on
+// others reads snapshots and comes back as an overlay (overlay.h). docs/internals/transactions.md tells
+// how the two fit together.
 //
 // ALWAYS TRUE
 //   (1) What db_commit made visible is in the log's batch, in the same order.

@@ -114,7 +114,7 @@ static void transaction_on_both(World *here, World *there, uint64_t *state, uint
     size_t len = next_random(state) % sizeof bytes;
     for (size_t i = 0; i < len; i++)
         bytes[i] = (uint8_t)next_random(state);
-    Script a = {bytes, bytes + len}, b = a;
+    Script a = {.at = bytes, .end = bytes + len}, b = a;
     EXPECT_OK(overlay_make(here, &overlay));
     db_begin(there->db, &info);
     while (!script_done(&a)) {
@@ -408,7 +408,7 @@ TEST(overlay, the_nth_allocation_failing_leaves_the_head_as_it_was) {
         Buf record = {0};
         for (size_t i = 0; i < sizeof bytes; i++)
             bytes[i] = (uint8_t)next_random(&state);
-        Script script = {bytes, bytes + sizeof bytes};
+        Script script = {.at = bytes, .end = bytes + sizeof bytes};
         mem_fault_arm(nth);
         Err err = overlay_make(&w, &overlay);
         bool going = err == OK;

@@ -14,6 +14,10 @@ static uint32_t number(Script *script) {
     return take(script) & 15;
 }
 
+static uint32_t id_of(Script *script) {
+    return number(script) + script->no_sequences;
+}
+
 // ── rows and keys ──────────────────────────────────────────────────────────────────────────────
 
 static const char *text_of(Script *script) {
@@ -30,7 +34,7 @@ static void row_of(Script *script, int table, Buf *row) {
     }
     switch (table) {
     case TEST_ITEM: {
-        uint32_t id = number(script), v = number(script), code = number(script);
+        uint32_t id = id_of(script), v = number(script), code = number(script);
         testdef_item(row, id, text_of(script), v, code);
         return;
     }
@@ -44,7 +48,7 @@ static void row_of(Script *script, int table, Buf *row) {
         buf_put_u32(row, number(script));
         return;
     default:
-        buf_put_u64(row, number(script));
+        buf_put_u64(row, id_of(script));
         buf_put_u8(row, number(script) & 1);
         buf_put_u64(row, take(script) > 240 ? UINT64_MAX / 2 - 1 : number(script));
     }

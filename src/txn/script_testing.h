@@ -5,6 +5,7 @@
 
 typedef struct Script {
     const uint8_t *at, *end;  // zeros follow the end
+    bool no_sequences;        // never leave an id to the sequence
 } Script;
 
 static inline bool script_done(const Script *script) {

@@ -191,6 +191,17 @@ test('whoever commits: procedures, schedules, arriving and leaving', async () =>
   assert.deepEqual(await counts('present'), [1]);
 });
 
+test('a reducer that runs beside the others changes views as every other does', async () => {
+  const db = await fresh();
+  const a = await enter(db);
+  await subscribe(a, 'SELECT * FROM my_items', 'SELECT * FROM item_count');
+  const slow = [1n, 2n, 3n].map(id => a.reducers.takeSlowly({ id, what: `${id}` }));
+  await callOk(server, db, 'take', [9, 'bow'], bob.token);
+  await Promise.all(slow);
+  assert.deepEqual(texts(a, 'myItems'), ['1', '2', '3']);
+  await until(() => [...a.db.itemCount.iter()][0].n === 4n, 'all to be counted');
+});
+
 // ---- SQL
 
 test('SQL reads views as the caller, without the column that says whose they are', async () => {
@@ -348,21 +359,24 @@ test('a view with another key is another view: clients are disconnected', async 
 
 for (const signal of ['SIGTERM', 'SIGKILL']) {
   test(`after ${signal} views are as their tables are`, async () => {
-    const db = await fresh();
-    await callOk(server, db, 'take', [1, 'sword'], ann.token);
-    assert.deepEqual(await rows(server, db, 'SELECT * FROM my_items', ann.token), [[1, 'sword']]);
-    const a = await raw(db, { token: ann.token });
+    const own = await startServer();  // with one database to open again
+    const carl = await newIdentity(own);
+    const db = await fresh(own, carl.token);
+    await callOk(own, db, 'take', [1, 'sword'], carl.token);
+    assert.deepEqual(await rows(own, db, 'SELECT * FROM my_items', carl.token), [[1, 'sword']]);
+    const a = await raw(db, { where: own, token: carl.token });
     a.say(enc.subscribe(1, 1, 'SELECT * FROM my_items'));
     await a.nextOf('subscribed');
-    await callOk(server, db, 'take', [2, 'bow'], ann.token);
+    await callOk(own, db, 'take', [2, 'bow'], carl.token);
     await a.nextOf('update');
-    server.child.kill(signal);
-    await server.ended;
-    await server.start();
-    const count = await rows(server, db, 'SELECT COUNT(*) AS n FROM my_items', ann.token);
+    own.child.kill(signal);
+    await own.ended;
+    await own.start();
+    const count = await rows(own, db, 'SELECT COUNT(*) AS n FROM my_items', carl.token);
     assert.deepEqual(count, [[2]]);
-    await callOk(server, db, 'drop', [1], ann.token);
-    assert.deepEqual(await rows(server, db, 'SELECT * FROM my_items', ann.token), [[2, 'bow']]);
+    await callOk(own, db, 'drop', [1], carl.token);
+    assert.deepEqual(await rows(own, db, 'SELECT * FROM my_items', carl.token), [[2, 'bow']]);
+    await own.end();
   });
 }
 

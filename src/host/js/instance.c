@@ -166,12 +166,12 @@ void js_watch_call(JsInstance *js, int64_t budget_us) {
 }
 
 bool js_watch_end(JsInstance *js) {
-    bool fired = watch_end(&js->watch);
-    if (UNLIKELY(fired || js->terminated)) {
+    bool ended = watch_end(&js->watch) || js->terminated;
+    if (UNLIKELY(ended)) {
         js_terminate_clear(js->group);
         js->terminated = false;
     }
-    return fired;
+    return ended;
 }
 
 void js_watch_pause(JsInstance *js) {
@@ -437,7 +437,8 @@ static void run_ended(JsInstance *js, JSValueRef exception) {
         js->ok = false;  // the driver itself could not go on
         return;
     }
-    if (js->end == JS_NOT_ENDED && js_watch_end(js))
+    bool ended = js_watch_end(js);
+    if (js->end == JS_NOT_ENDED && ended && !js->abi.fatal)
         js->end = watch_stop_wanted(&js->watch) ? JS_END_STOPPED : JS_END_DEADLINE;
     if (js->end == JS_END_DEADLINE) {
         js_call_end(js, HOST_DEADLINE, BYTES_NONE);

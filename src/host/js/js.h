@@ -167,8 +167,8 @@ JsInstance *js_instance_current(void);  // the one this thread has entered
 // Replace `block` by one of at least `len` bytes (contents are lost). False: as it was.
 bool js_block_make(JsInstance *js, JsBlock *block, size_t len);
 void js_watch_call(JsInstance *js, int64_t budget_us);  // the call's time begins …
-bool js_watch_end(JsInstance *js);                      // … and ends; true: it was used up
-void js_watch_pause(JsInstance *js);                    // while a procedure waits
+bool js_watch_end(JsInstance *js);    // … and ends; true: a termination was asked for
+void js_watch_pause(JsInstance *js);  // while a procedure waits
 void js_watch_resume(JsInstance *js, uint64_t waited_ns);
 // End the running call from inside: no code of the module runs any more. False: that is not possible
 // here.

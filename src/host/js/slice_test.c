@@ -154,6 +154,25 @@ TEST(stop, ends_the_running_call_from_another_thread) {
     fixture_end(f);
 }
 
+TEST(stop, while_a_procedure_waits_ends_it_when_it_comes_back) {
+    JsFixture *f = fixture_new(
+        MODULE_ASK
+        "views[0] = () => { globalThis.after = 0; sys.procedure_http_request(new Uint8Array(1), '');\n"
+        "  for (;;) after = 1; };\n");
+    pthread_t thread;
+    f->wait_ns = 60000000;
+    f->call = (HostCall){.kind = HOST_PROCEDURE,
+                         .name = STR("waits"),
+                         .procedure = &fixture_procedure,
+                         .procedure_ctx = f};
+    EXPECT_EQ(pthread_create(&thread, NULL, stop_soon, f), 0);
+    fixture_run(f, 1);
+    pthread_join(thread, NULL);
+    EXPECT_EQ(f->status, HOST_STOPPED);
+    EXPECT_STR(ask(f, "1 + 1"), "2");
+    fixture_end(f);
+}
+
 TEST(stop, between_calls_ends_the_next_one) {
     JsFixture *f = fixture_new(MODULE_ASK);
     host_stop(f->instance);

@@ -3,7 +3,8 @@
 // The library can do this (a browser's Worker.terminate), but only through a C++ interface of inline
 // functions: set a bit that running code polls, then call VMTraps::requestThreadStopIfNeeded, which
 // is exported. The bit's place in the VM is not, so this file knows it for the versions it has been
-// looked up for, and believes it only when a throw-away VM has been ended and has gone on to work.
+// looked up for, and believes it only after trying it on a throw-away VM: that the library's own
+// watchdog sets the one byte, and that our bit ends a loop, after which the VM goes on to work.
 // For any other version the library's watchdog has to do (instance.c): right, but it throws compiled
 // code away at every look.
 //
@@ -69,13 +70,45 @@ static bool give_up(JSContextRef ctx, void *gave_up) {
     return true;
 }
 
+typedef struct Trial {
+    JSContextGroupRef group;
+    bool gave_up;
+    uint8_t before, after;
+} Trial;
+static _Thread_local Trial *trial;
+
+// Called from a script: the request of a termination is known until the outermost one has ended.
+static JSValueRef end_inner_loop(JSContextRef ctx,
+                                 JSObjectRef function,
+                                 JSObjectRef this_object,
+                                 size_t argc,
+                                 const JSValueRef argv[],
+                                 JSValueRef *exception) {
+    (void)function, (void)this_object, (void)argc, (void)argv, (void)exception;
+    trial->before = atomic_load(requested_of(trial->group));
+    (void)number_of(ctx, "for (;;) ;");
+    trial->after = atomic_load(requested_of(trial->group));
+    return JSValueMakeNumber(ctx, 1);
+}
+
+// Only reads: is `requested` the byte that the library sets when its watchdog ends a script?
+static bool request_is_seen(JSGlobalContextRef ctx, Trial *t) {
+    trial = t;
+    JSContextGroupSetExecutionTimeLimit(t->group, 0.001, give_up, &t->gave_up);
+    JSObjectRef function = JSObjectMakeFunctionWithCallback(ctx, NULL, end_inner_loop);
+    JSObjectRef global = JSContextGetGlobalObject(ctx);
+    JSStringRef name = JSStringCreateWithUTF8CString("end_inner_loop");
+    JSObjectSetProperty(ctx, global, name, function, 0, NULL);
+    JSStringRelease(name);
+    (void)number_of(ctx, "end_inner_loop()");
+    trial = NULL;
+    return t->gave_up && t->before == 0 && t->after == 1 &&
+           atomic_load(requested_of(t->group)) == 0;
+}
+
 // Does a request end a loop, at once? And one that was taken back, nothing?
-static bool works(void) {
+static bool request_is_obeyed(JSGlobalContextRef ctx, JSContextGroupRef group) {
     bool gave_up = false;
-    JSContextGroupRef group = JSContextGroupCreate();
-    JSGlobalContextRef ctx = group ? JSGlobalContextCreateInGroup(group, NULL) : NULL;
-    bool result = false;
-    if (!ctx) goto done;
     JSContextGroupSetExecutionTimeLimit(group, 0.5, give_up, &gave_up);
     js_terminate(group);
     bool ended = number_of(ctx, "for (;;) try { for (;;) ; } catch {}") < 0 && !gave_up;
@@ -83,8 +116,14 @@ static bool works(void) {
     bool goes_on = number_of(ctx, "let n = 0; for (let i = 0; i < 100; i++) n += i; n") == 4950;
     js_terminate(group);
     js_terminate_clear(group);
-    result = ended && goes_on && number_of(ctx, "for (let i = 0; i < 50; i++) n += i; n") == 6175;
-done:
+    return ended && goes_on && number_of(ctx, "for (let i = 0; i < 50; i++) n += i; n") == 6175;
+}
+
+static bool works(void) {
+    JSContextGroupRef group = JSContextGroupCreate();
+    JSGlobalContextRef ctx = group ? JSGlobalContextCreateInGroup(group, NULL) : NULL;
+    Trial t = {.group = group};
+    bool result = ctx && request_is_seen(ctx, &t) && request_is_obeyed(ctx, group);
     if (ctx) JSGlobalContextRelease(ctx);
     if (group) JSContextGroupRelease(group);
     return result;

@@ -1,6 +1,7 @@
 // Modules that mean harm. Each gets its documented error, and the same process serves others on.
 #include <pthread.h>
 
+#include "base/mem.h"
 #include "host/wasm/wasm_fixture.h"
 
 // ThreadSanitizer keeps signals back until a library function is called, which a loop never does.
@@ -380,6 +381,75 @@ TEST(hostile, calls_that_end_in_time_are_never_ended_by_anothers_signal) {
         fixture_run(&f, HOST_REDUCER, 400000, BYTES_NONE);
         f.call.budget_us = 0;
         EXPECT_EQ(fixture_run(&f, HOST_REDUCER, 10000, BYTES_NONE), HOST_OK);
+    }
+    fixture_close(&f);
+}
+
+// ---- anything at all
+
+static uint64_t random_next(uint64_t *state) {
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+// Numbers that mean something somewhere more often than chance would have them.
+static uint64_t random_argument(uint64_t *state) {
+    static const uint32_t likely[] =
+        {0, 1, 2, 3, 4, 8, ASK_DATA, HERE, 2048, ASK_MEMORY - 4, ASK_MEMORY, UINT32_MAX};
+    uint64_t z = random_next(state);
+    return z & 3 ? likely[(z >> 8) % ARRAY_LEN(likely)] : z >> 32;
+}
+
+TEST(hostile, any_import_with_any_arguments_answers_or_traps) {
+    static const char *const names[] = {
+#define X(minor, name, result, params, args, signature) #name,
+        GUEST_IMPORTS(X)
+#undef X
+    };
+    Fixture f;
+    uint64_t seed = 20240607;
+    print_message("seed %llu\n", (unsigned long long)seed);
+    ask_open(&f);
+    f.env.log = NULL;
+    fixture_instance(&f);
+    for (int i = 0; i < 20000; i++) {
+        uint64_t args[9];
+        uint8_t data[24];
+        for (int a = 0; a < 9; a++)
+            args[a] = random_argument(&seed);
+        for (int d = 0; d < 24; d += 8)
+            store_u64(data + d, random_argument(&seed));
+        ask_with(&f, names[random_next(&seed) % ARRAY_LEN(names)], args, BYTES(data, sizeof data));
+        EXPECT(f.status == HOST_OK || f.status == HOST_FATAL);
+        EXPECT_EQ(f.status == HOST_FATAL, f.message[0] != 0);
+    }
+    fixture_close(&f);
+}
+
+TEST(hostile, an_allocation_that_fails_anywhere_is_an_error_and_no_more) {
+    Fixture f;
+    ask_open(&f);
+    for (int64_t n = 0;; n++) {
+        host_instance_free(&f.instance);
+        mem_fault_arm(n);
+        Err err = host_instance_new(f.program, &f.env, &f.instance, &f.diag);
+        bool hit = mem_fault_hit();
+        mem_fault_arm(-1);
+        EXPECT(err == OK || hit);
+        if (err == OK && !hit) break;
+        EXPECT(err == OK || f.instance == NULL);
+    }
+    uint8_t row[20] = {16, 0, 0, 0};
+    for (int64_t n = 0;; n++) {
+        fixture_instance(&f);
+        mem_fault_arm(n);
+        ask(&f, "datastore_insert_bsatn", BYTES(row, 20), T_AUTO, ASK_DATA + 4, ASK_DATA);
+        bool hit = mem_fault_hit();
+        mem_fault_arm(-1);
+        EXPECT(f.status == HOST_OK || hit);
+        if (!hit) break;
     }
     fixture_close(&f);
 }

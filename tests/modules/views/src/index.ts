@@ -76,6 +76,10 @@ export const take = db.reducer({ id: t.u64(), what: t.string() }, (ctx, { id, wh
   if (ctx.db.item.id.find(id)) ctx.db.item.id.update({ id, owner: ctx.sender, what });
   else ctx.db.item.insert({ id, owner: ctx.sender, what });
 });
+export const takeSlowly = db.reducer({ id: t.u64(), what: t.string() }, (ctx, { id, what }) => {
+  for (const end = Date.now() + 30; Date.now() < end; );
+  ctx.db.item.insert({ id, owner: ctx.sender, what });
+});
 export const drop = db.reducer({ id: t.u64() }, (ctx, { id }) => {
   ctx.db.item.id.delete(id);
 });

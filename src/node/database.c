@@ -229,7 +229,7 @@ Err database_open(const DatabaseOpen *open, Database **out, Diag *diag) {
     HostLoadOptions load = {.cache_dir = node_cache_dir(open->loop->node)};
     err = host_program_load((HostKind)module.program_kind, module.program, &load, &program, diag);
     if (err != OK) goto done;
-    if ((err = lanes_module_new(db->lanes, &program, &lane_module)) != OK) goto done;
+    if ((err = lanes_module_new(db, &program, &lane_module)) != OK) goto done;
     if ((err = instance_make(db, lanes_program(lane_module), &instance, diag)) != OK) goto done;
     module_set(db, &lane_module, instance);
     if ((err = database_wake(db)) != OK) goto done;
@@ -330,7 +330,7 @@ Err database_create(const DatabaseOpen *open,
     HostInstance *instance = NULL;
     LaneModule *module = NULL;
     Err err = database_new(open, &db, diag);
-    if (err == OK) err = lanes_module_new(db->lanes, program, &module);
+    if (err == OK) err = lanes_module_new(db, program, &module);
     if (err == OK) err = instance_make(db, lanes_program(module), &instance, diag);
     if (err == OK) {
         module_set(db, &module, instance);
@@ -454,7 +454,7 @@ Err database_update(Database *db,
         goto done;
     }
     if ((err = instance_make(db, program, &instance, diag)) != OK) goto done;
-    if ((err = lanes_module_new(db->lanes, &program, &lane_module)) != OK) goto done;
+    if ((err = lanes_module_new(db, &program, &lane_module)) != OK) goto done;
 
     lanes_interrupt(db, "a new version of the module was published");
     db->now = node_now(db->loop->node);

@@ -295,7 +295,7 @@ Err log_local_open(const LogOptions *options,
 
     if ((err = dir_take(local, diag)) != OK) goto done;
     uint64_t start = options->start.v;
-    err = log_recover(local->io, local->dir, start, replay, ctx, &found, diag);
+    err = log_recover(local->io, local->dir, start, false, replay, ctx, &found, diag);
     if (err != OK) goto done;
     local->files = found.files;
     local->file_count = local->file_cap = found.file_count;
@@ -307,6 +307,7 @@ Err log_local_open(const LogOptions *options,
         .end = local->durable_end,
         .torn_bytes = found.torn_bytes,
         .replayed_bytes = found.replayed_bytes,
+        .replayed_operations = found.replayed_operations,
     };
     *out = sink;
     sink = NULL;

@@ -23,7 +23,7 @@ struct Log {
     size_t begun_at;  // 0: no commit is begun
     size_t op_count_at;
     uint32_t op_count;
-    uint64_t written;
+    uint64_t written, operations;
     Err failed;
 };
 
@@ -58,6 +58,7 @@ Err log_open(const LogOptions *options,
         }
         log->end = log->durable_end = opened.end;
         log->written = opened.replayed_bytes;
+        log->operations = opened.replayed_operations;
         if (torn_bytes) *torn_bytes = opened.torn_bytes;
     }
     *out = log;
@@ -123,6 +124,7 @@ Err log_commit_end(Log *log, TxOffset *out) {
     store_u32(log->batch.ptr + log->op_count_at, log->op_count);
     log->begun_at = 0;
     *out = log->end;
+    log->operations += log->op_count;
     log->end.v++;
     return OK;
 }
@@ -174,6 +176,10 @@ uint64_t log_bytes(const Log *log) {
 
 uint64_t log_written(const Log *log) {
     return log->written;
+}
+
+uint64_t log_operations(const Log *log) {
+    return log->operations;
 }
 
 void log_trim_plan(const Log *log, TxOffset offset, const LogKeep *keep, LogTrim *out) {

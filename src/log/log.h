@@ -51,7 +51,18 @@ TxOffset log_durable_end(const Log *log);  // every offset below it is on disk
 Err log_failed(const Log *log);            // OK, or why it stopped
 uint64_t log_bytes(const Log *log);        // size of all segments
 uint64_t log_syncs(const Log *log);        // fdatasyncs done
-uint64_t log_written(const Log *log);      // bytes of batches: replayed at opening, and since then
+// Of batches replayed at opening, and since then:
+uint64_t log_written(const Log *log);  // bytes
+uint64_t log_operations(const Log *log);
+
+// Read all of a log that nobody has open for writing, changing nothing: every segment there is, of
+// which commits from options->start on go to `replay` (may be NULL). Errors as log_open.
+typedef struct LogVerified {
+    TxOffset begin, end;
+    uint64_t segments, bytes, torn_bytes;
+} LogVerified;
+MUST_USE Err
+log_verify(const LogOptions *options, LogReplay replay, void *ctx, LogVerified *out, Diag *diag);
 
 // ── letting the front go ───────────────────────────────────────────────────────────────────────
 

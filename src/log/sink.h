@@ -40,7 +40,7 @@ struct LogSink {  // the first member of every sink
 typedef struct LogOpened {
     TxOffset end;
     uint64_t torn_bytes;
-    uint64_t replayed_bytes;
+    uint64_t replayed_bytes, replayed_operations;
 } LogOpened;
 
 // Segment files in options->dir: replays and verifies them as log_open says.

@@ -7,7 +7,7 @@
 
 #define HISTORY_BYTES_DEFAULT ((size_t)256 << 20)
 
-static Err replay_commit(void *ctx, const Commit *commit, Diag *diag) {
+Err db_replay_commit(void *ctx, const Commit *commit, Diag *diag) {
     Db *db = ctx;
     bool schema_touched = false;
     Bytes ops = commit->ops;
@@ -59,7 +59,7 @@ static Err files_open(Db *db, const DbOptions *options, uint64_t *torn_bytes, Di
         .in_memory = options->in_memory,
         .start = {store_log_offset(db->store)},
     };
-    return log_open(&log_options, replay_commit, db, &db->log, torn_bytes, diag);
+    return log_open(&log_options, db_replay_commit, db, &db->log, torn_bytes, diag);
 }
 
 Err db_open(const DbOptions *options, Db **out, uint64_t *torn_bytes, Diag *diag) {

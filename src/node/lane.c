@@ -1,7 +1,7 @@
-#include "node/lane.h"
-
+// lane.c: the queues of a database, and the life of one call: see lane.h.
 #include "base/log.h"
 #include "base/mem.h"
+#include "node/lane_private.h"
 #include "node/session_private.h"
 
 // How many calls of one database may be under way. Slow reducers compute, so a few are enough to use
@@ -9,26 +9,7 @@
 #define SLOW_ACTIVE_MAX      2
 #define PROCEDURE_ACTIVE_MAX 64
 #define QUEUED_MAX           1024  // and so many more may wait
-#define SPARE_INSTANCES      4     // kept for the next call
 #define SCHEDULED_NOW_MAX    (1u << 20)
-
-struct LaneModule {
-    atomic_uint refs;
-    HostProgram *program;
-    Identity database;
-    const Node *node;
-    pthread_mutex_t mutex;
-    LaneInstance *spare;
-    uint32_t spare_count;
-    SlowHistory *history;  // of each reducer; the loop's
-};
-
-struct LaneInstance {
-    LaneInstance *next;
-    LaneModule *module;
-    HostInstance *host;
-    LaneCall *call;  // running on it
-};
 
 typedef struct Lane {
     LaneCall *first, *last;
@@ -42,109 +23,6 @@ struct Lanes {
     Buf scheduled_now;  // name and arguments, each with its length
     size_t scheduled_at;
 };
-
-// ── instances ──────────────────────────────────────────────────────────────────────────────────
-
-static void instance_log(void *ctx, const HostLogRecord *record) {
-    LaneInstance *instance = ctx;
-    if (instance->call) modulelog_format(&instance->call->logs, record);
-}
-
-static Micros instance_now(void *ctx) {
-    return node_now(((LaneInstance *)ctx)->module->node);
-}
-
-static void instance_schedule_now(void *ctx, Str function, Bytes args) {
-    LaneCall *call = ((LaneInstance *)ctx)->call;
-    if (!call || call->queued_calls.len > SCHEDULED_NOW_MAX) return;
-    size_t start = call->queued_calls.len;
-    buf_put_lp(&call->queued_calls, str_bytes(function));
-    buf_put_lp(&call->queued_calls, args);
-    if (buf_ok(&call->queued_calls)) return;
-    call->queued_calls.failed = false;  // forget this one only
-    call->queued_calls.len = start;
-}
-
-static void module_release(LaneModule *module);
-
-static void instance_free(LaneInstance *instance) {
-    LaneModule *module = instance->module;
-    host_instance_free(&instance->host);
-    mem_free(instance);
-    module_release(module);
-}
-
-static void module_retain(LaneModule *module) {
-    atomic_fetch_add_explicit(&module->refs, 1, memory_order_relaxed);
-}
-
-static void module_release(LaneModule *module) {
-    if (atomic_fetch_sub_explicit(&module->refs, 1, memory_order_acq_rel) != 1) return;
-    host_program_free(&module->program);
-    mem_free(module->history);
-    pthread_mutex_destroy(&module->mutex);
-    mem_free(module);
-}
-
-// Spare instances hold the module, so they go first.
-static void module_retire(LaneModule *module) {
-    pthread_mutex_lock(&module->mutex);
-    LaneInstance *spare = module->spare;
-    module->spare = NULL;
-    module->spare_count = SPARE_INSTANCES;  // none is kept any more
-    pthread_mutex_unlock(&module->mutex);
-    while (spare) {
-        LaneInstance *next = spare->next;
-        instance_free(spare);
-        spare = next;
-    }
-    module_release(module);
-}
-
-// On a worker's thread: making one costs tens of milliseconds in JavaScript.
-static Err instance_take(LaneModule *module, LaneInstance **out, Diag *diag) {
-    pthread_mutex_lock(&module->mutex);
-    LaneInstance *instance = module->spare;
-    if (instance) {
-        module->spare = instance->next;
-        module->spare_count--;
-    }
-    pthread_mutex_unlock(&module->mutex);
-    if (!instance) {
-        instance = MEM_NEW(LaneInstance);
-        if (!instance) return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
-        instance->module = module;
-        module_retain(module);
-        HostEnv env = {.ctx = instance,
-                       .database = module->database,
-                       .log = instance_log,
-                       .now = instance_now,
-                       .schedule_now = instance_schedule_now};
-        Err err = host_instance_new(module->program, &env, &instance->host, diag);
-        if (err != OK) {
-            instance_free(instance);
-            return err;
-        }
-    }
-    *out = instance;
-    return OK;
-}
-
-static void instance_give(LaneInstance *instance, bool reuse) {
-    LaneModule *module = instance->module;
-    instance->call = NULL;
-    if (reuse) host_idle(instance->host);
-    pthread_mutex_lock(&module->mutex);
-    bool keep = reuse && module->spare_count < SPARE_INSTANCES;
-    if (keep) {
-        instance->next = module->spare;
-        module->spare = instance;
-        module->spare_count++;
-    }
-    pthread_mutex_unlock(&module->mutex);
-    if (!keep) instance_free(instance);
-}
-
 // ── of a database ──────────────────────────────────────────────────────────────────────────────
 
 Err lanes_new(Database *db, Lanes **out) {
@@ -164,44 +42,16 @@ void lanes_free(Lanes **handle) {
     for (int i = 0; i < LANE_KINDS; i++) {
         ASSERT(!lanes->lane[i].first && lanes->lane[i].active == 0);
     }
-    if (lanes->module) module_retire(lanes->module);
+    if (lanes->module) lane_module_retire(lanes->module);
     buf_deinit(&lanes->scheduled_now);
     mem_free(lanes);
 }
 
-Err lanes_module_new(Lanes *lanes, HostProgram **program, LaneModule **out) {
-    uint32_t reducers = host_program_def(*program)->reducer_count;
-    LaneModule *module = MEM_NEW(LaneModule);
-    SlowHistory *history = module ? mem_zalloc((reducers + 1) * sizeof *history) : NULL;
-    if (!history) {
-        mem_free(module);
-        return ERR_NOMEM;
-    }
-    atomic_init(&module->refs, 1);
-    module->program = *program;
-    module->history = history;
-    module->database = lanes->database->identity;
-    module->node = lanes->database->loop->node;
-    pthread_mutex_init(&module->mutex, NULL);
-    *program = NULL;
-    *out = module;
-    return OK;
-}
-
-void lanes_module_free(LaneModule **module) {
-    if (*module) module_release(*module);
-    *module = NULL;
-}
-
-HostProgram *lanes_program(const LaneModule *module) {
-    return module->program;
-}
-
 HostProgram *lanes_module_set(Lanes *lanes, LaneModule **module) {
-    if (lanes->module) module_retire(lanes->module);
+    if (lanes->module) lane_module_retire(lanes->module);
     lanes->module = *module;
     *module = NULL;
-    return lanes->module->program;
+    return lanes_program(lanes->module);
 }
 
 void lanes_interrupt(Database *db, const char *why) {
@@ -285,7 +135,7 @@ bool lanes_take_scheduled(Database *db, Buf *name, Buf *args) {
 }
 
 SlowHistory *lanes_history(const Database *db, const FunctionDef *reducer) {
-    return &db->lanes->module->history[reducer->id];
+    return lane_module_history(db->lanes->module, reducer);
 }
 
 LaneStats lanes_stats(const Database *db, LaneKind kind) {
@@ -299,7 +149,6 @@ LaneStats lanes_stats(const Database *db, LaneKind kind) {
 static void job_run(WorkerJob *job);
 static void arrived_run(LoopTask *task, NodeLoop *loop);
 static void ended_run(LoopTask *task, NodeLoop *loop);
-static const AccessOps guard_ops;
 
 static Lane *lane_of(const LaneCall *call) {
     return &call->session->database->lanes->lane[call->kind];
@@ -315,17 +164,16 @@ Err lane_call_init(LaneCall *call, LaneKind kind, Session *s, const HostCall *ho
     call->ended.run = ended_run;
     call->loop = db->loop;
     call->module = db->lanes->module;
-    module_retain(call->module);
+    lane_module_retain(call->module);
     call->kind = kind;
     call->session = s;
     call->host = *host;
     pthread_mutex_init(&call->mutex, NULL);
-    pthread_mutex_init(&call->guard.mutex, NULL);
+    lane_guard_init(&call->guard);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&call->changed, &attr);
     pthread_condattr_destroy(&attr);
-    call->guard.access.ops = &guard_ops;
     buf_put_bytes(&call->args, host->args);
     buf_put_bytes(&call->request_body, host->body);
     call->host.args = buf_bytes(&call->args);
@@ -341,15 +189,14 @@ void lane_call_deinit(LaneCall *call) {
                   &call->returned,
                   &call->body,
                   &call->logs,
-                  &call->queued_calls,
-                  &call->guard.jwt};
+                  &call->queued_calls};
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         buf_deinit(all[i]);
     }
     pthread_cond_destroy(&call->changed);
     pthread_mutex_destroy(&call->mutex);
-    pthread_mutex_destroy(&call->guard.mutex);
-    module_release(call->module);
+    lane_guard_deinit(&call->guard);
+    lane_module_release(call->module);
 }
 
 void lane_retain(LaneCall *call) {
@@ -516,7 +363,7 @@ static void call_run(LaneCall *call) {
     Run run = {.call = call};
     call->status = HOST_STOPPED;
     if (lane_is_cancelled(call)) return;
-    if (instance_take(call->module, &instance, &diag) != OK) {
+    if (lane_instance_take(call->module, &instance, &diag) != OK) {
         call->status = HOST_FATAL;
         buf_printf(&call->message, "the module cannot be started: %s", diag.text);
         return;
@@ -530,7 +377,7 @@ static void call_run(LaneCall *call) {
             buf_put_str(&call->message, STR("the module did not take the call"));
         }
     }
-    instance_give(instance, unharmed && host_instance_ok(instance->host));
+    lane_instance_give(instance, unharmed && host_instance_ok(instance->host));
 }
 
 static void job_run(WorkerJob *job) {
@@ -673,123 +520,3 @@ void lane_serve_reserve(LaneCall *call) {
 OverlayEnv lane_overlay_env(LaneCall *call) {
     return (OverlayEnv){.ctx = call, .reserve = ask_reserve};
 }
-
-// ── the guard ──────────────────────────────────────────────────────────────────────────────────
-
-void lane_guard_open(LaneCall *call, Access *inner) {
-    pthread_mutex_lock(&call->guard.mutex);
-    atomic_store(&call->guard.shutting, false);
-    call->guard.inner = inner;
-    pthread_mutex_unlock(&call->guard.mutex);
-}
-
-void lane_guard_shut(LaneCall *call) {
-    atomic_store(&call->guard.shutting, true);
-    pthread_mutex_lock(&call->guard.mutex);
-    call->guard.inner = NULL;
-    pthread_mutex_unlock(&call->guard.mutex);
-}
-
-// One operation under the guard's lock; ABI_FATAL when it is shut.
-#define GUARDED(access_, call_)                                  \
-    LaneGuard *guard = CONTAINER_OF(access_, LaneGuard, access); \
-    pthread_mutex_lock(&guard->mutex);                           \
-    Access *inner = guard->inner;                                \
-    AbiErrno result = inner ? inner->ops->call_ : ABI_FATAL;     \
-    pthread_mutex_unlock(&guard->mutex);                         \
-    return result
-
-typedef struct GuardSink {
-    LaneGuard *guard;
-    RowSink sink;
-} GuardSink;
-
-static bool guard_row(void *ctx, Bytes row) {
-    GuardSink *self = ctx;
-    if (atomic_load_explicit(&self->guard->shutting, memory_order_relaxed)) return false;
-    return self->sink.row(self->sink.ctx, row);
-}
-
-static AbiErrno guard_table_id(Access *access, Str name, uint32_t *out) {
-    GUARDED(access, table_id(inner, name, out));
-}
-static AbiErrno guard_index_id(Access *access, Str name, uint32_t *out) {
-    GUARDED(access, index_id(inner, name, out));
-}
-static AbiErrno guard_row_count(Access *access, uint32_t table, uint64_t *out) {
-    GUARDED(access, row_count(inner, table, out));
-}
-static AbiErrno guard_scan_table(Access *access, uint32_t table, RowSink sink) {
-    GuardSink wrapped = {CONTAINER_OF(access, LaneGuard, access), sink};
-    GUARDED(access, scan_table(inner, table, ((RowSink){guard_row, &wrapped})));
-}
-static AbiErrno guard_scan_point(Access *access, uint32_t index, Bytes point, RowSink sink) {
-    GuardSink wrapped = {CONTAINER_OF(access, LaneGuard, access), sink};
-    GUARDED(access, scan_point(inner, index, point, ((RowSink){guard_row, &wrapped})));
-}
-static AbiErrno guard_scan_range(Access *access,
-                                 uint32_t index,
-                                 const AccessRange *range,
-                                 RowSink sink) {
-    GuardSink wrapped = {CONTAINER_OF(access, LaneGuard, access), sink};
-    GUARDED(access, scan_range(inner, index, range, ((RowSink){guard_row, &wrapped})));
-}
-static AbiErrno guard_insert(Access *access, uint32_t table, Bytes row, Buf *generated) {
-    GUARDED(access, insert(inner, table, row, generated));
-}
-static AbiErrno guard_update(Access *access,
-                             uint32_t table,
-                             uint32_t index,
-                             Bytes row,
-                             Buf *generated) {
-    GUARDED(access, update(inner, table, index, row, generated));
-}
-static AbiErrno guard_delete_point(Access *access, uint32_t index, Bytes point, uint32_t *deleted) {
-    GUARDED(access, delete_point(inner, index, point, deleted));
-}
-static AbiErrno guard_delete_range(Access *access,
-                                   uint32_t index,
-                                   const AccessRange *range,
-                                   uint32_t *deleted) {
-    GUARDED(access, delete_range(inner, index, range, deleted));
-}
-static AbiErrno guard_delete_all_by_eq(Access *access,
-                                       uint32_t table,
-                                       Bytes relation,
-                                       uint32_t *deleted) {
-    GUARDED(access, delete_all_by_eq(inner, table, relation, deleted));
-}
-static AbiErrno guard_clear(Access *access, uint32_t table, uint64_t *deleted) {
-    GUARDED(access, clear(inner, table, deleted));
-}
-// The others copy while they hold the lock; this one hands out a borrowed text.
-static AbiErrno guard_jwt(Access *access, const ConnectionId *connection, Bytes *out) {
-    LaneGuard *guard = CONTAINER_OF(access, LaneGuard, access);
-    pthread_mutex_lock(&guard->mutex);
-    Access *inner = guard->inner;
-    AbiErrno result = inner ? inner->ops->jwt(inner, connection, out) : ABI_FATAL;
-    if (result == ABI_OK && out->len) {
-        buf_clear(&guard->jwt);
-        buf_put_bytes(&guard->jwt, *out);
-        *out = buf_bytes(&guard->jwt);
-        if (!buf_ok(&guard->jwt)) result = ABI_FATAL;
-    }
-    pthread_mutex_unlock(&guard->mutex);
-    return result;
-}
-
-static const AccessOps guard_ops = {
-    .table_id = guard_table_id,
-    .index_id = guard_index_id,
-    .row_count = guard_row_count,
-    .scan_table = guard_scan_table,
-    .scan_point = guard_scan_point,
-    .scan_range = guard_scan_range,
-    .insert = guard_insert,
-    .update = guard_update,
-    .delete_point = guard_delete_point,
-    .delete_range = guard_delete_range,
-    .delete_all_by_eq = guard_delete_all_by_eq,
-    .clear = guard_clear,
-    .jwt = guard_jwt,
-};

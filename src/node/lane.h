@@ -21,9 +21,11 @@
 //       time (procedure.c). A worker waits for the loop only in lane_ask, which lane_cancel ends.
 //   (3) What a try of a call logged is kept with the call until somebody decides that it counts.
 //
-//   lane.c        queues, instances, the guard, asking and answering
-//   slow.c        reducers: slices, overlays, retries
-//   procedure.c   procedures and HTTP handlers and their transactions
+//   lane.c         queues; a call's life, asking and answering
+//   lane_module.c  the program and its instances
+//   lane_guard.c   the guard
+//   slow.c         reducers: slices, overlays, retries
+//   procedure.c    procedures and HTTP handlers and their transactions
 #pragma once
 #include "node/session.h"
 #include "node/worker.h"
@@ -95,7 +97,7 @@ MUST_USE Err lanes_new(Database *database, Lanes **out);
 void lanes_free(Lanes **lanes);  // after its sessions
 // Calls run a module's program; it lives until the last worker that runs it is done. Takes *program
 // on OK. lanes_module_set makes it the one that calls are for from now on.
-MUST_USE Err lanes_module_new(Lanes *lanes, HostProgram **program, LaneModule **out);
+MUST_USE Err lanes_module_new(const Database *database, HostProgram **program, LaneModule **out);
 void lanes_module_free(LaneModule **module);  // of one that was not set
 HostProgram *lanes_program(const LaneModule *module);
 HostProgram *lanes_module_set(Lanes *lanes, LaneModule **module);  // gives its program

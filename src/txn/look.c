@@ -27,7 +27,7 @@ static AbiErrno store_rows_scan(Look *look,
     table_scan_begin(&cursor, table->table, look->snapshot, index_id, lower, upper);
     for (uint32_t rows = 1; wanted && table_scan_next(&cursor, &row); rows++) {
         wanted = sink.row(sink.ctx, row);
-        if (rows % LOOK_BREATH_ROWS == 0) look_breathe(look);
+        if (rows % TABLE_BREATHE_ROWS == 0) table_breathe(table->table, look->snapshot);
     }
     table_scan_end(&cursor);
     return wanted && cursor.err == OK ? ABI_OK : ABI_FATAL;

@@ -37,8 +37,6 @@ struct Look {
     Buf key, lower, upper, saved;  // scratch; `saved` holds the row of the last jwt
 };
 
-// After so many rows of a long scan of a snapshot its pages may be taken from memory again.
-enum { LOOK_BREATH_ROWS = 256 };
 // A call is over: nothing of a snapshot's pages is looked at any more. The head's owner does the
 // same for the head (store_breathe).
 static inline void look_breathe(const Look *look) {

@@ -157,7 +157,7 @@ static void mine_settle(Merge *merge) {
 static void theirs_step(Merge *merge) {
     while (!merge->own->cleared) {
         // The row before is done with, so nothing of the snapshot's pages is held here.
-        if (++merge->steps % LOOK_BREATH_ROWS == 0) snapshot_breathe(merge->own->snapshot);
+        if (++merge->steps % TABLE_BREATHE_ROWS == 0) snapshot_breathe(merge->own->snapshot);
         if (!table_scan_next(&merge->scan, &merge->theirs)) break;
         if (shines_through(merge->own, merge->theirs, &merge->err) || merge->err != OK) return;
     }

@@ -77,7 +77,7 @@ static void expect_same_scan(World *w,
         buf_put_bytes(&twin, row);
     table_scan_end(&scan);
     EXPECT_EQ(mine.len, twin.len);
-    if (which == HASHED) {
+    if (which == HASHED && mine.len) {
         qsort(mine.ptr, mine.len / 2, 2, row_order);
         qsort(twin.ptr, twin.len / 2, 2, row_order);
     }

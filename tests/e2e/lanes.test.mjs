@@ -1,6 +1,8 @@
 // Two lanes: a reducer that outlives its slice goes on beside the others, and is right all the same.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { readFileSync } from 'node:fs';
+import { moduleBundle } from './harness.mjs';
 import { call, callOk, enc, http, logs, moduleCode, newIdentity, patience, publish, published, rows, session, sleep, startServer, until, w } from './support.mjs';
 
 const db = 'lanes';
@@ -284,6 +286,33 @@ test('a new module while slow calls run: they begin again on it', async () => {
   assert.equal((await socket.nextOf('result')).ok, true);
   assert.equal(await counter(4), 1);
   await socket.bye();
+});
+
+test('wasm too: slow ones go on beside the others, and one that never ends is stopped', async () => {
+  const wasm = 'lanes-c';
+  const code = readFileSync(moduleBundle('lanes-c'));
+  const answer = await http(server, 'PUT', `/v1/database/${wasm}?host_type=Wasm`, { token: ann.token, body: code });
+  assert.equal(answer.status, 200, answer.text);
+  const [mad, slow, short] = await Promise.all([1, 2, 3].map(() => session(server, wasm)));
+  let ended = false;
+  mad.say(enc.call(1, 'for_ever'));
+  const stopped = mad.nextOf('result').then(all => ((ended = true), all));
+  const took = [];
+  let others = 0;
+  for (let i = 0; i < 6; i++) slow.say(enc.call(i, 'slow_increment', idMs(1, 10)));
+  for (; !ended; others++) {
+    const began = performance.now();
+    short.say(enc.call(others, 'increment', w().u32(1).done()));
+    assert.equal((await short.nextOf('result')).ok, true);
+    took.push(performance.now() - began);
+  }
+  assert.match((await stopped).internal, /^reducer `for_ever` was stopped: it ran longer than its deadline of 4000 ms$/);
+  for (let i = 0; i < 6; i++) assert.equal((await slow.nextOf('result')).ok, true);
+  const [[value]] = await rows(server, wasm, 'SELECT value FROM counter WHERE id = 1');
+  assert.equal(value, others + 6);
+  took.sort((a, b) => a - b);
+  assert.ok(percentile(took, 0.9) < 50, `p90 ${percentile(took, 0.9)} ms`);
+  for (const socket of [mad, slow, short]) await socket.bye();
 });
 
 test('a server stops with everything in flight, and what was answered is there', async () => {

@@ -44,7 +44,7 @@ class World {
 
 before(async () => {
   world = await new World().start();
-  server = await startServer({ words: ['--outbound-http', 'all', '--outbound-max', '100000', '--procedure-deadline', '1500'] });
+  server = await startServer({ words: ['--outbound-http', 'all', '--outbound-max', '100000', '--procedure-deadline', '3000'] });
   ann = await newIdentity(server);
   id = await published(server, db, moduleCode('lanes'), { token: ann.token });
 });
@@ -62,7 +62,10 @@ async function procedure(socket, request, name, args) {
   assert.equal(result.request, request);
   return result;
 }
-const text = result => result.returned.subarray(4).toString();
+function text(result) {
+  assert.equal(result.internal, undefined);
+  return result.returned.subarray(4).toString();
+}
 
 test('HTTP callers get the value as JSON, and the reason when there is none', async () => {
   const sum = await call(server, db, 'sum', [1, 2]);
@@ -247,7 +250,7 @@ test('what a procedure logs before it waits is seen while it waits', async () =>
   socket.say(enc.procedure(1, 'fetch_text', w().str(`${world.url}/wait/log`).str('SEARCH').str('').u32(0).done()));
   await until(async () => (await logs(server, db, ann.token)).some(line => line.message === 'asking SEARCH'), 'the line', patience);
   await until(() => world.waiting.length === 1, 'the request', patience);
-  await sleep(1800);  // more than a procedure may compute: waiting does not count
+  await sleep(3300);  // more than a procedure may compute: waiting does not count
   world.release();
   assert.equal(text(await socket.nextOf('procedure')), '200 wait waited log');
   await socket.bye();

@@ -80,6 +80,7 @@ void route_lock(Request *r);
 void route_unlock(Request *r);
 void route_timestamp(Request *r);
 void route_logs(Request *r);
+void route_backup(Request *r);
 
 void route_call(Request *r);
 void route_sql(Request *r);

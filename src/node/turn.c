@@ -11,6 +11,7 @@
 //   (1) What a confirmed session says leaves when the log covers everything committed before it was
 //       said. One batch is in flight at most; `sealed` is what waits for it, `dirty` for the next.
 //   (2) When a batch is lost, nothing that was sealed or said after it has left (database_fail).
+#include "node/backup.h"
 #include "node/commit.h"
 #include "node/session_private.h"
 
@@ -57,6 +58,7 @@ int64_t database_next_due_ns(const Database *db) {
 // Between turns nothing is borrowed from the tables: memory may go, a checkpoint may begin or end.
 static void rest(Database *db) {
     if (!db->failed && !db_in_transaction(db->db)) db_checkpoint_tick(db->db);
+    backups_tick(db);
     store_breathe(db_store(db->db));
 }
 

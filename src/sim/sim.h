@@ -45,6 +45,10 @@ void sim_disk_cut_at(Sim *sim, SimOp op, uint64_t nth);
 void sim_disk_fail_at(Sim *sim, SimOp op, uint64_t nth, Err err);
 // From now on at most this many bytes of file sizes in all; beyond: ERR_DISK_FULL. UINT64_MAX: off.
 void sim_disk_limit(Sim *sim, uint64_t bytes_max);
+// A sync in flight (sync_start) ends after its owner has asked at most so many times in vain, by seed
+// (at first 3; 0: with the first question). It takes effect, and counts as a SIM_SYNC, when it ends.
+// Nobody is woken: in here nobody sleeps.
+void sim_disk_delay(Sim *sim, uint64_t asks_max);
 bool sim_disk_is_off(const Sim *sim);
 // Lose power now, if it is not lost already, and start again. Armed faults are cleared.
 void sim_disk_reboot(Sim *sim, uint64_t seed);

@@ -15,12 +15,20 @@ typedef struct Dirty {
     size_t end;
 } Dirty;
 
+// A byte that the medium gives back wrongly.
+typedef struct Rot {
+    uint64_t offset;
+    uint8_t xor_mask;
+} Rot;
+
 typedef struct SimInode {
     struct SimInode *next;  // of all inodes
     Content now;
     Content durable;
     Dirty *dirty;
     size_t dirty_count;
+    Rot *rot;
+    size_t rot_count;
     const IoFile *locked_by;
 } SimInode;
 
@@ -30,4 +38,6 @@ void inode_resize(SimInode *inode, uint64_t size);
 void inode_sync(SimInode *inode);
 // Nobody knows what of the unsynced arrived: each change is lost, kept or torn.
 void inode_settle(SimInode *inode, uint64_t *random);
+void inode_rot(SimInode *inode, Rot rot);
+void inode_read(const SimInode *inode, uint64_t offset, uint8_t *into, size_t len);  // inside of it
 void inode_lose_power(SimInode *inode, uint64_t *random);

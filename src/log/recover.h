@@ -18,6 +18,7 @@ typedef struct Recovered {
     uint64_t salt;   // of it
     uint64_t end;    // where its last whole frame ends
     uint64_t torn_bytes;
+    uint64_t replayed_operations;
     uint64_t replayed_bytes;  // of commits given to replay
     SegmentFile *files;       // all of them, ascending, without the one to be dropped; mem_free
     size_t file_count;
@@ -28,9 +29,11 @@ typedef struct Recovered {
 // Verify the segments in `dir` that may hold commits from `start` on and give each such commit to
 // `replay` (NULL: only verify). With `start` 0 that is all of them, and the log begins at 0.
 //   ERR_CORRUPT  damage that no power loss explains; file and offset in diag
+// `whole`: the segments before that too are verified.
 MUST_USE Err log_recover(const Io *io,
                          const char *dir,
                          uint64_t start,
+                         bool whole,
                          LogReplay replay,
                          void *ctx,
                          Recovered *out,

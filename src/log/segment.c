@@ -227,7 +227,7 @@ static Err zero_ahead(Segment *segment, uint64_t end) {
     return err;
 }
 
-Err segment_append(Segment *segment, SegmentFrame *frame, uint8_t *payload) {
+Err segment_write(Segment *segment, SegmentFrame *frame, uint8_t *payload) {
     ASSERT(segment_has_room(segment, frame->payload_len));
     const Io *io = segment->io;
     uint8_t *start = payload - SEGMENT_FRAME_BYTES;
@@ -235,7 +235,6 @@ Err segment_append(Segment *segment, SegmentFrame *frame, uint8_t *payload) {
     segment_frame_write(segment->salt, frame, start);
     Err err = io->file_write(io->world, segment->file, segment->end, start, len);
     if (err == OK) err = zero_ahead(segment, segment->end + len);
-    if (err == OK) err = io->file_sync(io->world, segment->file);
     if (err == OK) segment->end += len;
     return err;
 }

@@ -60,5 +60,6 @@ void segment_close(Segment *segment);  // harmless on a zeroed one
 bool segment_has_room(const Segment *segment, size_t payload_len);
 // More space; durable with the next append.
 MUST_USE Err segment_grow(Segment *segment, uint64_t size);
-// One write, one sync. The frame's header goes into the room before the payload.
-MUST_USE Err segment_append(Segment *segment, SegmentFrame *frame, uint8_t *payload);
+// Write a frame; its header goes into the room before the payload. It is durable once the file has
+// been synced, and only then may the next one be written.
+MUST_USE Err segment_write(Segment *segment, SegmentFrame *frame, uint8_t *payload);

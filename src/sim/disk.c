@@ -43,6 +43,13 @@ typedef struct Faults {
     Err fail_err;
 } Faults;
 
+// The owner of a sync in flight asks `asks_left` times in vain.
+struct IoSyncer {
+    IoFile *file;  // NULL: none in flight
+    uint64_t mark;
+    uint64_t asks_left;
+};
+
 struct SimDisk {
     SimInode *inodes;
     Names now;
@@ -53,7 +60,11 @@ struct SimDisk {
     size_t dir_count;
     Faults faults[SIM_OPS];
     uint64_t bytes_max;
-    int64_t delay_us_max;
+<<<<<<< HEAD
+    int64_t latency_us_max;
+=======
+    uint64_t asks_max;  // of a sync in flight
+>>>>>>> main
     uint64_t boot;
     bool off;
 };
@@ -204,6 +215,10 @@ void sim_disk_limit(Sim *sim, uint64_t bytes_max) {
     sim->disk->bytes_max = bytes_max;
 }
 
+void sim_disk_delay(Sim *sim, uint64_t asks_max) {
+    sim->disk->asks_max = asks_max;
+}
+
 bool sim_disk_is_off(const Sim *sim) {
     return sim->disk->off;
 }
@@ -214,16 +229,16 @@ static void faults_disarm(SimDisk *disk) {
     }
 }
 
-void sim_disk_set_delay(Sim *sim, int64_t us_max) {
-    sim->disk->delay_us_max = us_max;
+void sim_disk_set_latency(Sim *sim, int64_t us_max) {
+    sim->disk->latency_us_max = us_max;
 }
 
 // Count a call, let its time pass, and decide what becomes of it.
 static Err fault_next(Sim *sim, SimOp op) {
     SimDisk *disk = sim->disk;
     if (disk->off) return ERR_IO;
-    if (disk->delay_us_max > 0)
-        sim_clock_advance(sim, (int64_t)(sim_random(sim) % (uint64_t)disk->delay_us_max));
+    if (disk->latency_us_max > 0)
+        sim_clock_advance(sim, (int64_t)(sim_random(sim) % (uint64_t)disk->latency_us_max));
     Faults *faults = &disk->faults[op];
     uint64_t number = faults->count++;
     if (number == faults->cut_at) {
@@ -390,16 +405,54 @@ static Err file_write(void *world, IoFile *file, uint64_t offset, const void *by
     return err;
 }
 
-static Err file_sync(void *world, IoFile *file) {
+static Err sync_to(void *world, IoFile *file, uint64_t mark) {
     SimDisk *disk = disk_of(world);
     if (file_is_dead(disk, file)) return ERR_IO;
     Err err = fault_next(world, SIM_SYNC);
     if (err == OK) {
-        inode_sync(file->inode);
+        inode_sync_to(file->inode, mark);
     } else if (!disk->off) {
         inode_settle(file->inode, &((Sim *)world)->random);
     }
     return err;
+}
+
+static Err file_sync(void *world, IoFile *file) {
+    return sync_to(world, file, inode_mark(file->inode));
+}
+
+static Err syncer_open(void *world, void (*wake)(void *ctx), void *ctx, IoSyncer **out) {
+    (void)world, (void)wake, (void)ctx;
+    *out = sim_alloc(sizeof **out);
+    return OK;
+}
+
+static bool sync_ended(void *world, IoSyncer *syncer, bool wait, Err *err) {
+    ASSERT(syncer->file);
+    if (!wait && syncer->asks_left) {
+        syncer->asks_left--;
+        return false;
+    }
+    *err = sync_to(world, syncer->file, syncer->mark);
+    syncer->file = NULL;
+    return true;
+}
+
+static void syncer_close(void *world, IoSyncer **syncer) {
+    Err err;
+    if (!*syncer) return;
+    if ((*syncer)->file) sync_ended(world, *syncer, true, &err);
+    free(*syncer);
+    *syncer = NULL;
+}
+
+// It takes effect when it ends, so that the power may go while it is in flight, and the syncs of
+// other files overtake it.
+static void sync_start(void *world, IoSyncer *syncer, IoFile *file) {
+    const SimDisk *disk = disk_of(world);
+    ASSERT(!syncer->file);
+    *syncer = (IoSyncer){.file = file, .mark = inode_mark(file->inode)};
+    if (disk->asks_max) syncer->asks_left = sim_random(world) % (disk->asks_max + 1);
 }
 
 static Err file_size(void *world, IoFile *file, uint64_t *out) {
@@ -548,6 +601,7 @@ static Err dir_list(void *world,
 SimDisk *sim_disk_new(void) {
     SimDisk *disk = sim_alloc(sizeof *disk);
     disk->bytes_max = UINT64_MAX;
+    disk->asks_max = 3;
     faults_disarm(disk);
     return disk;
 }
@@ -578,6 +632,10 @@ void sim_disk_fill_io(Io *io) {
     io->file_read = file_read;
     io->file_write = file_write;
     io->file_sync = file_sync;
+    io->syncer_open = syncer_open;
+    io->syncer_close = syncer_close;
+    io->sync_start = sync_start;
+    io->sync_ended = sync_ended;
     io->file_size = file_size;
     io->file_truncate = file_truncate;
     io->file_preallocate = file_preallocate;

@@ -53,18 +53,31 @@ static void dirty_apply_torn(Content *content, const Dirty *dirty, uint64_t *ran
     }
 }
 
-static void inode_forget_dirty(SimInode *inode) {
-    for (size_t i = 0; i < inode->dirty_count; i++) {
+static void inode_forget_dirty(SimInode *inode, size_t count) {
+    for (size_t i = 0; i < count; i++) {
         free(inode->dirty[i].bytes);
     }
-    inode->dirty_count = 0;
+    inode->dirty_count -= count;
+    inode->forgotten += count;
+    if (inode->dirty_count)
+        memmove(inode->dirty, inode->dirty + count, inode->dirty_count * sizeof *inode->dirty);
+}
+
+uint64_t inode_mark(const SimInode *inode) {
+    return inode->forgotten + inode->dirty_count;
+}
+
+void inode_sync_to(SimInode *inode, uint64_t mark) {
+    if (mark <= inode->forgotten) return;
+    size_t count = MIN(inode->dirty_count, (size_t)(mark - inode->forgotten));
+    for (size_t i = 0; i < count; i++) {
+        dirty_apply(&inode->durable, &inode->dirty[i]);
+    }
+    inode_forget_dirty(inode, count);
 }
 
 void inode_sync(SimInode *inode) {
-    for (size_t i = 0; i < inode->dirty_count; i++) {
-        dirty_apply(&inode->durable, &inode->dirty[i]);
-    }
-    inode_forget_dirty(inode);
+    inode_sync_to(inode, inode_mark(inode));
 }
 
 void inode_settle(SimInode *inode, uint64_t *random) {
@@ -78,7 +91,7 @@ void inode_settle(SimInode *inode, uint64_t *random) {
             break;
         }
     }
-    inode_forget_dirty(inode);
+    inode_forget_dirty(inode, inode->dirty_count);
 }
 
 void inode_rot(SimInode *inode, Rot rot) {
@@ -130,7 +143,7 @@ void inode_lose_power(SimInode *inode, uint64_t *random) {
 }
 
 void inode_free(SimInode *inode) {
-    inode_forget_dirty(inode);
+    inode_forget_dirty(inode, inode->dirty_count);
     free(inode->dirty);
     free(inode->rot);
     free(inode->now.ptr);

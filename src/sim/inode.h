@@ -29,6 +29,7 @@ typedef struct SimInode {
     size_t dirty_count;
     Rot *rot;
     size_t rot_count;
+    uint64_t forgotten;  // changes that were in `dirty` before
     const IoFile *locked_by;
 } SimInode;
 
@@ -36,6 +37,9 @@ void inode_free(SimInode *inode);
 void inode_write(SimInode *inode, uint64_t offset, const uint8_t *bytes, size_t len);
 void inode_resize(SimInode *inode, uint64_t size);
 void inode_sync(SimInode *inode);
+// A sync that began some changes ago covers those before it.
+uint64_t inode_mark(const SimInode *inode);
+void inode_sync_to(SimInode *inode, uint64_t mark);
 // Nobody knows what of the unsynced arrived: each change is lost, kept or torn.
 void inode_settle(SimInode *inode, uint64_t *random);
 void inode_rot(SimInode *inode, Rot rot);

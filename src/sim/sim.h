@@ -48,7 +48,11 @@ void sim_disk_fail_at(Sim *sim, SimOp op, uint64_t nth, Err err);
 // From now on at most this many bytes of file sizes in all; beyond: ERR_DISK_FULL. UINT64_MAX: off.
 void sim_disk_limit(Sim *sim, uint64_t bytes_max);
 // Every counted call takes up to so much of the simulated time. 0: none, as at first.
-void sim_disk_set_delay(Sim *sim, int64_t us_max);
+void sim_disk_set_latency(Sim *sim, int64_t us_max);
+// A sync in flight (sync_start) ends after its owner has asked at most so many times in vain, by seed
+// (at first 3; 0: with the first question). It takes effect, and counts as a SIM_SYNC, when it ends.
+// Nobody is woken: in here nobody sleeps.
+void sim_disk_delay(Sim *sim, uint64_t asks_max);
 bool sim_disk_is_off(const Sim *sim);
 uint64_t sim_disk_used(const Sim *sim);  // bytes of file sizes
 void sim_disk_disarm(Sim *sim);          // forget cuts and failures to come

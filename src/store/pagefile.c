@@ -190,6 +190,14 @@ Err pagefile_read(const PageFile *file, PageNo no, PageFileRead *read, uint8_t *
     return pagefile_judge(file->meta.salt, no, read, page, diag);
 }
 
+Err pagefile_run_length(const PageFile *file, PageNo no, const PageFileRead *read, uint32_t *out) {
+    alignas(8) uint8_t head[PAGE_HEADER_BYTES];
+    *out = 1;
+    Err err = read_bytes(file, pagefile_place(no), head, sizeof head, NULL);
+    if (err == OK && head_judge(no, read, head, NULL) == OK) *out = page_header(head)->run;
+    return err == ERR_CORRUPT ? OK : err;
+}
+
 // ── pages out ──────────────────────────────────────────────────────────────────────────────────
 
 Err pagefile_batch_begin(PageFile *file, PageFileBatch *batch) {

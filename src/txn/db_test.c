@@ -2,7 +2,9 @@
 #include "base/mem.h"
 #include "base/test.h"
 #include "sim/sim.h"
+#include "store/page.h"
 #include "txn/def_testing.h"
+#include "txn/verify.h"
 
 // One database over a simulated disk.
 typedef struct World {
@@ -511,6 +513,51 @@ TEST(checkpoint, without_the_log_it_covers_is_corruption_and_so_is_the_log_witho
     options = (DbOptions){.io = io, .dir = "other", .page_file = "pages"};
     EXPECT_ERR(db_open(&options, &w.db, &torn, &diag), ERR_CORRUPT);
     EXPECT(strstr(diag.text, "the end of the log is lost"));
+    EXPECT_OK(world_open(&w));
+    world_deinit(&w);
+}
+
+static void remember_line(void *ctx, const char *line) {
+    snprintf(ctx, 256, "%s", line);
+}
+
+TEST(verify, says_what_is_wrong_where_and_nothing_when_nothing_is) {
+    World w = {.checkpoints = true};
+    Script script;
+    DbVerified found;
+    char line[256] = "";
+    world_make(&w, 3);
+    script_run(&w, &script, 1);
+    EXPECT_OK(db_checkpoint_now(w.db, NULL));
+    begin(&w);
+    EXPECT_EQ(insert_item(&w, 0, "after", 1, 424242, NULL), ABI_OK);
+    commit(&w);
+    EXPECT_OK(db_flush(w.db, NULL));
+    DbVerify verify = {sim_io(w.sim), "db", "pages", remember_line, line};
+    db_verify(&verify, &found);
+    EXPECT_STR(line, "a server has this database open");
+    uint64_t end = log_end(db_log(w.db)).v;
+    db_close(&w.db);
+
+    db_verify(&verify, &found);
+    EXPECT_EQ(found.problems, 0);
+    EXPECT(found.pages > 10 && found.rows > 10 && found.checkpoint_offset == end - 1);
+    EXPECT_EQ(found.log.end.v, end);
+    EXPECT_OK(sim_disk_flip(w.sim, "pages", 5 * PAGE_BYTES + 77, 4));
+    db_verify(&verify, &found);
+    EXPECT(found.problems == 1 && strstr(line, "page 4, at byte 40960: its checksum is"));
+    EXPECT_OK(sim_disk_flip(w.sim, "pages", 5 * PAGE_BYTES + 77, 4));
+    char segment[IO_PATH_MAX];
+    EXPECT_OK(world_open(&w));
+    snprintf(segment,
+             sizeof segment,
+             "db/%020llu.log",
+             (unsigned long long)log_begin(db_log(w.db)).v);
+    db_close(&w.db);
+    EXPECT_OK(sim_disk_flip(w.sim, segment, 70, 4));
+    db_verify(&verify, &found);
+    EXPECT(found.problems == 1 && strstr(line, "log: log segment db/"));
+    EXPECT_OK(sim_disk_flip(w.sim, segment, 70, 4));
     EXPECT_OK(world_open(&w));
     world_deinit(&w);
 }

@@ -28,6 +28,7 @@ static AbiErrno head_insert(Access *access, uint32_t id, Bytes row, Buf *generat
     CatalogTable *table;
     AbiErrno status = look_table(&db->look, id, &table);
     if (status != ABI_OK) return status;
+    look_breathe(&db->look);
     if ((status = row_take(db, table, &row, generated)) != ABI_OK) return status;
     if ((status = incoming_status(table_insert(table->table, row, NULL, NULL))) != ABI_OK)
         return status;
@@ -44,6 +45,7 @@ static AbiErrno head_update(Access *access,
     const CatalogIndex *index;
     AbiErrno status = look_table(&db->look, id, &table);
     if (status != ABI_OK) return status;
+    look_breathe(&db->look);
     if ((status = look_index(&db->look, index_id, &index_table, &index)) != ABI_OK) return status;
     if (index_table != table) return ABI_NO_SUCH_INDEX;
     if (!index->unique) return ABI_INDEX_NOT_UNIQUE;
@@ -120,6 +122,7 @@ static AbiErrno head_delete_all_by_eq(Access *access,
     CatalogTable *table;
     AbiErrno status = look_table(&head_of(access)->look, id, &table);
     if (status != ABI_OK) return status;
+    look_breathe(&head_of(access)->look);
     IncomingRows rows;
     Bytes row;
     if ((status = incoming_rows(&rows, table, relation)) != ABI_OK) return status;

@@ -86,17 +86,10 @@ static bool is_seen(const CatalogTable *table) {
     return table && table->table && !table->is_view;
 }
 
-// A call begins: modules have copies of whatever the one before it found.
-static AbiErrno seen_table(const Look *look, const CatalogTable *table, AbiErrno otherwise) {
-    if (!is_seen(table)) return otherwise;
-    table_breathe(table->table, look->snapshot);
-    return ABI_OK;
-}
-
 AbiErrno look_table(const Look *look, uint32_t id, CatalogTable **out) {
     if (!look->open) return ABI_NOT_IN_TRANSACTION;
     *out = catalog_table(look->catalog, id);
-    return seen_table(look, *out, ABI_NO_SUCH_TABLE);
+    return is_seen(*out) ? ABI_OK : ABI_NO_SUCH_TABLE;
 }
 
 AbiErrno look_index(const Look *look,
@@ -105,7 +98,7 @@ AbiErrno look_index(const Look *look,
                     const CatalogIndex **index) {
     if (!look->open) return ABI_NOT_IN_TRANSACTION;
     *table = catalog_index_by_id(look->catalog, id, index);
-    return seen_table(look, *table, ABI_NO_SUCH_INDEX);
+    return is_seen(*table) ? ABI_OK : ABI_NO_SUCH_INDEX;
 }
 
 AbiErrno look_table_id(Access *access, Str name, uint32_t *out) {

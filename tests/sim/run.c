@@ -299,7 +299,7 @@ static void begin(Run *run) {
     };
     if (run->options.page_file && !run_chance(run, 3))
         run->options.memory_max = (size_t)(400 + run_draw(run, 600)) << 10;
-    if (run_chance(run, 3)) sim_disk_set_delay(run->sim, 20000);
+    if (run_chance(run, 3)) sim_disk_set_latency(run->sim, 20000);
     run->head = MEM_NEW(State);
     ASSERT(run->head);
     Diag diag;

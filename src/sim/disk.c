@@ -60,11 +60,8 @@ struct SimDisk {
     size_t dir_count;
     Faults faults[SIM_OPS];
     uint64_t bytes_max;
-<<<<<<< HEAD
     int64_t latency_us_max;
-=======
     uint64_t asks_max;  // of a sync in flight
->>>>>>> main
     uint64_t boot;
     bool off;
 };

@@ -186,14 +186,13 @@ static void close_count(Run *run) {
 }
 
 static void reopen(Run *run) {
-    bool off = sim_disk_is_off(run->sim);
     uint32_t how = run_draw(run, 4);
     run->tally.reopens++;
     txns_abandon_all(run);
-    if (!off && how == 0) stop(run);
+    if (how == 0 && !sim_disk_is_off(run->sim)) stop(run);
     safety_look(run);
     close_count(run);
-    if (off || how >= 2) {
+    if (how >= 2 || sim_disk_is_off(run->sim)) {
         run->tally.power_cuts++;
         run_note(run, "the power is gone");
         sim_disk_reboot(run->sim, run->random);
@@ -206,10 +205,20 @@ static void reopen(Run *run) {
 
 // ── steps ──────────────────────────────────────────────────────────────────────────────────────
 
+// At once, or beside what comes next; then some other step finds that it has landed.
 static void flush(Run *run) {
     Diag diag = {0};
-    Err err = db_flush(run->db, &diag);
-    run_note(run, "flush: %s", err_name(err));
+    Err err;
+    if (db_flush_in_flight(run->db)) {
+        err = db_flush_poll(run->db, run_chance(run, 4), &diag);
+        run_note(run, "flush asked: %s", err_name(err));
+    } else if (run_chance(run, 2)) {
+        err = db_flush_start(run->db, &diag);
+        run_note(run, "flush started: %s", err_name(err));
+    } else {
+        err = db_flush(run->db, &diag);
+        run_note(run, "flush: %s", err_name(err));
+    }
     if (err != OK) run_excuse(run, err, "a flush", &diag);
 }
 
@@ -251,6 +260,7 @@ static void step(Run *run) {
     }
     if (crowded) {
         stopped ? reopen(run) : flush(run);
+        if (!stopped) flush(run);
         return;
     }
     if (run->calm_max && run_chance(run, run->calm_max)) {
@@ -298,7 +308,7 @@ static void begin(Run *run) {
                      .us = run_chance(run, 4) ? 100 * 1000 * 1000 : 0},
     };
     if (run->options.page_file && !run_chance(run, 3))
-        run->options.memory_max = (size_t)(400 + run_draw(run, 600)) << 10;
+        run->options.memory_max = (size_t)(60 + run_draw(run, 400)) << 10;
     if (run_chance(run, 3)) sim_disk_set_latency(run->sim, 20000);
     run->head = MEM_NEW(State);
     ASSERT(run->head);

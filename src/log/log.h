@@ -14,10 +14,10 @@ typedef struct Log Log;
 
 typedef struct LogOptions {
     const Io *io;
-    const char *dir;         // of this database's segments; made when it is not there
-    uint64_t segment_bytes;  // preallocated size of a segment; 0: 64 MiB
-    bool in_memory;          // keep nothing: every batch is durable at once
-    TxOffset start;          // commits below it are in a checkpoint: they are not replayed
+    const char *dir;          // of this database's segments; made when it is not there
+    uint64_t segment_bytes;   // preallocated size of a segment; 0: 64 MiB
+    bool in_memory;           // keep nothing: every batch is durable at once
+    TxOffset start;           // commits below it are in a checkpoint: they are not replayed
     void (*wake)(void *ctx);  // may be NULL; from any thread: what was in flight is not any more
     void *wake_ctx;
 } LogOptions;
@@ -54,7 +54,7 @@ MUST_USE Err log_flush_start(Log *log, Diag *diag);
 // Has what is in flight landed? `wait`: not before it has. Errors as of log_flush.
 MUST_USE Err log_flush_poll(Log *log, bool wait, Diag *diag);
 bool log_in_flight(const Log *log);
-size_t log_pending(const Log *log);  // bytes that no flush was started for
+size_t log_pending(const Log *log);        // bytes that no flush was started for
 TxOffset log_end(const Log *log);          // the next offset to be given out
 TxOffset log_durable_end(const Log *log);  // every offset below it is on disk
 Err log_failed(const Log *log);            // OK, or why it stopped

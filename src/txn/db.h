@@ -32,7 +32,7 @@ typedef struct DbOptions {
     uint64_t segment_bytes;  // of the log, see LogOptions; 0: its default
     size_t history_max;      // bytes of commits kept for running overlays (history.h); 0: 256 MiB
     uint64_t checkpoint_bytes;  // of log, after which a checkpoint is begun; 0: 128 MiB
-    uint64_t checkpoint_rate;   // bytes a second it writes at most; 0: 256 MiB
+    uint64_t checkpoint_rate;   // bytes a second it writes at most; 0: 64 MiB
     LogKeep log_keep;           // what stays of the log although a checkpoint covers it
     bool checkpoint_by_hand;    // no thread: db_checkpoint_step writes
     void (*checkpoint_wake)(

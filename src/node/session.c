@@ -321,7 +321,7 @@ Str session_failure_text(Session *s, const HostOutcome *outcome) {
     switch (outcome->status) {
     case HOST_USER_ERROR:
         db->counters.calls_user_error++;
-        database_log_record(db, 0, s->function->name, outcome->message, s->call_timestamp);
+        database_log_record(db, 0, s->function->name, outcome->message, node_now(db->loop->node));
         return outcome->message;
     case HOST_DEADLINE: {
         db->counters.calls_deadline++;
@@ -333,7 +333,7 @@ Str session_failure_text(Session *s, const HostOutcome *outcome) {
                                 "` was stopped: it ran longer than its deadline of %lld ms",
                                 STR_ARG(s->function->name),
                                 (long long)(db->loop->node->options.deadline / 1000));
-        database_log_record(db, 0, s->function->name, text, s->call_timestamp);
+        database_log_record(db, 0, s->function->name, text, node_now(db->loop->node));
         return text.ptr ? text : str_from(fatal_text);
     }
     case HOST_STOPPED:

@@ -134,6 +134,11 @@ Err database_dir(const Node *node,
     return len < IO_PATH_MAX ? OK : ERR_TOO_LARGE;
 }
 
+// On another thread.
+static void log_landed(void *ctx) {
+    net_wake(((Database *)ctx)->loop->net);
+}
+
 // Everything but the module: files, tables, subscriptions.
 static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
     Node *node = open->loop->node;
@@ -160,7 +165,9 @@ static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
                          .memory_max = node->options.memory_max,
                          .checkpoint_bytes = node->options.checkpoint_bytes,
                          .checkpoint_rate = node->options.checkpoint_rate,
-                         .log_keep = node->options.log_keep};
+                         .log_keep = node->options.log_keep,
+                         .flush_wake = log_landed,
+                         .flush_wake_ctx = db};
     if ((err = db_open(&options, &db->db, &torn, diag)) != OK) goto done;
     if (torn)
         log_info("%s: cut %llu bytes of an unfinished write off the end of the log",
@@ -574,6 +581,7 @@ void database_close(Database **handle, const char *why, bool remove_files) {
     // What is committed becomes durable before anybody is told good-bye.
     Diag diag = {0};
     if (db->db && !db->failed && db_flush(db->db, &diag) != OK) database_fail(db, &diag);
+    session_deliver_sealed(db);
     session_deliver(db, false);
     session_deliver(db, true);
     while (db->sessions) {
@@ -607,7 +615,7 @@ void database_close(Database **handle, const char *why, bool remove_files) {
     mem_free(db);
 }
 
-// ── a turn ─────────────────────────────────────────────────────────────────────────────────────
+// ── trouble ─────────────────────────────────────────────────────────────────────────────────────
 
 void database_fail(Database *db, const Diag *diag) {
     if (db->failed) return;
@@ -623,6 +631,7 @@ void database_fail(Database *db, const Diag *diag) {
         s->is_ready = false;
         if (s->kind == SESSION_SYSTEM) continue;
         outbox_deinit(&s->out);
+        outbox_deinit(&s->sealed);
         if (s->kind == SESSION_WS) session_close(s, 1011, db->failure);
         if (s->kind == SESSION_HTTP) {
             session_http_answer(s, 503, db->failure);
@@ -632,32 +641,6 @@ void database_fail(Database *db, const Diag *diag) {
         session_dirty(s);
     }
     db->ready_first = db->ready_last = NULL;
-}
-
-static bool schedule_due(const Database *db) {
-    return db->has_schedules && schedule_next_due(db->schedule) <= node_now(db->loop->node);
-}
-
-static Micros views_due(const Database *db) {
-    if (views_crowded(db->views)) return 0;
-    return views_any(db->views) ? db->views_checked + VIEWS_KEEP_US : INT64_MAX;
-}
-
-bool database_has_work(const Database *db) {
-    return (db->ready_first != NULL && !db->failed) || db->dirty != NULL;
-}
-
-int64_t database_next_due_ns(const Database *db) {
-    // One that failed runs nothing: what is due stays due, and must not keep the loop awake.
-    if (db->failed) return INT64_MAX;
-    Micros due = views_due(db), wall = node_now(db->loop->node);
-    if (db->has_schedules) due = MIN(due, schedule_next_due(db->schedule));
-    if (due == INT64_MAX) return INT64_MAX;
-    const Io *io = db->loop->node->io;
-    int64_t now = io->clock_monotonic_ns(io->world);
-    if (due <= wall) return now;  // compared first: a module may ask for any instant there is
-    Micros wait = due - wall;
-    return wait > INT64_MAX / 2000 ? INT64_MAX : now + wait * 1000;
 }
 
 bool database_mend(Database *db) {
@@ -672,43 +655,4 @@ bool database_mend(Database *db) {
         log_error("%s: the module cannot be started again: %s", db->dir, diag.text);
     }
     return err == OK;
-}
-
-// Between turns nothing is borrowed from the tables: memory may go, a checkpoint may begin or end.
-static void rest(Database *db) {
-    if (!db->failed && !db_in_transaction(db->db)) db_checkpoint_tick(db->db);
-    store_breathe(db_store(db->db));
-}
-
-void database_turn(Database *db) {
-    const Io *io = db->loop->node->io;
-    if (!db->failed && (schedule_due(db) || views_due(db) <= node_now(db->loop->node)))
-        session_ready(db->system);
-    if (!database_has_work(db)) {
-        rest(db);
-        return;
-    }
-    db->counters.turns++;
-    arena_reset(&db->turn_arena);
-    db->turn_began_ns = io->clock_monotonic_ns(io->world);
-    db->turn_began = node_now(db->loop->node);
-    views_set_now(db->views, db->turn_began);
-    if (!db->failed) {
-        host_run(db->instance,
-                 &(HostSource){.ctx = db, .next = session_next_call, .done = session_done});
-        database_mend(db);
-        commit_settle(db);
-    }
-    if (!db->failed && db_needs_flush(db->db)) {
-        // Who asked not to wait is told before the sync.
-        session_deliver(db, false);
-        net_flush(db->loop->net);
-        Diag diag = {0};
-        db->counters.flushes++;
-        if (db_flush(db->db, &diag) != OK) database_fail(db, &diag);
-    }
-    session_deliver(db, false);
-    session_deliver(db, true);
-    modulelog_flush(db->log);
-    rest(db);
 }

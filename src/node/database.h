@@ -18,10 +18,6 @@ typedef struct CommitPending {
     bool is_write;  // it does somebody's work, and more than views
 } CommitPending;
 
-// A turn runs calls for at most this long before it syncs and answers: the longest that a waiting
-// answer is held back for the sake of a larger batch.
-#define TURN_NS 4000000
-
 typedef struct DatabaseCounters {
     uint64_t calls_ok, calls_user_error, calls_fatal, calls_deadline, calls_refused;
     uint64_t commits, flushes, turns, messages_in, sql_queries;
@@ -51,11 +47,12 @@ struct Database {
     Session *sessions;                  // all, doubly linked
     uint32_t client_count;              // WebSocket sessions that are connected
     Session *ready_first, *ready_last;  // have something to do, round-robin
-    Session *dirty;                     // have something to say once the log is synced
+    Session *dirty;                     // have something to say once what they did is durable
+    Session *sealed;                    // whose words wait for the batch in flight
     Session *system;                    // runs scheduled reducers and clean-up
     Session *running;                   // whose call is in the module now
     CommitPending commit;               // while it is pending no other call begins
-    int64_t turn_began_ns;              // monotonic; no call is begun TURN_NS after it
+    int64_t turn_began_ns;              // monotonic
     Micros turn_began;                  // the same moment by the wall clock
     Micros now;                         // wall clock of the running call
     bool failed;                        // its log cannot be written: nothing is accepted any more
@@ -115,11 +112,13 @@ MUST_USE Err database_update(Database *database,
 // Stop: sessions are closed with 1001 and `why`, files closed. `remove_files` deletes its data.
 void database_close(Database **database, const char *why, bool remove_files);
 
-// One turn's work: run calls of ready sessions, sync, and hand out what may leave.
+// turn.c. One turn's work: run calls of ready sessions, sync, and hand out what may leave.
 void database_turn(Database *database);
 bool database_has_work(const Database *database);
 // Nanoseconds (monotonic) when the next schedule is due, INT64_MAX when there is none.
 int64_t database_next_due_ns(const Database *database);
+// No further call is begun in this turn.
+bool turn_is_over(Database *database, int64_t now_ns);
 
 // Run `init` of a program in a database in memory, so that a broken module never creates one.
 MUST_USE Err database_try_init(const Node *node,

@@ -52,6 +52,7 @@ void session_free(Session **handle) {
     lanes_session_gone(s);
     if (s->live) live_client_close(&s->live);
     outbox_deinit(&s->out);
+    outbox_deinit(&s->sealed);
     buf_deinit(&s->inbox);
     buf_deinit(&s->call_args);
     buf_deinit(&s->http.body);
@@ -242,7 +243,7 @@ bool session_next_call(void *ctx, HostCall *call) {
         }
         if (db->failed) return false;
         int64_t now_ns = io->clock_monotonic_ns(io->world);
-        if (now_ns >= db->turn_began_ns + TURN_NS) return false;
+        if (turn_is_over(db, now_ns)) return false;
         Session *s = ready_take(db);
         if (!s) return false;
         if (s->state == SESSION_ENDED) {

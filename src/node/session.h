@@ -1,9 +1,12 @@
 // session.h: one client of one database: what it asked, in order, and what it will be told.
 //
 // PICTURE
-//   WS frame ─> inbox ─┐                        ┌─ outbox ─(after the sync)─> socket
+//   WS frame ─> inbox ─┐                        ┌─ outbox ──> sealed ─(once it is durable)─> socket
 //   HTTP call, sql ────┼─> ready ring ─> step ──┤
 //   due schedules ─────┘   (round-robin)        └─ HTTP answer
+//
+//   What was said up to the moment a batch of the log starts for the disk is sealed: it leaves when
+//   that batch has landed. What is said meanwhile waits for the next.
 //
 //   CONNECTING ─connect reducer─> LIVE ─socket closed, inbox empty─> disconnect reducer ─> ENDED
 //        └──────── refused ───────────────────────────────────────────────────────────────┘
@@ -50,6 +53,7 @@ struct Session {
     Session *prev, *next;  // in database->sessions
     Session *next_ready;
     Session *next_dirty;
+    Session *next_sealed;
     bool is_ready, is_dirty, closing, paused;
     uint32_t burst;  // messages taken up since it was last at the end of the ring
     NetConn *conn;   // NULL once it is gone
@@ -78,14 +82,14 @@ struct Session {
     ScheduleEntry scheduled;
 
     // Away from the loop (lane.h).
-    struct LaneCall *lane;    // of this session; until it ends nothing behind it is taken up
+    struct LaneCall *lane;         // of this session; until it ends nothing behind it is taken up
     struct Procedure *procedures;  // procedures it called that have not ended
-    bool is_sliced;           // the call in the module has a slice, not its deadline
-    ModuleLogMark log_mark;   // where that call's log lines begin
-    Str deadline_text;        // what HOST_DEADLINE means for this call, if not the usual
-    Str redo;                 // the reducer to call again with call_args; ptr NULL: none
+    bool is_sliced;                // the call in the module has a slice, not its deadline
+    ModuleLogMark log_mark;        // where that call's log lines begin
+    Str deadline_text;             // what HOST_DEADLINE means for this call, if not the usual
+    Str redo;                      // the reducer to call again with call_args; ptr NULL: none
 
-    Outbox out;
+    Outbox out, sealed;
     HttpWorkItem http;
 };
 
@@ -108,5 +112,10 @@ void session_close(Session *session, uint16_t code, const char *why);  // from o
 // The host's source (host.h): the next call of this database, and its outcome.
 bool session_next_call(void *database, HostCall *call);
 void session_done(void *database, const HostCall *call, const HostOutcome *outcome);
-// Deliver what sessions have to say: `confirmed` sessions only, or the others only.
+// Deliver what sessions have to say: `confirmed` sessions only, or the others only. The former when
+// everything is durable and nothing sealed.
 void session_deliver(Database *database, bool confirmed);
+// A batch starts for the disk: what confirmed sessions said so far is sealed. It has landed: that
+// leaves.
+void session_seal(Database *database);
+void session_deliver_sealed(Database *database);

@@ -44,7 +44,7 @@ static const char usage[] =
     "                                on disk (default: no limit)\n"
     "      --checkpoint-log BYTES    so much log between two checkpoints (default 134217728): what a\n"
     "                                start after a crash replays at most\n"
-    "      --checkpoint-rate BYTES   a checkpoint writes at most so much a second (default 268435456)\n"
+    "      --checkpoint-rate BYTES   a checkpoint writes at most so much a second (default 67108864)\n"
     "      --log-keep BYTES          keep at least so much log behind a checkpoint (default 0)\n"
     "      --log-keep-hours N        keep the log of the last N hours (default 0)\n"
     "      --ping-interval MS        ask a silent client for a sign of life this often (default 15000)\n"

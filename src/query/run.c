@@ -7,17 +7,13 @@
 //
 // The index that fixes the most columns by equality wins; one range column behind them narrows it
 // further. A primary key is an index over one column: the table itself is in its order.
+//
+// A query that is to run on another thread is detached first: it takes its path and copies of what it
+// needs of the catalog along, because the catalog may change while it runs.
 #include "query/query.h"
 #include "sats/key.h"
 
 // ── choosing where to scan ─────────────────────────────────────────────────────────────────────
-
-typedef struct QueryAccess {
-    uint32_t index_id;  // or TABLE_ROWS
-    const uint16_t *columns;
-    uint32_t equal;  // leading columns fixed by equality
-    bool ranged;     // the next one has a bound
-} QueryAccess;
 
 static const QueryConjunct *equality_on(const Query *q, uint16_t column) {
     for (uint32_t i = 0; i < q->conjunct_count; i++) {
@@ -38,8 +34,8 @@ static void consider(const Query *q,
                      uint32_t index_id,
                      const uint16_t *columns,
                      uint32_t count,
-                     QueryAccess *best) {
-    QueryAccess access = {.index_id = index_id, .columns = columns};
+                     QueryPath *best) {
+    QueryPath access = {.index_id = index_id, .columns = columns};
     while (access.equal < count && equality_on(q, columns[access.equal])) {
         access.equal++;
     }
@@ -48,9 +44,9 @@ static void consider(const Query *q,
         *best = access;
 }
 
-static QueryAccess choose(const Query *q, const uint16_t *primary) {
+static QueryPath choose(const Query *q, const uint16_t *primary) {
     const Table *table = q->table->table;
-    QueryAccess best = {.index_id = TABLE_ROWS};
+    QueryPath best = {.index_id = TABLE_ROWS};
     if (q->conjunct_count == 0) return best;
     // The clustered tree comes first: at equal merit it saves the step from key to row.
     if (q->table->primary_key >= 0) consider(q, TABLE_ROWS, primary, 1, &best);
@@ -102,7 +98,7 @@ static void narrow(const Query *q, const Buf *prefix, const QueryConjunct *c, Bo
     buf_deinit(&bound);
 }
 
-static Err bounds_of(const Query *q, const QueryAccess *access, Bounds *b) {
+static Err bounds_of(const Query *q, const QueryPath *access, Bounds *b) {
     Buf prefix = {0};
     for (uint32_t i = 0; i < access->equal; i++) {
         const QueryConjunct *c = equality_on(q, access->columns[i]);
@@ -141,7 +137,10 @@ static Err scan(Run *run, const Snapshot *snapshot, uint32_t index_id, Bytes low
         bool matches = query_matches(q, row);
         if (matches) run->taken++;
         if (matches && !counts && !run->sink(run->ctx, row)) err = ERR_LIMIT;
-        if (seen % TABLE_BREATHE_ROWS == 0) table_breathe(q->table->table, snapshot);
+        if (seen % TABLE_BREATHE_ROWS == 0) {
+            table_breathe(q->table->table, snapshot);
+            if (q->stop && atomic_load_explicit(q->stop, memory_order_relaxed)) err = ERR_CLOSED;
+        }
         if (q->has_limit && run->taken == q->limit) break;
     }
     table_scan_end(&cursor);
@@ -157,7 +156,7 @@ typedef struct Place {
 
 static Err place_find(const Query *q, Place *place) {
     uint16_t primary = q->table->primary_key < 0 ? 0 : (uint16_t)q->table->primary_key;
-    QueryAccess access = choose(q, &primary);
+    QueryPath access = q->is_detached ? q->path : choose(q, &primary);
     Err err = bounds_of(q, &access, &place->bounds);
     const Bounds *b = &place->bounds;
     place->index_id = access.index_id;
@@ -222,4 +221,86 @@ Err query_run(const Query *query, const Snapshot *snapshot, QuerySink sink, void
     if (query->projection == QPROJECT_COUNT) return run_count(&run, snapshot);
     if (query->entry == QUERY_REJECT || (query->has_limit && query->limit == 0)) return OK;
     return run_rows(&run, snapshot);
+}
+
+// ── before running ─────────────────────────────────────────────────────────────────────────────
+
+static uint64_t place_count(const Query *q, const Place *place, uint64_t most) {
+    TableScan cursor;
+    Bytes row;
+    uint64_t seen = 0;
+    if (place->empty) return 0;
+    table_scan_begin(&cursor,
+                     q->table->table,
+                     NULL,
+                     place->index_id,
+                     buf_bytes(&place->bounds.lower),
+                     place_upper(place));
+    while (seen <= most && table_scan_next(&cursor, &row)) {
+        seen++;
+    }
+    table_scan_end(&cursor);
+    return seen;
+}
+
+uint64_t query_cost(const Query *q, uint64_t most) {
+    bool counts = q->projection == QPROJECT_COUNT;
+    uint64_t rows = table_row_count(q->table->table, NULL);
+    if (q->entry == QUERY_REJECT || (counts && q->entry == QUERY_ACCEPT)) return 0;
+    if (q->entry == QUERY_ACCEPT && q->has_limit && !counts) rows = MIN(rows, q->limit);
+    if (rows <= most) return rows;
+    Place place = {0};
+    // Without bounds it is all of them; with bounds only looking tells.
+    bool known = place_find(q, &place) == OK && place.narrowed;
+    uint64_t cost = known ? place_count(q, &place, most) : most + 1;
+    place_deinit(&place);
+    return MIN(cost, most + 1);
+}
+
+// A type of our own: the catalog's goes with the table.
+static Err type_own(Arena *arena, const Type *type, const Type **out) {
+    Buf bytes = {0};
+    type_encode(&bytes, type);
+    Err err = buf_ok(&bytes) ? OK : ERR_NOMEM;
+    Bytes in = buf_bytes(&bytes);
+    const Type *declared;
+    Diag diag;  // what is in the catalog decodes
+    if (err == OK) err = type_decode(&in, arena, &declared, &diag);
+    if (err == OK) err = type_resolve(declared, NULL, 0, arena, out, &diag);
+    buf_deinit(&bytes);
+    return err;
+}
+
+static Err table_own(Query *q, CatalogTable *own) {
+    Arena *arena = &q->arena;
+    *own = *q->table;
+    own->name = arena_str(arena, own->name);
+    CatalogColumn *columns = arena_array(arena, CatalogColumn, MAX(own->column_count, 1u));
+    if (!own->name.ptr || !columns) return ERR_NOMEM;
+    Err err = type_own(arena, q->table->row_type, &own->row_type);
+    if (err != OK) return err;
+    for (uint32_t i = 0; i < own->column_count; i++) {
+        columns[i] = (CatalogColumn){.type = own->row_type->fields[i].type};
+    }
+    own->columns = columns;
+    own->indexes = NULL;
+    own->sequences = NULL;
+    own->index_count = own->sequence_count = 0;
+    return OK;
+}
+
+Err query_detach(Query *q) {
+    CatalogTable *own = arena_new(&q->arena, CatalogTable);
+    RowLayout *layout = arena_new(&q->arena, RowLayout);
+    uint16_t *primary = arena_new(&q->arena, uint16_t);
+    if (!own || !layout || !primary) return ERR_NOMEM;
+    Err err = table_own(q, own);
+    if (err == OK) err = row_layout_init(layout, own->row_type, &q->arena);
+    if (err != OK) return err;
+    *primary = q->table->primary_key < 0 ? 0 : (uint16_t)q->table->primary_key;
+    q->path = choose(q, primary);
+    q->table = own;
+    q->layout = layout;
+    q->is_detached = true;
+    return OK;
 }

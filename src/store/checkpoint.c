@@ -29,7 +29,7 @@ struct StoreCheckpoint {
 };
 
 // Syncing now and then keeps the last sync short, and what the log syncs beside it, too.
-enum { SYNC_EVERY_BYTES = 8 << 20, FILE_GROWS_BYTES = 16 << 20, TRIM_PAGES_MIN = 32 };
+enum { SYNC_EVERY_BYTES = 1 << 20, FILE_GROWS_BYTES = 16 << 20, TRIM_PAGES_MIN = 32 };
 
 // The run for the root, in which its own pages are in use already.
 static Err root_take(Store *store, PageNo *out) {

@@ -244,3 +244,7 @@ StoreStats store_stats(const Store *store);
 // Walk everything: key order, fill, reference structure, index <-> row agreement. Aborts nothing;
 // ERR_CORRUPT with an explanation.
 MUST_USE Err store_check(const Store *store, Diag *diag);
+// Read every page of the newest checkpoint from the page file and say of each that is damaged where
+// and why, as a line to `each` (may be NULL). Returns how many there are.
+typedef void (*StoreCheckLine)(void *ctx, const char *line);
+uint64_t store_check_pages(const Store *store, StoreCheckLine each, void *ctx, uint64_t *checked);

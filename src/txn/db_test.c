@@ -2,7 +2,9 @@
 #include "base/mem.h"
 #include "base/test.h"
 #include "sim/sim.h"
+#include "store/page.h"
 #include "txn/def_testing.h"
+#include "txn/verify.h"
 
 // One database over a simulated disk.
 typedef struct World {
@@ -308,6 +310,7 @@ enum { SCRIPT_TXNS = 40 };
 typedef struct Script {
     uint64_t digests[SCRIPT_TXNS + 1];  // after each transaction; [0]: after the publish
     uint32_t attempted, acknowledged;   // transactions begun, and known to be on disk
+    uint32_t started;                   // those a flush was started for
 } Script;
 
 static uint64_t next_random(uint64_t *state) {
@@ -361,10 +364,20 @@ static void script_step(World *w, uint64_t *state) {
     buf_deinit(&gen);
 }
 
+// At once, or beside what comes next: then what was in flight before may have landed.
+static Err script_flush(World *w, Script *script, uint64_t *state) {
+    bool at_once = next_random(state) % 2;
+    Err err = at_once ? db_flush(w->db, NULL) : db_flush_poll(w->db, false, NULL);
+    if (err != OK || db_flush_in_flight(w->db)) return err;
+    script->acknowledged = at_once ? script->attempted : script->started;
+    script->started = script->attempted;
+    return db_flush_start(w->db, NULL);
+}
+
 // Run transactions, a flush after each one to three, until the end or until the disk fails.
 static void script_run(World *w, Script *script, uint64_t seed) {
     uint64_t state = seed;
-    script->attempted = script->acknowledged = 0;
+    script->attempted = script->acknowledged = script->started = 0;
     script->digests[0] = digest(w->db);
     for (uint32_t i = 1; i <= SCRIPT_TXNS; i++) {
         const WriteSet *writes;
@@ -378,8 +391,7 @@ static void script_run(World *w, Script *script, uint64_t seed) {
         script->attempted = i;
         script->digests[i] = digest(w->db);
         if (next_random(&state) % 3 == 0) continue;
-        if (db_flush(w->db, NULL) != OK) return;
-        script->acknowledged = i;
+        if (script_flush(w, script, &state) != OK) return;
         if (w->checkpoints) db_checkpoint_step(w->db, next_random(&state) % 100000);
         db_checkpoint_tick(w->db);
     }
@@ -511,6 +523,51 @@ TEST(checkpoint, without_the_log_it_covers_is_corruption_and_so_is_the_log_witho
     options = (DbOptions){.io = io, .dir = "other", .page_file = "pages"};
     EXPECT_ERR(db_open(&options, &w.db, &torn, &diag), ERR_CORRUPT);
     EXPECT(strstr(diag.text, "the end of the log is lost"));
+    EXPECT_OK(world_open(&w));
+    world_deinit(&w);
+}
+
+static void remember_line(void *ctx, const char *line) {
+    snprintf(ctx, 256, "%s", line);
+}
+
+TEST(verify, says_what_is_wrong_where_and_nothing_when_nothing_is) {
+    World w = {.checkpoints = true};
+    Script script;
+    DbVerified found;
+    char line[256] = "";
+    world_make(&w, 3);
+    script_run(&w, &script, 1);
+    EXPECT_OK(db_checkpoint_now(w.db, NULL));
+    begin(&w);
+    EXPECT_EQ(insert_item(&w, 0, "after", 1, 424242, NULL), ABI_OK);
+    commit(&w);
+    EXPECT_OK(db_flush(w.db, NULL));
+    DbVerify verify = {sim_io(w.sim), "db", "pages", remember_line, line};
+    db_verify(&verify, &found);
+    EXPECT_STR(line, "a server has this database open");
+    uint64_t end = log_end(db_log(w.db)).v;
+    db_close(&w.db);
+
+    db_verify(&verify, &found);
+    EXPECT_EQ(found.problems, 0);
+    EXPECT(found.pages > 10 && found.rows > 10 && found.checkpoint_offset == end - 1);
+    EXPECT_EQ(found.log.end.v, end);
+    EXPECT_OK(sim_disk_flip(w.sim, "pages", 5 * PAGE_BYTES + 77, 4));
+    db_verify(&verify, &found);
+    EXPECT(found.problems == 1 && strstr(line, "page 4, at byte 40960: its checksum is"));
+    EXPECT_OK(sim_disk_flip(w.sim, "pages", 5 * PAGE_BYTES + 77, 4));
+    char segment[IO_PATH_MAX];
+    EXPECT_OK(world_open(&w));
+    snprintf(segment,
+             sizeof segment,
+             "db/%020llu.log",
+             (unsigned long long)log_begin(db_log(w.db)).v);
+    db_close(&w.db);
+    EXPECT_OK(sim_disk_flip(w.sim, segment, 70, 4));
+    db_verify(&verify, &found);
+    EXPECT(found.problems == 1 && strstr(line, "log: log segment db/"));
+    EXPECT_OK(sim_disk_flip(w.sim, segment, 70, 4));
     EXPECT_OK(world_open(&w));
     world_deinit(&w);
 }

@@ -290,8 +290,7 @@ static Err last_open(LocalSink *local, const Recovered *found) {
     segment_name_write(found->last, name);
     Err err = path_join(path, local->dir, name);
     if (err != OK) return err;
-    bool cut = found->torn_bytes > 0;
-    return segment_open(local->io, path, found->salt, found->end, cut, &local->segment);
+    return segment_open(local->io, path, found, &local->segment);
 }
 
 // Make the disk agree with what was recovered, and be ready to go on.

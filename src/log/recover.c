@@ -148,6 +148,7 @@ static Err frames_read(Reader *reader, const SegmentHead *head, bool is_last) {
         reader->found.next_offset += frame.commits;
         reader->found.epoch = frame.epoch;
         reader->found.chain = frame.crc;
+        reader->found.last_frame = at;
         at = payload_at + frame.payload_len;
     }
     return tail_judge(reader, head, at, is_last);
@@ -206,6 +207,7 @@ static Err segment_read(Reader *reader, uint64_t named, bool is_last) {
     reader->found.has_last = true;
     reader->found.last = named;
     reader->found.salt = head.salt;
+    reader->found.last_frame = 0;
     reader->found.epoch = head.epoch;
     return frames_read(reader, &head, is_last);
 }

@@ -8,15 +8,16 @@ typedef struct SegmentFile {
 } SegmentFile;
 
 // What the segments say, once all have been read. Nothing on the disk has been changed.
-typedef struct Recovered {
+struct Recovered {
     uint64_t next_offset;
-    uint64_t epoch;  // the highest seen
-    uint32_t chain;  // crc of the last batch
-    uint64_t bytes;  // sizes of all files, without the one to be dropped
-    bool has_last;   // there is a segment to go on with
-    uint64_t last;   // its first offset, which names it
-    uint64_t salt;   // of it
-    uint64_t end;    // where its last whole frame ends
+    uint64_t epoch;       // the highest seen
+    uint32_t chain;       // crc of the last batch
+    uint64_t bytes;       // sizes of all files, without the one to be dropped
+    bool has_last;        // there is a segment to go on with
+    uint64_t last;        // its first offset, which names it
+    uint64_t salt;        // of it
+    uint64_t last_frame;  // where its last whole frame begins; 0: it has none
+    uint64_t end;         // where that one ends
     uint64_t torn_bytes;
     uint64_t replayed_operations;
     uint64_t replayed_bytes;  // of commits given to replay
@@ -24,7 +25,7 @@ typedef struct Recovered {
     size_t file_count;
     bool has_dropped;  // the newest file was never finished being made: remove it
     uint64_t dropped;  // its first offset
-} Recovered;
+};
 
 // Verify the segments in `dir` that may hold commits from `start` on and give each such commit to
 // `replay` (NULL: only verify). With `start` 0 that is all of them, and the log begins at 0.

@@ -19,6 +19,7 @@
 #include "net/net.h"
 #include "node/control.h"
 #include "node/outbound.h"
+#include "node/settings.h"
 
 typedef struct Node Node;
 
@@ -49,6 +50,7 @@ typedef struct NodeOptions {
     uint64_t checkpoint_rate;      // bytes a second that one writes at most; 0: 64 MiB
     LogKeep log_keep;              // of the log, although a checkpoint covers it
     NetLimits limits;
+    Settings settings;  // those whose `own` bit is set, for databases whose owners say nothing else
 } NodeOptions;
 
 // Start everything: databases are open and the socket listens when it returns.

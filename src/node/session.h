@@ -51,12 +51,11 @@ struct Session {
     SessionKind kind;
     SessionState state;
     Session *prev, *next;  // in database->sessions
-    Session *next_ready;
+    FairEntry fair;        // its place among those that have something to do
     Session *next_dirty;
     Session *next_sealed;
-    bool is_ready, is_dirty, closing, paused;
-    uint32_t burst;  // messages taken up since it was last at the end of the ring
-    NetConn *conn;   // NULL once it is gone
+    bool is_dirty, closing, paused;
+    NetConn *conn;  // NULL once it is gone
     Identity identity;
     ConnectionId connection;
     bool is_owner, confirmed;
@@ -82,12 +81,12 @@ struct Session {
     ScheduleEntry scheduled;
 
     // Away from the loop (lane.h).
-    struct LaneCall *lane;    // of this session; until it ends nothing behind it is taken up
+    struct LaneCall *lane;         // of this session; until it ends nothing behind it is taken up
     struct Procedure *procedures;  // procedures it called that have not ended
-    bool is_sliced;           // the call in the module has a slice, not its deadline
-    ModuleLogMark log_mark;   // where that call's log lines begin
-    Str deadline_text;        // what HOST_DEADLINE means for this call, if not the usual
-    Str redo;                 // the reducer to call again with call_args; ptr NULL: none
+    bool is_sliced;                // the call in the module has a slice, not its deadline
+    ModuleLogMark log_mark;        // where that call's log lines begin
+    Str deadline_text;             // what HOST_DEADLINE means for this call, if not the usual
+    Str redo;                      // the reducer to call again with call_args; ptr NULL: none
 
     Outbox out, sealed;
     HttpWorkItem http;
@@ -101,7 +100,8 @@ typedef struct SessionOptions {
     ConnectionId connection;
     bool confirmed;
     WireProtocol protocol;
-    Str token, claims;  // copied
+    Str token, claims;      // copied
+    const Identity *party;  // on whose account it is worked on; NULL: its own
 } SessionOptions;
 Session *session_new(Database *database, const SessionOptions *options);  // NULL: no memory
 void session_free(Session **session);

@@ -3,6 +3,7 @@
 //   now       what reads see (the page cache)
 //   dirty[]   writes and changes of size since the last sync, in order
 //   durable   what a power loss leaves
+//   rot[]     bytes that read wrongly until they are written
 //
 // ALWAYS TRUE
 //   (1) durable with dirty[] applied in order is now, unless a sync has failed since.
@@ -93,6 +94,30 @@ void inode_settle(SimInode *inode, uint64_t *random) {
     inode_forget_dirty(inode, inode->dirty_count);
 }
 
+void inode_rot(SimInode *inode, Rot rot) {
+    inode->rot = sim_grow(inode->rot, (inode->rot_count + 1) * sizeof rot);
+    inode->rot[inode->rot_count++] = rot;
+}
+
+static void rot_overwritten(SimInode *inode, uint64_t from, uint64_t to) {
+    size_t left = 0;
+    for (size_t i = 0; i < inode->rot_count; i++) {
+        if (inode->rot[i].offset >= from && inode->rot[i].offset < to) continue;
+        inode->rot[left++] = inode->rot[i];
+    }
+    inode->rot_count = left;
+}
+
+void inode_read(const SimInode *inode, uint64_t offset, uint8_t *into, size_t len) {
+    if (len == 0) return;
+    memcpy(into, inode->now.ptr + offset, len);
+    for (size_t i = 0; i < inode->rot_count; i++) {
+        const Rot *rot = &inode->rot[i];
+        if (rot->offset >= offset && rot->offset - offset < len)
+            into[rot->offset - offset] ^= rot->xor_mask;
+    }
+}
+
 static void inode_change(SimInode *inode, Dirty dirty) {
     dirty_apply(&inode->now, &dirty);
     inode->dirty = sim_grow(inode->dirty, (inode->dirty_count + 1) * sizeof dirty);
@@ -102,10 +127,12 @@ static void inode_change(SimInode *inode, Dirty dirty) {
 void inode_write(SimInode *inode, uint64_t offset, const uint8_t *bytes, size_t len) {
     if (len == 0) return;
     uint8_t *copy = memcpy(sim_alloc(len), bytes, len);
+    rot_overwritten(inode, offset, offset + len);
     inode_change(inode, (Dirty){copy, offset, offset + len});
 }
 
 void inode_resize(SimInode *inode, uint64_t size) {
+    rot_overwritten(inode, size, UINT64_MAX);
     inode_change(inode, (Dirty){NULL, 0, size});
 }
 
@@ -118,6 +145,7 @@ void inode_lose_power(SimInode *inode, uint64_t *random) {
 void inode_free(SimInode *inode) {
     inode_forget_dirty(inode, inode->dirty_count);
     free(inode->dirty);
+    free(inode->rot);
     free(inode->now.ptr);
     free(inode->durable.ptr);
     free(inode);

@@ -77,6 +77,7 @@ struct Snapshot {
     Snapshot *newer, *older;  // of the live ones
     PageView *view;
     uint64_t version;
+    int64_t taken_ns;  // monotonic; 0: the store was given no clock
     uint32_t refs;
     uint32_t slot_count;
     SnapshotTable tables[];  // followed by the index trees
@@ -121,6 +122,7 @@ typedef struct Durable {
 
 struct Store {
     Pages pages;
+    const Io *io;  // may be NULL
     Table **slots;
     uint32_t slot_count, slot_cap;
     Table **by_id;

@@ -87,6 +87,11 @@ Err pagefile_open(const Io *io, const char *path, bool read_only, PageFile *out,
         diag_fail(diag, err, "cannot lock %s: %s", path, io_last_error_text());
     }
     if (err == OK) err = metas_read(&file, diag);
+    // It may be known to the kernel only, if the sync failed that was to make it safe.
+    if (err == OK && !read_only && file.meta.sequence) {
+        err = pagefile_meta_replace(&file, &file.meta);
+        if (err != OK) diag_fail(diag, err, "cannot write %s: %s", path, io_last_error_text());
+    }
     if (err != OK) {
         pagefile_close(&file);
         return err;

@@ -7,6 +7,7 @@ Err store_open(const StoreOptions *options, Store **out) {
     Store *store = MEM_NEW(Store);
     if (!store) return ERR_NOMEM;
     store->hash_mask = UINT64_MAX;
+    store->io = options->io;
     // With a page file the limit is on what is in memory, not on what there is.
     size_t used_max = options->page_file ? 0 : options->memory_max;
     Err err = pages_open(&store->pages, options->address_bytes, used_max);
@@ -46,6 +47,16 @@ void store_close(Store **handle) {
     mem_free(store);
 }
 
+bool store_memory_max(Store *store, size_t bytes) {
+    Pages *pages = &store->pages;
+    if (!pages->cache) {
+        pages->used_max = bytes ? bytes / PAGE_BYTES : UINT64_MAX;
+        return true;
+    }
+    cache_limit(pages->cache, bytes);
+    return pages->paged || !bytes;
+}
+
 StoreStats store_stats(const Store *store) {
     const Pages *pages = &store->pages;
     StoreStats stats = {
@@ -55,6 +66,7 @@ StoreStats store_stats(const Store *store) {
         .snapshots_live = store->snapshots_live,
         .version = store->version,
         .snapshot_oldest = store->oldest ? store->oldest->version : store->version,
+        .snapshot_oldest_ns = store->oldest ? store->oldest->taken_ns : 0,
         .snapshot_bytes = pages->kept * PAGE_BYTES,
         .memory_bytes = pages->used * PAGE_BYTES,
     };

@@ -60,6 +60,9 @@ typedef struct StoreOptions {
 //   ERR_CORRUPT  the checkpoint cannot be read
 MUST_USE Err store_open(const StoreOptions *options, Store **out);
 void store_close(Store **store);
+// Another limit from now on. False: it holds from the next opening on, because this store was opened
+// with every page in memory for good.
+bool store_memory_max(Store *store, size_t bytes);
 
 // ── transactions on the head ────────────────────────────────────────────────────────────────────
 
@@ -253,12 +256,13 @@ MUST_USE Err store_image_info(const Io *io, const char *path, StoreImageInfo *ou
 
 typedef struct StoreStats {
     uint64_t pages_used, pages_free, pages_copied, snapshots_live;
-    uint64_t version;          // of the head: commits since it was opened
-    uint64_t snapshot_oldest;  // version of the oldest live snapshot; `version` without one
-    uint64_t snapshot_bytes;   // of pages that only snapshots can see, or that wait to be freed
-    uint64_t memory_bytes;     // of pages in memory
-    uint64_t dirty_bytes;      // to be written by the next checkpoint
-    uint64_t file_bytes;       // of the page file in use
+    uint64_t version;            // of the head: commits since it was opened
+    uint64_t snapshot_oldest;    // version of the oldest live snapshot; `version` without one
+    int64_t snapshot_oldest_ns;  // monotonic: when it was taken; 0 without one, or without an io
+    uint64_t snapshot_bytes;     // of pages that only snapshots can see, or that wait to be freed
+    uint64_t memory_bytes;       // of pages in memory
+    uint64_t dirty_bytes;        // to be written by the next checkpoint
+    uint64_t file_bytes;         // of the page file in use
     uint64_t page_reads, page_read_errors, pages_evicted, pages_spilled;
 } StoreStats;
 StoreStats store_stats(const Store *store);

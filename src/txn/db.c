@@ -20,7 +20,8 @@ Err db_replay_commit(void *ctx, const Commit *commit, Diag *diag) {
         err = catalog_apply(db->catalog, &op, diag);
     }
     if (err == OK && schema_touched) err = catalog_sync(db->catalog, diag);
-    if (err == OK) err = store_fault(db->store, diag);
+    Err fault = store_fault(db->store, diag);  // says which page, where others say what they wanted
+    if (fault != OK) err = fault;
     if (err == OK) {
         store_commit(db->store);
     } else {
@@ -50,7 +51,10 @@ static Err files_open(Db *db, const DbOptions *options, uint64_t *torn_bytes, Di
         return diag_fail(diag, err, "cannot make %s: %s", options->dir, err_text(err));
     }
     if ((err = store_open(&store_options, &db->store)) != OK) return err;
-    if ((err = catalog_open(db->store, &db->catalog, diag)) != OK) return err;
+    if ((err = catalog_open(db->store, &db->catalog, diag)) != OK) {
+        (void)store_fault(db->store, diag);  // where, if it was a page
+        return err;
+    }
     db->look.catalog = db->catalog;
     LogOptions log_options = {
         .io = options->io,

@@ -227,6 +227,9 @@ void host_idle(HostInstance *instance) {
 void host_stop(HostInstance *instance) {
     atomic_store(&instance->stop, true);
 }
+void host_cache_clean(const char *cache_dir) {
+    (void)cache_dir;
+}
 
 // ── a server ───────────────────────────────────────────────────────────────────────────────────
 

@@ -22,7 +22,10 @@ const out = join(root, 'build/bench');
 const work = join(out, 'work');
 const tool = name => join(root, 'build/release/bench', name);
 const lightcone = join(root, 'build/lightcone');
-const moduleDir = join(root, 'bench/modules', process.env.MODULE || 'transfer');
+const modules = { // by the name of their database
+  'bench': join(root, 'bench/modules/transfer'),
+  'bench-c': join(root, 'bench/modules/transfer-c'),
+};
 
 const seconds = process.env.SECONDS_EACH || '5';
 const rounds = Number(process.env.ROUNDS || 3);
@@ -34,8 +37,10 @@ const atMost = max => ({ text: `<= ${max}`, met: value => value <= max });
 const scenarios = [
   { name: 'insert', args: ['--scenario', 'insert'], rate: atLeast(80000) },
   { name: 'insert-v2', args: ['--scenario', 'insert', '--protocol', 'v2'], rate: null },
-  { name: 'transfer', args: ['--scenario', 'transfer'], rate: atLeast(80000) },
+  { name: 'transfer', args: ['--scenario', 'transfer'], rate: atLeast(200000) },
   { name: 'transfer-zipf', args: ['--scenario', 'transfer', '--zipf', '1.5'], rate: null },
+  { name: 'transfer-c', database: 'bench-c', args: ['--scenario', 'transfer'], rate: atLeast(1000000) },
+  { name: 'transfer-c-one-in-flight', database: 'bench-c', args: ['--scenario', 'transfer', '--in-flight', '1'], rate: atLeast(100000) },
   { name: 'insert-one-in-flight', args: ['--scenario', 'insert', '--in-flight', '1'], rate: null },
   { name: 'insert-idle', args: ['--scenario', 'insert', '--connections', '1', '--in-flight', '1'], rate: null },
 ];
@@ -97,7 +102,7 @@ function run(command, args, options = {}) {
 }
 
 function load(server, scenario, verify) {
-  const args = ['--url', server.url, '--database', 'bench', '--protocol', 'v3'];
+  const args = ['--url', server.url, '--database', scenario.database ?? 'bench', '--protocol', 'v3'];
   args.push('--seconds', seconds, '--warmup', '1', '--json', ...scenario.args);
   if (!verify) args.push('--no-verify');
   const figures = {};
@@ -117,17 +122,22 @@ async function startIdeal() {
   return start('ideal', tool('ideal'), ['--port', String(port), '--file', join(work, 'ideal.log.data')], port);
 }
 
-async function startLightcone() {
+function publish(server, cli, database) {
+  const moduleDir = modules[database];
   if (existsSync(join(moduleDir, 'package.json')) && !existsSync(join(moduleDir, 'node_modules')))
     run('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock', '--silent'], { cwd: moduleDir });
+  run(lightcone, [...cli, 'publish', database, '--module-path', moduleDir,
+    '--server', `http://${server.url}`, '--yes']);
+}
+
+async function startLightcone(databases) {
   const port = await freePort();
   const data = join(work, 'data');
   const cli = ['--root-dir', join(work, 'root')];
   const server = await start(
     'lightcone', lightcone,
     [...cli, 'start', '--listen-addr', `127.0.0.1:${port}`, '--data-dir', data], port);
-  run(lightcone, [...cli, 'publish', 'bench', '--module-path', moduleDir,
-    '--server', `http://${server.url}`, '--yes']);
+  for (const database of databases) publish(server, cli, database);
   return server;
 }
 
@@ -187,7 +197,7 @@ async function main() {
   mkdirSync(work, { recursive: true });
 
   const ideal = await startIdeal();
-  const server = await startLightcone();
+  const server = await startLightcone(new Set(chosen.map(s => s.database ?? 'bench')));
   const sync = [];
   const runs = new Map(chosen.map(s => [s.name, { ideal: [], ours: [] }]));
   for (let round = 0; round < rounds; round++) {

@@ -77,23 +77,7 @@ test('one that never reads is cut off, and only that one', async () => {
 });
 
 test('a hundred connections of one identity weigh as much as one', async () => {
-  const sockets = await Promise.all(Array.from({ length: 100 }, () => session(server, db, { token: ann.token })));
-  const other = await session(server, db);
-  let stop = false;
-  let done = 0;
-  const all = sockets.map(async socket => {
-    while (!stop) {
-      for (let i = 0; i < 20; i++) socket.say(enc.call(i, 'tick', tick));
-      for (let i = 0; i < 20; i++) assert.equal((await socket.nextOf('result')).ok, true);
-      done += 20;
-    }
-  });
-  const took = await polite(other, { ms: 1500 });
-  stop = true;
-  await Promise.all(all);
-  assert.ok(took.length > 10 && done > 100, `${took.length} beside ${done}`);
-  for (const socket of sockets) socket.drop();
-  await other.bye();
+  await beside('many', { token: ann.token });
 });
 
 test('over its rate an identity waits, over all its connections together', async () => {

@@ -5,6 +5,7 @@
 //   silent     asks for a lot and never reads
 //   subscribe  subscribes and unsubscribes, `size` times, as fast as it can
 //   heavy      calls that compute (`burn` rounds), 16 of them under way
+//   many       a hundred connections of one identity, 20 calls under way on each
 //   slow       reducers for the slow lane, 8 connections
 //
 // Posts {done: how many} now and then, and the kind's end as {ended}.
@@ -16,7 +17,7 @@ const server = { port };
 let stop = false;
 let done = 0;
 parentPort.on('message', () => (stop = true));
-const open = () => session(server, database, { token });
+const open = () => session(server, database, { token, protocols: [kind === 'many' ? 'v3.bsatn.spacetimedb' : 'v2.bsatn.spacetimedb'] });
 const tell = () => parentPort.postMessage({ done });
 
 async function answers(socket, kinds, count) {
@@ -75,6 +76,17 @@ const kinds = {
       tell();
       socket.say(one);
     }
+  },
+  async many() {
+    const one = enc.call(1, 'tick', w().u32(1).done());
+    const sockets = await Promise.all(Array.from({ length: 100 }, open));
+    await Promise.all(sockets.map(async socket => {
+      while (!stop) {
+        socket.say(...Array(20).fill(one));
+        await answers(socket, ['result'], 20);
+        tell();
+      }
+    }));
   },
   async slow() {
     const one = enc.call(1, 'burn', w().u32(burn).done());

@@ -101,6 +101,7 @@ static int settings_run(const Args *args) {
 
 static const ArgSpec settings_specs[] = {
     {"json", NULL, 0, ARG_FLAG, NULL, "Print JSON, with the limits and the meaning of each"},
+    SPEC_ANON,
     SPEC_SERVER,
     SPEC_NO_CONFIG,
     ARG_SPECS_END,

@@ -187,3 +187,29 @@ test('a setting holds at once, shows what it did, and survives a restart', async
   const back = await set({ deadline_ms: null });
   assert.deepEqual([back.deadline_ms.value, back.deadline_ms.set], [10_000, false]);
 });
+
+test('the command shows settings and changes them', async () => {
+  const { token } = await newIdentity(server);
+  assert.equal((await server.cli('login', '--token', token)).code, 0);
+  await publishFlood(server, 'flood-cli', token);
+  const run = (...words) => server.cli(...words, '--server', server.url);
+  const changed = await run('settings', 'flood-cli', 'slice_us=3000', 'identity_rate=100');
+  assert.equal(changed.code, 0, changed.stderr);
+  assert.match(changed.stdout, /^ slice_us +\| 3000 \* +\| 2000 +\| lightcone_slices_used_up_total +\| 0 +$/m);
+  const shown = await run('describe', '--settings', 'flood-cli');
+  assert.match(shown.stdout, /^ identity_rate +\| 100 \* +\| 0 /m);
+  const json = await run('settings', 'flood-cli', '--json');
+  assert.equal(JSON.parse(json.stdout).find(one => one.key === 'slice_us').value, 3000);
+  const back = await run('settings', 'flood-cli', 'slice_us=default');
+  assert.match(back.stdout, /^ slice_us +\| 2000 +\| 2000 /m);
+  for (const [word, code, text] of [
+    ['slice=3', 1, /there is no setting `slice`/],
+    ['slice_us=-3', 1, /`slice_us` takes a number from 1 to 10000000, or 0, not -3/],
+    ['slice_us=many', 2, /the value is a whole number, or `default`/],
+    ['slice_us', 2, /`slice_us` is not KEY=VALUE/],
+  ]) {
+    const bad = await run('settings', 'flood-cli', word);
+    assert.equal(bad.code, code, bad.stderr);
+    assert.match(bad.stderr, text);
+  }
+});

@@ -322,8 +322,20 @@ Err log_local_open(const LogOptions *options,
 
     if ((err = dir_take(local, diag)) != OK) goto done;
     uint64_t start = options->start.v;
-    err = log_recover(local->io, local->dir, start, false, replay, ctx, &found, diag);
+    err = log_recover(local->io,
+                      local->dir,
+                      options->begins ? 0 : start,
+                      false,
+                      replay,
+                      ctx,
+                      &found,
+                      diag);
+    if (err == OK && options->begins && found.file_count) {
+        mem_free(found.files);
+        err = diag_fail(diag, ERR_EXISTS, "there is a log in %s", local->dir);
+    }
     if (err != OK) goto done;
+    if (options->begins) found.next_offset = start;
     local->files = found.files;
     local->file_count = local->file_cap = found.file_count;
     if ((err = continue_from(local, &found)) != OK) {

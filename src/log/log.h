@@ -18,6 +18,7 @@ typedef struct LogOptions {
     uint64_t segment_bytes;   // preallocated size of a segment; 0: 64 MiB
     bool in_memory;           // keep nothing: every batch is durable at once
     TxOffset start;           // commits below it are in a checkpoint: they are not replayed
+    bool begins;              // there is no log yet: begin one at `start`. Else ERR_EXISTS
     void (*wake)(void *ctx);  // may be NULL; from any thread: what was in flight is not any more
     void *wake_ctx;
 } LogOptions;

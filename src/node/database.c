@@ -231,9 +231,10 @@ Err database_open(const DatabaseOpen *open, Database **out, Diag *diag) {
     Err err = OK;
     if ((err = database_new(open, &db, diag)) != OK) goto done;
     if ((err = catalog_module(db_catalog(db->db), &module)) != OK) {
-        diag_fail(diag,
-                  ERR_CORRUPT,
-                  "its log has no module: the first publish never became durable");
+        if (err == ERR_NOT_FOUND)
+            err = diag_fail(diag,
+                            ERR_CORRUPT,
+                            "its log has no module: the first publish never became durable");
         goto done;
     }
     HostLoadOptions load = {.cache_dir = node_cache_dir(open->loop->node)};

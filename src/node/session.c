@@ -338,7 +338,7 @@ Str session_failure_text(Session *s, const HostOutcome *outcome) {
     switch (outcome->status) {
     case HOST_USER_ERROR:
         db->counters.calls_user_error++;
-        database_log_record(db, 0, s->function->name, outcome->message, s->call_timestamp);
+        database_log_record(db, 0, s->function->name, outcome->message, node_now(db->loop->node));
         return outcome->message;
     case HOST_DEADLINE: {
         db->counters.calls_deadline++;
@@ -350,7 +350,7 @@ Str session_failure_text(Session *s, const HostOutcome *outcome) {
                                 "` was stopped: it ran longer than its deadline of %lld ms",
                                 STR_ARG(s->function->name),
                                 (long long)(db->settings.deadline / 1000));
-        database_log_record(db, 0, s->function->name, text, s->call_timestamp);
+        database_log_record(db, 0, s->function->name, text, node_now(db->loop->node));
         return text.ptr ? text : str_from(fatal_text);
     }
     case HOST_STOPPED:

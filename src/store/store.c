@@ -24,7 +24,7 @@ void store_close(Store **handle) {
     Store *store = *handle;
     *handle = NULL;
     if (!store) return;
-    ASSERT(store->snapshots_live == 0 && !store->checkpoint);
+    ASSERT(store->snapshots_live == 0 && !store->checkpoint && store->images == 0);
     if (store->in_transaction) store_rollback(store);
     store_settle(store);
     guard_lower();
@@ -42,6 +42,7 @@ void store_close(Store **handle) {
     buf_deinit(&store->row_key);
     arena_deinit(&store->arena);
     arena_deinit(&store->types);
+    mem_free(store->durable);  // its view goes with the pages
     pages_close(&store->pages);
     mem_free(store);
 }

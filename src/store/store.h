@@ -231,6 +231,27 @@ uint64_t store_log_offset(const Store *store);   // of the newest safe checkpoin
 uint64_t store_checkpoints(const Store *store);  // its number, from 1; 0: there is none
 Micros store_checkpoint_time(const Store *store);  // when it was begun
 
+// ── images ─────────────────────────────────────────────────────────────────────────────────────
+
+// The newest checkpoint, kept for as long as somebody copies it: a page file with that one
+// checkpoint in it and zeros where it has no pages, to be read from the start to the end. Between
+// transactions, on the owner's thread. ERR_NOT_FOUND: there is no checkpoint.
+typedef struct StoreImage StoreImage;
+MUST_USE Err store_image_open(Store *store, StoreImage **out, Diag *diag);
+void store_image_close(Store *store, StoreImage **image);  // on the owner's thread
+uint64_t store_image_bytes(const StoreImage *image);
+// On any one thread. `offset` and `len` are multiples of 8192, within the image. Every page is checked.
+MUST_USE Err
+store_image_read(StoreImage *image, uint64_t offset, uint8_t *into, size_t len, Diag *diag);
+
+// What a file that may be such an image says about itself. ERR_CORRUPT: it is none.
+typedef struct StoreImageInfo {
+    uint64_t log_offset;  // commits below it are in it
+    Micros time;
+    uint64_t bytes;
+} StoreImageInfo;
+MUST_USE Err store_image_info(const Io *io, const char *path, StoreImageInfo *out, Diag *diag);
+
 // ── looking after itself ───────────────────────────────────────────────────────────────────────
 
 typedef struct StoreStats {

@@ -95,15 +95,15 @@ void run_advanced(Run *run) {
     if (end > last->offset) unsafe_add(run, end);
 }
 
-// The first of `unsafe` stays one flush behind what is safe, see (4).
+// Some that are older than what is safe are kept, see (4).
+static void unsafe_forget(Run *run) {
+    if (run->unsafe_count > UNFLUSHED_MAX + KEPT_MAX)
+        unsafe_drop_first(run, run->unsafe_count - UNFLUSHED_MAX - KEPT_MAX);
+}
+
 static void safety_look(Run *run) {
-    uint64_t durable = log_durable_end(db_log(run->db)).v;
-    if (durable <= run->safe) return;
-    uint32_t before = 0;
-    while (run->unsafe[before].offset < run->safe)
-        before++;
-    run->safe = durable;
-    unsafe_drop_first(run, before);
+    run->safe = MAX(run->safe, log_durable_end(db_log(run->db)).v);
+    unsafe_forget(run);
 }
 
 static const Unsafe *unsafe_at(const Run *run, uint64_t offset) {
@@ -160,8 +160,8 @@ static void found_check(Run *run) {
                  (unsigned long long)found);
     run->tally.lost += run->unsafe[run->unsafe_count - 1].offset - found;
     model_copy(run->head, state->state);
-    unsafe_drop_first(run, run->unsafe_count);
-    unsafe_add(run, found);
+    while (run->unsafe[run->unsafe_count - 1].offset > found)
+        mem_free(run->unsafe[--run->unsafe_count].state);
     run->safe = found;
     run_note(run, "%llu commits are there", (unsigned long long)found);
     txns_check_all(run);
@@ -253,7 +253,7 @@ static void clock_moves(Run *run) {
 
 static void step(Run *run) {
     bool stopped = sim_disk_is_off(run->sim) || log_failed(db_log(run->db)) != OK;
-    bool crowded = run->unsafe_count + 8 > UNSAFE_MAX;
+    bool crowded = log_end(db_log(run->db)).v - run->safe > UNFLUSHED_MAX - 8;
     if (stopped && run_chance(run, 3)) {
         reopen(run);
         return;

@@ -6,7 +6,7 @@
 #include "txn/def_testing.h"
 #include "txn/overlay.h"
 
-enum { RUNNING_MAX = 4, SNAPSHOTS_MAX = 3, OPS_MAX = 10, UNSAFE_MAX = 64 };
+enum { RUNNING_MAX = 4, SNAPSHOTS_MAX = 3, OPS_MAX = 10, UNSAFE_MAX = 128, UNFLUSHED_MAX = 50, KEPT_MAX = 60 };
 
 typedef struct Running {  // an overlay
     Overlay *overlay;     // NULL: none
@@ -20,7 +20,7 @@ typedef struct Looking {  // a snapshot's reader
     State *seen;
 } Looking;
 
-typedef struct Unsafe {  // a state the log had at an offset, and may have after a power loss
+typedef struct Unsafe {  // what the tables hold when the log ends at an offset
     uint64_t offset;
     State *state;
 } Unsafe;

@@ -321,8 +321,7 @@ Err log_local_open(const LogOptions *options,
     LogSink *sink = &local->sink;
 
     if ((err = dir_take(local, diag)) != OK) goto done;
-    uint64_t start = options->start.v;
-    err = log_recover(local->io, local->dir, start, false, replay, ctx, &found, diag);
+    err = log_recover(options, false, replay, ctx, &found, diag);
     if (err != OK) goto done;
     local->files = found.files;
     local->file_count = local->file_cap = found.file_count;

@@ -20,15 +20,20 @@ static bool only_writing(Err err) {
     return err == ERR_DISK_FULL || err == ERR_DENIED || err == ERR_IO;
 }
 
+static const char *reason(Err why) {
+    switch (why) {
+    case ERR_DISK_FULL: return "the disk is full";
+    case ERR_DENIED: return "its files may not be written";
+    default: return "its log cannot be written: an input or output operation failed";
+    }
+}
+
 static Err look(const DatabaseOpen *open, Err why, Database **out, Diag *diag) {
     DatabaseOpen looking = *open;
     char text[256];
     looking.read_only = why;
     looking.why = text;
-    snprintf(text,
-             sizeof text,
-             "the database is read-only because its log cannot be written: %s",
-             err_text(why));
+    snprintf(text, sizeof text, "the database is read-only because %s", reason(why));
     Err err = database_open(&looking, out, diag);
     if (err != OK) return err;
     log_error("%s: %s", (*out)->dir, text);

@@ -22,6 +22,7 @@ typedef struct LogOptions {
     // every commit is refused with this error.
     Err read_only;
     TxOffset end;             // of what read_only replays; 0: all there is
+    bool begins;              // there is no log yet: begin one at `start`. Else ERR_EXISTS
     void (*wake)(void *ctx);  // may be NULL; from any thread: what was in flight is not any more
     void *wake_ctx;
 } LogOptions;

@@ -70,7 +70,7 @@ static bool next_view(Database *db, HostCall *call) {
         .timestamp = db->now,
         .args = BYTES("", 0),
         .access = run.access,
-        .budget_us = db->loop->node->options.deadline,
+        .budget_us = db->settings.deadline,
     };
     return true;
 }
@@ -124,7 +124,7 @@ void commit_call_done(Database *db, const HostCall *call, const HostOutcome *out
     Str reason;
     if (view_outcome(db, call, outcome, &reason) != OK) {
         views_failed(db->views, reason);
-        if (db->commit.is_write && db->loop->node->options.view_failure_aborts) {
+        if (db->commit.is_write && db->settings.view_failure_aborts) {
             end(db, ERR_MODULE);
             return;
         }

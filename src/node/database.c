@@ -54,7 +54,8 @@ static Err instance_make(Database *db, HostProgram *program, HostInstance **out,
                    .database = db->identity,
                    .log = module_log,
                    .now = module_now,
-                   .schedule_now = module_schedule_now};
+                   .schedule_now = module_schedule_now,
+                   .memory_max = (size_t)db->settings.heap_max};
     db->instances_made++;
     return host_instance_new(program, &env, out, diag);
 }
@@ -154,6 +155,8 @@ static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
     db->read_only = open->read_only;
     if (open->why) snprintf(db->read_only_why, sizeof db->read_only_why, "%s", open->why);
     bool no_files = node->options.in_memory || open->read_only != OK;
+    fair_init(&db->fair);
+    database_settings_load(db);
     if ((err = database_dir(node, &open->identity, open->generation, db->dir)) != OK) goto done;
 
     if ((err = path_join(path, db->dir, "module_logs")) != OK) goto done;
@@ -164,7 +167,7 @@ static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
                          .dir = path,
                          .page_file = pages,
                          .in_memory = node->options.in_memory,
-                         .memory_max = node->options.memory_max,
+                         .memory_max = (size_t)db->settings.memory_max,
                          .checkpoint_bytes = node->options.checkpoint_bytes,
                          .checkpoint_rate = node->options.checkpoint_rate,
                          .log_keep = node->options.log_keep,
@@ -275,7 +278,7 @@ static bool init_next(void *ctx, HostCall *call) {
         .sender = run->db->owner,
         .timestamp = run->db->now,
         .access = db_access(run->db->db),
-        .budget_us = run->db->loop->node->options.deadline,
+        .budget_us = run->db->settings.deadline,
     };
     return true;
 }
@@ -367,7 +370,7 @@ Err database_try_init(const Node *node,
                       const Identity *owner,
                       Diag *diag) {
     // A loop and a node that exist for this trial only: in memory, no sockets, no thread.
-    Node trial = {.io = node->io, .options = node->options};
+    Node trial = {.io = node->io, .options = node->options, .defaults = node->defaults};
     trial.options.in_memory = true;
     NodeLoop loop = {.node = &trial};
     DatabaseOpen open = {.loop = &loop, .identity = *identity, .owner = *owner};
@@ -620,9 +623,51 @@ void database_close(Database **handle, const char *why, bool remove_files) {
     }
     if (db->db) db_close(&db->db);
     if (remove_files && !db->loop->node->options.in_memory) files_remove(io, db->dir);
+    fair_deinit(&db->fair);
     mem_free(db->orphans);
     arena_deinit(&db->turn_arena);
     mem_free(db);
+}
+
+// ── settings ───────────────────────────────────────────────────────────────────────────────────
+
+// From settings to the parts that keep a copy.
+static void settings_spread(Database *db) {
+    const Settings *set = &db->settings;
+    db->fair.share_ns = set->share * 1000;
+    db->fair.identity = (BucketRule){.rate = set->identity_rate, .burst = set->identity_burst};
+}
+
+void database_settings_load(Database *db) {
+    const Node *node = db->loop->node;
+    Buf text = {0};
+    db->settings = node->defaults;
+    db->settings.own = 0;
+    // A trial has no control database: its program is tried by the server's own rules.
+    if (node->control && control_settings(node->control, &db->identity, &text) != OK)
+        log_warn("%s: its settings cannot be read; the server's hold", db->dir);
+    settings_read(&db->settings, bytes_str(buf_bytes(&text)));
+    buf_deinit(&text);
+    settings_spread(db);
+}
+
+// Between turns: no call is in the instance that may be replaced here.
+void database_settings_apply(Database *db, const Settings *settings) {
+    Settings old = db->settings;
+    db->settings = *settings;
+    settings_spread(db);
+    lanes_settings_changed(db);
+    if (old.memory_max != settings->memory_max)
+        db->memory_max_waits = !store_memory_max(db_store(db->db), (size_t)settings->memory_max);
+    if (old.heap_max == settings->heap_max) return;
+    Diag diag = {0};
+    HostInstance *fresh = NULL;
+    if (instance_make(db, db->program, &fresh, &diag) == OK) {
+        host_instance_free(&db->instance);
+        db->instance = fresh;
+    } else {
+        log_error("%s: the module goes on with its former heap limit: %s", db->dir, diag.text);
+    }
 }
 
 // ── trouble ─────────────────────────────────────────────────────────────────────────────────────
@@ -636,9 +681,8 @@ void database_fail(Database *db, const Diag *diag) {
              diag->text);
     log_error("%s: %s", db->dir, db->failure);
     // What was computed is not on the disk: nobody may hear of it. Every client ends here.
-    db->ready_first = db->ready_last = NULL;
+    fair_clear_ready(&db->fair);
     for (Session *s = db->sessions; s; s = s->next) {
-        s->is_ready = false;
         if (s->kind == SESSION_SYSTEM) continue;
         outbox_deinit(&s->out);
         outbox_deinit(&s->sealed);
@@ -650,7 +694,7 @@ void database_fail(Database *db, const Diag *diag) {
         s->state = SESSION_ENDED;
         session_dirty(s);
     }
-    db->ready_first = db->ready_last = NULL;
+    fair_clear_ready(&db->fair);
 }
 
 bool database_mend(Database *db) {

@@ -2,9 +2,11 @@
 #pragma once
 #include "host/host.h"
 #include "live/live.h"
+#include "node/fair.h"
 #include "node/loop.h"
 #include "node/modulelog.h"
 #include "node/schedule.h"
+#include "node/settings.h"
 #include "txn/db.h"
 
 typedef struct Session Session;
@@ -22,7 +24,8 @@ typedef struct DatabaseCounters {
     uint64_t calls_ok, calls_user_error, calls_fatal, calls_deadline, calls_refused;
     uint64_t commits, flushes, turns, messages_in, sql_queries;
     uint64_t slices_used_up, slow_calls, conflicts, exclusive_runs;
-    uint64_t procedures, procedures_failed;
+    uint64_t procedures, procedures_failed, procedures_deadline;
+    uint64_t retries, calls_delayed, calls_over_rate, lane_refused, inboxes_full;
 } DatabaseCounters;
 
 struct Database {
@@ -33,6 +36,7 @@ struct Database {
     char dir[IO_PATH_MAX];
 
     Db *db;
+    Settings settings;
     Views *views;
     Micros views_checked;  // when results nobody watches were last looked through
     Live *live;
@@ -44,17 +48,17 @@ struct Database {
     Schedule *schedule;
     Lanes *lanes;  // owns `program`; NULL: nothing leaves the loop (a trial)
 
-    Session *sessions;                  // all, doubly linked
-    uint32_t client_count;              // WebSocket sessions that are connected
-    Session *ready_first, *ready_last;  // have something to do, round-robin
-    Session *dirty;                     // have something to say once what they did is durable
-    Session *sealed;                    // whose words wait for the batch in flight
-    Session *system;                    // runs scheduled reducers and clean-up
-    Session *running;                   // whose call is in the module now
-    CommitPending commit;               // while it is pending no other call begins
-    int64_t turn_began_ns;              // monotonic
-    Micros turn_began;                  // the same moment by the wall clock
-    Micros now;                         // wall clock of the running call
+    Session *sessions;      // all, doubly linked
+    uint32_t client_count;  // WebSocket sessions that are connected
+    Fair fair;              // who has something to do, and whose turn it is
+    Session *dirty;         // have something to say once what they did is durable
+    Session *sealed;        // whose words wait for the batch in flight
+    Session *system;        // runs scheduled reducers and clean-up
+    Session *running;       // whose call is in the module now
+    CommitPending commit;   // while it is pending no other call begins
+    int64_t turn_began_ns;  // monotonic
+    Micros turn_began;      // the same moment by the wall clock
+    Micros now;             // wall clock of the running call
     bool failed;  // its log cannot be written: what was computed is not on the disk (mend.h)
     char failure[256];
     Err read_only;  // not OK: why nothing can be written; the state is the durable one (mend.h)
@@ -69,6 +73,7 @@ struct Database {
     } * orphans;  // clients of the process before, to be said goodbye to
     uint32_t orphan_count;
     uint64_t instances_made;
+    bool memory_max_waits;  // for the next start (store_memory_max)
 };
 
 typedef struct DatabaseOpen {
@@ -134,6 +139,11 @@ MUST_USE Err database_try_init(const Node *node,
                                const Identity *identity,
                                const Identity *owner,
                                Diag *diag);
+
+// What the owner decided, or the server's defaults. Applied from the next call on; a heap limit makes
+// new instances.
+void database_settings_load(Database *database);
+void database_settings_apply(Database *database, const Settings *settings);
 
 // Replace the module's instance if it is not fit to run any more. False: it could not be.
 bool database_mend(Database *database);

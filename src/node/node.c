@@ -253,11 +253,28 @@ static void options_fill(NodeOptions *o) {
     if (!o->outbound_response_max) o->outbound_response_max = RESPONSE_BYTES_DEFAULT;
 }
 
+// What the command line says, in the places where databases look.
+static void defaults_fill(Settings *s, const NodeOptions *o) {
+    settings_standard(s);
+    s->slice = o->slice;
+    s->deadline = o->deadline;
+    s->exclusive = o->exclusive;
+    s->procedure_deadline = o->procedure_deadline;
+    s->procedure_exclusive = o->procedure_exclusive;
+    s->view_failure_aborts = o->view_failure_aborts;
+    s->memory_max = (int64_t)o->memory_max;
+    for (uint32_t i = 0; i < setting_count; i++) {
+        const SettingRule *rule = &setting_rules[i];
+        if (setting_is_own(&o->settings, rule)) setting_unset(s, rule, &o->settings);
+    }
+}
+
 Err node_start(const NodeOptions *options, Node **out, Diag *diag) {
     Node *node = MEM_NEW(Node);
     if (!node) return ERR_NOMEM;
     node->options = *options;
     options_fill(&node->options);
+    defaults_fill(&node->defaults, &node->options);
     node->io = options->io;
     node->started = node_now(node);
     pthread_mutex_init(&node->mutex, NULL);

@@ -43,6 +43,8 @@ static const Route routes[] = {
     {"PUT",    "/v1/database/:/reset",            AUTH_ANONYMOUS, DB_RESOLVED, true,  route_reset},
     {"POST",   "/v1/database/:/lock",             AUTH_ANONYMOUS, DB_RESOLVED, false, route_lock},
     {"POST",   "/v1/database/:/unlock",           AUTH_ANONYMOUS, DB_RESOLVED, false, route_unlock},
+    {"GET",    "/v1/database/:/settings",         AUTH_ANONYMOUS, DB_RESOLVED, false, route_settings_get},
+    {"PUT",    "/v1/database/:/settings",         AUTH_ANONYMOUS, DB_RESOLVED, false, route_settings_put},
     {"GET",    "/v1/database/:/unstable/timestamp", AUTH_ANONYMOUS, DB_RESOLVED, false, route_timestamp},
     {"*",      "/v1/database/:/route",            AUTH_NONE,      DB_RESOLVED, false, route_handler},
     {"*",      "/v1/database/:/route/**",         AUTH_NONE,      DB_RESOLVED, false, route_handler},

@@ -51,12 +51,11 @@ struct Session {
     SessionKind kind;
     SessionState state;
     Session *prev, *next;  // in database->sessions
-    Session *next_ready;
+    FairEntry fair;        // its place among those that have something to do
     Session *next_dirty;
     Session *next_sealed;
-    bool is_ready, is_dirty, closing, paused;
-    uint32_t burst;  // messages taken up since it was last at the end of the ring
-    NetConn *conn;   // NULL once it is gone
+    bool is_dirty, closing, paused;
+    NetConn *conn;  // NULL once it is gone
     Identity identity;
     ConnectionId connection;
     bool is_owner, confirmed;
@@ -101,7 +100,8 @@ typedef struct SessionOptions {
     ConnectionId connection;
     bool confirmed;
     WireProtocol protocol;
-    Str token, claims;  // copied
+    Str token, claims;      // copied
+    const Identity *party;  // on whose account it is worked on; NULL: its own
 } SessionOptions;
 Session *session_new(Database *database, const SessionOptions *options);  // NULL: no memory
 void session_free(Session **session);

@@ -62,7 +62,7 @@ static void deliver_whole(Session *s, Outbox *box) {
     if (s->kind == SESSION_AGENT) procedure_deliver(s);
     s->is_dirty = false;
     // One that is still in the ring comes back when its turn does.
-    if (s->state == SESSION_ENDED && !s->is_ready) session_free(&s);
+    if (s->state == SESSION_ENDED && !s->fair.is_ready) session_free(&s);
 }
 
 static bool waits(const Session *s) {

@@ -14,9 +14,8 @@
 #include "node/commit.h"
 #include "node/session_private.h"
 
-// The longest a turn runs calls, and so holds answers back for the sake of a larger batch.
-#define TURN_NS 4000000
-// From then on it ends as soon as the log could take its batch.
+// From then on a turn ends as soon as the log could take its batch; Settings.turn is the longest that
+// it runs calls, and so holds answers back for the sake of a larger batch.
 #define TURN_SHORT_NS 1000000
 // A disk that is so far behind is waited for.
 #define BATCH_WAITING_BYTES_MAX (8u << 20)
@@ -33,7 +32,7 @@ static Micros views_due(const Database *db) {
 }
 
 bool database_has_work(const Database *db) {
-    if (db->ready_first && !db->failed) return true;
+    if (fair_any_ready(&db->fair) && !db->failed) return true;
     // What is said while a batch is in flight waits for it, and so do we.
     bool may_leave = db->failed || !db_flush_in_flight(db->db);
     return may_leave && (db->dirty || db->sealed);
@@ -44,13 +43,14 @@ int64_t database_next_due_ns(const Database *db) {
     if (db->failed) return INT64_MAX;
     if (db->read_only != OK) return db->mend_ns;
     Micros due = views_due(db), wall = node_now(db->loop->node);
+    int64_t parked = fair_next_due_ns(&db->fair);
     if (db->has_schedules) due = MIN(due, schedule_next_due(db->schedule));
-    if (due == INT64_MAX) return INT64_MAX;
+    if (due == INT64_MAX) return parked;
     const Io *io = db->loop->node->io;
     int64_t now = io->clock_monotonic_ns(io->world);
     if (due <= wall) return now;  // compared first: a module may ask for any instant there is
     Micros wait = due - wall;
-    return wait > INT64_MAX / 2000 ? INT64_MAX : now + wait * 1000;
+    return wait > INT64_MAX / 2000 ? parked : MIN(parked, now + wait * 1000);
 }
 
 // ── the turn ──────────────────────────────────────────────────────────────────────────────────
@@ -71,14 +71,14 @@ static bool log_is_free(Database *db, bool wait) {
 
 bool turn_is_over(Database *db, int64_t now_ns) {
     int64_t ran_ns = now_ns - db->turn_began_ns;
-    if (ran_ns >= TURN_NS) return true;
+    if (ran_ns >= db->settings.turn * 1000) return true;
     return ran_ns >= TURN_SHORT_NS && log_is_free(db, false);
 }
 
 // Commits wait for the log, which is free. True: their batch is in flight.
 static bool batch_send(Database *db) {
     Diag diag = {0};
-    bool beside = db->ready_first != NULL;
+    bool beside = fair_any_ready(&db->fair);
     Err err = OK;
     db->counters.flushes++;
     if (beside) {
@@ -109,15 +109,21 @@ static void calls_run(Database *db) {
     db->turn_began = node_now(db->loop->node);
     views_set_now(db->views, db->turn_began);
     if (db->failed) return;
+    fair_turn_begin(&db->fair);
     host_run(db->instance,
              &(HostSource){.ctx = db, .next = session_next_call, .done = session_done});
     database_mend(db);
     commit_settle(db);
+    fair_turn_end(&db->fair, io->clock_monotonic_ns(io->world));
 }
 
 void database_turn(Database *db) {
     bool is_due = schedule_due(db) || views_due(db) <= node_now(db->loop->node);
     if (!db->failed && is_due) session_ready(db->system);
+    if (!db->failed && db->fair.heap_count) {
+        const Io *io = db->loop->node->io;
+        fair_wake(&db->fair, io->clock_monotonic_ns(io->world));
+    }
     (void)log_is_free(db, false);
     if (database_has_work(db)) {
         calls_run(db);

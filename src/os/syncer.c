@@ -22,9 +22,10 @@ typedef enum SyncState { SYNC_IDLE, SYNC_IN_FLIGHT, SYNC_ENDED } SyncState;
 struct IoSyncer {
     void (*wake)(void *ctx);
     void *ctx;
-    _Atomic SyncState state;  // to IN_FLIGHT by the owner, to ENDED by whoever syncs, to IDLE by the owner
-    int fd;                   // while IN_FLIGHT
-    int error;                // an errno, once ENDED
+    _Atomic SyncState
+        state;  // to IN_FLIGHT by the owner, to ENDED by whoever syncs, to IDLE by the owner
+    int fd;     // while IN_FLIGHT
+    int error;  // an errno, once ENDED
     pthread_t thread;
     bool has_thread;
 

@@ -104,8 +104,10 @@ static Err checkpoint_load(Store *store, Diag *diag) {
     page_fault_clear();
     guard_lower();
     if (err != OK) return err;
-    store->durable = pages_view_open(pages);
-    return store->durable ? OK : ERR_NOMEM;
+    store->durable = MEM_NEW(Durable);
+    if (!store->durable) return ERR_NOMEM;
+    *store->durable = (Durable){pages_view_open(pages), 1};
+    return store->durable->view ? OK : ERR_NOMEM;
 }
 
 Err store_load(Store *store, const StoreOptions *options) {

@@ -173,6 +173,10 @@ const FunctionDef *session_admit(Session *s, Str name, Bytes args, char *text, s
     Database *db = s->database;
     const FunctionDef *f = moduledef_reducer(db->def, name);
     Buf line = {0};
+    if (db->read_only != OK) {
+        snprintf(text, text_size, "%s", db->read_only_why);
+        return NULL;
+    }
     if (f && f->lifecycle != LIFECYCLE_NONE) {
         snprintf(text,
                  text_size,
@@ -188,8 +192,9 @@ const FunctionDef *session_admit(Session *s, Str name, Bytes args, char *text, s
                    STR_ARG(name));
         f = NULL;
     } else {
-        Diag diag = {0};
+        Diag diag;
         size_t len;
+        diag_clear(&diag);
         if (bsatn_check(f->params, args, &len, &diag) != OK) {
             snprintf(text,
                      text_size,

@@ -419,8 +419,7 @@ Err live_subscribe(LiveClient *client,
                    uint32_t *out_count,
                    Diag *diag) {
     LiveAnswer answer;
-    Err err =
-        live_subscribe_within(client, query_set, queries, count, UINT64_MAX, &answer, diag);
+    Err err = live_subscribe_within(client, query_set, queries, count, UINT64_MAX, &answer, diag);
     *out = answer.rows;
     *out_count = answer.count;
     return err;

@@ -622,6 +622,8 @@ void database_fail(Database *db, const Diag *diag) {
     for (Session *s = db->sessions; s; s = s->next) {
         s->is_ready = false;
         if (s->kind == SESSION_SYSTEM) continue;
+        read_cancel(s);
+        park_leave(s);
         outbox_deinit(&s->out);
         if (s->kind == SESSION_WS) session_close(s, 1011, db->failure);
         if (s->kind == SESSION_HTTP) {

@@ -22,11 +22,18 @@ typedef struct CommitPending {
 // answer is held back for the sake of a larger batch.
 #define TURN_NS 4000000
 
+// Sessions that wait for something other than their turn (read.h): a place to read in, a view's result.
+typedef enum ParkKind { PARK_NONE, PARK_READ, PARK_VIEWS, PARK_KINDS } ParkKind;
+typedef struct ParkList {
+    Session *first, *last;
+} ParkList;
+
 typedef struct DatabaseCounters {
     uint64_t calls_ok, calls_user_error, calls_fatal, calls_deadline, calls_refused;
     uint64_t commits, flushes, turns, messages_in, sql_queries;
     uint64_t slices_used_up, slow_calls, conflicts, exclusive_runs;
     uint64_t procedures, procedures_failed;
+    uint64_t reads, reads_cancelled;
 } DatabaseCounters;
 
 struct Database {
@@ -54,11 +61,13 @@ struct Database {
     Session *dirty;                     // have something to say once the log is synced
     Session *system;                    // runs scheduled reducers and clean-up
     Session *running;                   // whose call is in the module now
-    CommitPending commit;               // while it is pending no other call begins
-    int64_t turn_began_ns;              // monotonic; no call is begun TURN_NS after it
-    Micros turn_began;                  // the same moment by the wall clock
-    Micros now;                         // wall clock of the running call
-    bool failed;                        // its log cannot be written: nothing is accepted any more
+    ParkList parks[PARK_KINDS];
+    uint32_t reads_active;  // on workers, or about to begin
+    CommitPending commit;   // while it is pending no other call begins
+    int64_t turn_began_ns;  // monotonic; no call is begun TURN_NS after it
+    Micros turn_began;      // the same moment by the wall clock
+    Micros now;             // wall clock of the running call
+    bool failed;            // its log cannot be written: nothing is accepted any more
     char failure[256];
     DatabaseCounters counters;
     Arena turn_arena;  // until the next turn

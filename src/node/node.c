@@ -13,6 +13,7 @@
 #define SLICE_US_DEFAULT               2000
 #define EXCLUSIVE_US_DEFAULT           1000000
 #define PROCEDURE_US_DEFAULT           60000000
+#define RESULT_BYTES_DEFAULT           ((uint64_t)256 << 20)
 #define PROCEDURE_EXCLUSIVE_US_DEFAULT 250000
 #define RESPONSE_BYTES_DEFAULT         (64u << 20)
 #define WAITING_MAX                    512  // procedures asleep, of all databases
@@ -248,6 +249,7 @@ static void options_fill(NodeOptions *o) {
     if (o->slice == SLICE_OFF) o->slice = 0;
     if (!o->exclusive) o->exclusive = EXCLUSIVE_US_DEFAULT;
     if (!o->procedure_deadline) o->procedure_deadline = PROCEDURE_US_DEFAULT;
+    if (!o->result_bytes_max) o->result_bytes_max = RESULT_BYTES_DEFAULT;
     if (!o->procedure_exclusive) o->procedure_exclusive = PROCEDURE_EXCLUSIVE_US_DEFAULT;
     if (!o->outbound_response_max) o->outbound_response_max = RESPONSE_BYTES_DEFAULT;
 }

@@ -44,6 +44,8 @@ typedef struct NodeOptions {
     Micros procedure_exclusive;    // a procedure's transaction after a conflict; 0: 250 ms
     OutboundAccess outbound;       // HTTP requests of modules
     size_t outbound_response_max;  // bytes of a response's body; 0: 64 MiB
+    uint64_t result_bytes_max;     // of one answer with rows; 0: 256 MiB
+    uint64_t result_rows_max;      // likewise; 0: no limit
     size_t memory_max;             // pages of one database in memory; 0: no limit
     uint64_t checkpoint_bytes;     // of log between two checkpoints (txn/db.h); 0: 128 MiB
     uint64_t checkpoint_rate;      // bytes a second that one writes at most; 0: 256 MiB

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "node/commit.h"
+#include "node/read.h"
 #include "node/session_private.h"
 
 static const char fatal_text[] = "The instance encountered a fatal error.";
@@ -13,6 +14,8 @@ static void session_conn_closed(void *self) {
     Session *s = self;
     s->conn = NULL;
     s->closing = true;
+    read_cancel(s);  // nobody would hear it
+    park_leave(s);
     session_ready(s);
 }
 
@@ -50,11 +53,14 @@ void session_free(Session **handle) {
     if (s->next) s->next->prev = s->prev;
     if (s->database->sessions == s) s->database->sessions = s->next;
     lanes_session_gone(s);
+    read_cancel(s);
+    park_leave(s);
     if (s->live) live_client_close(&s->live);
     outbox_deinit(&s->out);
     buf_deinit(&s->inbox);
     buf_deinit(&s->call_args);
     buf_deinit(&s->http.body);
+    if (s->http.frame) net_frame_release(&s->http.frame);
     arena_deinit(&s->arena);
     mem_free(s);
 }
@@ -81,6 +87,8 @@ void session_dirty(Session *s) {
 
 void session_close(Session *s, uint16_t code, const char *why) {
     s->closing = true;
+    read_cancel(s);
+    park_leave(s);
     // What was received and not worked on is dropped: the stream ends here. What was answered
     // before still goes out, so the Close frame itself waits for the delivery.
     buf_clear(&s->inbox);
@@ -180,6 +188,8 @@ const FunctionDef *session_admit(Session *s, Str name, Bytes args, char *text, s
 // The session's next piece of work. True: a call was begun. *more: it has something left to do.
 static bool session_step(Session *s, HostCall *call, bool *more) {
     bool begun = false;
+    *more = false;
+    if (s->read || s->parked != PARK_NONE) return false;
     *more = true;
     if (lanes_step(s, call, more, &begun)) return begun;
     s->call_timestamp = s->database->now;
@@ -194,11 +204,14 @@ static bool session_step(Session *s, HostCall *call, bool *more) {
         return lifecycle_step_connect(s, call);
     }
     if (s->kind == SESSION_HTTP && !s->http.done) {
-        return session_http_step(s, call);
+        begun = session_http_step(s, call);
+        if (s->read || s->parked != PARK_NONE) *more = false;
+        return begun;
     }
     session_ws_tidy(s);
     begun = session_ws_step(s, call);
-    if (begun || s->inbox_count) return begun;
+    if (s->read || s->parked != PARK_NONE) *more = false;
+    if (begun || s->inbox_count || !*more) return begun;
     if (s->closing) return lifecycle_step_disconnect(s, call, more);
     *more = false;
     return false;

@@ -35,6 +35,7 @@ typedef struct HttpWorkItem {
     bool done;  // worked on; the answer is below
     int status;
     Buf body;
+    NetFrame *frame;  // in place of body, when it was made elsewhere; a reference
     Str content_type;
     bool has_duration;
     int64_t duration_us;
@@ -67,6 +68,10 @@ struct Session {
     size_t inbox_at;  // of the message being worked on
     size_t inbox_in;  // bytes of it already taken up (v3: several messages in one payload)
     uint32_t inbox_count;
+    struct {
+        size_t at, in;
+        uint32_t count;
+    } inbox_mark;  // before the message that was taken up last
 
     SessionCall call;     // in the module now
     uint32_t request_id;  // of that call
@@ -78,12 +83,18 @@ struct Session {
     ScheduleEntry scheduled;
 
     // Away from the loop (lane.h).
-    struct LaneCall *lane;    // of this session; until it ends nothing behind it is taken up
+    struct LaneCall *lane;         // of this session; until it ends nothing behind it is taken up
     struct Procedure *procedures;  // procedures it called that have not ended
-    bool is_sliced;           // the call in the module has a slice, not its deadline
-    ModuleLogMark log_mark;   // where that call's log lines begin
-    Str deadline_text;        // what HOST_DEADLINE means for this call, if not the usual
-    Str redo;                 // the reducer to call again with call_args; ptr NULL: none
+    bool is_sliced;                // the call in the module has a slice, not its deadline
+    ModuleLogMark log_mark;        // where that call's log lines begin
+    Str deadline_text;             // what HOST_DEADLINE means for this call, if not the usual
+    Str redo;                      // the reducer to call again with call_args; ptr NULL: none
+
+    // Waiting for an answer from a snapshot, or to be able to ask for one (read.h).
+    struct SessionRead *read;
+    bool read_granted;  // a place is reserved for it
+    ParkKind parked;
+    Session *prev_parked, *next_parked;
 
     Outbox out;
     HttpWorkItem http;

@@ -19,6 +19,17 @@ static void http_deliver(Session *s) {
     NetConn *conn = s->conn;
     s->conn = NULL;
     net_conn_set_data(conn, NULL);
+    if (s->http.frame) {
+        routes_respond_frame_as(conn,
+                                &s->identity,
+                                s->token,
+                                s->http.status,
+                                headers,
+                                count,
+                                s->http.content_type,
+                                s->http.frame);
+        return;
+    }
     routes_respond_as(conn,
                       &s->identity,
                       s->token,
@@ -29,6 +40,12 @@ static void http_deliver(Session *s) {
                       buf_bytes(&s->http.body));
 }
 
+// What may wait behind an answer that is still being made: as much as a client may leave unread.
+static size_t held_max(const Session *s) {
+    size_t max = s->database->loop->node->options.limits.out_bytes_max;
+    return max ? max : (size_t)64 << 20;
+}
+
 static void ws_deliver(Session *s) {
     if (!s->conn) {
         outbox_deinit(&s->out);  // what it asked is still worked on; nobody listens
@@ -37,6 +54,8 @@ static void ws_deliver(Session *s) {
     if (!outbox_is_empty(&s->out) && !outbox_send(&s->out, s->conn, s->protocol)) {
         session_close(s, 1008, "the client reads too slowly");
     }
+    if (s->out.held && outbox_bytes(&s->out) > held_max(s))
+        session_close(s, 1008, "too much happened while the rows that were asked for were read");
     if (!s->close_code) return;
     NetConn *conn = s->conn;
     s->conn = NULL;

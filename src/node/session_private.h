@@ -3,6 +3,7 @@
 #include "node/lane.h"
 #include "node/lifecycle.h"
 #include "node/node_private.h"
+#include "node/read.h"
 #include "node/session.h"
 
 // session.c
@@ -37,7 +38,8 @@ void session_subscription_dropped(void *database,
 bool session_ws_message(void *session, Bytes payload, bool text);  // a frame arrived
 // Take up one message of the inbox. True: a call was begun.
 bool session_ws_step(Session *session, HostCall *call);
-void session_ws_tidy(Session *session);  // give the inbox's memory back, resume reading
+void session_ws_untake(Session *session);  // the message is to be taken up again
+void session_ws_tidy(Session *session);    // give the inbox's memory back, resume reading
 
 // session_http.c
 bool session_http_step(Session *session, HostCall *call);

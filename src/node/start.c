@@ -40,6 +40,8 @@ static const char usage[] =
     "      --view-failure MODE       what a view that fails does to the transaction that made it run:\n"
     "                                drop (default): its subscriptions end with the error; abort: the\n"
     "                                transaction is undone\n"
+    "      --result-bytes BYTES      largest answer of one query (default 268435456)\n"
+    "      --result-rows N           most rows in one (default: no limit)\n"
     "      --memory-max BYTES        most memory for the tables of one database; the rest of them stays\n"
     "                                on disk (default: no limit)\n"
     "      --checkpoint-log BYTES    so much log between two checkpoints (default 134217728): what a\n"
@@ -72,6 +74,8 @@ enum {
     OPT_OUTBOUND,
     OPT_OUTBOUND_MAX,
     OPT_VIEW_FAILURE,
+    OPT_RESULT_BYTES,
+    OPT_RESULT_ROWS,
     OPT_MEMORY_MAX,
     OPT_CHECKPOINT_LOG,
     OPT_CHECKPOINT_RATE,
@@ -101,6 +105,8 @@ static const struct option options_known[] = {
     {"outbound-http", required_argument, NULL, OPT_OUTBOUND},
     {"outbound-max", required_argument, NULL, OPT_OUTBOUND_MAX},
     {"view-failure", required_argument, NULL, OPT_VIEW_FAILURE},
+    {"result-bytes", required_argument, NULL, OPT_RESULT_BYTES},
+    {"result-rows", required_argument, NULL, OPT_RESULT_ROWS},
     {"memory-max", required_argument, NULL, OPT_MEMORY_MAX},
     {"checkpoint-log", required_argument, NULL, OPT_CHECKPOINT_LOG},
     {"checkpoint-rate", required_argument, NULL, OPT_CHECKPOINT_RATE},
@@ -236,6 +242,18 @@ static int arguments(int argc, char **argv, StartArgs *args) {
             args->node.view_failure_aborts = strcmp(optarg, "abort") == 0;
             if (!args->node.view_failure_aborts && strcmp(optarg, "drop") != 0)
                 return complain("--view-failure takes drop or abort, not `%s`", optarg);
+            break;
+        case OPT_RESULT_BYTES:
+            if (!number(optarg, 1024, UINT32_MAX, &value))
+                return complain(
+                    "--result-bytes takes a number of bytes from 1024 to 4294967295, not `%s`",
+                    optarg);
+            args->node.result_bytes_max = (uint64_t)value;
+            break;
+        case OPT_RESULT_ROWS:
+            if (!number(optarg, 1, INT64_MAX, &value))
+                return complain("--result-rows takes a number of rows, not `%s`", optarg);
+            args->node.result_rows_max = (uint64_t)value;
             break;
         case OPT_MEMORY_MAX:
             if (!number(optarg, 1 << 20, INT64_MAX, &value))

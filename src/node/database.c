@@ -676,14 +676,36 @@ bool database_mend(Database *db) {
     return err == OK;
 }
 
+Micros database_snapshot_age(const Database *db) {
+    StoreStats stats = store_stats(db_store(db->db));
+    return stats.snapshots_live ? MAX(db->now_seen - stats.snapshot_oldest_at, 1) : 0;
+}
+
+#define SNAPSHOT_OLD_US (60 * 1000000ll)
+
+// What a snapshot can see stays in memory, so one that is held for long is worth a line.
+static void snapshots_notice(Database *db) {
+    Micros age = database_snapshot_age(db);
+    if (age < SNAPSHOT_OLD_US || db->now_seen < db->snapshots_noticed + SNAPSHOT_OLD_US) return;
+    db->snapshots_noticed = db->now_seen;
+    log_warn("%s: something has been reading, or running beside the others, for %lld s: what was "
+             "changed since is kept for it, %llu bytes",
+             db->dir,
+             (long long)(age / 1000000),
+             (unsigned long long)store_stats(db_store(db->db)).snapshot_bytes);
+}
+
 // Between turns nothing is borrowed from the tables: memory may go, a checkpoint may begin or end.
 static void rest(Database *db) {
     if (!db->failed && !db_in_transaction(db->db)) db_checkpoint_tick(db->db);
     store_breathe(db_store(db->db));
+    snapshots_notice(db);
 }
 
 void database_turn(Database *db) {
     const Io *io = db->loop->node->io;
+    db->now_seen = node_now(db->loop->node);
+    store_clock(db_store(db->db), db->now_seen);
     if (!db->failed && (schedule_due(db) || views_due(db) <= node_now(db->loop->node)))
         session_ready(db->system);
     if (!database_has_work(db)) {
@@ -693,7 +715,7 @@ void database_turn(Database *db) {
     db->counters.turns++;
     arena_reset(&db->turn_arena);
     db->turn_began_ns = io->clock_monotonic_ns(io->world);
-    db->turn_began = node_now(db->loop->node);
+    db->turn_began = db->now_seen;
     views_set_now(db->views, db->turn_began);
     if (!db->failed) {
         host_run(db->instance,

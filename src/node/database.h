@@ -62,12 +62,14 @@ struct Database {
     Session *system;                    // runs scheduled reducers and clean-up
     Session *running;                   // whose call is in the module now
     ParkList parks[PARK_KINDS];
-    uint32_t reads_active;  // on workers, or about to begin
-    CommitPending commit;   // while it is pending no other call begins
-    int64_t turn_began_ns;  // monotonic; no call is begun TURN_NS after it
-    Micros turn_began;      // the same moment by the wall clock
-    Micros now;             // wall clock of the running call
-    bool failed;            // its log cannot be written: nothing is accepted any more
+    uint32_t reads_active;     // on workers, or about to begin
+    Micros snapshots_noticed;  // when a log line last spoke of an old one
+    CommitPending commit;      // while it is pending no other call begins
+    int64_t turn_began_ns;     // monotonic; no call is begun TURN_NS after it
+    Micros turn_began;         // the same moment by the wall clock
+    Micros now_seen;           // wall clock, at the beginning of every turn
+    Micros now;                // wall clock of the running call
+    bool failed;               // its log cannot be written: nothing is accepted any more
     char failure[256];
     DatabaseCounters counters;
     Arena turn_arena;  // until the next turn
@@ -123,6 +125,9 @@ MUST_USE Err database_update(Database *database,
                              Diag *diag);
 // Stop: sessions are closed with 1001 and `why`, files closed. `remove_files` deletes its data.
 void database_close(Database **database, const char *why, bool remove_files);
+
+// How long the oldest snapshot has been held; 0: there is none.
+Micros database_snapshot_age(const Database *database);
 
 // One turn's work: run calls of ready sessions, sync, and hand out what may leave.
 void database_turn(Database *database);

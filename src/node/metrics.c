@@ -55,6 +55,12 @@ DB_METRIC(m_syncs, log_syncs(db_log(db->db)))
 DB_METRIC(m_turns, db->counters.turns)
 DB_METRIC(m_messages, db->counters.messages_in)
 DB_METRIC(m_sql, db->counters.sql_queries)
+DB_METRIC(m_reads, db->counters.reads)
+DB_METRIC(m_reads_active, db->reads_active)
+DB_METRIC(m_reads_cancelled, db->counters.reads_cancelled)
+DB_METRIC(m_snapshots, store_stats(db_store(db->db)).snapshots_live)
+DB_METRIC(m_snapshot_age, database_snapshot_age(db) / 1000)
+DB_METRIC(m_snapshot_bytes, store_stats(db_store(db->db)).snapshot_bytes)
 DB_METRIC(m_sets, live_stats(db->live).query_sets)
 DB_METRIC(m_groups, live_stats(db->live).groups)
 DB_METRIC(m_tested, live_stats(db->live).groups_tested)
@@ -105,6 +111,12 @@ static const Metric metrics[] = {
     {"lightcone_turns_total", "counter", "turns of the loop with work for this database", m_turns},
     {"spacetime_websocket_requests_total", "counter", "WebSocket messages received", m_messages},
     {"spacetime_num_queries_evaluated", "counter", "one-off and HTTP queries", m_sql},
+    {"lightcone_reads_total", "counter", "queries read on a snapshot beside the loop", m_reads},
+    {"lightcone_reads_active", "gauge", "such queries under way", m_reads_active},
+    {"lightcone_reads_cancelled_total", "counter", "such queries whose client went away", m_reads_cancelled},
+    {"lightcone_snapshots", "gauge", "snapshots held", m_snapshots},
+    {"lightcone_snapshot_age_ms", "gauge", "age of the oldest snapshot", m_snapshot_age},
+    {"lightcone_snapshot_bytes", "gauge", "memory that only snapshots keep", m_snapshot_bytes},
     {"spacetime_subscription_sets", "gauge", "query sets subscribed now", m_sets},
     {"spacetime_active_queries", "gauge", "distinct queries watched now", m_groups},
     {"lightcone_groups_tested_total", "counter", "queries tested against changed rows", m_tested},

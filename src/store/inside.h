@@ -77,6 +77,7 @@ struct Snapshot {
     Snapshot *newer, *older;  // of the live ones
     PageView *view;
     uint64_t version;
+    Micros taken;  // by store_clock
     uint32_t refs;
     uint32_t slot_count;
     SnapshotTable tables[];  // followed by the index trees
@@ -132,6 +133,7 @@ struct Store {
     Snapshot *newest;
     Snapshot *latest;  // the newest snapshot, if it is alive; shared while nothing changed
     uint64_t snapshots_live;
+    Micros now;
 
     PageView *durable;            // what the newest checkpoint consists of; NULL: there is none
     StoreCheckpoint *checkpoint;  // being written

@@ -46,6 +46,7 @@ Err store_snapshot(Store *store, Snapshot **out) {
     }
     snapshot->store = store;
     snapshot->version = store->version;
+    snapshot->taken = store->now;
     snapshot->refs = 1;
     snapshot->slot_count = store->slot_count;
     tables_copy(store, snapshot);
@@ -78,4 +79,8 @@ void snapshot_release(Snapshot **handle) {
 
 uint64_t snapshot_version(const Snapshot *snapshot) {
     return snapshot->version;
+}
+
+void store_clock(Store *store, Micros now) {
+    store->now = now;
 }

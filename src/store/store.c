@@ -54,6 +54,7 @@ StoreStats store_stats(const Store *store) {
         .snapshots_live = store->snapshots_live,
         .version = store->version,
         .snapshot_oldest = store->oldest ? store->oldest->version : store->version,
+        .snapshot_oldest_at = store->oldest ? store->oldest->taken : 0,
         .snapshot_bytes = pages->kept * PAGE_BYTES,
         .memory_bytes = pages->used * PAGE_BYTES,
     };

@@ -180,6 +180,8 @@ void table_scan_end(TableScan *scan);               // harmless twice
 MUST_USE Err store_snapshot(Store *store, Snapshot **out);
 void snapshot_release(Snapshot **snapshot);
 uint64_t snapshot_version(const Snapshot *snapshot);  // grows with every commit
+// The time, for the age of snapshots (StoreStats.snapshot_oldest_at): snapshots bear the one said last.
+void store_clock(Store *store, Micros now);
 
 // ── more data than memory ──────────────────────────────────────────────────────────────────────
 
@@ -234,6 +236,7 @@ typedef struct StoreStats {
     uint64_t pages_used, pages_free, pages_copied, snapshots_live;
     uint64_t version;          // of the head: commits since it was opened
     uint64_t snapshot_oldest;  // version of the oldest live snapshot; `version` without one
+    Micros snapshot_oldest_at;  // when that one was taken, by store_clock; 0 without one
     uint64_t snapshot_bytes;   // of pages that only snapshots can see, or that wait to be freed
     uint64_t memory_bytes;     // of pages in memory
     uint64_t dirty_bytes;      // to be written by the next checkpoint

@@ -34,6 +34,7 @@ static void end(Database *db, Err err) {
         Session *caller = commit.own_part ? commit.session : NULL;
         database_publish(db, writes, caller, &own);
     }
+    viewlane_launch(db);
     commit.finish(commit.session, err, own);
 }
 
@@ -59,7 +60,15 @@ bool commit_pending(const Database *db) {
 
 // ── running views ──────────────────────────────────────────────────────────────────────────────
 
-static bool next_view(Database *db, HostCall *call) {
+// How long a view may run within a commit. Beyond that it is computed beside the loop, unless its
+// failure has to undo the transaction, or there is no other place.
+static Micros view_slice(const Database *db) {
+    const NodeOptions *o = &db->loop->node->options;
+    bool beside = db->lanes && !o->view_failure_aborts && o->slice != SLICE_OFF;
+    return beside ? MIN(o->view_slice, o->deadline) : o->deadline;
+}
+
+static bool next_view(Database *db, Micros budget, HostCall *call) {
     ViewRun run;
     if (!views_next(db->views, &run)) return false;
     *call = (HostCall){
@@ -70,7 +79,7 @@ static bool next_view(Database *db, HostCall *call) {
         .timestamp = db->now,
         .args = BYTES("", 0),
         .access = run.access,
-        .budget_us = db->loop->node->options.deadline,
+        .budget_us = budget,
     };
     return true;
 }
@@ -115,14 +124,17 @@ static Err view_outcome(Database *db,
 }
 
 bool commit_step(Database *db, HostCall *call) {
-    if (next_view(db, call)) return true;
+    if (next_view(db, view_slice(db), call)) return true;
     end(db, OK);
     return false;
 }
 
 void commit_call_done(Database *db, const HostCall *call, const HostOutcome *outcome) {
     Str reason;
-    if (view_outcome(db, call, outcome, &reason) != OK) {
+    bool sliced = call->budget_us < db->loop->node->options.deadline;
+    if (sliced && outcome->status == HOST_DEADLINE) {
+        views_defer(db->views);
+    } else if (view_outcome(db, call, outcome, &reason) != OK) {
         views_failed(db->views, reason);
         if (db->commit.is_write && db->loop->node->options.view_failure_aborts) {
             end(db, ERR_MODULE);
@@ -130,6 +142,25 @@ void commit_call_done(Database *db, const HostCall *call, const HostOutcome *out
         }
     }
     if (!views_waiting(db->views)) end(db, OK);
+}
+
+void commit_late_view(Session *s,
+                      View *view,
+                      Lookout *lookout,
+                      bool fresh,
+                      const HostCall *call,
+                      const HostOutcome *outcome,
+                      CommitFinish finish) {
+    Database *db = s->database;
+    ASSERT(!commit_pending(db));
+    Str reason = str_from(err_text(ERR_NOMEM));
+    session_transaction_begin(s, STR("<view>"));
+    db->commit = (CommitPending){.session = s, .finish = finish};
+    uint64_t version = lookout_version(lookout);
+    Err err = views_late_begin(view, lookout_reads(lookout), version, fresh);
+    if (err == OK) err = view_outcome(db, call, outcome, &reason);
+    if (err != OK) views_failed(db->views, reason);
+    end(db, OK);
 }
 
 static bool settle_next(void *ctx, HostCall *call) {
@@ -163,7 +194,8 @@ typedef struct Renewal {
 
 static bool renewal_next(void *ctx, HostCall *call) {
     Renewal *renewal = ctx;
-    return renewal->err == OK && next_view(renewal->db, call);
+    Database *db = renewal->db;
+    return renewal->err == OK && next_view(db, db->loop->node->options.deadline, call);
 }
 
 static void renewal_done(void *ctx, const HostCall *call, const HostOutcome *outcome) {

@@ -482,9 +482,11 @@ Err database_update(Database *db,
         views_define(db->views, db->def);
         queries_renew(db);  // memory was rebuilt from the rows
         update_refused(db, err, diag);
+        viewlane_launch(db);
         goto done;
     }
     update_adopt(db, &lane_module, instance, writes, plan->breaks_clients);
+    viewlane_launch(db);
     migrate_plan_free(&plan);  // borrows from the definitions
     instance = NULL;
     if ((err = db_flush(db->db, diag)) != OK) {

@@ -8,6 +8,7 @@
 // the workers and one database cannot have all of them; procedures mostly wait.
 #define SLOW_ACTIVE_MAX      2
 #define PROCEDURE_ACTIVE_MAX 64
+#define VIEW_ACTIVE_MAX      2
 #define QUEUED_MAX           1024  // and so many more may wait
 #define SCHEDULED_NOW_MAX    (1u << 20)
 
@@ -31,6 +32,7 @@ Err lanes_new(Database *db, Lanes **out) {
     lanes->database = db;
     lanes->lane[LANE_REDUCER].active_max = SLOW_ACTIVE_MAX;
     lanes->lane[LANE_PROCEDURE].active_max = PROCEDURE_ACTIVE_MAX;
+    lanes->lane[LANE_VIEW].active_max = VIEW_ACTIVE_MAX;
     *out = lanes;
     return OK;
 }
@@ -58,6 +60,8 @@ void lanes_interrupt(Database *db, const char *why) {
     for (Session *s = db->sessions; s; s = s->next) {
         if (s->kind == SESSION_AGENT) {
             procedure_interrupt(s, why);
+        } else if (s->kind == SESSION_VIEW) {
+            viewlane_interrupt(s);
         } else if (s->lane) {
             slow_interrupt(s);
         }
@@ -68,6 +72,11 @@ bool lanes_step(Session *s, HostCall *call, bool *more, bool *begun) {
     *begun = false;
     if (s->kind == SESSION_AGENT) {
         procedure_step(s);
+        *more = false;
+        return true;
+    }
+    if (s->kind == SESSION_VIEW) {
+        viewlane_step(s);
         *more = false;
         return true;
     }
@@ -284,6 +293,7 @@ void lane_cancel(LaneCall *call) {
     pthread_mutex_unlock(&call->mutex);
     lane_guard_shut(call);
     if (call->overlay) overlay_free(&call->overlay);
+    if (call->lookout) lookout_free(&call->lookout);
     if (s->database->lanes) lane_leave(call);
     s->lane = NULL;
     call->session = NULL;

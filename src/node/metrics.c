@@ -66,6 +66,8 @@ DB_METRIC(m_groups, live_stats(db->live).groups)
 DB_METRIC(m_tested, live_stats(db->live).groups_tested)
 DB_METRIC(m_view_results, views_stats(db->views).results)
 DB_METRIC(m_view_runs, views_stats(db->views).runs)
+DB_METRIC(m_view_late, views_stats(db->views).late)
+DB_METRIC(m_views_active, lanes_stats(db, LANE_VIEW).active)
 DB_METRIC(m_view_failures, views_stats(db->views).failures)
 DB_METRIC(m_pages, store_stats(db_store(db->db)).memory_bytes)
 DB_METRIC(m_log_bytes, log_bytes(db_log(db->db)))
@@ -122,6 +124,8 @@ static const Metric metrics[] = {
     {"lightcone_groups_tested_total", "counter", "queries tested against changed rows", m_tested},
     {"lightcone_view_results", "gauge", "results of views kept", m_view_results},
     {"lightcone_view_runs_total", "counter", "times a view was run", m_view_runs},
+    {"lightcone_view_late_total", "counter", "times a view took too long for a commit and followed it", m_view_late},
+    {"lightcone_views_active", "gauge", "views under way beside the loop", m_views_active},
     {"lightcone_view_failures_total", "counter", "times a view had no result", m_view_failures},
     {"lightcone_store_bytes", "gauge", "memory of pages", m_pages},
     {"lightcone_store_dirty_bytes", "gauge", "pages that the next checkpoint writes", m_pages_dirty},

@@ -8,11 +8,13 @@
 #include "base/mem.h"
 #include "node/node_private.h"
 
-#define LOOPS_MAX_DEFAULT              64
-#define DEADLINE_US_DEFAULT            10000000
-#define SLICE_US_DEFAULT               2000
-#define EXCLUSIVE_US_DEFAULT           1000000
-#define PROCEDURE_US_DEFAULT           60000000
+#define LOOPS_MAX_DEFAULT    64
+#define DEADLINE_US_DEFAULT  10000000
+#define SLICE_US_DEFAULT     2000
+#define EXCLUSIVE_US_DEFAULT 1000000
+#define PROCEDURE_US_DEFAULT 60000000
+// Longer than a reducer's: a view that is late is not part of its cause's update any more.
+#define VIEW_SLICE_US_DEFAULT          10000
 #define RESULT_BYTES_DEFAULT           ((uint64_t)256 << 20)
 #define PROCEDURE_EXCLUSIVE_US_DEFAULT 250000
 #define RESPONSE_BYTES_DEFAULT         (64u << 20)
@@ -249,6 +251,7 @@ static void options_fill(NodeOptions *o) {
     if (o->slice == SLICE_OFF) o->slice = 0;
     if (!o->exclusive) o->exclusive = EXCLUSIVE_US_DEFAULT;
     if (!o->procedure_deadline) o->procedure_deadline = PROCEDURE_US_DEFAULT;
+    if (!o->view_slice) o->view_slice = VIEW_SLICE_US_DEFAULT;
     if (!o->result_bytes_max) o->result_bytes_max = RESULT_BYTES_DEFAULT;
     if (!o->procedure_exclusive) o->procedure_exclusive = PROCEDURE_EXCLUSIVE_US_DEFAULT;
     if (!o->outbound_response_max) o->outbound_response_max = RESPONSE_BYTES_DEFAULT;

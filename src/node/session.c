@@ -183,6 +183,17 @@ const FunctionDef *session_admit(Session *s, Str name, Bytes args, char *text, s
     return f;
 }
 
+void session_await_views(Session *s) {
+    Database *db = s->database;
+    if (!s->asked_at) s->asked_at = store_stats(db_store(db->db)).version;
+    park(s, PARK_VIEWS);
+    viewlane_launch(db);
+}
+
+static void question_over(Session *s) {
+    if (s->parked == PARK_NONE && !commit_pending(s->database)) s->asked_at = 0;
+}
+
 // ── one step ───────────────────────────────────────────────────────────────────────────────────
 
 // The session's next piece of work. True: a call was begun. *more: it has something left to do.
@@ -191,6 +202,7 @@ static bool session_step(Session *s, HostCall *call, bool *more) {
     *more = false;
     if (s->read || s->parked != PARK_NONE) return false;
     *more = true;
+    views_since(s->database->views, s->asked_at ? s->asked_at : UINT64_MAX);
     if (lanes_step(s, call, more, &begun)) return begun;
     s->call_timestamp = s->database->now;
     if (s->kind == SESSION_SYSTEM) return lifecycle_step_system(s, call, more);
@@ -205,11 +217,13 @@ static bool session_step(Session *s, HostCall *call, bool *more) {
     }
     if (s->kind == SESSION_HTTP && !s->http.done) {
         begun = session_http_step(s, call);
+        question_over(s);
         if (s->read || s->parked != PARK_NONE) *more = false;
         return begun;
     }
     session_ws_tidy(s);
     begun = session_ws_step(s, call);
+    question_over(s);
     if (s->read || s->parked != PARK_NONE) *more = false;
     if (begun || s->inbox_count || !*more) return begun;
     if (s->closing) return lifecycle_step_disconnect(s, call, more);

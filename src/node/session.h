@@ -14,8 +14,14 @@
 #include "node/database.h"
 #include "node/outbox.h"
 
-// An agent stands for a procedure that runs on a worker (lane.h).
-typedef enum SessionKind { SESSION_WS, SESSION_HTTP, SESSION_SYSTEM, SESSION_AGENT } SessionKind;
+// An agent stands for a procedure that runs on a worker, SESSION_VIEW for a view (lane.h).
+typedef enum SessionKind {
+    SESSION_WS,
+    SESSION_HTTP,
+    SESSION_SYSTEM,
+    SESSION_AGENT,
+    SESSION_VIEW
+} SessionKind;
 typedef enum SessionState { SESSION_CONNECTING, SESSION_LIVE, SESSION_ENDED } SessionState;
 typedef enum SessionCall {
     CALL_NONE,
@@ -94,6 +100,7 @@ struct Session {
     struct SessionRead *read;
     bool read_granted;  // a place is reserved for it
     ParkKind parked;
+    uint64_t asked_at;  // version of the data when the question came that is parked for a view; 0
     Session *prev_parked, *next_parked;
 
     Outbox out;

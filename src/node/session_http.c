@@ -153,6 +153,11 @@ static void step_http_sql(Session *s) {
         commit_views(s, sql_again);
         return;
     }
+    if (err == ERR_BUSY) {
+        query_free(&query);
+        session_await_views(s);
+        return;
+    }
     bool elsewhere = err == OK && most != UINT64_MAX && query_cost(query, most) > most &&
                      sql_elsewhere(s, &query, &err);
     if (s->parked == PARK_NONE) db->counters.sql_queries++;

@@ -29,6 +29,9 @@ const WireTableUpdate *session_wire_updates(Database *database,
                                             const LiveUpdate *update,
                                             uint32_t *count);
 
+// What it asked for is about views that are late; it will be asked again.
+void session_await_views(Session *session);
+
 // session_ws.c
 // A set of the session (the owner) has ended before the client ended it: tell it. A LiveDropped.
 void session_subscription_dropped(void *database,

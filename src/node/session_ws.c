@@ -34,6 +34,12 @@ static void ask_later(Session *s, const ClientMessage *m) {
     commit_views(s, ask_again);
 }
 
+// They are being computed beside the loop: the question is taken up again when one of them is there.
+static void ask_when_there(Session *s) {
+    session_ws_untake(s);
+    session_await_views(s);
+}
+
 void session_subscription_dropped(void *ctx, void *owner, uint32_t query_set, const char *reason) {
     Session *s = owner;
     (void)ctx;
@@ -94,6 +100,10 @@ static void answer_subscribe(Session *s, const ClientMessage *m) {
                       : ERR_NOMEM;
     if (err == ERR_AGAIN) {
         ask_later(s, m);
+        return;
+    }
+    if (err == ERR_BUSY) {
+        ask_when_there(s);
         return;
     }
     if (err == OK && answer.queries) {
@@ -224,6 +234,11 @@ static void answer_one_off(Session *s, const ClientMessage *m) {
     if (err == ERR_AGAIN) {
         query_free(&query);
         ask_later(s, m);
+        return;
+    }
+    if (err == ERR_BUSY) {
+        query_free(&query);
+        ask_when_there(s);
         return;
     }
     if (err == OK && most != UINT64_MAX && query_cost(query, most) > most) {

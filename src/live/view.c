@@ -15,6 +15,9 @@
 // as it was, save that one may be STALE that need not be.
 #include "live/view_private.h"
 
+// An engine interprets before it compiles.
+#define COLD_RUNS 4
+
 // ── finding results ────────────────────────────────────────────────────────────────────────────
 
 static uint64_t view_hash(uint32_t table_id, const QueryViewKey *key) {
@@ -32,6 +35,25 @@ static View *view_find(const Views *views, uint32_t table_id, const QueryViewKey
     return view;
 }
 
+const CatalogTable *view_table(const View *view) {
+    const CatalogTable *table = catalog_table(db_catalog(view->views->db), view->table_id);
+    return table && table->is_view ? table : NULL;
+}
+
+static const ViewDef *view_def(const Views *views, const CatalogTable *table) {
+    for (uint32_t i = 0; table && views->def && i < views->def->view_count; i++) {
+        if (str_eq(views->def->views[i].name, table->name)) return &views->def->views[i];
+    }
+    return NULL;
+}
+
+// NULL: nothing is known.
+static ViewHistory *view_history(const View *view) {
+    const ViewDef *def = view_def(view->views, view_table(view));
+    return def && view->views->history ? &view->views->history[def - view->views->def->views]
+                                       : NULL;
+}
+
 static View *view_obtain(Views *views,
                          uint32_t table_id,
                          const QueryViewKey *key,
@@ -43,6 +65,8 @@ static View *view_obtain(Views *views,
     view->table_id = table_id;
     view->key = *key;
     view->sender = *caller;
+    const ViewHistory *history = view_history(view);
+    view->slow = history && history->slow;
     view->next = views->all;
     view->link = &views->all;
     if (view->next) view->next->link = &view->next;
@@ -90,11 +114,6 @@ static void view_free(View *view) {
     mem_free(view);
 }
 
-const CatalogTable *view_table(const View *view) {
-    const CatalogTable *table = catalog_table(db_catalog(view->views->db), view->table_id);
-    return table && table->is_view ? table : NULL;
-}
-
 // ── life ───────────────────────────────────────────────────────────────────────────────────────
 
 Err views_open(Db *db, const QueryCatalog *catalog, Views **out) {
@@ -134,11 +153,14 @@ void views_close(Views **handle) {
     livemap_deinit(&views->map);
     writeset_deinit(&views->writes);
     mem_free(views->hit);
+    mem_free(views->history);
     buf_deinit(&views->rows);
     mem_free(views);
 }
 
 void views_define(Views *views, const ModuleDef *def) {
+    mem_free(views->history);
+    views->history = mem_zalloc(MAX(def->view_count, 1u) * sizeof *views->history);
     views->def = def;
 }
 
@@ -304,13 +326,6 @@ void views_all_stale(Views *views) {
 
 // ── running one ────────────────────────────────────────────────────────────────────────────────
 
-static const ViewDef *view_def(const Views *views, const CatalogTable *table) {
-    for (uint32_t i = 0; table && views->def && i < views->def->view_count; i++) {
-        if (str_eq(views->def->views[i].name, table->name)) return &views->def->views[i];
-    }
-    return NULL;
-}
-
 static Err run_begin(Views *views, View *view) {
     views->running = view;
     views->running_def = view_def(views, view_table(view));
@@ -329,7 +344,11 @@ bool views_next(Views *views, ViewRun *out) {
         Err err = run_begin(views, view);
         if (err == OK) {
             views->stats.runs++;
+            ViewHistory *history = view_history(view);
+            bool is_cold = history && history->runs < COLD_RUNS;
+            if (is_cold) history->runs++;
             *out = (ViewRun){.def = views->running_def,
+                             .is_cold = is_cold,
                              .sender = view->sender,
                              .access = reader_access(views->reader)};
             return true;
@@ -356,7 +375,7 @@ Err views_returned(Views *views, Bytes returned, Diag *diag) {
 
 void views_defer(Views *views) {
     View *view = views->running;
-    view->slow = true;
+    views_set_slow(view, true);
     defer(views, view);
     run_end(views);
 }
@@ -472,7 +491,9 @@ Err views_late_begin(View *view, const ReadSet *reads, uint64_t version, bool fr
 }
 
 void views_set_slow(View *view, bool slow) {
+    ViewHistory *history = view_history(view);
     view->slow = slow;
+    if (history) history->slow = slow;
 }
 
 // ── results nobody watches ─────────────────────────────────────────────────────────────────────

@@ -74,6 +74,7 @@ typedef struct ViewRun {
     const ViewDef *def;
     Identity sender;  // of a view that is not anonymous
     Access *access;   // until views_returned or views_failed
+    bool is_cold;     // the engine has hardly seen this function: its time says little
 } ViewRun;
 // Take the next one off the list. False: it is empty. Each run is followed by views_returned or
 // views_failed before the next.

@@ -38,10 +38,17 @@ struct View {
     char *reason;  // of the failure; owned. NULL: out of memory
 };
 
+// Of one view of the module, whoever's its results are.
+typedef struct ViewHistory {
+    uint8_t runs;  // within commits, up to a few
+    bool slow;     // its last result was: one that is new begins as it
+} ViewHistory;
+
 struct Views {
     Db *db;
     const QueryCatalog *catalog;
     const ModuleDef *def;
+    ViewHistory *history;  // of each of def's views; NULL: out of memory
     Watchers *watchers;
     LiveMap map;  // hash of table and key -> View
     View *all;

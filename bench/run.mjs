@@ -1,6 +1,6 @@
 // run.mjs: the server beside the ideal one, in turn, on this machine and in this minute.
 //
-//   make bench [ONLY=insert]      or, when everything is built:  ONLY=insert bench/run
+//   make bench [ONLY=insert|interference]   or, when everything is built:  ONLY=insert bench/run
 //
 // ONLY     run the scenarios whose name contains this
 // SECONDS_EACH  measured seconds of one run (5)
@@ -15,13 +15,14 @@ import { existsSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { interference } from './interference.mjs';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const out = join(root, 'build/bench');
 const work = join(out, 'work');
 const tool = name => join(root, 'build/release/bench', name);
 const lightcone = join(root, 'build/lightcone');
-const moduleDir = join(root, 'bench/modules/transfer');
+const transferDir = join(root, 'bench/modules/transfer');
 
 const seconds = process.env.SECONDS_EACH || '5';
 const rounds = Number(process.env.ROUNDS || 3);
@@ -116,7 +117,7 @@ async function startIdeal() {
   return start('ideal', tool('ideal'), ['--port', String(port), '--file', join(work, 'ideal.log.data')], port);
 }
 
-async function startLightcone() {
+async function startLightcone(moduleDir = transferDir, words = []) {
   if (!existsSync(join(moduleDir, 'node_modules')))
     run('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock', '--silent'], { cwd: moduleDir });
   const port = await freePort();
@@ -124,7 +125,7 @@ async function startLightcone() {
   const cli = ['--root-dir', join(work, 'root')];
   const server = await start(
     'lightcone', lightcone,
-    [...cli, 'start', '--listen-addr', `127.0.0.1:${port}`, '--data-dir', data], port);
+    [...cli, 'start', '--listen-addr', `127.0.0.1:${port}`, '--data-dir', data, ...words], port);
   run(lightcone, [...cli, 'publish', 'bench', '--module-path', moduleDir,
     '--server', `http://${server.url}`, '--yes']);
   return server;
@@ -170,7 +171,28 @@ function finish() {
   console.log(`written to ${join('build/bench', 'latest.json')}`);
 }
 
+// The transfers of interference.mjs.
+async function measureTransfers(server, seconds) {
+  const args = ['--url', server.url, '--database', 'bench', '--protocol', 'v3', '--scenario', 'transfer',
+    '--connections', '16', '--in-flight', '1', '--warmup', '0.5', '--seconds', String(seconds), '--json', '--no-verify'];
+  const child = spawn(tool('load'), args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  let text = '';
+  for await (const piece of child.stdout.setEncoding('utf8')) text += piece;
+  return Object.fromEntries(JSON.parse(text).map(({ name, value }) => [name, value]));
+}
+
+async function runInterference() {
+  rmSync(work, { recursive: true, force: true });
+  mkdirSync(work, { recursive: true });
+  const server = await startLightcone(join(root, 'bench/modules/interference'), ['--outbound-http', 'all']);
+  await interference({ server, record, measure: seconds => measureTransfers(server, seconds), rounds, atMost });
+  await stop(server);
+  finish();
+  if (!process.env.KEEP) rmSync(work, { recursive: true, force: true });
+}
+
 async function main() {
+  if (only === 'interference') return runInterference();
   const chosen = scenarios.filter(s => s.name.includes(only));
   if ('wasm'.includes(only)) wasmEngine();
   if (only === 'wasm') return finish();

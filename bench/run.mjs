@@ -2,7 +2,8 @@
 //
 //   make bench [ONLY=insert|interference]   or, when everything is built:  ONLY=insert bench/run
 //
-// ONLY     run the scenarios whose name contains this
+// ONLY     run the scenarios whose name contains this; wasm and javascript are the engines by themselves
+// MODULE   which of bench/modules is called: transfer (TypeScript, the default) or transfer-c
 // SECONDS_EACH  measured seconds of one run (5)
 // ROUNDS   alternations; the table shows medians, `spread` is (max - min) / median (3)
 // KEEP=1   leave the servers' data and output in build/bench/work
@@ -22,7 +23,7 @@ const out = join(root, 'build/bench');
 const work = join(out, 'work');
 const tool = name => join(root, 'build/release/bench', name);
 const lightcone = join(root, 'build/lightcone');
-const transferDir = join(root, 'bench/modules/transfer');
+const transferDir = join(root, 'bench/modules', process.env.MODULE || 'transfer');
 
 const seconds = process.env.SECONDS_EACH || '5';
 const rounds = Number(process.env.ROUNDS || 3);
@@ -118,7 +119,7 @@ async function startIdeal() {
 }
 
 async function startLightcone(moduleDir = transferDir, words = []) {
-  if (!existsSync(join(moduleDir, 'node_modules')))
+  if (existsSync(join(moduleDir, 'package.json')) && !existsSync(join(moduleDir, 'node_modules')))
     run('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock', '--silent'], { cwd: moduleDir });
   const port = await freePort();
   const data = join(work, 'data');
@@ -157,11 +158,15 @@ function table() {
       i === 2 ? cell.padStart(widths[i]) : cell.padEnd(widths[i])).join('  ').trimEnd());
 }
 
-// The wasm engine by itself: no server, no disk. Its program takes medians of its own.
-function wasmEngine() {
-  const budgets = { 'a reducer call with four host calls': atMost(100), 'an instance, made and freed': atMost(10) };
-  for (const { name, value, unit } of JSON.parse(run(tool('wasm'), ['--json'])))
-    record('wasm', name, [value], unit, budgets[name] ?? null, 'make bench ONLY=wasm');
+// The engines by themselves: no server, no disk. Their programs take medians of their own.
+const engines = {
+  wasm: { tool: 'wasm', budgets: { 'a reducer call with four host calls': atMost(100), 'an instance, made and freed': atMost(10) } },
+  javascript: { tool: 'host', budgets: {} },
+};
+function engine(scenario) {
+  const { tool: program, budgets } = engines[scenario];
+  for (const { name, value, unit } of JSON.parse(run(tool(program), ['--json'])))
+    record(scenario, name, [value], unit, budgets[name] ?? null);
 }
 
 function finish() {
@@ -194,8 +199,9 @@ async function runInterference() {
 async function main() {
   if (only === 'interference') return runInterference();
   const chosen = scenarios.filter(s => s.name.includes(only));
-  if ('wasm'.includes(only)) wasmEngine();
-  if (only === 'wasm') return finish();
+  const alone = Object.keys(engines).filter(name => name.includes(only));
+  alone.forEach(engine);
+  if (!chosen.length && alone.length) return finish();
   if (!chosen.length) fail(`no scenario's name contains "${only}"`);
   for (const needed of [lightcone, tool('load'), tool('ideal'), tool('fsync')])
     if (!existsSync(needed)) fail(`${needed} is not built: use make bench`);

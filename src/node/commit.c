@@ -66,14 +66,14 @@ bool commit_pending(const Database *db) {
 // How long a view may run within a commit. Beyond that it is computed beside the loop, unless its
 // failure has to undo the transaction, or there is no other place.
 static Micros view_slice(const Database *db) {
-    const NodeOptions *o = &db->loop->node->options;
-    bool beside = db->lanes && !o->view_failure_aborts && o->slice != SLICE_OFF;
-    return beside ? MIN(o->view_slice, o->deadline) : o->deadline;
+    const Settings *set = &db->settings;
+    bool beside = db->lanes && !set->view_failure_aborts && set->slice && set->view_slice;
+    return beside ? MIN(set->view_slice, set->deadline) : set->deadline;
 }
 
 static bool next_view(Database *db, Micros budget, HostCall *call) {
     ViewRun run;
-    Micros deadline = db->loop->node->options.deadline;
+    Micros deadline = db->settings.deadline;
     if (!views_next(db->views, &run)) return false;
     *call = (HostCall){
         .kind = run.def->is_anonymous ? HOST_VIEW_ANON : HOST_VIEW,
@@ -135,12 +135,12 @@ bool commit_step(Database *db, HostCall *call) {
 
 void commit_call_done(Database *db, const HostCall *call, const HostOutcome *outcome) {
     Str reason;
-    bool sliced = call->budget_us < db->loop->node->options.deadline;
+    bool sliced = call->budget_us < db->settings.deadline;
     if (sliced && outcome->status == HOST_DEADLINE) {
         views_defer(db->views);
     } else if (view_outcome(db, call, outcome, &reason) != OK) {
         views_failed(db->views, reason);
-        if (db->commit.is_write && db->loop->node->options.view_failure_aborts) {
+        if (db->commit.is_write && db->settings.view_failure_aborts) {
             end(db, ERR_MODULE);
             return;
         }
@@ -199,7 +199,7 @@ typedef struct Renewal {
 static bool renewal_next(void *ctx, HostCall *call) {
     Renewal *renewal = ctx;
     Database *db = renewal->db;
-    return renewal->err == OK && next_view(db, db->loop->node->options.deadline, call);
+    return renewal->err == OK && next_view(db, db->settings.deadline, call);
 }
 
 static void renewal_done(void *ctx, const HostCall *call, const HostOutcome *outcome) {

@@ -119,8 +119,12 @@ typedef struct SlowHistory {
     uint8_t overran;        // a bit a call, the newest lowest: it needed more than the slice
     uint8_t slow_in_a_row;  // calls that began in the slow lane since one was tried on the loop
     uint8_t calls;          // on the loop, up to a few
+    Bucket bucket;          // of Settings.reducer_rate
 } SlowHistory;
 SlowHistory *lanes_history(const Database *database, const FunctionDef *reducer);
+
+// Limits may be wider now; instances made from now on have the new heap limit.
+void lanes_settings_changed(Database *database);
 
 typedef struct LaneStats {
     uint64_t active, queued;

@@ -215,7 +215,7 @@ Err lifecycle_collect_orphans(Database *db) {
         db->orphan_count++;
     }
     table_scan_end(&scan);
-    return OK;
+    return scan.err;
 }
 
 // ── what runs by itself ────────────────────────────────────────────────────────────────────────

@@ -8,14 +8,11 @@
 #include "base/mem.h"
 #include "node/node_private.h"
 
-#define LOOPS_MAX_DEFAULT    64
-#define DEADLINE_US_DEFAULT  10000000
-#define SLICE_US_DEFAULT     2000
-#define EXCLUSIVE_US_DEFAULT 1000000
-#define PROCEDURE_US_DEFAULT 60000000
-// Longer than a reducer's: a view that is late is not part of its cause's update any more.
-#define VIEW_SLICE_US_DEFAULT          10000
-#define RESULT_BYTES_DEFAULT           ((uint64_t)256 << 20)
+#define LOOPS_MAX_DEFAULT              64
+#define DEADLINE_US_DEFAULT            10000000
+#define SLICE_US_DEFAULT               2000
+#define EXCLUSIVE_US_DEFAULT           1000000
+#define PROCEDURE_US_DEFAULT           60000000
 #define PROCEDURE_EXCLUSIVE_US_DEFAULT 250000
 #define RESPONSE_BYTES_DEFAULT         (64u << 20)
 #define WAITING_MAX                    512  // procedures asleep, of all databases
@@ -220,6 +217,7 @@ static Err node_open(Node *node, Diag *diag) {
     Err err = OK;
     if (!o->in_memory && (err = data_dir_lock(node, diag)) != OK) return err;
     if ((err = path_join(node->cache_dir, node->data_dir, "cache")) != OK) return err;
+    if (!o->in_memory) host_cache_clean(node->cache_dir);
     if ((err = path_join(path, node->data_dir, "keys")) != OK) return err;
     AuthOptions auth = {
         .io = node->io,
@@ -251,10 +249,24 @@ static void options_fill(NodeOptions *o) {
     if (o->slice == SLICE_OFF) o->slice = 0;
     if (!o->exclusive) o->exclusive = EXCLUSIVE_US_DEFAULT;
     if (!o->procedure_deadline) o->procedure_deadline = PROCEDURE_US_DEFAULT;
-    if (!o->view_slice) o->view_slice = VIEW_SLICE_US_DEFAULT;
-    if (!o->result_bytes_max) o->result_bytes_max = RESULT_BYTES_DEFAULT;
     if (!o->procedure_exclusive) o->procedure_exclusive = PROCEDURE_EXCLUSIVE_US_DEFAULT;
     if (!o->outbound_response_max) o->outbound_response_max = RESPONSE_BYTES_DEFAULT;
+}
+
+// What the command line says, in the places where databases look.
+static void defaults_fill(Settings *s, const NodeOptions *o) {
+    settings_standard(s);
+    s->slice = o->slice;
+    s->deadline = o->deadline;
+    s->exclusive = o->exclusive;
+    s->procedure_deadline = o->procedure_deadline;
+    s->procedure_exclusive = o->procedure_exclusive;
+    s->view_failure_aborts = o->view_failure_aborts;
+    s->memory_max = (int64_t)o->memory_max;
+    for (uint32_t i = 0; i < setting_count; i++) {
+        const SettingRule *rule = &setting_rules[i];
+        if (setting_is_own(&o->settings, rule)) setting_unset(s, rule, &o->settings);
+    }
 }
 
 Err node_start(const NodeOptions *options, Node **out, Diag *diag) {
@@ -262,6 +274,7 @@ Err node_start(const NodeOptions *options, Node **out, Diag *diag) {
     if (!node) return ERR_NOMEM;
     node->options = *options;
     options_fill(&node->options);
+    defaults_fill(&node->defaults, &node->options);
     node->io = options->io;
     node->started = node_now(node);
     pthread_mutex_init(&node->mutex, NULL);

@@ -19,6 +19,7 @@
 #include "net/net.h"
 #include "node/control.h"
 #include "node/outbound.h"
+#include "node/settings.h"
 
 typedef struct Node Node;
 
@@ -38,20 +39,18 @@ typedef struct NodeOptions {
     Micros deadline;           // of one reducer or view; 0: 10 s
     bool view_failure_aborts;  // a view that fails undoes the transaction that made it run
     // Two lanes (lane.h). A reducer that needs more than its slice goes on beside the others.
-    Micros slice;       // 0: 2 ms; SLICE_OFF: everything runs on the loop; SLICE_NONE: nothing does
-    Micros view_slice;  // a view that needs longer is computed beside the loop; 0: 10 ms
-    Micros exclusive;   // a reducer that keeps conflicting has the head so long; 0: 1 s
+    Micros slice;      // 0: 2 ms; SLICE_OFF: everything runs on the loop; SLICE_NONE: nothing does
+    Micros exclusive;  // a reducer that keeps conflicting has the head so long; 0: 1 s
     Micros procedure_deadline;     // of a procedure, waiting not counted; 0: 60 s
     Micros procedure_exclusive;    // a procedure's transaction after a conflict; 0: 250 ms
     OutboundAccess outbound;       // HTTP requests of modules
     size_t outbound_response_max;  // bytes of a response's body; 0: 64 MiB
-    uint64_t result_bytes_max;     // of one answer with rows; 0: 256 MiB
-    uint64_t result_rows_max;      // likewise; 0: no limit
     size_t memory_max;             // pages of one database in memory; 0: no limit
     uint64_t checkpoint_bytes;     // of log between two checkpoints (txn/db.h); 0: 128 MiB
-    uint64_t checkpoint_rate;      // bytes a second that one writes at most; 0: 256 MiB
+    uint64_t checkpoint_rate;      // bytes a second that one writes at most; 0: 64 MiB
     LogKeep log_keep;              // of the log, although a checkpoint covers it
     NetLimits limits;
+    Settings settings;  // those whose `own` bit is set, for databases whose owners say nothing else
 } NodeOptions;
 
 // Start everything: databases are open and the socket listens when it returns.

@@ -7,6 +7,7 @@
 
 struct Node {
     NodeOptions options;
+    Settings defaults;  // of every database
     const Io *io;
     Auth *auth;
     Control *control;

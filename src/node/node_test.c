@@ -260,6 +260,10 @@ void host_idle(HostInstance *instance) {
     (void)instance;
 }
 
+void host_cache_clean(const char *cache_dir) {
+    (void)cache_dir;
+}
+
 void host_stop(HostInstance *instance) {
     atomic_store(&instance->stop, true);
 }
@@ -286,6 +290,7 @@ static const DefText module = {
 };
 
 typedef struct World {
+    const Io *io;  // NULL: the real one, and nothing on disk
     char dir[64];
     Node *node;
     uint16_t port;
@@ -303,10 +308,10 @@ static void world_start(World *world) {
     token[0] = 0;
     snprintf(world->dir, sizeof world->dir, "/tmp/lightcone-node-XXXXXX");
     EXPECT(mkdtemp(world->dir) != NULL);
-    NodeOptions options = {.io = io_real(),
+    NodeOptions options = {.io = world->io ? world->io : io_real(),
                            .data_dir = world->dir,
                            .host = "127.0.0.1",
-                           .in_memory = true,
+                           .in_memory = world->io == NULL,
                            .deadline = 3000000,
                            .slice = 1000,
                            .procedure_exclusive = 100000};
@@ -546,7 +551,7 @@ static int publish(const World *world, uint32_t version) {
 }
 
 TEST(node, no_update_is_lost_between_short_calls_slow_ones_and_procedures) {
-    World world;
+    World world = {0};
     world_start(&world);
     EXPECT_EQ(publish(&world, 0), 200);
     Worker workers[] = {
@@ -575,7 +580,7 @@ TEST(node, no_update_is_lost_between_short_calls_slow_ones_and_procedures) {
 }
 
 TEST(node, slow_calls_begin_again_on_a_new_module_and_count_once) {
-    World world;
+    World world = {0};
     world_start(&world);
     EXPECT_EQ(publish(&world, 0), 200);
     Worker workers[] = {
@@ -600,7 +605,7 @@ TEST(node, slow_calls_begin_again_on_a_new_module_and_count_once) {
 }
 
 TEST(node, a_call_for_now_runs_even_from_a_slow_lane) {
-    World world;
+    World world = {0};
     world_start(&world);
     EXPECT_EQ(publish(&world, 0), 200);
     Client *c = MEM_NEW(Client);
@@ -618,12 +623,12 @@ TEST(node, a_call_for_now_runs_even_from_a_slow_lane) {
 }
 
 TEST(node, a_full_lane_refuses_and_goes_on) {
-    World world;
+    World world = {0};
     world_start(&world);
     EXPECT_EQ(publish(&world, 0), 200);
     Client *c = MEM_NEW(Client);
     ws_open(c, world.port);
-    enum { CALLS = 1500, ROOM = 64 + 1024 };
+    enum { CALLS = 1500, ROOM = 48 + 768 };  // three quarters of the lane: it is one identity
     for (uint32_t i = 0; i < CALLS; i++)
         EXPECT(ws_call(c, 4, i, "nap", 1, 60));
     uint32_t refused = 0, done = 0;
@@ -840,7 +845,7 @@ TEST(node, a_slow_view_follows_the_writers_and_ends_where_they_do) {
 }
 
 TEST(node, stops_with_everything_in_flight) {
-    World world;
+    World world = {0};
     world_start(&world);
     EXPECT_EQ(publish(&world, 0), 200);
     enum { CLIENTS = 12 };
@@ -859,6 +864,102 @@ TEST(node, stops_with_everything_in_flight) {
     for (uint32_t i = 0; i < CLIENTS; i++)
         close(clients[i].socket);
     mem_free(clients);
+}
+
+// ── a disk that takes its time ─────────────────────────────────────────────────────────────────
+
+static atomic_bool disk_holds, disk_fails;
+static atomic_int disk_started;
+
+static void slow_sync_start(void *world, IoSyncer *syncer, IoFile *file) {
+    io_real()->sync_start(world, syncer, file);
+    atomic_fetch_add(&disk_started, 1);
+}
+
+static bool slow_sync_ended(void *world, IoSyncer *syncer, bool wait, Err *err) {
+    if (!wait && atomic_load(&disk_holds)) return false;
+    bool ended = io_real()->sync_ended(world, syncer, wait, err);
+    if (ended && atomic_load(&disk_fails)) *err = ERR_IO;
+    return ended;
+}
+
+static bool hears_nothing(Client *c) {
+    uint8_t byte;
+    usleep(50000);
+    return c->len == 0 && recv(c->socket, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0;
+}
+
+// A server with such a disk and one client, of whose calls a batch is in flight. Returns how many
+// were answered: those that arrived while there was nothing else to do.
+static uint32_t held_start(World *world, Io *io, Client *c, uint32_t calls) {
+    *io = *io_real();
+    io->sync_start = slow_sync_start;
+    io->sync_ended = slow_sync_ended;
+    *world = (World){.io = io};
+    atomic_store(&disk_started, 0);
+    atomic_store(&disk_fails, false);
+    atomic_store(&disk_holds, true);
+    world_start(world);
+    EXPECT_EQ(publish(world, 0), 200);
+    ws_open(c, world->port);
+    EXPECT(ws_call(c, 3, 0, "add", 1, 2));
+    EXPECT_EQ(ws_result(c), 1);  // nothing else to do: it did not go beside anything
+    EXPECT_EQ(atomic_load(&disk_started), 0);
+    for (uint32_t i = 0; i < calls; i++)
+        EXPECT(ws_call(c, 3, i, "slow_add", 2, 1, 300));
+    for (int i = 0; i < 2000 && !atomic_load(&disk_started); i++)
+        usleep(1000);
+    EXPECT_EQ(atomic_load(&disk_started), 1);
+    uint32_t answered = 0;
+    for (; !hears_nothing(c); answered++)
+        EXPECT_EQ(ws_result(c), 1);
+    EXPECT(answered < calls);
+    return answered;
+}
+
+TEST(node, what_a_batch_in_flight_holds_is_answered_when_it_has_landed) {
+    enum { CALLS = 40 };
+    Client *c = MEM_NEW(Client);
+    World world;
+    Io io;
+    uint32_t answered = held_start(&world, &io, c, CALLS);
+    EXPECT_EQ(atomic_load(&disk_started), 1);  // one in flight, whatever waits
+    atomic_store(&disk_holds, false);
+    EXPECT(ws_call(c, 3, CALLS, "add", 1, 1));
+    for (uint32_t i = answered; i <= CALLS; i++)
+        EXPECT_EQ(ws_result(c), 1);
+    EXPECT_EQ(counter(&world, 1), CALLS + 1);
+    close(c->socket);
+    mem_free(c);
+    world_end(&world);
+}
+
+TEST(node, a_batch_lost_in_flight_is_never_answered_and_ends_the_database) {
+    Client *c = MEM_NEW(Client);
+    World world;
+    Io io;
+    held_start(&world, &io, c, 40);
+    atomic_store(&disk_fails, true);
+    atomic_store(&disk_holds, false);
+    ws_call(c, 3, 40, "add", 1, 1);
+    EXPECT_EQ(ws_result(c), -1);
+    EXPECT_EQ(http(world.port, "POST /v1/database/d/sql", str_bytes(STR("SELECT 1")), NULL), 503);
+    close(c->socket);
+    mem_free(c);
+    world_end(&world);
+}
+
+TEST(node, a_server_that_stops_waits_for_the_batch_in_flight) {
+    Client *c = MEM_NEW(Client);
+    World world;
+    Io io;
+    held_start(&world, &io, c, 40);
+    node_stop(&world.node);
+    for (int i = 0; i < 3; i++)  // a turn's worth of them at least
+        EXPECT_EQ(ws_result(c), 1);
+    close(c->socket);
+    mem_free(c);
+    world_end(&world);
 }
 
 TEST_MAIN()

@@ -130,6 +130,33 @@ static void outbox_shift(Outbox *box, uint32_t sent_bytes) {
     box->held = 1;
 }
 
+bool outbox_split(Outbox *box, Outbox *front) {
+    Outbox empty = *front;
+    if (!box->held || box->failed) {
+        *front = *box;
+        *box = empty;
+        return true;
+    }
+    uint32_t end = 0, count = box->held - 1;
+    for (uint32_t i = 0; i < count; i++) {
+        end = MAX(end, box->items[i].end);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        const OutItem *item = &box->items[i];
+        OutItem *copy = item_add(front);
+        if (!copy) break;
+        *copy = *item;
+        if (item->shared) {
+            net_frame_retain(item->shared);
+            front->shared_bytes += item->shared->len;
+        }
+    }
+    buf_put(&front->bytes, box->bytes.ptr, end);
+    if (!buf_ok(&front->bytes)) front->failed = true;
+    if (count) outbox_shift(box, end);
+    return count > 0;
+}
+
 bool outbox_send(Outbox *box, NetConn *conn, WireProtocol protocol) {
     if (box->held == 1 && !box->failed) return true;
     bool ok = !box->failed;

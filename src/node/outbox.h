@@ -35,8 +35,11 @@ void outbox_put_shared(Outbox *box, NetFrame *frame);  // takes a reference of i
 // Hold a place, one at a time, for a message that outbox_fill brings.
 void outbox_hold(Outbox *box);
 void outbox_fill(Outbox *box, NetFrame *frame);  // takes a reference of its own
-void outbox_cut(Outbox *box);                    // forget the held place and all behind it
-size_t outbox_bytes(const Outbox *box);          // waiting in it
+// Move what stands before the held place (everything, where there is none) to an empty box. False:
+// that is nothing, because of the held place.
+bool outbox_split(Outbox *box, Outbox *front);
+void outbox_cut(Outbox *box);            // forget the held place and all behind it
+size_t outbox_bytes(const Outbox *box);  // waiting in it
 bool outbox_is_empty(const Outbox *box);
 // Hand everything before the held place to the connection as WebSocket messages (each with its compression tag). False
 // when something could not be sent: the connection is being cut off.

@@ -4,7 +4,7 @@
 //   An answer is one message, as the protocol has it. It stands in memory as rows (growing, so at worst
 //   twice), then as message and frame: the peak is about three times the answer while it is encoded,
 //   once while the client reads it. READS_ACTIVE_MAX of these are under way in a database; what is
-//   behind them waits as a question. --result-bytes bounds one answer.
+//   behind them waits as a question. the setting result_bytes_max bounds one.
 #include "node/read.h"
 
 #include <stdio.h>
@@ -50,8 +50,8 @@ uint64_t read_cost_max(const Database *db) {
 }
 
 void read_limit(const Database *db, Query *query) {
-    query->rows_max = node_of(db)->options.result_rows_max;
-    query->bytes_max = node_of(db)->options.result_bytes_max;
+    query->rows_max = (uint64_t)db->settings.result_rows_max;
+    query->bytes_max = (uint64_t)db->settings.result_bytes_max;
 }
 
 static void too_large(uint64_t rows_max, uint64_t bytes_max, Diag *diag) {
@@ -65,9 +65,10 @@ static void too_large(uint64_t rows_max, uint64_t bytes_max, Diag *diag) {
                      rows);
 }
 
-void read_too_large(const Database *db, Diag *diag) {
-    const NodeOptions *o = &node_of(db)->options;
-    too_large(o->result_rows_max, o->result_bytes_max, diag);
+void read_too_large(Database *db, Diag *diag) {
+    const Settings *set = &db->settings;
+    db->counters.reads_refused++;
+    too_large((uint64_t)set->result_rows_max, (uint64_t)set->result_bytes_max, diag);
 }
 
 // ── on the worker's thread ─────────────────────────────────────────────────────────────────────
@@ -304,6 +305,7 @@ static void ended_run(LoopTask *task, NodeLoop *loop) {
     (void)loop;
     if (s) {
         session_detach(s);
+        if (r->err == ERR_TOO_LARGE) s->database->counters.reads_refused++;
         if (r->ask.kind == READ_SQL) {
             answer_http(s, r);
         } else {
@@ -334,8 +336,8 @@ Err read_begin(Session *s, ReadAsk *ask) {
     r->loop = db->loop;
     r->session = s;
     r->ask = *ask;
-    r->rows_max = node->options.result_rows_max;
-    r->bytes_max = node->options.result_bytes_max;
+    r->rows_max = (uint64_t)db->settings.result_rows_max;
+    r->bytes_max = (uint64_t)db->settings.result_bytes_max;
     r->began_ns = now_ns(db->loop);
     ask->queries = NULL;
     if ((err = store_snapshot(db_store(db->db), &r->snapshot)) != OK) goto failed;

@@ -44,7 +44,7 @@ MUST_USE Err read_begin(Session *session, ReadAsk *ask);
 // Whoever asked is gone or will not be answered; harmless when the session has no read.
 void read_cancel(Session *session);
 // Text of an answer that is larger than it may be, in `diag`.
-void read_too_large(const Database *database, Diag *diag);
+void read_too_large(Database *database, Diag *diag);
 // The limits of an answer, for a query that is about to run.
 void read_limit(const Database *database, Query *query);
 

@@ -1,9 +1,12 @@
 // session.h: one client of one database: what it asked, in order, and what it will be told.
 //
 // PICTURE
-//   WS frame ─> inbox ─┐                        ┌─ outbox ─(after the sync)─> socket
+//   WS frame ─> inbox ─┐                        ┌─ outbox ──> sealed ─(once it is durable)─> socket
 //   HTTP call, sql ────┼─> ready ring ─> step ──┤
 //   due schedules ─────┘   (round-robin)        └─ HTTP answer
+//
+//   What was said up to the moment a batch of the log starts for the disk is sealed: it leaves when
+//   that batch has landed. What is said meanwhile waits for the next.
 //
 //   CONNECTING ─connect reducer─> LIVE ─socket closed, inbox empty─> disconnect reducer ─> ENDED
 //        └──────── refused ───────────────────────────────────────────────────────────────┘
@@ -55,11 +58,11 @@ struct Session {
     SessionKind kind;
     SessionState state;
     Session *prev, *next;  // in database->sessions
-    Session *next_ready;
+    FairEntry fair;        // its place among those that have something to do
     Session *next_dirty;
-    bool is_ready, is_dirty, closing, paused;
-    uint32_t burst;  // messages taken up since it was last at the end of the ring
-    NetConn *conn;   // NULL once it is gone
+    Session *next_sealed;
+    bool is_dirty, closing, paused;
+    NetConn *conn;  // NULL once it is gone
     Identity identity;
     ConnectionId connection;
     bool is_owner, confirmed;
@@ -103,7 +106,7 @@ struct Session {
     uint64_t asked_at;  // version of the data when the question came that is parked for a view; 0
     Session *prev_parked, *next_parked;
 
-    Outbox out;
+    Outbox out, sealed;
     HttpWorkItem http;
 };
 
@@ -115,7 +118,8 @@ typedef struct SessionOptions {
     ConnectionId connection;
     bool confirmed;
     WireProtocol protocol;
-    Str token, claims;  // copied
+    Str token, claims;      // copied
+    const Identity *party;  // on whose account it is worked on; NULL: its own
 } SessionOptions;
 Session *session_new(Database *database, const SessionOptions *options);  // NULL: no memory
 void session_free(Session **session);
@@ -126,5 +130,10 @@ void session_close(Session *session, uint16_t code, const char *why);  // from o
 // The host's source (host.h): the next call of this database, and its outcome.
 bool session_next_call(void *database, HostCall *call);
 void session_done(void *database, const HostCall *call, const HostOutcome *outcome);
-// Deliver what sessions have to say: `confirmed` sessions only, or the others only.
+// Deliver what sessions have to say: `confirmed` sessions only, or the others only. The former when
+// everything is durable and nothing sealed.
 void session_deliver(Database *database, bool confirmed);
+// A batch starts for the disk: what confirmed sessions said so far is sealed. It has landed: that
+// leaves.
+void session_seal(Database *database);
+void session_deliver_sealed(Database *database);

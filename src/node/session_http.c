@@ -21,6 +21,22 @@ void session_http_answer(Session *s, int status, const char *text) {
     session_dirty(s);
 }
 
+// Before the client is even let in, so that a flood of requests costs little more than their answers.
+bool session_http_admit(Session *s) {
+    char text[256];
+    if (s->http.work != HTTP_CALL) return true;
+    const FunctionDef *f = moduledef_reducer(s->database->def, s->http.name);
+    switch (session_admit_rate(s, f, text, sizeof text)) {
+    case FAIR_PASS: return true;
+    case FAIR_WAIT: return false;
+    case FAIR_REFUSE: break;
+    }
+    s->database->counters.calls_refused++;
+    session_http_answer(s, 429, text);
+    s->state = SESSION_ENDED;
+    return false;
+}
+
 static void step_http_procedure(Session *s, const FunctionDef *f) {
     Diag diag = {0};
     buf_clear(&s->call_args);

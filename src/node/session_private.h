@@ -20,6 +20,10 @@ const FunctionDef *session_admit(Session *session,
                                  Bytes args,
                                  char *text,
                                  size_t text_size);
+FairVerdict session_admit_rate(Session *session,
+                               const FunctionDef *reducer,
+                               char *text,
+                               size_t text_size);
 const char *session_lifecycle_word(Lifecycle which);  // "Init", "OnConnect", "OnDisconnect"
 // What the caller and the log are told about a call that did not commit. Borrows from outcome or
 // from the turn's arena.
@@ -46,4 +50,6 @@ void session_ws_tidy(Session *session);    // give the inbox's memory back, resu
 
 // session_http.c
 bool session_http_step(Session *session, HostCall *call);
+// False: it has to wait for its time, or was refused.
+bool session_http_admit(Session *session);
 void session_http_answer(Session *session, int status, const char *text);

@@ -4,10 +4,6 @@
 #include "node/session_private.h"
 #include "query/query.h"
 
-// A client may be this far ahead of us before we stop reading from it; resumed at half.
-#define INBOX_BYTES_MAX    (1u << 20)
-#define INBOX_MESSAGES_MAX 16384u
-
 static const char busy_text[] = "the server is busy: too many queries wait for a worker";
 
 // ── what a client asks, answered on the spot ───────────────────────────────────────────────────
@@ -278,7 +274,24 @@ static void refuse_call(Session *s, const char *text) {
     wire_reducer_internal_error(out, s->request_id, s->call_timestamp, str_from(text));
     outbox_end(&s->out);
 }
-static bool step_call(Session *s, const ClientMessage *m, HostCall *call) {
+
+// Where the inbox is being read: a call that has to wait for its time stays in it.
+typedef struct InboxPlace {
+    size_t at, in;
+    uint32_t count;
+} InboxPlace;
+
+static InboxPlace inbox_place(const Session *s) {
+    return (InboxPlace){s->inbox_at, s->inbox_in, s->inbox_count};
+}
+
+static void inbox_back(Session *s, InboxPlace place) {
+    s->inbox_at = place.at;
+    s->inbox_in = place.in;
+    s->inbox_count = place.count;
+}
+
+static bool step_call(Session *s, const ClientMessage *m, InboxPlace place, HostCall *call) {
     char text[DIAG_TEXT_MAX + 512];
     s->request_id = m->request_id;
     const FunctionDef *f = session_admit(s, m->text, m->args, text, sizeof text);
@@ -286,10 +299,29 @@ static bool step_call(Session *s, const ClientMessage *m, HostCall *call) {
         refuse_call(s, text);
         return false;
     }
+    switch (session_admit_rate(s, f, text, sizeof text)) {
+    case FAIR_PASS: break;
+    case FAIR_WAIT: inbox_back(s, place); return false;
+    case FAIR_REFUSE: refuse_call(s, text); return false;
+    }
     session_transaction_begin(s, f->name);
     session_call_begin(s, CALL_REDUCER, f, m->args, call);
     return true;
 }
+
+static void step_procedure(Session *s, const ClientMessage *m, InboxPlace place) {
+    char text[256];
+    switch (session_admit_rate(s, NULL, text, sizeof text)) {
+    case FAIR_PASS: procedure_call_ws(s, m->request_id, m->text, m->args); return;
+    case FAIR_WAIT: inbox_back(s, place); return;
+    case FAIR_REFUSE: break;
+    }
+    s->database->counters.calls_refused++;
+    Buf *out = outbox_begin(&s->out);
+    wire_procedure_internal_error(out, m->request_id, str_from(text));
+    outbox_end(&s->out);
+}
+
 // ── the inbox ──────────────────────────────────────────────────────────────────────────────────
 
 bool session_ws_message(void *self, Bytes payload, bool text) {
@@ -313,7 +345,9 @@ bool session_ws_message(void *self, Bytes payload, bool text) {
     }
     s->inbox_count++;
     session_ready(s);
-    s->paused = s->inbox.len - s->inbox_at > INBOX_BYTES_MAX || s->inbox_count > INBOX_MESSAGES_MAX;
+    s->paused = (int64_t)(s->inbox.len - s->inbox_at) > db->settings.inbox_bytes_max ||
+                s->inbox_count > db->settings.inbox_messages_max;
+    db->counters.inboxes_full += s->paused;
     return !s->paused;
 }
 
@@ -363,8 +397,9 @@ void session_ws_tidy(Session *s) {
         }
         s->inbox_at = 0;
     }
-    if (s->paused && s->conn && s->inbox.len - s->inbox_at < INBOX_BYTES_MAX / 2 &&
-        s->inbox_count < INBOX_MESSAGES_MAX / 2) {
+    const Settings *set = &s->database->settings;
+    if (s->paused && s->conn && (int64_t)(s->inbox.len - s->inbox_at) < set->inbox_bytes_max / 2 &&
+        s->inbox_count < set->inbox_messages_max / 2) {
         s->paused = false;
         net_resume(s->conn);
     }
@@ -373,6 +408,7 @@ void session_ws_tidy(Session *s) {
 // Take up one message. True: a call was begun.
 bool session_ws_step(Session *s, HostCall *call) {
     ClientMessage m;
+    InboxPlace place = inbox_place(s);
     if (!inbox_next(s, &m)) return false;
     session_dirty(s);
     // Calls count even when the caller left; questions do not.
@@ -381,8 +417,8 @@ bool session_ws_step(Session *s, HostCall *call) {
     case CLIENT_SUBSCRIBE: answer_subscribe(s, &m); return false;
     case CLIENT_UNSUBSCRIBE: answer_unsubscribe(s, &m); return false;
     case CLIENT_ONE_OFF_QUERY: answer_one_off(s, &m); return false;
-    case CLIENT_CALL_REDUCER: return step_call(s, &m, call);
-    case CLIENT_CALL_PROCEDURE: procedure_call_ws(s, m.request_id, m.text, m.args); return false;
+    case CLIENT_CALL_REDUCER: return step_call(s, &m, place, call);
+    case CLIENT_CALL_PROCEDURE: step_procedure(s, &m, place); return false;
     }
     UNREACHABLE();
 }

@@ -29,8 +29,6 @@ static const char usage[] =
     "      --reducer-deadline MS     stop a reducer that runs longer (default 10000)\n"
     "      --slice-ms MS             a reducer that needs longer goes on beside the others (default 2;\n"
     "                                0: it is waited for; none: every reducer begins there)\n"
-    "      --view-slice-ms MS        a view that needs longer is computed beside the others, and its\n"
-    "                                subscribers hear of it later (default 10)\n"
     "      --exclusive-ms MS         how long one that keeps conflicting with others may have the\n"
     "                                database to itself (default 1000)\n"
     "      --procedure-exclusive-ms MS  the same for a procedure's transaction (default 250)\n"
@@ -39,16 +37,16 @@ static const char usage[] =
     "      --outbound-http MODE      requests that modules make: public (default) reaches addresses of\n"
     "                                the public internet, all also private ones, off nothing\n"
     "      --outbound-max BYTES      largest body of a response to such a request (default 67108864)\n"
+    "      --setting KEY=VALUE       what holds for databases whose owners say nothing else; may be given\n"
+    "                                again (the keys: lightcone settings --help)\n"
     "      --view-failure MODE       what a view that fails does to the transaction that made it run:\n"
     "                                drop (default): its subscriptions end with the error; abort: the\n"
     "                                transaction is undone\n"
-    "      --result-bytes BYTES      largest answer of one query (default 268435456)\n"
-    "      --result-rows N           most rows in one (default: no limit)\n"
     "      --memory-max BYTES        most memory for the tables of one database; the rest of them stays\n"
     "                                on disk (default: no limit)\n"
     "      --checkpoint-log BYTES    so much log between two checkpoints (default 134217728): what a\n"
     "                                start after a crash replays at most\n"
-    "      --checkpoint-rate BYTES   a checkpoint writes at most so much a second (default 268435456)\n"
+    "      --checkpoint-rate BYTES   a checkpoint writes at most so much a second (default 67108864)\n"
     "      --log-keep BYTES          keep at least so much log behind a checkpoint (default 0)\n"
     "      --log-keep-hours N        keep the log of the last N hours (default 0)\n"
     "      --ping-interval MS        ask a silent client for a sign of life this often (default 15000)\n"
@@ -70,15 +68,13 @@ enum {
     OPT_LOOPS,
     OPT_DEADLINE,
     OPT_SLICE,
-    OPT_VIEW_SLICE,
     OPT_EXCLUSIVE,
     OPT_PROCEDURE_EXCLUSIVE,
     OPT_PROCEDURE_DEADLINE,
     OPT_OUTBOUND,
     OPT_OUTBOUND_MAX,
     OPT_VIEW_FAILURE,
-    OPT_RESULT_BYTES,
-    OPT_RESULT_ROWS,
+    OPT_SETTING,
     OPT_MEMORY_MAX,
     OPT_CHECKPOINT_LOG,
     OPT_CHECKPOINT_RATE,
@@ -102,15 +98,13 @@ static const struct option options_known[] = {
     {"loops", required_argument, NULL, OPT_LOOPS},
     {"reducer-deadline", required_argument, NULL, OPT_DEADLINE},
     {"slice-ms", required_argument, NULL, OPT_SLICE},
-    {"view-slice-ms", required_argument, NULL, OPT_VIEW_SLICE},
     {"exclusive-ms", required_argument, NULL, OPT_EXCLUSIVE},
     {"procedure-exclusive-ms", required_argument, NULL, OPT_PROCEDURE_EXCLUSIVE},
     {"procedure-deadline", required_argument, NULL, OPT_PROCEDURE_DEADLINE},
     {"outbound-http", required_argument, NULL, OPT_OUTBOUND},
     {"outbound-max", required_argument, NULL, OPT_OUTBOUND_MAX},
     {"view-failure", required_argument, NULL, OPT_VIEW_FAILURE},
-    {"result-bytes", required_argument, NULL, OPT_RESULT_BYTES},
-    {"result-rows", required_argument, NULL, OPT_RESULT_ROWS},
+    {"setting", required_argument, NULL, OPT_SETTING},
     {"memory-max", required_argument, NULL, OPT_MEMORY_MAX},
     {"checkpoint-log", required_argument, NULL, OPT_CHECKPOINT_LOG},
     {"checkpoint-rate", required_argument, NULL, OPT_CHECKPOINT_RATE},
@@ -166,6 +160,20 @@ static bool outbound_mode(const char *text, OutboundAccess *out) {
     return false;
 }
 
+static bool setting_option(Settings *settings, const char *text) {
+    const char *equals = strchr(text, '=');
+    Diag diag = {0};
+    long long value;
+    const SettingRule *rule = equals ? setting_find((Str){text, (size_t)(equals - text)}) : NULL;
+    if (!rule || !number(equals + 1, INT64_MIN, INT64_MAX, &value)) {
+        (void)complain("--setting takes KEY=NUMBER with a key that there is, not `%s`", text);
+        return false;
+    }
+    if (setting_set(settings, rule, value, &diag) == OK) return true;
+    (void)complain("--setting: %s", diag.text);
+    return false;
+}
+
 typedef struct StartArgs {
     NodeOptions node;
     char host[256];
@@ -211,12 +219,6 @@ static int arguments(int argc, char **argv, StartArgs *args) {
                 return complain("--slice-ms takes milliseconds from 0 to 10000, not `%s`", optarg);
             args->node.slice = value ? value * 1000 : SLICE_OFF;
             break;
-        case OPT_VIEW_SLICE:
-            if (!number(optarg, 1, 86400000, &value))
-                return complain("--view-slice-ms takes milliseconds from 1 to 86400000, not `%s`",
-                                optarg);
-            args->node.view_slice = value * 1000;
-            break;
         case OPT_EXCLUSIVE:
             if (!number(optarg, 1, 60000, &value))
                 return complain("--exclusive-ms takes milliseconds from 1 to 60000, not `%s`",
@@ -253,17 +255,8 @@ static int arguments(int argc, char **argv, StartArgs *args) {
             if (!args->node.view_failure_aborts && strcmp(optarg, "drop") != 0)
                 return complain("--view-failure takes drop or abort, not `%s`", optarg);
             break;
-        case OPT_RESULT_BYTES:
-            if (!number(optarg, 1024, UINT32_MAX, &value))
-                return complain(
-                    "--result-bytes takes a number of bytes from 1024 to 4294967295, not `%s`",
-                    optarg);
-            args->node.result_bytes_max = (uint64_t)value;
-            break;
-        case OPT_RESULT_ROWS:
-            if (!number(optarg, 1, INT64_MAX, &value))
-                return complain("--result-rows takes a number of rows, not `%s`", optarg);
-            args->node.result_rows_max = (uint64_t)value;
+        case OPT_SETTING:
+            if (!setting_option(&args->node.settings, optarg)) return 2;
             break;
         case OPT_MEMORY_MAX:
             if (!number(optarg, 1 << 20, INT64_MAX, &value))

@@ -38,9 +38,9 @@ static HostCall call_of(const Database *db, const ViewLate *late) {
                       .id = def->index,
                       .name = def->name,
                       .sender = late->sender,
-                      .timestamp = db->now_seen,
+                      .timestamp = node_now(db->loop->node),
                       .args = BYTES("", 0),
-                      .budget_us = db->loop->node->options.deadline};
+                      .budget_us = db->settings.deadline};
 }
 
 static Err launch(Database *db, const ViewLate *late) {
@@ -129,7 +129,7 @@ static void conclude(Session *s) {
                            .message = bytes_str(buf_bytes(&lane->message)),
                            .returned = buf_bytes(&lane->returned),
                            .elapsed_us = lane->elapsed_us};
-    views_set_slow(v->view, lane->elapsed_us >= s->database->loop->node->options.view_slice);
+    views_set_slow(v->view, lane->elapsed_us >= s->database->settings.view_slice);
     commit_late_view(s, v->view, lane->lookout, fresh, &lane->host, &outcome, committed);
 }
 

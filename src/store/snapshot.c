@@ -46,7 +46,8 @@ Err store_snapshot(Store *store, Snapshot **out) {
     }
     snapshot->store = store;
     snapshot->version = store->version;
-    snapshot->taken = store->now;
+    const Io *io = store->io;
+    snapshot->taken_ns = io ? io->clock_monotonic_ns(io->world) : 0;
     snapshot->refs = 1;
     snapshot->slot_count = store->slot_count;
     tables_copy(store, snapshot);
@@ -79,8 +80,4 @@ void snapshot_release(Snapshot **handle) {
 
 uint64_t snapshot_version(const Snapshot *snapshot) {
     return snapshot->version;
-}
-
-void store_clock(Store *store, Micros now) {
-    store->now = now;
 }

@@ -7,7 +7,7 @@
 
 #define HISTORY_BYTES_DEFAULT ((size_t)256 << 20)
 
-static Err replay_commit(void *ctx, const Commit *commit, Diag *diag) {
+Err db_replay_commit(void *ctx, const Commit *commit, Diag *diag) {
     Db *db = ctx;
     bool schema_touched = false;
     Bytes ops = commit->ops;
@@ -20,7 +20,8 @@ static Err replay_commit(void *ctx, const Commit *commit, Diag *diag) {
         err = catalog_apply(db->catalog, &op, diag);
     }
     if (err == OK && schema_touched) err = catalog_sync(db->catalog, diag);
-    if (err == OK) err = store_fault(db->store, diag);
+    Err fault = store_fault(db->store, diag);  // says which page, where others say what they wanted
+    if (fault != OK) err = fault;
     if (err == OK) {
         store_commit(db->store);
     } else {
@@ -50,7 +51,10 @@ static Err files_open(Db *db, const DbOptions *options, uint64_t *torn_bytes, Di
         return diag_fail(diag, err, "cannot make %s: %s", options->dir, err_text(err));
     }
     if ((err = store_open(&store_options, &db->store)) != OK) return err;
-    if ((err = catalog_open(db->store, &db->catalog, diag)) != OK) return err;
+    if ((err = catalog_open(db->store, &db->catalog, diag)) != OK) {
+        (void)store_fault(db->store, diag);  // where, if it was a page
+        return err;
+    }
     db->look.catalog = db->catalog;
     LogOptions log_options = {
         .io = options->io,
@@ -58,8 +62,10 @@ static Err files_open(Db *db, const DbOptions *options, uint64_t *torn_bytes, Di
         .segment_bytes = options->segment_bytes,
         .in_memory = options->in_memory,
         .start = {store_log_offset(db->store)},
+        .wake = options->flush_wake,
+        .wake_ctx = options->flush_wake_ctx,
     };
-    return log_open(&log_options, replay_commit, db, &db->log, torn_bytes, diag);
+    return log_open(&log_options, db_replay_commit, db, &db->log, torn_bytes, diag);
 }
 
 Err db_open(const DbOptions *options, Db **out, uint64_t *torn_bytes, Diag *diag) {
@@ -193,9 +199,21 @@ Err db_commit(Db *db, const WriteSet **set, bool *changed) {
 }
 
 bool db_needs_flush(const Db *db) {
-    return log_durable_end(db->log).v < log_end(db->log).v;
+    return log_pending(db->log) > 0;
 }
 
 Err db_flush(Db *db, Diag *diag) {
-    return db_needs_flush(db) ? log_flush(db->log, diag) : log_failed(db->log);
+    return log_flush(db->log, diag);
+}
+
+Err db_flush_start(Db *db, Diag *diag) {
+    return log_flush_start(db->log, diag);
+}
+
+Err db_flush_poll(Db *db, bool wait, Diag *diag) {
+    return log_flush_poll(db->log, wait, diag);
+}
+
+bool db_flush_in_flight(const Db *db) {
+    return log_in_flight(db->log);
 }

@@ -152,7 +152,7 @@ test('what one client asks keeps its order around a large answer', async () => {
 });
 
 test('an answer that is too large is refused with the limit, by every door', async () => {
-  const small = await startServer({ words: ['--result-rows', '1500'] });
+  const small = await startServer({ words: ['--setting', 'result_rows_max=1500'] });
   await published(small, db, moduleCode('snapshots'), { token: (await newIdentity(small)).token });
   await callOk(small, db, 'fill', [0, 2000]);
   const answer = await sql(small, db, 'SELECT id FROM account');
@@ -180,7 +180,7 @@ test('a client that goes away takes its questions along', async () => {
   for (const socket of sockets) socket.drop();
   await until(async () => (await metric('lightcone_reads_active')) === 0, 'every read to end');
   assert.ok(await metric('lightcone_reads_cancelled_total') > before);
-  await until(async () => (await metric('lightcone_snapshots')) === 0, 'every snapshot to be released');
+  await until(async () => (await metric('lightcone_snapshots_live')) === 0, 'every snapshot to be released');
 });
 
 test('more readers than places are all served', async () => {
@@ -216,22 +216,23 @@ test('a slow view holds up neither the writer nor the others, and arrives late',
 });
 
 test('who subscribes to a slow view waits for it, nobody else does', async () => {
-  await callOk(server, db, 'set_pace', [700, 3]);
+  await callOk(server, db, 'set_pace', [1500, 3]);
   const [other, first, second] = [await session(server, db), await session(server, db), await session(server, db)];
   const began = performance.now();
   ask(first, enc.subscribe(1, 1, 'SELECT * FROM mine'), enc.call(2, 'write', w().u32(1).done()));
   second.say(enc.oneOff(1, 'SELECT * FROM slow'));
   await sleep(30);
   const asked = performance.now();
-  for (let i = 0; i < 50; i++) {
+  for (let i = 0; i < 20; i++) {
     other.say(enc.call(i, 'write', w().u32(i).done()));
     assert.equal((await other.nextOf('result')).ok, true);
   }
-  assert.ok(performance.now() - asked < 600, 'short calls were served meanwhile');
+  const took = performance.now() - asked;
+  assert.ok(took < 1400, `short calls were served meanwhile: ${took} ms`);
   const applied = await first.next('its rows', patience);
   assert.equal(applied.kind, 'subscribed');
   assert.deepEqual(applied.tables[0].rows, ['03000000']);
-  assert.ok(performance.now() - began > 600);
+  assert.ok(performance.now() - began > 1400);
   assert.equal((await first.next()).kind, 'result');
   const shown = await second.next('its rows', patience);
   assert.deepEqual(shown.tables[0].rows, ['03000000']);

@@ -23,7 +23,9 @@ Err host_program_load(HostKind kind,
     HostProgram *program = NULL;
     Buf description = {0};
     Err err = OK;
-    if ((err = engine->load(bytes, options ? options : &defaults, &program, &description, diag)) != OK) goto done;
+    if ((err = engine->load(bytes, options ? options : &defaults, &program, &description, diag)) !=
+        OK)
+        goto done;
     if ((err = moduledef_decode(buf_bytes(&description), &program->def, diag)) != OK) goto done;
     *out = program;
     program = NULL;
@@ -56,6 +58,10 @@ void host_instance_free(HostInstance **instance) {
 
 bool host_instance_ok(const HostInstance *instance) {
     return instance->engine->ok(instance);
+}
+
+bool host_instances_are_cheap(const HostProgram *program) {
+    return program->engine->cheap_instances;
 }
 
 void host_run(HostInstance *instance, const HostSource *source) {

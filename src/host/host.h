@@ -130,8 +130,12 @@ MUST_USE Err host_instance_new(HostProgram *program,
                                HostInstance **out,
                                Diag *diag);
 void host_instance_free(HostInstance **instance);
-// False after something that leaves the instance unusable (heap exhausted): replace it.
+// False after something that leaves the instance unusable: its heap is exhausted, or a call was torn
+// out of it (deadline, stop, trap) and may have left things half done for good. Replace it.
 bool host_instance_ok(const HostInstance *instance);
+// Making one is a matter of microseconds.
+bool host_instances_are_cheap(const HostProgram *program);
+// Returns early when the instance is not ok any more; the source then has more.
 void host_run(HostInstance *instance, const HostSource *source);
 // End the running call with HOST_STOPPED as soon as it can be ended, or the next one if none runs.
 // The one function that may be called from another thread; the instance must not be freed meanwhile.

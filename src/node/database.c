@@ -8,19 +8,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "node/commit.h"
+#include "node/lane.h"
 #include "node/session_private.h"
 
-// ── what the module needs from us ──────────────────────────────────────────────────────────────
-
-static void module_log(void *ctx, const HostLogRecord *record) {
-    Database *db = ctx;
-    modulelog_add(db->log, record);
-}
-
-static Micros module_now(void *ctx) {
-    Database *db = ctx;
-    return node_now(db->loop->node);
-}
+// ── its log ────────────────────────────────────────────────────────────────────────────────────
 
 void database_log_record(Database *db, int level, Str function, Str message, Micros ts) {
     HostLogRecord record = {
@@ -42,21 +33,6 @@ void database_log_line(Database *db, int level, const char *function, Str messag
 
 static void catalog_log_line(void *ctx, Str line) {
     database_log_line(ctx, 2, NULL, line);
-}
-
-static void module_schedule_now(void *ctx, Str function, Bytes args) {
-    Database *db = ctx;
-    if (db->lanes) lanes_schedule_now(db, function, args);
-}
-
-static Err instance_make(Database *db, HostProgram *program, HostInstance **out, Diag *diag) {
-    HostEnv env = {.ctx = db,
-                   .database = db->identity,
-                   .log = module_log,
-                   .now = module_now,
-                   .schedule_now = module_schedule_now};
-    db->instances_made++;
-    return host_instance_new(program, &env, out, diag);
 }
 
 // ── names for queries ──────────────────────────────────────────────────────────────────────────
@@ -195,8 +171,8 @@ done:
 
 // Takes the instance and the module with its program. Workers that still run the one before hold it
 // as long as they need.
-static void module_set(Database *db, LaneModule **module, HostInstance *instance) {
-    if (db->instance) host_instance_free(&db->instance);
+static void module_set(Database *db, LaneModule **module, ModuleInstance *instance) {
+    instance_free(&db->instance);
     db->program = lanes_module_set(db->lanes, module);
     db->instance = instance;
     db->def = host_program_def(db->program);
@@ -215,7 +191,7 @@ static Err database_wake(Database *db) {
 Err database_open(const DatabaseOpen *open, Database **out, Diag *diag) {
     Database *db = NULL;
     HostProgram *program = NULL;
-    HostInstance *instance = NULL;
+    ModuleInstance *instance = NULL;
     LaneModule *lane_module = NULL;
     CatalogModule module;
     Err err = OK;
@@ -230,7 +206,8 @@ Err database_open(const DatabaseOpen *open, Database **out, Diag *diag) {
     err = host_program_load((HostKind)module.program_kind, module.program, &load, &program, diag);
     if (err != OK) goto done;
     if ((err = lanes_module_new(db->lanes, &program, &lane_module)) != OK) goto done;
-    if ((err = instance_make(db, lanes_program(lane_module), &instance, diag)) != OK) goto done;
+    if ((err = instance_new(db, lane_module, lanes_program(lane_module), &instance, diag)) != OK)
+        goto done;
     module_set(db, &lane_module, instance);
     if ((err = database_wake(db)) != OK) goto done;
     *out = db;
@@ -303,7 +280,8 @@ static Err database_fill(Database *db, Bytes program_bytes, HostKind kind, Diag 
                    .diag = diag};
     if (err == OK && run.function) {
         database_log_line(db, 2, NULL, STR("Invoking `init` reducer"));
-        host_run(db->instance, &(HostSource){.ctx = &run, .next = init_next, .done = init_done});
+        host_run(db->instance->host,
+                 &(HostSource){.ctx = &run, .next = init_next, .done = init_done});
         err = run.err;
     }
     if (err != OK) {
@@ -327,11 +305,11 @@ Err database_create(const DatabaseOpen *open,
                     Database **out,
                     Diag *diag) {
     Database *db = NULL;
-    HostInstance *instance = NULL;
+    ModuleInstance *instance = NULL;
     LaneModule *module = NULL;
     Err err = database_new(open, &db, diag);
     if (err == OK) err = lanes_module_new(db->lanes, program, &module);
-    if (err == OK) err = instance_make(db, lanes_program(module), &instance, diag);
+    if (err == OK) err = instance_new(db, module, lanes_program(module), &instance, diag);
     if (err == OK) {
         module_set(db, &module, instance);
         err = database_fill(db, program_bytes, kind, diag);
@@ -360,9 +338,9 @@ Err database_try_init(const Node *node,
     NodeLoop loop = {.node = &trial};
     DatabaseOpen open = {.loop = &loop, .identity = *identity, .owner = *owner};
     Database *db = NULL;
-    HostInstance *instance = NULL;
+    ModuleInstance *instance = NULL;
     Err err = database_new(&open, &db, diag);
-    if (err == OK) err = instance_make(db, program, &instance, diag);
+    if (err == OK) err = instance_new(db, NULL, program, &instance, diag);
     if (err == OK) {
         db->instance = instance;
         db->def = host_program_def(program);
@@ -376,7 +354,7 @@ Err database_try_init(const Node *node,
 
 static void update_adopt(Database *db,
                          LaneModule **module,
-                         HostInstance *instance,
+                         ModuleInstance *instance,
                          const WriteSet *writes,
                          bool breaks) {
     module_set(db, module, instance);
@@ -418,7 +396,7 @@ Err database_update(Database *db,
                     Diag *diag) {
     HostProgram *program = *handle;
     const ModuleDef *new_def = host_program_def(program);
-    HostInstance *instance = NULL;
+    ModuleInstance *instance = NULL;
     LaneModule *lane_module = NULL;
     MigratePlan *plan = NULL;
     CatalogModule module;
@@ -453,8 +431,9 @@ Err database_update(Database *db,
             "Migration plan contains a client-breaking change which is disallowed under current policy");
         goto done;
     }
-    if ((err = instance_make(db, program, &instance, diag)) != OK) goto done;
     if ((err = lanes_module_new(db->lanes, &program, &lane_module)) != OK) goto done;
+    if ((err = instance_new(db, lane_module, lanes_program(lane_module), &instance, diag)) != OK)
+        goto done;
 
     lanes_interrupt(db, "a new version of the module was published");
     db->now = node_now(db->loop->node);
@@ -470,7 +449,7 @@ Err database_update(Database *db,
     if (err == OK) {
         // What clients watch is computed by the new functions, or there is no new version.
         views_define(db->views, new_def);
-        err = commit_views_renewed(db, instance, diag);
+        err = commit_views_renewed(db, instance->host, diag);
     }
     if (err == OK) {
         err = db_commit(db->db, &writes, &changed);
@@ -500,7 +479,7 @@ Err database_update(Database *db,
     modulelog_flush(db->log);
 done:
     migrate_plan_free(&plan);
-    host_instance_free(&instance);
+    instance_free(&instance);
     host_program_free(&program);
     lanes_module_free(&lane_module);
     return err;
@@ -590,7 +569,7 @@ void database_close(Database **handle, const char *why, bool remove_files) {
         }
         session_free(&s);
     }
-    if (db->instance) host_instance_free(&db->instance);
+    instance_free(&db->instance);
     lanes_free(&db->lanes);  // and with them the program
     if (db->live) live_close(&db->live);
     if (db->views) views_close(&db->views);
@@ -644,12 +623,14 @@ static Micros views_due(const Database *db) {
 }
 
 bool database_has_work(const Database *db) {
-    return (db->ready_first != NULL && !db->failed) || db->dirty != NULL;
+    // What has to wait for an instance is no work for now.
+    return (db->ready_first && !db->failed && db->instance) || db->dirty;
 }
 
 int64_t database_next_due_ns(const Database *db) {
     // One that failed runs nothing: what is due stays due, and must not keep the loop awake.
     if (db->failed) return INT64_MAX;
+    if (!db->instance) return db->mend_wake_ns;
     Micros due = views_due(db), wall = node_now(db->loop->node);
     if (db->has_schedules) due = MIN(due, schedule_next_due(db->schedule));
     if (due == INT64_MAX) return INT64_MAX;
@@ -660,18 +641,62 @@ int64_t database_next_due_ns(const Database *db) {
     return wait > INT64_MAX / 2000 ? INT64_MAX : now + wait * 1000;
 }
 
-bool database_mend(Database *db) {
-    if (host_instance_ok(db->instance)) return true;
+// How long the calls of a database wait for an instance that no worker has begun to make, and for one
+// that is being made, before the loop makes one itself; and when it tries again if that failed.
+#define MEND_QUEUED_NS INT64_C(50000000)
+#define MEND_MAKING_NS INT64_C(2000000000)
+#define MEND_AGAIN_NS  INT64_C(1000000000)
+
+// Is it worth waiting for the one in the making?
+static bool mend_may_wait(Database *db, int64_t now_ns) {
+    ReserveState state = reserve_state(lanes_module(db));
+    if (state != RESERVE_QUEUED && state != RESERVE_MAKING) return false;
+    db->mend_wake_ns =
+        db->mend_began_ns + (state == RESERVE_QUEUED ? MEND_QUEUED_NS : MEND_MAKING_NS);
+    return now_ns < db->mend_wake_ns;
+}
+
+static bool mend_inline(Database *db, bool reserves, int64_t now_ns) {
     Diag diag = {0};
-    HostInstance *fresh = NULL;
-    Err err = instance_make(db, db->program, &fresh, &diag);
-    if (err == OK) {
-        host_instance_free(&db->instance);
-        db->instance = fresh;
-    } else {
-        log_error("%s: the module cannot be started again: %s", db->dir, diag.text);
+    Err err = instance_new(db, lanes_module(db), db->program, &db->instance, &diag);
+    db->mend_failed = err != OK;
+    db->counters.instances_inline += reserves;
+    if (err == OK) return true;
+    log_error("%s: the module cannot be started again: %s", db->dir, diag.text);
+    db->mend_wake_ns = now_ns + MEND_AGAIN_NS;
+    return false;
+}
+
+static bool mend(Database *db, bool now, int64_t now_ns) {
+    LaneModule *module = lanes_module(db);
+    bool reserves = module && !host_instances_are_cheap(db->program);
+    if (db->instance) {
+        db->mend_began_ns = now_ns;
+        db->mend_failed = false;
+        if (reserves) {
+            reserve_bury(&db->instance, db->loop);
+        } else {
+            instance_free(&db->instance);
+        }
     }
-    return err == OK;
+    if (db->mend_failed && !now && now_ns < db->mend_wake_ns) return false;
+    if (reserves) {
+        db->instance = reserve_take(module, db);
+        reserve_want(module, db->loop);
+        if (db->instance) db->instances_made++;
+        if (db->instance) return true;
+        if (!now && mend_may_wait(db, now_ns)) return false;
+    }
+    return mend_inline(db, reserves, now_ns);
+}
+
+bool database_mend(Database *db, bool now) {
+    if (LIKELY(db->instance && host_instance_ok(db->instance->host))) return true;
+    const Io *io = db->loop->node->io;
+    if (!mend(db, now, io->clock_monotonic_ns(io->world))) return false;
+    db->counters.instance_wait_ns +=
+        (uint64_t)(io->clock_monotonic_ns(io->world) - db->mend_began_ns);
+    return true;
 }
 
 // Between turns nothing is borrowed from the tables: memory may go, a checkpoint may begin or end.
@@ -680,10 +705,23 @@ static void rest(Database *db) {
     store_breathe(db_store(db->db));
 }
 
+// A call that is torn out of its instance ends that, not the turn: those behind it go on in another.
+static void calls_run(Database *db) {
+    HostSource source = {.ctx = db, .next = session_next_call, .done = session_done};
+    do {
+        host_run(db->instance->host, &source);
+    } while (!host_instance_ok(db->instance->host) && database_mend(db, false));
+    commit_settle(db);
+    bool wants_reserve = db->lanes && db->instance && db->instance->is_used;
+    if (wants_reserve && !host_instances_are_cheap(db->program))
+        reserve_want(lanes_module(db), db->loop);
+}
+
 void database_turn(Database *db) {
     const Io *io = db->loop->node->io;
     if (!db->failed && (schedule_due(db) || views_due(db) <= node_now(db->loop->node)))
         session_ready(db->system);
+    bool runs = !db->failed && database_mend(db, false);
     if (!database_has_work(db)) {
         rest(db);
         return;
@@ -693,12 +731,7 @@ void database_turn(Database *db) {
     db->turn_began_ns = io->clock_monotonic_ns(io->world);
     db->turn_began = node_now(db->loop->node);
     views_set_now(db->views, db->turn_began);
-    if (!db->failed) {
-        host_run(db->instance,
-                 &(HostSource){.ctx = db, .next = session_next_call, .done = session_done});
-        database_mend(db);
-        commit_settle(db);
-    }
+    if (runs) calls_run(db);
     if (!db->failed && db_needs_flush(db->db)) {
         // Who asked not to wait is told before the sync.
         session_deliver(db, false);

@@ -9,26 +9,7 @@
 #define SLOW_ACTIVE_MAX      2
 #define PROCEDURE_ACTIVE_MAX 64
 #define QUEUED_MAX           1024  // and so many more may wait
-#define SPARE_INSTANCES      4     // kept for the next call
 #define SCHEDULED_NOW_MAX    (1u << 20)
-
-struct LaneModule {
-    atomic_uint refs;
-    HostProgram *program;
-    Identity database;
-    const Node *node;
-    pthread_mutex_t mutex;
-    LaneInstance *spare;
-    uint32_t spare_count;
-    SlowHistory *history;  // of each reducer; the loop's
-};
-
-struct LaneInstance {
-    LaneInstance *next;
-    LaneModule *module;
-    HostInstance *host;
-    LaneCall *call;  // running on it
-};
 
 typedef struct Lane {
     LaneCall *first, *last;
@@ -42,108 +23,6 @@ struct Lanes {
     Buf scheduled_now;  // name and arguments, each with its length
     size_t scheduled_at;
 };
-
-// ── instances ──────────────────────────────────────────────────────────────────────────────────
-
-static void instance_log(void *ctx, const HostLogRecord *record) {
-    LaneInstance *instance = ctx;
-    if (instance->call) modulelog_format(&instance->call->logs, record);
-}
-
-static Micros instance_now(void *ctx) {
-    return node_now(((LaneInstance *)ctx)->module->node);
-}
-
-static void instance_schedule_now(void *ctx, Str function, Bytes args) {
-    LaneCall *call = ((LaneInstance *)ctx)->call;
-    if (!call || call->queued_calls.len > SCHEDULED_NOW_MAX) return;
-    size_t start = call->queued_calls.len;
-    buf_put_lp(&call->queued_calls, str_bytes(function));
-    buf_put_lp(&call->queued_calls, args);
-    if (buf_ok(&call->queued_calls)) return;
-    call->queued_calls.failed = false;  // forget this one only
-    call->queued_calls.len = start;
-}
-
-static void module_release(LaneModule *module);
-
-static void instance_free(LaneInstance *instance) {
-    LaneModule *module = instance->module;
-    host_instance_free(&instance->host);
-    mem_free(instance);
-    module_release(module);
-}
-
-static void module_retain(LaneModule *module) {
-    atomic_fetch_add_explicit(&module->refs, 1, memory_order_relaxed);
-}
-
-static void module_release(LaneModule *module) {
-    if (atomic_fetch_sub_explicit(&module->refs, 1, memory_order_acq_rel) != 1) return;
-    host_program_free(&module->program);
-    mem_free(module->history);
-    pthread_mutex_destroy(&module->mutex);
-    mem_free(module);
-}
-
-// Spare instances hold the module, so they go first.
-static void module_retire(LaneModule *module) {
-    pthread_mutex_lock(&module->mutex);
-    LaneInstance *spare = module->spare;
-    module->spare = NULL;
-    module->spare_count = SPARE_INSTANCES;  // none is kept any more
-    pthread_mutex_unlock(&module->mutex);
-    while (spare) {
-        LaneInstance *next = spare->next;
-        instance_free(spare);
-        spare = next;
-    }
-    module_release(module);
-}
-
-// On a worker's thread: making one costs tens of milliseconds in JavaScript.
-static Err instance_take(LaneModule *module, LaneInstance **out, Diag *diag) {
-    pthread_mutex_lock(&module->mutex);
-    LaneInstance *instance = module->spare;
-    if (instance) {
-        module->spare = instance->next;
-        module->spare_count--;
-    }
-    pthread_mutex_unlock(&module->mutex);
-    if (!instance) {
-        instance = MEM_NEW(LaneInstance);
-        if (!instance) return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
-        instance->module = module;
-        module_retain(module);
-        HostEnv env = {.ctx = instance,
-                       .database = module->database,
-                       .log = instance_log,
-                       .now = instance_now,
-                       .schedule_now = instance_schedule_now};
-        Err err = host_instance_new(module->program, &env, &instance->host, diag);
-        if (err != OK) {
-            instance_free(instance);
-            return err;
-        }
-    }
-    *out = instance;
-    return OK;
-}
-
-static void instance_give(LaneInstance *instance, bool reuse) {
-    LaneModule *module = instance->module;
-    instance->call = NULL;
-    if (reuse) host_idle(instance->host);
-    pthread_mutex_lock(&module->mutex);
-    bool keep = reuse && module->spare_count < SPARE_INSTANCES;
-    if (keep) {
-        instance->next = module->spare;
-        module->spare = instance;
-        module->spare_count++;
-    }
-    pthread_mutex_unlock(&module->mutex);
-    if (!keep) instance_free(instance);
-}
 
 // ── of a database ──────────────────────────────────────────────────────────────────────────────
 
@@ -170,22 +49,8 @@ void lanes_free(Lanes **handle) {
 }
 
 Err lanes_module_new(Lanes *lanes, HostProgram **program, LaneModule **out) {
-    uint32_t reducers = host_program_def(*program)->reducer_count;
-    LaneModule *module = MEM_NEW(LaneModule);
-    SlowHistory *history = module ? mem_zalloc((reducers + 1) * sizeof *history) : NULL;
-    if (!history) {
-        mem_free(module);
-        return ERR_NOMEM;
-    }
-    atomic_init(&module->refs, 1);
-    module->program = *program;
-    module->history = history;
-    module->database = lanes->database->identity;
-    module->node = lanes->database->loop->node;
-    pthread_mutex_init(&module->mutex, NULL);
-    *program = NULL;
-    *out = module;
-    return OK;
+    const Database *db = lanes->database;
+    return module_new(db->loop->node, &db->identity, program, out);
 }
 
 void lanes_module_free(LaneModule **module) {
@@ -194,14 +59,14 @@ void lanes_module_free(LaneModule **module) {
 }
 
 HostProgram *lanes_program(const LaneModule *module) {
-    return module->program;
+    return module_program(module);
 }
 
 HostProgram *lanes_module_set(Lanes *lanes, LaneModule **module) {
     if (lanes->module) module_retire(lanes->module);
     lanes->module = *module;
     *module = NULL;
-    return lanes->module->program;
+    return module_program(lanes->module);
 }
 
 void lanes_interrupt(Database *db, const char *why) {
@@ -285,7 +150,11 @@ bool lanes_take_scheduled(Database *db, Buf *name, Buf *args) {
 }
 
 SlowHistory *lanes_history(const Database *db, const FunctionDef *reducer) {
-    return &db->lanes->module->history[reducer->id];
+    return module_history(db->lanes->module, reducer);
+}
+
+LaneModule *lanes_module(const Database *db) {
+    return db->lanes ? db->lanes->module : NULL;
 }
 
 LaneStats lanes_stats(const Database *db, LaneKind kind) {
@@ -492,7 +361,7 @@ static void run_done(void *ctx, const HostCall *host, const HostOutcome *outcome
 }
 
 // Tie the call to the instance so that lane_cancel can stop it. False: it was cancelled before.
-static bool instance_attach(LaneCall *call, LaneInstance *instance) {
+static bool instance_attach(LaneCall *call, ModuleInstance *instance) {
     pthread_mutex_lock(&call->mutex);
     bool go = !call->cancelled;
     if (go) call->instance = instance;
@@ -512,7 +381,7 @@ static bool instance_detach(LaneCall *call) {
 
 static void call_run(LaneCall *call) {
     Diag diag = {0};
-    LaneInstance *instance = NULL;
+    ModuleInstance *instance = NULL;
     Run run = {.call = call};
     call->status = HOST_STOPPED;
     if (lane_is_cancelled(call)) return;

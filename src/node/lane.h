@@ -21,18 +21,17 @@
 //       time (procedure.c). A worker waits for the loop only in lane_ask, which lane_cancel ends.
 //   (3) What a try of a call logged is kept with the call until somebody decides that it counts.
 //
-//   lane.c        queues, instances, the guard, asking and answering
+//   instance.c    running copies of the module
+//   lane.c        queues, the guard, asking and answering
 //   slow.c        reducers: slices, overlays, retries
 //   procedure.c   procedures and HTTP handlers and their transactions
 #pragma once
+#include "node/instance.h"
 #include "node/session.h"
 #include "node/worker.h"
 #include "txn/overlay.h"
 
-typedef struct Lanes Lanes;            // of one database
-typedef struct LaneModule LaneModule;  // a program and its spare instances, shared with workers
-typedef struct LaneInstance LaneInstance;
-typedef struct LaneCall LaneCall;
+typedef struct Lanes Lanes;  // of one database
 
 typedef enum LaneKind { LANE_REDUCER, LANE_PROCEDURE, LANE_KINDS } LaneKind;
 
@@ -77,10 +76,10 @@ struct LaneCall {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     bool cancelled, was_stopped;
-    LaneInstance *instance;  // while it runs
-    LaneAsk ask;             // not answered yet
-    bool arrives;            // `arrived` is posted
-    bool has_head;           // the loop waits for it: procedure.c
+    ModuleInstance *instance;  // while it runs
+    LaneAsk ask;               // not answered yet
+    bool arrives;              // `arrived` is posted
+    bool has_head;             // the loop waits for it: procedure.c
     AbiErrno answer;
     struct {
         uint32_t table, sequence, count;
@@ -110,12 +109,7 @@ void lanes_session_gone(Session *session);
 void lanes_schedule_now(Database *database, Str function, Bytes args);
 bool lanes_take_scheduled(Database *database, Buf *name, Buf *args);  // false: none waits
 
-// How long the last calls of a reducer took, whichever lane they ran in.
-typedef struct SlowHistory {
-    uint8_t overran;        // a bit a call, the newest lowest: it needed more than the slice
-    uint8_t slow_in_a_row;  // calls that began in the slow lane since one was tried on the loop
-    uint8_t calls;          // on the loop, up to a few
-} SlowHistory;
+LaneModule *lanes_module(const Database *database);  // NULL in a trial
 SlowHistory *lanes_history(const Database *database, const FunctionDef *reducer);
 
 typedef struct LaneStats {

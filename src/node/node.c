@@ -11,6 +11,7 @@
 #define LOOPS_MAX_DEFAULT              64
 #define DEADLINE_US_DEFAULT            10000000
 #define SLICE_US_DEFAULT               2000
+#define COLD_SLICE_US_DEFAULT          50000
 #define EXCLUSIVE_US_DEFAULT           1000000
 #define PROCEDURE_US_DEFAULT           60000000
 #define PROCEDURE_EXCLUSIVE_US_DEFAULT 250000
@@ -246,6 +247,7 @@ static void options_fill(NodeOptions *o) {
     if (!o->deadline) o->deadline = DEADLINE_US_DEFAULT;
     if (!o->slice) o->slice = SLICE_US_DEFAULT;
     if (o->slice == SLICE_OFF) o->slice = 0;
+    if (!o->cold_slice) o->cold_slice = COLD_SLICE_US_DEFAULT;
     if (!o->exclusive) o->exclusive = EXCLUSIVE_US_DEFAULT;
     if (!o->procedure_deadline) o->procedure_deadline = PROCEDURE_US_DEFAULT;
     if (!o->procedure_exclusive) o->procedure_exclusive = PROCEDURE_EXCLUSIVE_US_DEFAULT;

@@ -212,7 +212,7 @@ void instance_give(ModuleInstance *instance, bool reuse) {
 
 static void job_submit(LaneModule *module, NodeLoop *loop, bool wanted) {
     bool submit = false;
-    if (!loop->node->workers) return;
+    if (!loop->node->makers) return;
     pthread_mutex_lock(&module->mutex);
     module->wanted |= wanted && !module->reserve;
     if (module->making == RESERVE_NONE && (module->wanted || module->dead)) {
@@ -223,7 +223,7 @@ static void job_submit(LaneModule *module, NodeLoop *loop, bool wanted) {
     if (!submit) return;
     module->job_loop = loop;
     module_retain(module);  // until job_done
-    if (worker_submit(loop->node->workers, &module->job) == OK) return;
+    if (worker_submit(loop->node->makers, &module->job) == OK) return;
     pthread_mutex_lock(&module->mutex);
     module->making = RESERVE_NONE;
     pthread_mutex_unlock(&module->mutex);
@@ -246,7 +246,7 @@ ModuleInstance *reserve_take(LaneModule *module, Database *db) {
 void reserve_bury(ModuleInstance **handle, NodeLoop *loop) {
     ModuleInstance *instance = *handle;
     LaneModule *module = instance ? instance->module : NULL;
-    if (!module || !loop->node->workers) {
+    if (!module || !loop->node->makers) {
         instance_free(handle);
         return;
     }

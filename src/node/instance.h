@@ -9,7 +9,9 @@
 //
 // An instance that a call was torn out of (by its slice, its deadline, a stop) is not used again
 // (host.h). Making another costs tens of milliseconds in JavaScript and freeing one some; no loop
-// spends them as long as a worker can. Where an instance costs microseconds there is no reserve.
+// spends them as long as a worker can. Those workers are the node's `makers`: a loop may be waiting
+// for them, so they do not stand in line behind slow calls. Where an instance costs microseconds there
+// is no reserve.
 //
 // ALWAYS TRUE
 //   (1) An instance belongs to one thread at a time. It says where its log lines go: to the call of a

@@ -12,6 +12,7 @@
 #define DEADLINE_US_DEFAULT            10000000
 #define SLICE_US_DEFAULT               2000
 #define COLD_SLICE_US_DEFAULT          50000
+#define MAKERS                         2
 #define EXCLUSIVE_US_DEFAULT           1000000
 #define PROCEDURE_US_DEFAULT           60000000
 #define PROCEDURE_EXCLUSIVE_US_DEFAULT 250000
@@ -230,7 +231,10 @@ static Err node_open(Node *node, Diag *diag) {
     if ((err = path_join(path, node->data_dir, "control")) != OK) return err;
     if ((err = control_open(node->io, path, o->in_memory, &node->control, diag)) != OK) return err;
 
-    if ((err = worker_pool_new(0, WAITING_MAX, &node->workers)) != OK) return err;
+    WorkerOptions slow = {.waiting_max = WAITING_MAX, .nice = WORKER_NICE};
+    WorkerOptions urgent = {.threads = MAKERS};
+    if ((err = worker_pool_new(&slow, &node->workers)) != OK) return err;
+    if ((err = worker_pool_new(&urgent, &node->makers)) != OK) return err;
     node->loops = mem_zalloc(sizeof(NodeLoop *));
     NodeLoop *front = node->loops ? MEM_NEW(NodeLoop) : NULL;
     if (!front) return ERR_NOMEM;
@@ -299,9 +303,10 @@ void node_stop(Node **handle) {
     }
     // Their databases are closed: what still runs on workers was told to end and has nobody to tell.
     // They use the pool to their last step, so the node keeps it until they are gone.
-    WorkerPool *workers = node->workers;
+    WorkerPool *workers = node->workers, *makers = node->makers;
+    worker_pool_free(&makers);
     worker_pool_free(&workers);
-    node->workers = NULL;
+    node->workers = node->makers = NULL;
     // Loops that went on posted tasks to some that had stopped, and those may post again.
     for (bool any = true; any;) {
         any = false;

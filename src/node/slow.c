@@ -35,7 +35,7 @@
 #define FAST_TRY_FACTOR 4  // … if it does not need many times its slice over there
 
 #define COLD_CALLS     4  // that ran to their end in an instance, until it counts as warm there
-#define COLD_STOPS_MAX 2
+#define COLD_STOPS_MAX 1
 
 typedef struct SlowCall {
     LaneCall lane;

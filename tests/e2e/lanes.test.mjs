@@ -306,7 +306,8 @@ test('a server stops with everything in flight, and what was answered is there',
           }
         })().catch(() => {});
     });
-    await sleep(500);
+    await until(() => answered > 0, 'an answer beside the long ones', patience);
+    await sleep(300);
     const began = Date.now();
     await own.stop();
     assert.ok(Date.now() - began < 6000, `it took ${Date.now() - began} ms`);

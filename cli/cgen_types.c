@@ -544,8 +544,9 @@ static bool integer_put(Cgen *gen, CType *type, TypeKind kind, Tokens value, Buf
         return false;
     }
     uint64_t low = negative ? 0 - size : size;
+    uint8_t sign = negative && size ? 0xff : 0;
     for (uint32_t i = 0; i < bytes; i++)
-        buf_put_u8(out, i < 8 ? (uint8_t)(low >> (8 * i)) : negative && size ? 0xff : 0);
+        buf_put_u8(out, i < 8 ? (uint8_t)(low >> (8 * i)) : sign);
     return true;
 }
 

@@ -40,6 +40,8 @@ typedef struct HostEnv {
     // §1.11: queue a reducer call outside the transaction. May be NULL.
     void (*schedule_now)(void *ctx, Str function, Bytes args);
     size_t memory_max;  // heap limit of one instance; 0: 1 GiB
+    // Tables and indexes with smaller ids are the server's own: modules may only read them.
+    uint32_t first_writable_id;
 } HostEnv;
 
 // What a procedure or an HTTP handler can do beside working on data (§1.12). Each is called on the

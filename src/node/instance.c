@@ -151,7 +151,8 @@ static Err instance_make(const Node *node,
                    .database = *identity,
                    .log = instance_log,
                    .now = instance_now,
-                   .schedule_now = instance_schedule_now};
+                   .schedule_now = instance_schedule_now,
+                   .first_writable_id = CATALOG_FIRST_USER_ID};
     Err err = host_instance_new(program, &env, &instance->host, diag);
     if (err != OK) instance_free(&instance);
     *out = instance;

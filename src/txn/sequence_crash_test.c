@@ -18,9 +18,7 @@ typedef struct Run {
     TestDef def;
     uint64_t seed, state;
     Overlay *overlays[OVERLAYS_MAX];
-    uint32_t code;          // unique in every row
-    uint64_t highest;       // that a commit used, durable or not
-    uint64_t durable_rows;  // at the last flush
+    uint32_t code;  // unique in every row
 } Run;
 
 static uint64_t pick(Run *run, uint64_t below) {

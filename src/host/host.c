@@ -2,6 +2,7 @@
 #include "host/host.h"
 
 #include "host/engine.h"
+#include "host/wasm/cache.h"
 
 static const HostEngine *engine_of(HostKind kind) {
     switch (kind) {
@@ -33,6 +34,10 @@ done:
     host_program_free(&program);
     buf_deinit(&description);
     return err == OK || err == ERR_NOMEM || err == ERR_UNSUPPORTED ? err : ERR_INVALID;
+}
+
+void host_cache_trim(const char *cache_dir, uint32_t keep) {
+    wasm_cache_trim(cache_dir, keep);
 }
 
 void host_program_free(HostProgram **program) {

@@ -123,6 +123,8 @@ MUST_USE Err host_program_load(HostKind kind,
                                const HostLoadOptions *options,
                                HostProgram **out,
                                Diag *diag);
+// Let go of compiled modules in cache_dir, but for the `keep` that were used last.
+void host_cache_trim(const char *cache_dir, uint32_t keep);
 void host_program_free(HostProgram **program);  // after its instances
 const ModuleDef *host_program_def(const HostProgram *program);
 

@@ -13,6 +13,7 @@
 #define SLICE_US_DEFAULT               2000
 #define COLD_SLICE_US_DEFAULT          50000
 #define MAKERS                         2
+#define CACHE_KEEP                     64  // compiled modules, beside those of open databases
 #define EXCLUSIVE_US_DEFAULT           1000000
 #define PROCEDURE_US_DEFAULT           60000000
 #define PROCEDURE_EXCLUSIVE_US_DEFAULT 250000
@@ -242,6 +243,8 @@ static Err node_open(Node *node, Diag *diag) {
     NetHandler handler = routes_handler(front);
     if ((err = loop_init(front, node, 0, &handler, diag)) != OK) return err;
     if ((err = databases_open(node)) != OK) return err;
+    // What is in use was used just now.
+    if (node_cache_dir(node)) host_cache_trim(node->cache_dir, CACHE_KEEP + node->place_count);
     if ((err = net_listen(front->net, o->host, o->port, &node->port, diag)) != OK) return err;
     return loop_start(front, diag);
 }

@@ -184,6 +184,10 @@ Err host_program_load(HostKind kind,
     return err;
 }
 
+void host_cache_trim(const char *cache_dir, uint32_t keep) {
+    (void)cache_dir, (void)keep;
+}
+
 void host_program_free(HostProgram **program) {
     if (!*program) return;
     moduledef_free(&(*program)->def);

@@ -11,6 +11,8 @@
 #define _GNU_SOURCE  // dladdr
 #include "host/wasm/object.h"
 
+#include "host/wasm/cache.h"
+
 #include <dlfcn.h>
 #include <elf.h>
 #include <limits.h>
@@ -170,6 +172,7 @@ static Err cached_load(const char *directory, const char *name, WasmObject *out,
     Err err = file_read_whole(path, &file);
     if (err == OK && !sealed_check(buf_bytes(&file))) err = ERR_CORRUPT;
     if (err == OK) err = object_open(path, buf_bytes(&file), out, diag);
+    if (err == OK) wasm_cache_used(path);
     buf_deinit(&file);
     return err;
 }

@@ -3,7 +3,12 @@
 #include "host/wasm/object.h"
 
 #include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "host/wasm/cache.h"
+#include "host/wasm/files.h"
 #include "host/wasm/wasm_fixture.h"
 
 static const char wat[] = WAT_HEAD WAT_TAIL WAT_SILENT_REDUCER ")";
@@ -49,6 +54,31 @@ TEST(object, is_compiled_once_and_found_afterwards) {
     EXPECT_EQ(entries(), 1);
     EXPECT(!load(WAT_HEAD WAT_TAIL WAT_REDUCER "(i32.const 1)))", cache, false));
     EXPECT_EQ(entries(), 2);
+    directory_remove(cache);
+}
+
+TEST(object, stays_in_the_cache_as_long_as_it_is_among_the_last_used) {
+    static const char *const others[] = {"a.so", "b.so", "c.so", "d.so.17-3", "e.so.18-4"};
+    EXPECT_OK(directory_temporary(cache, sizeof cache));
+    EXPECT(!load(wat, cache, false));
+    EXPECT_EQ(entries(), 1);  // `entry` is its path
+    char kept[sizeof entry], path[512];
+    memcpy(kept, entry, sizeof kept);
+    struct timespec old[2] = {{.tv_sec = 1000}, {.tv_sec = 1000}};
+    for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+        EXPECT_OK(file_write_whole(cache, others[i], BYTES("x", 1)));
+        snprintf(path, sizeof path, "%s/%s", cache, others[i]);
+        old[1].tv_sec = 2000 + (time_t)i;
+        if (i < 4) EXPECT_EQ(utimensat(AT_FDCWD, path, old, 0), 0);
+    }
+    EXPECT_EQ(utimensat(AT_FDCWD, kept, (struct timespec[2]){{0}, {0}}, 0), 0);
+    EXPECT(load(wat, cache, false));  // used: now it is the newest
+    wasm_cache_trim(cache, 2);
+    EXPECT_EQ(entries(), 3);  // it, c.so, and what may still be written
+    EXPECT_EQ(access(kept, F_OK), 0);
+    snprintf(path, sizeof path, "%s/c.so", cache);
+    EXPECT_EQ(access(path, F_OK), 0);
+    wasm_cache_trim("/nonexistent", 2);
     directory_remove(cache);
 }
 

@@ -493,6 +493,24 @@ TEST(call, a_caller_met_in_a_call_that_was_stopped_is_not_mistaken) {
     fixture_end(f);
 }
 
+TEST(call, a_caller_first_met_in_a_call_that_has_none_is_not_mistaken) {
+    static const HostCallKind first[] = {HOST_VIEW_ANON, HOST_VIEW};
+    for (size_t i = 0; i < ARRAY_LEN(first); i++) {
+        JsFixture *f = fixture_new(MODULE_HEAD "const reducers = [(sender, conn) => {\n"
+                                               "  throw new SenderError(`${sender} ${conn}`) }];\n"
+                                               "views[0] = () => new Uint8Array(9);\n");
+        f->call = (HostCall){.kind = first[i], .name = STR("a")};
+        f->call.sender.le[0] = 9;
+        f->call.connection.le[0] = 3;
+        fixture_run(f, 1);
+        EXPECT_EQ(f->status, HOST_OK);
+        f->call.kind = HOST_REDUCER;
+        fixture_run(f, 1);
+        EXPECT_STR(f->message, "9 3");
+        fixture_end(f);
+    }
+}
+
 TEST(call, views_and_procedures_return_bytes) {
     JsFixture *f = fixture_new(
         MODULE_HEAD

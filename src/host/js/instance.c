@@ -8,10 +8,11 @@
 // ALWAYS TRUE
 //   (1) The watchdog ends only what has a limit: loading and calls. The driver itself and our own
 //       functions are never cut in half.
-//   (2) Promise jobs never run (§2.3), not even when the VM is freed. Nor can they be thrown away: the
-//       library has no call that empties its queue without running it, and takes it for running as
-//       soon as nobody delays it. What a module queues therefore stays until its instance goes; a
-//       module that does so in every call comes to the memory limit in the end, and is replaced.
+//   (2) Promise jobs never run (§2.3), not even when the VM is freed. Nor can they be thrown away
+//       between calls: the library empties its queue without running it only for a VM that was
+//       forbidden, for good, to run anything, and otherwise runs it as soon as nobody delays it. What
+//       a module queues therefore stays until its instance goes; a module that does so in every call
+//       comes to the memory limit in the end, and its instance is replaced.
 //   (3) An instance that a call was torn out of is not used again: module code was cut somewhere, and
 //       what it was about to finish (libraries build things at first use) would be broken for good.
 //

@@ -16,6 +16,7 @@ import { existsSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { fairness } from './fairness.mjs';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const out = join(root, 'build/bench');
@@ -122,22 +123,23 @@ async function startIdeal() {
   return start('ideal', tool('ideal'), ['--port', String(port), '--file', join(work, 'ideal.log.data')], port);
 }
 
-function publish(server, cli, database) {
+async function startServer() {
+  const port = await freePort();
+  return start('lightcone', lightcone,
+    ['--root-dir', join(work, 'root'), 'start', '--listen-addr', `127.0.0.1:${port}`, '--data-dir', join(work, 'data')], port);
+}
+
+function publish(server, database) {
   const moduleDir = modules[database];
   if (existsSync(join(moduleDir, 'package.json')) && !existsSync(join(moduleDir, 'node_modules')))
     run('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock', '--silent'], { cwd: moduleDir });
-  run(lightcone, [...cli, 'publish', database, '--module-path', moduleDir,
+  run(lightcone, ['--root-dir', join(work, 'root'), 'publish', database, '--module-path', moduleDir,
     '--server', `http://${server.url}`, '--yes']);
 }
 
 async function startLightcone(databases) {
-  const port = await freePort();
-  const data = join(work, 'data');
-  const cli = ['--root-dir', join(work, 'root')];
-  const server = await start(
-    'lightcone', lightcone,
-    [...cli, 'start', '--listen-addr', `127.0.0.1:${port}`, '--data-dir', data], port);
-  for (const database of databases) publish(server, cli, database);
+  const server = await startServer();
+  for (const database of databases) publish(server, database);
   return server;
 }
 
@@ -178,6 +180,25 @@ function engine(scenario) {
     record(scenario, name, [value], unit, budgets[name] ?? null);
 }
 
+// What one client that misbehaves does to another's latency: the ratio of the two is taken within a round.
+async function fair() {
+  rmSync(work, { recursive: true, force: true });
+  mkdirSync(work, { recursive: true });
+  const server = await startServer();
+  const figures = await fairness(
+    { url: `http://${server.url}`, port: Number(server.url.split(':')[1]) },
+    { seconds: Number(seconds), rounds });
+  await stop(server);
+  for (const [kind, rows] of Object.entries(figures)) {
+    const all = (side, what) => rows.map(row => row[side][what]);
+    const ratio = what => rows.map(row => row.beside[what] / row.alone[what]);
+    record('fairness', `${kind}: p50 alone`, all('alone', 'p50'), 'ms');
+    record('fairness', `${kind}: p50 beside it / alone`, ratio('p50'), 'ratio');
+    record('fairness', `${kind}: p99 alone`, all('alone', 'p99'), 'ms');
+    record('fairness', `${kind}: p99 beside it / alone`, ratio('p99'), 'ratio', atMost(2));
+  }
+}
+
 function finish() {
   table();
   mkdirSync(out, { recursive: true });
@@ -189,7 +210,9 @@ async function main() {
   const chosen = scenarios.filter(s => s.name.includes(only));
   const alone = Object.keys(engines).filter(name => name.includes(only));
   alone.forEach(engine);
-  if (!chosen.length && alone.length) return finish();
+  const fairly = 'fairness'.includes(only);
+  if (fairly) await fair();
+  if (!chosen.length && (alone.length || fairly)) return finish();
   if (!chosen.length) fail(`no scenario's name contains "${only}"`);
   for (const needed of [lightcone, tool('load'), tool('ideal'), tool('fsync')])
     if (!existsSync(needed)) fail(`${needed} is not built: use make bench`);

@@ -157,13 +157,15 @@ static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
     db->identity = open->identity;
     db->owner = open->owner;
     db->generation = open->generation;
+    db->read_only = open->read_only;
+    if (open->why) snprintf(db->read_only_why, sizeof db->read_only_why, "%s", open->why);
+    bool no_files = node->options.in_memory || open->read_only != OK;
     fair_init(&db->fair);
     database_settings_load(db);
     if ((err = database_dir(node, &open->identity, open->generation, db->dir)) != OK) goto done;
 
     if ((err = path_join(path, db->dir, "module_logs")) != OK) goto done;
-    if ((err = modulelog_open(node->io, path, node->options.in_memory, &db->log, diag)) != OK)
-        goto done;
+    if ((err = modulelog_open(node->io, path, no_files, &db->log, diag)) != OK) goto done;
     if ((err = path_join(path, db->dir, "log")) != OK) goto done;
     if ((err = path_join(pages, db->dir, "pages")) != OK) goto done;
     DbOptions options = {.io = node->io,
@@ -176,6 +178,8 @@ static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
                          .log_keep = node->options.log_keep,
                          .checkpoint_wake = loop_wake,
                          .checkpoint_wake_ctx = open->loop->net,
+                         .read_only = open->read_only,
+                         .end = open->end,
                          .flush_wake = log_landed,
                          .flush_wake_ctx = db};
     if ((err = db_open(&options, &db->db, &torn, diag)) != OK) goto done;
@@ -250,7 +254,7 @@ Err database_open(const DatabaseOpen *open, Database **out, Diag *diag) {
     if ((err = lanes_module_new(db, &program, &lane_module)) != OK) goto done;
     if ((err = instance_make(db, lanes_program(lane_module), &instance, diag)) != OK) goto done;
     module_set(db, &lane_module, instance);
-    if ((err = database_wake(db)) != OK) goto done;
+    if (open->read_only == OK && (err = database_wake(db)) != OK) goto done;
     *out = db;
     db = NULL;
 done:
@@ -447,6 +451,10 @@ Err database_update(Database *db,
         err = diag_fail(diag, ERR_IO, "%s", db->failure);
         goto done;
     }
+    if (db->read_only != OK) {
+        err = diag_fail(diag, db->read_only, "%s", db->read_only_why);
+        goto done;
+    }
     keccak256(program_bytes, hash);
     if ((err = catalog_module(db_catalog(db->db), &module)) != OK) goto done;
     if (memcmp(module.program_hash, hash, sizeof hash) == 0) goto done;  // nothing to do
@@ -591,7 +599,8 @@ void database_close(Database **handle, const char *why, bool remove_files) {
     lanes_interrupt(db, "the database stopped");
     // What is committed becomes durable before anybody is told good-bye.
     Diag diag = {0};
-    if (db->db && !db->failed && db_flush(db->db, &diag) != OK) database_fail(db, &diag);
+    bool writes = db->db && db->read_only == OK;
+    if (writes && !db->failed && db_flush(db->db, &diag) != OK) database_fail(db, &diag);
     session_deliver_sealed(db);
     session_deliver(db, false);
     session_deliver(db, true);
@@ -616,7 +625,7 @@ void database_close(Database **handle, const char *why, bool remove_files) {
     if (db->schedule) schedule_free(&db->schedule);
     if (db->log) modulelog_close(&db->log);
     backups_end(db);
-    bool sound = db->db && !db->failed && !db_in_transaction(db->db);
+    bool sound = writes && !db->failed && !db_in_transaction(db->db);
     if (sound && !remove_files && db_checkpoint_now(db->db, &diag) != OK) {
         log_warn("%s: the next start replays the log: %s", db->dir, diag.text);
     }

@@ -60,8 +60,11 @@ struct Database {
     int64_t turn_began_ns;  // monotonic
     Micros turn_began;      // the same moment by the wall clock
     Micros now;             // wall clock of the running call
-    bool failed;            // its log cannot be written: nothing is accepted any more
+    bool failed;  // its log cannot be written: what was computed is not on the disk (mend.h)
     char failure[256];
+    Err read_only;  // not OK: why nothing can be written; the state is the durable one (mend.h)
+    char read_only_why[256];
+    int64_t mend_ns, mend_delay_ns;  // monotonic: when to try to write again
     DatabaseCounters counters;
     Arena turn_arena;  // until the next turn
     bool has_schedules;
@@ -78,6 +81,9 @@ typedef struct DatabaseOpen {
     NodeLoop *loop;
     Identity identity, owner;
     uint64_t generation;
+    Err read_only;    // not OK: open it to be looked at (db.h)
+    TxOffset end;     // with it: the state is that of the commits below; 0: of all there are
+    const char *why;  // with it: for clients; copied
 } DatabaseOpen;
 
 // Directory of a database's data.

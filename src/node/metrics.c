@@ -124,6 +124,7 @@ DB_METRIC(m_checkpoint_log, checkpoint_stats(db).log_bytes)
 DB_METRIC(m_module_log, modulelog_bytes(db->log))
 DB_METRIC(m_instances, db->instances_made)
 DB_METRIC(m_failed, db->failed)
+DB_METRIC(m_read_only, db->read_only != OK)
 
 // clang-format off
 static const Metric metrics[] = {
@@ -185,6 +186,7 @@ static const Metric metrics[] = {
     {"spacetime_module_log_file_size_bytes", "gauge", "size of today's module log", m_module_log},
     {"lightcone_module_instances_made_total", "counter", "module instances made", m_instances},
     {"lightcone_database_failed", "gauge", "1: the log cannot be written, nothing is accepted", m_failed},
+    {"lightcone_database_read_only", "gauge", "1: nothing can be written, the durable state is served", m_read_only},
 };
 // clang-format on
 

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "node/mend.h"
 #include "node/node_private.h"
 
 #define LOOPS_MAX_DEFAULT              64
@@ -124,7 +125,7 @@ static void open_task_run(LoopTask *task, NodeLoop *loop) {
     OpenAll *all = self->all;
     Diag diag = {0};
     Database *db = NULL;
-    Err err = database_open(&self->open, &db, &diag);
+    Err err = mend_open(&self->open, &db, &diag);
     char hex[IDENTITY_HEX_LEN + 1];
     identity_hex(&self->open.identity, hex);
     if (err == OK) {

@@ -42,6 +42,7 @@ bool database_has_work(const Database *db) {
 int64_t database_next_due_ns(const Database *db) {
     // One that failed runs nothing: what is due stays due, and must not keep the loop awake.
     if (db->failed) return INT64_MAX;
+    if (db->read_only != OK) return db->mend_ns;
     Micros due = views_due(db), wall = node_now(db->loop->node);
     int64_t parked = fair_next_due_ns(&db->fair);
     if (db->has_schedules) due = MIN(due, schedule_next_due(db->schedule));
@@ -64,7 +65,7 @@ static void rest(Database *db) {
 
 // What was in flight may have landed. True: nothing is in flight.
 static bool log_is_free(Database *db, bool wait) {
-    if (db->failed || !db_flush_in_flight(db->db)) return true;
+    if (db->read_only != OK || db->failed || !db_flush_in_flight(db->db)) return true;
     Diag diag;
     diag_clear(&diag);
     if (db_flush_poll(db->db, wait, &diag) != OK) database_fail(db, &diag);

@@ -508,9 +508,11 @@ Err database_update(Database *db,
         views_define(db->views, db->def);
         queries_renew(db);  // memory was rebuilt from the rows
         update_refused(db, err, diag);
+        viewlane_launch(db);
         goto done;
     }
     update_adopt(db, &lane_module, instance, writes, plan->breaks_clients);
+    viewlane_launch(db);
     migrate_plan_free(&plan);  // borrows from the definitions
     instance = NULL;
     if ((err = db_flush(db->db, diag)) != OK) {
@@ -692,6 +694,8 @@ void database_fail(Database *db, const Diag *diag) {
     fair_clear_ready(&db->fair);
     for (Session *s = db->sessions; s; s = s->next) {
         if (s->kind == SESSION_SYSTEM) continue;
+        read_cancel(s);
+        park_leave(s);
         outbox_deinit(&s->out);
         outbox_deinit(&s->sealed);
         if (s->kind == SESSION_WS) session_close(s, 1011, db->failure);

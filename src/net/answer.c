@@ -146,6 +146,14 @@ bool http_stream_send(NetConn *conn, Bytes chunk) {
     return out_push(conn, frame);
 }
 
+void http_stream_break(NetConn *conn, const char *why) {
+    if (conn->state == CONN_STREAMING) conn_kill(conn, why);
+}
+
+size_t net_conn_queued(const NetConn *conn) {
+    return conn->out.bytes;
+}
+
 void http_stream_end(NetConn *conn) {
     if (conn->state != CONN_STREAMING) return;
     if (conn->stream_chunked && !conn->stream_bodyless) {

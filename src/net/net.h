@@ -130,6 +130,9 @@ void http_stream_begin(NetConn *conn,
                        Str content_type);           // chunked
 bool http_stream_send(NetConn *conn, Bytes chunk);  // false: the client is too slow or gone
 void http_stream_end(NetConn *conn);
+// Close without an end, so that the client notices that something is missing.
+void http_stream_break(NetConn *conn, const char *why);
+size_t net_conn_queued(const NetConn *conn);  // bytes that wait to be sent
 
 // Turn the request into a WebSocket: 101 with the chosen protocol. From here on message() is called.
 // ERR_INVALID with status and text in *status/diag when the upgrade is not acceptable (§5.5).

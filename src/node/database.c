@@ -7,6 +7,7 @@
 #include "base/keccak.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "node/backup.h"
 #include "node/commit.h"
 #include "node/session_private.h"
 
@@ -140,6 +141,10 @@ static void log_landed(void *ctx) {
     net_wake(((Database *)ctx)->loop->net);
 }
 
+static void loop_wake(void *ctx) {
+    net_wake(ctx);
+}
+
 // Everything but the module: files, tables, subscriptions.
 static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
     Node *node = open->loop->node;
@@ -173,6 +178,8 @@ static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
                          .log_keep = node->options.log_keep,
                          .read_only = open->read_only,
                          .end = open->end,
+                         .checkpoint_wake = loop_wake,
+                         .checkpoint_wake_ctx = open->loop->net,
                          .flush_wake = log_landed,
                          .flush_wake_ctx = db};
     if ((err = db_open(&options, &db->db, &torn, diag)) != OK) goto done;
@@ -617,6 +624,7 @@ void database_close(Database **handle, const char *why, bool remove_files) {
     if (db->views) views_close(&db->views);
     if (db->schedule) schedule_free(&db->schedule);
     if (db->log) modulelog_close(&db->log);
+    backups_end(db);
     bool sound = writes && !db->failed && !db_in_transaction(db->db);
     if (sound && !remove_files && db_checkpoint_now(db->db, &diag) != OK) {
         log_warn("%s: the next start replays the log: %s", db->dir, diag.text);

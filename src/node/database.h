@@ -45,6 +45,7 @@ struct Database {
     HostInstance *instance;
     const ModuleDef *def;  // of program
     ModuleLog *log;
+    struct Backup *backups;  // being streamed
     Schedule *schedule;
     Lanes *lanes;  // owns `program`; NULL: nothing leaves the loop (a trial)
 

@@ -218,6 +218,7 @@ static Err node_open(Node *node, Diag *diag) {
     Err err = OK;
     if (!o->in_memory && (err = data_dir_lock(node, diag)) != OK) return err;
     if ((err = path_join(node->cache_dir, node->data_dir, "cache")) != OK) return err;
+    if (!o->in_memory) host_cache_clean(node->cache_dir);
     if ((err = path_join(path, node->data_dir, "keys")) != OK) return err;
     AuthOptions auth = {
         .io = node->io,

@@ -39,6 +39,7 @@ static const Route routes[] = {
     {"POST",   "/v1/database/:/call/:",           AUTH_ANONYMOUS, DB_RESOLVED, false, route_call},
     {"POST",   "/v1/database/:/sql",              AUTH_ANONYMOUS, DB_RESOLVED, false, route_sql},
     {"GET",    "/v1/database/:/logs",             AUTH_ANONYMOUS, DB_RESOLVED, false, route_logs},
+    {"GET",    "/v1/database/:/backup",           AUTH_ANONYMOUS, DB_RESOLVED, false, route_backup},
     {"POST",   "/v1/database/:/pre_publish",      AUTH_ANONYMOUS, DB_RESOLVED, true,  route_pre_publish},
     {"PUT",    "/v1/database/:/reset",            AUTH_ANONYMOUS, DB_RESOLVED, true,  route_reset},
     {"POST",   "/v1/database/:/lock",             AUTH_ANONYMOUS, DB_RESOLVED, false, route_lock},

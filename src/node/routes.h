@@ -82,6 +82,7 @@ void route_timestamp(Request *r);
 void route_settings_get(Request *r);
 void route_settings_put(Request *r);
 void route_logs(Request *r);
+void route_backup(Request *r);
 
 void route_call(Request *r);
 void route_sql(Request *r);

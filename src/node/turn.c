@@ -11,6 +11,7 @@
 //   (1) What a confirmed session says leaves when the log covers everything committed before it was
 //       said. One batch is in flight at most; `sealed` is what waits for it, `dirty` for the next.
 //   (2) When a batch is lost, nothing that was sealed or said after it has left (database_fail).
+#include "node/backup.h"
 #include "node/commit.h"
 #include "node/session_private.h"
 
@@ -58,14 +59,16 @@ int64_t database_next_due_ns(const Database *db) {
 // Between turns nothing is borrowed from the tables: memory may go, a checkpoint may begin or end.
 static void rest(Database *db) {
     if (!db->failed && !db_in_transaction(db->db)) db_checkpoint_tick(db->db);
+    backups_tick(db);
     store_breathe(db_store(db->db));
 }
 
 // What was in flight may have landed. True: nothing is in flight.
 static bool log_is_free(Database *db, bool wait) {
-    Diag diag = {0};
-    if (db->read_only != OK) return true;
-    if (!db->failed && db_flush_poll(db->db, wait, &diag) != OK) database_fail(db, &diag);
+    if (db->failed || !db_flush_in_flight(db->db)) return true;
+    Diag diag;
+    diag_clear(&diag);
+    if (db_flush_poll(db->db, wait, &diag) != OK) database_fail(db, &diag);
     return db->failed || !db_flush_in_flight(db->db);
 }
 

@@ -90,6 +90,8 @@ static void end(Db *db) {
     Checkpointer *c = &db->checkpointer;
     c->stats.bytes += store_checkpoint_bytes(c->running);
     Err err = store_checkpoint_end(db->store, &c->running);
+    // A batch in flight may be beginning a segment. Whoever polls next hears what became of it.
+    (void)!db_flush_poll(db, true, NULL);
     log_trim_end(db->log, &c->trim);
     atomic_store(&c->stage, CHECKPOINT_IDLE);
     if (err != OK) {

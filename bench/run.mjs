@@ -1,6 +1,6 @@
 // run.mjs: the server beside the ideal one, in turn, on this machine and in this minute.
 //
-//   make bench [ONLY=insert]      or, when everything is built:  ONLY=insert bench/run
+//   make bench [ONLY=insert|interference]   or, when everything is built:  ONLY=insert bench/run
 //
 // ONLY     run the scenarios whose name contains this; wasm and javascript are the engines by themselves
 // MODULE   which of bench/modules is called: transfer (TypeScript, the default) or transfer-c
@@ -17,6 +17,7 @@ import { createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { fairness } from './fairness.mjs';
+import { interference } from './interference.mjs';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const out = join(root, 'build/bench');
@@ -123,14 +124,13 @@ async function startIdeal() {
   return start('ideal', tool('ideal'), ['--port', String(port), '--file', join(work, 'ideal.log.data')], port);
 }
 
-async function startServer() {
+async function startServer(words = []) {
   const port = await freePort();
   return start('lightcone', lightcone,
-    ['--root-dir', join(work, 'root'), 'start', '--listen-addr', `127.0.0.1:${port}`, '--data-dir', join(work, 'data')], port);
+    ['--root-dir', join(work, 'root'), 'start', '--listen-addr', `127.0.0.1:${port}`, '--data-dir', join(work, 'data'), ...words], port);
 }
 
-function publish(server, database) {
-  const moduleDir = modules[database];
+function publish(server, database, moduleDir = modules[database]) {
   if (existsSync(join(moduleDir, 'package.json')) && !existsSync(join(moduleDir, 'node_modules')))
     run('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock', '--silent'], { cwd: moduleDir });
   run(lightcone, ['--root-dir', join(work, 'root'), 'publish', database, '--module-path', moduleDir,
@@ -206,7 +206,29 @@ function finish() {
   console.log(`written to ${join('build/bench', 'latest.json')}`);
 }
 
+// The transfers of interference.mjs.
+async function measureTransfers(server, seconds) {
+  const args = ['--url', server.url, '--database', 'bench', '--protocol', 'v3', '--scenario', 'transfer',
+    '--connections', '16', '--in-flight', '1', '--warmup', '0.5', '--seconds', String(seconds), '--json', '--no-verify'];
+  const child = spawn(tool('load'), args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  let text = '';
+  for await (const piece of child.stdout.setEncoding('utf8')) text += piece;
+  return Object.fromEntries(JSON.parse(text).map(({ name, value }) => [name, value]));
+}
+
+async function runInterference() {
+  rmSync(work, { recursive: true, force: true });
+  mkdirSync(work, { recursive: true });
+  const server = await startServer(['--outbound-http', 'all']);
+  publish(server, 'bench', join(root, 'bench/modules/interference'));
+  await interference({ server, record, measure: seconds => measureTransfers(server, seconds), rounds, atMost });
+  await stop(server);
+  finish();
+  if (!process.env.KEEP) rmSync(work, { recursive: true, force: true });
+}
+
 async function main() {
+  if (only === 'interference') return runInterference();
   const chosen = scenarios.filter(s => s.name.includes(only));
   const alone = Object.keys(engines).filter(name => name.includes(only));
   alone.forEach(engine);

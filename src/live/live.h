@@ -42,6 +42,7 @@ typedef struct LiveRows {
 //   ERR_INVALID… a query does not compile; diag has the message with ", executing: `…`"
 //   ERR_LIMIT    more than LIVE_SETS_MAX or LIVE_QUERIES_MAX; diag names the limit
 //   ERR_AGAIN    results of views must be computed first (views_next): then ask again
+//   ERR_BUSY     results of views are late (views_check): ask again when they are there
 //   ERR_NOMEM    nothing was registered
 MUST_USE Err live_subscribe(LiveClient *client,
                             uint32_t query_set,

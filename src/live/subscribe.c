@@ -205,7 +205,8 @@ static Err view_check(const Sub *sub, const Query *query, Diag *diag) {
     Diag cause;
     diag_clear(&cause);
     Err err = views_check(sub->set->client->live->views, query, &cause);
-    return err == OK || err == ERR_AGAIN ? err : fail_query(diag, &cause, err, sub->text);
+    bool waits = err == ERR_AGAIN || err == ERR_BUSY;
+    return err == OK || waits ? err : fail_query(diag, &cause, err, sub->text);
 }
 
 static Err sub_join(Sub *sub, bool answers, Diag *diag) {
@@ -264,14 +265,15 @@ static Err answer_elsewhere(const QuerySet *set, LiveAnswer *out, Diag *diag) {
 // A view's result that is not there yet does not stop the others from asking for theirs.
 Err queryset_join(QuerySet *set, bool answers, Diag *diag) {
     Err err = OK;
-    bool again = false;
+    bool again = false, busy = false;
     for (uint32_t i = 0; i < set->count && err == OK; i++) {
         err = sub_join(&set->subs[i], answers, diag);
-        if (err != ERR_AGAIN) continue;
-        again = true;
+        if (err != ERR_AGAIN && err != ERR_BUSY) continue;
+        again |= err == ERR_AGAIN;
+        busy |= err == ERR_BUSY;
         err = OK;
     }
-    if (err == OK && again) err = ERR_AGAIN;
+    if (err == OK && (again || busy)) err = again ? ERR_AGAIN : ERR_BUSY;
     if (err != OK) queryset_leave(set);
     return err;
 }
@@ -419,8 +421,7 @@ Err live_subscribe(LiveClient *client,
                    uint32_t *out_count,
                    Diag *diag) {
     LiveAnswer answer;
-    Err err =
-        live_subscribe_within(client, query_set, queries, count, UINT64_MAX, &answer, diag);
+    Err err = live_subscribe_within(client, query_set, queries, count, UINT64_MAX, &answer, diag);
     *out = answer.rows;
     *out_count = answer.count;
     return err;

@@ -79,6 +79,21 @@ static bool status_has_body(int status) {
     return status >= 200 && status != 204 && status != 304;
 }
 
+// The head of an answer whose body is so long.
+static void head_write(NetConn *conn,
+                       Buf *out,
+                       int status,
+                       const HttpHeader *headers,
+                       uint32_t header_count,
+                       Str content_type,
+                       size_t body_len) {
+    head_begin(conn, out, status, headers, header_count);
+    head_connection(conn, out, status);
+    if (content_type.len) head_line(out, STR("content-type"), content_type);
+    if (status_has_body(status)) buf_printf(out, "content-length: %zu\r\n", body_len);  // (2)
+    buf_put_str(out, STR("\r\n"));
+}
+
 void http_respond(NetConn *conn,
                   int status,
                   const HttpHeader *headers,
@@ -87,13 +102,27 @@ void http_respond(NetConn *conn,
                   Bytes body) {
     if (conn->state != CONN_ANSWERING) return;  // (1)
     Buf out = {0};
-    head_begin(conn, &out, status, headers, header_count);
-    head_connection(conn, &out, status);
-    if (content_type.len) head_line(&out, STR("content-type"), content_type);
-    if (status_has_body(status)) buf_printf(&out, "content-length: %zu\r\n", body.len);  // (2)
-    buf_put_str(&out, STR("\r\n"));
+    head_write(conn, &out, status, headers, header_count, content_type, body.len);
     if (is_head_request(conn) || !status_has_body(status)) body = BYTES_NONE;
     if (head_send(conn, &out, body)) answer_finish(conn);
+}
+
+void http_respond_frame(NetConn *conn,
+                        int status,
+                        const HttpHeader *headers,
+                        uint32_t header_count,
+                        Str content_type,
+                        NetFrame *body) {
+    if (conn->state != CONN_ANSWERING) return;  // (1)
+    Buf out = {0};
+    bool bodyless = is_head_request(conn) || !status_has_body(status) || body->len == 0;
+    head_write(conn, &out, status, headers, header_count, content_type, body->len);
+    if (!head_send(conn, &out, BYTES_NONE)) return;
+    if (!bodyless) {
+        net_frame_retain(body);
+        if (!out_push(conn, body)) return;
+    }
+    answer_finish(conn);
 }
 
 void http_respond_preflight(NetConn *conn) {

@@ -70,6 +70,7 @@ typedef struct NetFrame {
 } NetFrame;
 NetFrame *net_frame_ws_binary(Bytes payload);                 // framed, refs 1; NULL: no memory
 NetFrame *net_frame_ws_parts(const Bytes *parts, int count);  // payload in parts, one frame
+NetFrame *net_frame_raw(Bytes bytes);                         // the body of an HTTP answer
 void net_frame_retain(NetFrame *frame);
 void net_frame_release(NetFrame **frame);
 
@@ -121,6 +122,13 @@ void http_respond(NetConn *conn,
                   uint32_t header_count,
                   Str content_type,
                   Bytes body);
+// The same with a body that was finished elsewhere and is not copied; takes a reference.
+void http_respond_frame(NetConn *conn,
+                        int status,
+                        const HttpHeader *headers,
+                        uint32_t header_count,
+                        Str content_type,
+                        NetFrame *body);
 // The permissive answer to OPTIONS on a path under /v1 that exists (§1.1).
 void http_respond_preflight(NetConn *conn);
 void http_stream_begin(NetConn *conn,

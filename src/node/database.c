@@ -176,10 +176,10 @@ static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
                          .checkpoint_bytes = node->options.checkpoint_bytes,
                          .checkpoint_rate = node->options.checkpoint_rate,
                          .log_keep = node->options.log_keep,
-                         .read_only = open->read_only,
-                         .end = open->end,
                          .checkpoint_wake = loop_wake,
                          .checkpoint_wake_ctx = open->loop->net,
+                         .read_only = open->read_only,
+                         .end = open->end,
                          .flush_wake = log_landed,
                          .flush_wake_ctx = db};
     if ((err = db_open(&options, &db->db, &torn, diag)) != OK) goto done;
@@ -508,9 +508,11 @@ Err database_update(Database *db,
         views_define(db->views, db->def);
         queries_renew(db);  // memory was rebuilt from the rows
         update_refused(db, err, diag);
+        viewlane_launch(db);
         goto done;
     }
     update_adopt(db, &lane_module, instance, writes, plan->breaks_clients);
+    viewlane_launch(db);
     migrate_plan_free(&plan);  // borrows from the definitions
     instance = NULL;
     if ((err = db_flush(db->db, diag)) != OK) {
@@ -692,6 +694,8 @@ void database_fail(Database *db, const Diag *diag) {
     fair_clear_ready(&db->fair);
     for (Session *s = db->sessions; s; s = s->next) {
         if (s->kind == SESSION_SYSTEM) continue;
+        read_cancel(s);
+        park_leave(s);
         outbox_deinit(&s->out);
         outbox_deinit(&s->sealed);
         if (s->kind == SESSION_WS) session_close(s, 1011, db->failure);

@@ -20,12 +20,19 @@ typedef struct CommitPending {
     bool is_write;  // it does somebody's work, and more than views
 } CommitPending;
 
+// Sessions that wait for something other than their turn (read.h): a place to read in, a view's result.
+typedef enum ParkKind { PARK_NONE, PARK_READ, PARK_VIEWS, PARK_KINDS } ParkKind;
+typedef struct ParkList {
+    Session *first, *last;
+} ParkList;
+
 typedef struct DatabaseCounters {
     uint64_t calls_ok, calls_user_error, calls_fatal, calls_deadline, calls_refused;
     uint64_t commits, flushes, turns, messages_in, sql_queries;
     uint64_t slices_used_up, slow_calls, conflicts, exclusive_runs;
     uint64_t procedures, procedures_failed, procedures_deadline;
     uint64_t retries, calls_delayed, calls_over_rate, lane_refused, inboxes_full;
+    uint64_t reads, reads_cancelled, reads_refused;
 } DatabaseCounters;
 
 struct Database {
@@ -56,10 +63,13 @@ struct Database {
     Session *sealed;        // whose words wait for the batch in flight
     Session *system;        // runs scheduled reducers and clean-up
     Session *running;       // whose call is in the module now
-    CommitPending commit;   // while it is pending no other call begins
-    int64_t turn_began_ns;  // monotonic
-    Micros turn_began;      // the same moment by the wall clock
-    Micros now;             // wall clock of the running call
+    ParkList parks[PARK_KINDS];
+    uint32_t reads_active;         // on workers, or about to begin
+    int64_t snapshots_noticed_ns;  // when a log line last spoke of an old one
+    CommitPending commit;          // while it is pending no other call begins
+    int64_t turn_began_ns;         // monotonic
+    Micros turn_began;             // the same moment by the wall clock
+    Micros now;                    // wall clock of the running call
     bool failed;  // its log cannot be written: what was computed is not on the disk (mend.h)
     char failure[256];
     Err read_only;  // not OK: why nothing can be written; the state is the durable one (mend.h)
@@ -123,6 +133,9 @@ MUST_USE Err database_update(Database *database,
                              Diag *diag);
 // Stop: sessions are closed with 1001 and `why`, files closed. `remove_files` deletes its data.
 void database_close(Database **database, const char *why, bool remove_files);
+
+// How long the oldest snapshot has been held; 0: there is none.
+int64_t database_snapshot_age_ns(const Database *database);
 
 // turn.c. One turn's work: run calls of ready sessions, sync, and hand out what may leave.
 void database_turn(Database *database);

@@ -49,7 +49,7 @@ void bucket_take(Bucket *bucket, BucketRule rule, int64_t now_ns);
 
 // ── parties ────────────────────────────────────────────────────────────────────────────────────
 
-#define FAIR_LANES 2
+#define FAIR_LANES 3
 
 typedef struct FairEntry FairEntry;
 typedef struct FairParty FairParty;

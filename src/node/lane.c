@@ -51,6 +51,8 @@ void lanes_interrupt(Database *db, const char *why) {
     for (Session *s = db->sessions; s; s = s->next) {
         if (s->kind == SESSION_AGENT) {
             procedure_interrupt(s, why);
+        } else if (s->kind == SESSION_VIEW) {
+            viewlane_interrupt(s);
         } else if (s->lane) {
             slow_interrupt(s);
         }
@@ -61,6 +63,11 @@ bool lanes_step(Session *s, HostCall *call, bool *more, bool *begun) {
     *begun = false;
     if (s->kind == SESSION_AGENT) {
         procedure_step(s);
+        *more = false;
+        return true;
+    }
+    if (s->kind == SESSION_VIEW) {
+        viewlane_step(s);
         *more = false;
         return true;
     }
@@ -200,10 +207,14 @@ void lane_release(LaneCall *call) {
     if (atomic_fetch_sub_explicit(&call->refs, 1, memory_order_acq_rel) == 1) call->destroy(call);
 }
 
+// All of them are the database's own, of which a part stays free (may_begin): two run.
+#define VIEWS_ACTIVE_MAX 3
+
 // How many calls may be under way, and how many more wait. Slow reducers compute, so a few are enough
 // to use the workers and one database cannot have all of them; procedures mostly wait.
 static uint32_t active_max(const LaneCall *call) {
     const Settings *set = &call->session->database->settings;
+    if (call->kind == LANE_VIEW) return VIEWS_ACTIVE_MAX;
     return (uint32_t)(call->kind == LANE_REDUCER ? set->slow_calls_max : set->procedures_max);
 }
 
@@ -337,6 +348,7 @@ void lane_cancel(LaneCall *call) {
     pthread_mutex_unlock(&call->mutex);
     lane_guard_shut(call);
     if (call->overlay) overlay_free(&call->overlay);
+    if (call->lookout) lookout_free(&call->lookout);
     if (s->database->lanes) lane_leave(call);
     s->lane = NULL;
     call->session = NULL;

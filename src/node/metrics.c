@@ -54,12 +54,6 @@ static InboxTotal inbox_total(const Database *db) {
     return total;
 }
 
-static int64_t snapshot_age_us(const Database *db) {
-    const Io *io = db->loop->node->io;
-    int64_t taken_ns = store_stats(db_store(db->db)).snapshot_oldest_ns;
-    return taken_ns ? (io->clock_monotonic_ns(io->world) - taken_ns) / 1000 : 0;
-}
-
 DB_METRIC(m_clients, db->client_count)
 DB_METRIC(m_calls_ok, db->counters.calls_ok)
 DB_METRIC(m_calls_user_error, db->counters.calls_user_error)
@@ -90,7 +84,7 @@ DB_METRIC(m_inbox_messages, inbox_total(db).messages)
 DB_METRIC(m_inbox_bytes, inbox_total(db).bytes)
 DB_METRIC(m_snapshots, store_stats(db_store(db->db)).snapshots_live)
 DB_METRIC(m_snapshot_bytes, store_stats(db_store(db->db)).snapshot_bytes)
-DB_METRIC(m_snapshot_age, snapshot_age_us(db))
+DB_METRIC(m_snapshot_age, database_snapshot_age_ns(db) / 1000)
 DB_METRIC(m_retries, db->counters.retries)
 DB_METRIC(m_stopped, db->counters.calls_deadline + db->counters.procedures_deadline)
 DB_METRIC(m_commits, db->counters.commits)
@@ -98,11 +92,17 @@ DB_METRIC(m_syncs, log_syncs(db_log(db->db)))
 DB_METRIC(m_turns, db->counters.turns)
 DB_METRIC(m_messages, db->counters.messages_in)
 DB_METRIC(m_sql, db->counters.sql_queries)
+DB_METRIC(m_reads, db->counters.reads)
+DB_METRIC(m_reads_active, db->reads_active)
+DB_METRIC(m_reads_cancelled, db->counters.reads_cancelled)
+DB_METRIC(m_reads_refused, db->counters.reads_refused)
 DB_METRIC(m_sets, live_stats(db->live).query_sets)
 DB_METRIC(m_groups, live_stats(db->live).groups)
 DB_METRIC(m_tested, live_stats(db->live).groups_tested)
 DB_METRIC(m_view_results, views_stats(db->views).results)
 DB_METRIC(m_view_runs, views_stats(db->views).runs)
+DB_METRIC(m_view_late, views_stats(db->views).late)
+DB_METRIC(m_views_active, lanes_stats(db, LANE_VIEW).active)
 DB_METRIC(m_view_failures, views_stats(db->views).failures)
 DB_METRIC(m_pages, store_stats(db_store(db->db)).memory_bytes)
 DB_METRIC(m_log_bytes, log_bytes(db_log(db->db)))
@@ -166,11 +166,17 @@ static const Metric metrics[] = {
     {"lightcone_turns_total", "counter", "turns of the loop with work for this database", m_turns},
     {"spacetime_websocket_requests_total", "counter", "WebSocket messages received", m_messages},
     {"spacetime_num_queries_evaluated", "counter", "one-off and HTTP queries", m_sql},
+    {"lightcone_reads_total", "counter", "queries read on a snapshot beside the loop", m_reads},
+    {"lightcone_reads_active", "gauge", "such queries under way", m_reads_active},
+    {"lightcone_reads_cancelled_total", "counter", "such queries whose client went away", m_reads_cancelled},
+    {"lightcone_reads_refused_total", "counter", "answers that were larger than allowed", m_reads_refused},
     {"spacetime_subscription_sets", "gauge", "query sets subscribed now", m_sets},
     {"spacetime_active_queries", "gauge", "distinct queries watched now", m_groups},
     {"lightcone_groups_tested_total", "counter", "queries tested against changed rows", m_tested},
     {"lightcone_view_results", "gauge", "results of views kept", m_view_results},
     {"lightcone_view_runs_total", "counter", "times a view was run", m_view_runs},
+    {"lightcone_view_late_total", "counter", "times a view took too long for a commit and followed it", m_view_late},
+    {"lightcone_views_active", "gauge", "views under way beside the loop", m_views_active},
     {"lightcone_view_failures_total", "counter", "times a view had no result", m_view_failures},
     {"lightcone_store_bytes", "gauge", "memory of pages", m_pages},
     {"lightcone_store_dirty_bytes", "gauge", "pages that the next checkpoint writes", m_pages_dirty},

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "node/commit.h"
+#include "node/read.h"
 #include "node/session_private.h"
 
 static const char fatal_text[] = "The instance encountered a fatal error.";
@@ -13,6 +14,8 @@ static void session_conn_closed(void *self) {
     Session *s = self;
     s->conn = NULL;
     s->closing = true;
+    read_cancel(s);  // nobody would hear it
+    park_leave(s);
     session_ready(s);
 }
 
@@ -52,6 +55,8 @@ void session_free(Session **handle) {
     if (s->next) s->next->prev = s->prev;
     if (s->database->sessions == s) s->database->sessions = s->next;
     lanes_session_gone(s);
+    read_cancel(s);
+    park_leave(s);
     if (s->live) live_client_close(&s->live);
     const Io *io = s->database->loop->node->io;
     fair_leave(&s->database->fair, &s->fair, io->clock_monotonic_ns(io->world));
@@ -60,6 +65,7 @@ void session_free(Session **handle) {
     buf_deinit(&s->inbox);
     buf_deinit(&s->call_args);
     buf_deinit(&s->http.body);
+    if (s->http.frame) net_frame_release(&s->http.frame);
     arena_deinit(&s->arena);
     mem_free(s);
 }
@@ -77,6 +83,8 @@ void session_dirty(Session *s) {
 
 void session_close(Session *s, uint16_t code, const char *why) {
     s->closing = true;
+    read_cancel(s);
+    park_leave(s);
     // What was received and not worked on is dropped: the stream ends here. What was answered
     // before still goes out, so the Close frame itself waits for the delivery.
     buf_clear(&s->inbox);
@@ -214,12 +222,26 @@ const FunctionDef *session_admit(Session *s, Str name, Bytes args, char *text, s
     return f;
 }
 
+void session_await_views(Session *s) {
+    Database *db = s->database;
+    if (!s->asked_at) s->asked_at = store_stats(db_store(db->db)).version;
+    park(s, PARK_VIEWS);
+    viewlane_launch(db);
+}
+
+static void question_over(Session *s) {
+    if (s->parked == PARK_NONE && !commit_pending(s->database)) s->asked_at = 0;
+}
+
 // ── one step ───────────────────────────────────────────────────────────────────────────────────
 
 // The session's next piece of work. True: a call was begun. *more: it has something left to do.
 static bool session_step(Session *s, HostCall *call, bool *more) {
     bool begun = false;
+    *more = false;
+    if (s->read || s->parked != PARK_NONE) return false;
     *more = true;
+    views_since(s->database->views, s->asked_at ? s->asked_at : UINT64_MAX);
     if (lanes_step(s, call, more, &begun)) return begun;
     if (s->fair.parked) {  // its call waits for its time; what brought it here comes after that
         *more = false;
@@ -241,12 +263,16 @@ static bool session_step(Session *s, HostCall *call, bool *more) {
         return lifecycle_step_connect(s, call);
     }
     if (s->kind == SESSION_HTTP && !s->http.done) {
-        return session_http_step(s, call);
+        begun = session_http_step(s, call);
+        question_over(s);
+        if (s->read || s->parked != PARK_NONE) *more = false;
+        return begun;
     }
     session_ws_tidy(s);
     begun = session_ws_step(s, call);
-    if (s->fair.parked) *more = false;
-    if (begun || s->inbox_count) return begun;
+    question_over(s);
+    if (s->fair.parked || s->read || s->parked != PARK_NONE) *more = false;
+    if (begun || s->inbox_count || s->read || s->parked != PARK_NONE) return begun;
     if (s->closing) return lifecycle_step_disconnect(s, call, more);
     *more = false;
     return false;

@@ -17,8 +17,14 @@
 #include "node/database.h"
 #include "node/outbox.h"
 
-// An agent stands for a procedure that runs on a worker (lane.h).
-typedef enum SessionKind { SESSION_WS, SESSION_HTTP, SESSION_SYSTEM, SESSION_AGENT } SessionKind;
+// An agent stands for a procedure that runs on a worker, SESSION_VIEW for a view (lane.h).
+typedef enum SessionKind {
+    SESSION_WS,
+    SESSION_HTTP,
+    SESSION_SYSTEM,
+    SESSION_AGENT,
+    SESSION_VIEW
+} SessionKind;
 typedef enum SessionState { SESSION_CONNECTING, SESSION_LIVE, SESSION_ENDED } SessionState;
 typedef enum SessionCall {
     CALL_NONE,
@@ -38,6 +44,7 @@ typedef struct HttpWorkItem {
     bool done;  // worked on; the answer is below
     int status;
     Buf body;
+    NetFrame *frame;  // in place of body, when it was made elsewhere; a reference
     Str content_type;
     bool has_duration;
     int64_t duration_us;
@@ -70,6 +77,10 @@ struct Session {
     size_t inbox_at;  // of the message being worked on
     size_t inbox_in;  // bytes of it already taken up (v3: several messages in one payload)
     uint32_t inbox_count;
+    struct {
+        size_t at, in;
+        uint32_t count;
+    } inbox_mark;  // before the message that was taken up last
 
     SessionCall call;     // in the module now
     uint32_t request_id;  // of that call
@@ -87,6 +98,13 @@ struct Session {
     ModuleLogMark log_mark;        // where that call's log lines begin
     Str deadline_text;             // what HOST_DEADLINE means for this call, if not the usual
     Str redo;                      // the reducer to call again with call_args; ptr NULL: none
+
+    // Waiting for an answer from a snapshot, or to be able to ask for one (read.h).
+    struct SessionRead *read;
+    bool read_granted;  // a place is reserved for it
+    ParkKind parked;
+    uint64_t asked_at;  // version of the data when the question came that is parked for a view; 0
+    Session *prev_parked, *next_parked;
 
     Outbox out, sealed;
     HttpWorkItem http;

@@ -4,6 +4,9 @@
 //   turn k     out ── seal, the batch of turn k starts for the disk ──> sealed
 //   turn k+1   out: answers of turn k+1                                 sealed ── landed ──> socket
 //
+// What stands behind an answer that is being made elsewhere (outbox.h) is not sealed: it is for the turn
+// in which the answer comes.
+//
 // Messages leave in parts, as they were sealed. Everything else (an HTTP answer, a closing, the end of
 // the session) leaves whole: it waits until nothing was added after the sealing.
 #include <stdio.h>
@@ -25,6 +28,17 @@ static void http_deliver(Session *s) {
     NetConn *conn = s->conn;
     s->conn = NULL;
     net_conn_set_data(conn, NULL);
+    if (s->http.frame) {
+        routes_respond_frame_as(conn,
+                                &s->identity,
+                                s->token,
+                                s->http.status,
+                                headers,
+                                count,
+                                s->http.content_type,
+                                s->http.frame);
+        return;
+    }
     routes_respond_as(conn,
                       &s->identity,
                       s->token,
@@ -99,10 +113,9 @@ void session_seal(Database *db) {
             keep = s;
             continue;
         }
-        Outbox empty = s->sealed;
-        s->sealed = s->out;
-        s->out = empty;
         s->is_dirty = false;
+        // What stands behind an answer that is still being made waits for that.
+        if (!outbox_split(&s->out, &s->sealed)) continue;
         s->next_sealed = db->sealed;
         db->sealed = s;
     }

@@ -1,6 +1,7 @@
 // session_http.c: one call or one query that came over HTTP, between a connect and a disconnect.
 #include <stdio.h>
 
+#include "base/mem.h"
 #include "node/commit.h"
 #include "node/session_private.h"
 #include "query/query.h"
@@ -114,8 +115,47 @@ static void sql_again(Session *s, Err err, const LiveUpdate *own) {
 }
 
 static void sql_refuse(Session *s, Err err, const Diag *diag) {
-    int status = err == ERR_NOMEM ? 503 : 400;
+    int status = err == ERR_NOMEM || err == ERR_LIMIT ? 503 : err == ERR_TOO_LARGE ? 413 : 400;
     session_http_answer(s, status, diag->text[0] ? diag->text : err_text(err));
+}
+
+// True: it was begun, or will be when there is a place. False: *err says why not.
+static bool sql_elsewhere(Session *s, Query **query, Err *err) {
+    Query **queries = mem_alloc(sizeof *queries);
+    if (!queries || query_detach(*query) != OK) {
+        mem_free(queries);
+        *err = ERR_NOMEM;
+        return false;
+    }
+    if (!read_place(s)) {
+        mem_free(queries);
+        return true;
+    }
+    queries[0] = *query;
+    *query = NULL;
+    ReadAsk ask = {.kind = READ_SQL, .queries = queries, .query_count = 1};
+    *err = read_begin(s, &ask);
+    return *err == OK;
+}
+
+static void sql_here(Session *s, Query *query, int64_t began, Err *err, Diag *diag) {
+    const Io *io = s->database->loop->node->io;
+    Buf *body = &s->http.body;
+    read_limit(s->database, query);
+    buf_put_u8(body, '[');
+    int64_t micros = (io->clock_monotonic_ns(io->world) - began) / 1000;
+    *err = query_write_json(query, NULL, micros, body, diag);
+    buf_put_u8(body, ']');
+    if (*err == OK && !buf_ok(body)) *err = ERR_NOMEM;
+    if (*err == ERR_TOO_LARGE) read_too_large(s->database, diag);
+    if (*err != OK) return;
+    s->http.done = true;
+    s->http.status = 200;
+    s->http.content_type = STR("application/json");
+    s->http.has_duration = true;
+    s->http.duration_us = (io->clock_monotonic_ns(io->world) - began) / 1000;
+    s->closing = true;
+    session_dirty(s);
 }
 
 static void step_http_sql(Session *s) {
@@ -125,7 +165,7 @@ static void step_http_sql(Session *s) {
     Diag diag = {0};
     Query *query = NULL;
     QueryCaller caller = caller_of(s);
-    Buf *body = &s->http.body;
+    uint64_t most = read_cost_max(db);
     Err err = query_compile(s->http.text, QUERY_SQL, &db->query_catalog, &caller, &query, &diag);
     if (err == OK) err = views_check(db->views, query, &diag);
     if (err == ERR_AGAIN) {
@@ -133,26 +173,17 @@ static void step_http_sql(Session *s) {
         commit_views(s, sql_again);
         return;
     }
-    db->counters.sql_queries++;
-    buf_put_u8(body, '[');
-    if (err == OK) {
-        int64_t micros = (io->clock_monotonic_ns(io->world) - began) / 1000;
-        err = query_write_json(query, NULL, micros, body, &diag);
-    }
-    buf_put_u8(body, ']');
-    query_free(&query);
-    if (err == OK && !buf_ok(body)) err = ERR_NOMEM;
-    if (err != OK) {
-        sql_refuse(s, err, &diag);
+    if (err == ERR_BUSY) {
+        query_free(&query);
+        session_await_views(s);
         return;
     }
-    s->http.done = true;
-    s->http.status = 200;
-    s->http.content_type = STR("application/json");
-    s->http.has_duration = true;
-    s->http.duration_us = (io->clock_monotonic_ns(io->world) - began) / 1000;
-    s->closing = true;
-    session_dirty(s);
+    bool elsewhere = err == OK && most != UINT64_MAX && query_cost(query, most) > most &&
+                     sql_elsewhere(s, &query, &err);
+    if (s->parked == PARK_NONE) db->counters.sql_queries++;
+    if (!elsewhere && err == OK) sql_here(s, query, began, &err, &diag);
+    query_free(&query);
+    if (err != OK) sql_refuse(s, err, &diag);
 }
 
 bool session_http_step(Session *s, HostCall *call) {

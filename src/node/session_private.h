@@ -3,6 +3,7 @@
 #include "node/lane.h"
 #include "node/lifecycle.h"
 #include "node/node_private.h"
+#include "node/read.h"
 #include "node/session.h"
 
 // session.c
@@ -32,6 +33,9 @@ const WireTableUpdate *session_wire_updates(Database *database,
                                             const LiveUpdate *update,
                                             uint32_t *count);
 
+// What it asked for is about views that are late; it will be asked again.
+void session_await_views(Session *session);
+
 // session_ws.c
 // A set of the session (the owner) has ended before the client ended it: tell it. A LiveDropped.
 void session_subscription_dropped(void *database,
@@ -41,7 +45,8 @@ void session_subscription_dropped(void *database,
 bool session_ws_message(void *session, Bytes payload, bool text);  // a frame arrived
 // Take up one message of the inbox. True: a call was begun.
 bool session_ws_step(Session *session, HostCall *call);
-void session_ws_tidy(Session *session);  // give the inbox's memory back, resume reading
+void session_ws_untake(Session *session);  // the message is to be taken up again
+void session_ws_tidy(Session *session);    // give the inbox's memory back, resume reading
 
 // session_http.c
 bool session_http_step(Session *session, HostCall *call);

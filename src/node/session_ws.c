@@ -4,6 +4,8 @@
 #include "node/session_private.h"
 #include "query/query.h"
 
+static const char busy_text[] = "the server is busy: too many queries wait for a worker";
+
 // ── what a client asks, answered on the spot ───────────────────────────────────────────────────
 
 static QueryCaller caller_of(const Session *s) {
@@ -28,6 +30,12 @@ static void ask_later(Session *s, const ClientMessage *m) {
     commit_views(s, ask_again);
 }
 
+// They are being computed beside the loop: the question is taken up again when one of them is there.
+static void ask_when_there(Session *s) {
+    session_ws_untake(s);
+    session_await_views(s);
+}
+
 void session_subscription_dropped(void *ctx, void *owner, uint32_t query_set, const char *reason) {
     Session *s = owner;
     (void)ctx;
@@ -43,48 +51,102 @@ static void refuse_subscribe(Session *s, const ClientMessage *m, const char *tex
     outbox_end(&s->out);
 }
 
+// Begin to read elsewhere what the set yields. A subscription that cannot is none.
+static void read_rows(Session *s, const ClientMessage *m, ReadKind kind, LiveAnswer *answer) {
+    LiveAnswer none;
+    Diag diag = {0};
+    bool subscribes = kind == READ_SUBSCRIBE;
+    Err err = ERR_AGAIN;
+    if (read_place(s)) {
+        ReadAsk ask = {.kind = kind,
+                       .request = m->request_id,
+                       .query_set = m->query_set,
+                       .queries = answer->queries,
+                       .query_count = answer->query_count};
+        err = read_begin(s, &ask);
+    } else {
+        live_queries_free(&answer->queries, answer->query_count);
+    }
+    if (err == OK) return;
+    if (subscribes) (void)!live_unsubscribe_within(s->live, m->query_set, false, 0, &none, &diag);
+    if (err == ERR_AGAIN) {
+        session_ws_untake(s);
+    } else {
+        refuse_subscribe(s, m, err == ERR_LIMIT ? busy_text : err_text(err));
+    }
+}
+
 static void answer_subscribe(Session *s, const ClientMessage *m) {
-    Arena *arena = &s->database->turn_arena;
-    Str *queries = arena_array(arena, Str, m->query_count + 1);
-    const LiveRows *rows;
-    uint32_t count, n = 0;
+    Database *db = s->database;
+    Str *queries = arena_array(&db->turn_arena, Str, m->query_count + 1);
+    LiveAnswer answer = {0};
+    uint32_t n = 0;
     Diag diag = {0};
     Bytes rest = m->queries;
     while (queries && n < m->query_count && wire_next_query(&rest, &queries[n])) {
         n++;
     }
-    Err err = queries ? live_subscribe(s->live, m->query_set, queries, n, &rows, &count, &diag)
+    Err err = queries ? live_subscribe_within(s->live,
+                                              m->query_set,
+                                              queries,
+                                              n,
+                                              read_cost_max(db),
+                                              &answer,
+                                              &diag)
                       : ERR_NOMEM;
     if (err == ERR_AGAIN) {
         ask_later(s, m);
         return;
     }
+    if (err == ERR_BUSY) {
+        ask_when_there(s);
+        return;
+    }
+    if (err == OK && answer.queries) {
+        read_rows(s, m, READ_SUBSCRIBE, &answer);
+        return;
+    }
     bool ok = err == OK;
-    const WireTableRows *tables = ok ? wire_rows(s, rows, count, &ok) : NULL;
+    const WireTableRows *tables = ok ? wire_rows(s, answer.rows, answer.count, &ok) : NULL;
     if (!ok) {
         refuse_subscribe(s, m, diag.text[0] ? diag.text : err_text(err));
         return;
     }
     Buf *out = outbox_begin(&s->out);
-    wire_subscribe_applied(out, m->request_id, m->query_set, tables, count);
+    wire_subscribe_applied(out, m->request_id, m->query_set, tables, answer.count);
     outbox_end(&s->out);
 }
 
 static void answer_unsubscribe(Session *s, const ClientMessage *m) {
-    const LiveRows *rows = NULL;
-    uint32_t count = 0;
+    LiveAnswer answer = {0};
     Diag diag = {0};
-    Err err = live_unsubscribe(s->live, m->query_set, m->send_dropped_rows, &rows, &count, &diag);
+    uint64_t cost_max = read_cost_max(s->database);
+    // The set ends with this message, so a place to read its rows from comes first.
+    if (m->send_dropped_rows && cost_max != UINT64_MAX && !read_place(s)) {
+        session_ws_untake(s);
+        return;
+    }
+    Err err = live_unsubscribe_within(s->live,
+                                      m->query_set,
+                                      m->send_dropped_rows,
+                                      cost_max,
+                                      &answer,
+                                      &diag);
+    if (err == OK && answer.queries) {
+        read_rows(s, m, READ_UNSUBSCRIBE, &answer);
+        return;
+    }
+    read_place_unused(s);
     Buf *out = outbox_begin(&s->out);
     bool ok = err == OK;
-    const WireTableRows *tables = ok ? wire_rows(s, rows, count, &ok) : NULL;
+    const WireTableRows *tables = ok ? wire_rows(s, answer.rows, answer.count, &ok) : NULL;
     if (ok) {
         wire_unsubscribe_applied(out,
                                  m->request_id,
                                  m->query_set,
                                  m->send_dropped_rows,
                                  tables,
-                                 count);
+                                 answer.count);
     } else {
         wire_subscription_error(out,
                                 &m->request_id,
@@ -111,18 +173,37 @@ static void refuse_one_off(Session *s, const ClientMessage *m, const char *text)
     outbox_end(&s->out);
 }
 
-static void answer_one_off(Session *s, const ClientMessage *m) {
-    Database *db = s->database;
-    Diag diag = {0};
-    Query *query = NULL;
-    OneOffRows rows = {0};
+static void one_off_elsewhere(Session *s, const ClientMessage *m, Query **query) {
+    Err err = ERR_AGAIN;
+    Query **queries = mem_alloc(sizeof *queries);
+    if (!queries || query_detach(*query) != OK) {
+        err = ERR_NOMEM;
+        mem_free(queries);
+    } else if (read_place(s)) {
+        queries[0] = *query;
+        *query = NULL;
+        ReadAsk ask = {.kind = READ_ONE_OFF,
+                       .request = m->request_id,
+                       .queries = queries,
+                       .query_count = 1};
+        err = read_begin(s, &ask);
+    } else {
+        mem_free(queries);
+    }
+    if (err == ERR_AGAIN) {
+        session_ws_untake(s);
+    } else if (err != OK) {
+        refuse_one_off(s, m, err == ERR_LIMIT ? busy_text : err_text(err));
+    }
+    if (err != ERR_AGAIN) s->database->counters.sql_queries++;
+}
+
+static Err one_off_here(Session *s, const ClientMessage *m, Query *query) {
+    OneOffRows rows = {.query = query};
     Buf encoded = {0};
     rowlist_init(&rows.list);
-    QueryCaller caller = caller_of(s);
-    Err err = query_compile(m->text, QUERY_ONE_OFF, &db->query_catalog, &caller, &query, &diag);
-    if (err == OK) err = views_check(db->views, query, &diag);
-    rows.query = query;
-    if (err == OK) err = query_run(query, NULL, one_off_row, &rows);
+    read_limit(s->database, query);
+    Err err = query_run(query, NULL, one_off_row, &rows);
     if (err == OK) {
         rowlist_encode(&encoded, &rows.list);
         if (!buf_ok(&encoded)) err = ERR_NOMEM;
@@ -132,15 +213,40 @@ static void answer_one_off(Session *s, const ClientMessage *m) {
         WireTableRows table = {.table_name = query->table->name, .rows = buf_bytes(&encoded)};
         wire_one_off_result(out, m->request_id, &table);
         outbox_end(&s->out);
-    } else if (err == ERR_AGAIN) {
-        ask_later(s, m);
-    } else {
-        refuse_one_off(s, m, diag.text[0] ? diag.text : err_text(err));
     }
-    if (err != ERR_AGAIN) db->counters.sql_queries++;
-    query_free(&query);
     rowlist_deinit(&rows.list);
     buf_deinit(&encoded);
+    return err;
+}
+
+static void answer_one_off(Session *s, const ClientMessage *m) {
+    Database *db = s->database;
+    Diag diag = {0};
+    Query *query = NULL;
+    QueryCaller caller = caller_of(s);
+    uint64_t most = read_cost_max(db);
+    Err err = query_compile(m->text, QUERY_ONE_OFF, &db->query_catalog, &caller, &query, &diag);
+    if (err == OK) err = views_check(db->views, query, &diag);
+    if (err == ERR_AGAIN) {
+        query_free(&query);
+        ask_later(s, m);
+        return;
+    }
+    if (err == ERR_BUSY) {
+        query_free(&query);
+        ask_when_there(s);
+        return;
+    }
+    if (err == OK && most != UINT64_MAX && query_cost(query, most) > most) {
+        one_off_elsewhere(s, m, &query);
+        query_free(&query);
+        return;
+    }
+    if (err == OK) err = one_off_here(s, m, query);
+    if (err == ERR_TOO_LARGE) read_too_large(db, &diag);
+    if (err != OK) refuse_one_off(s, m, diag.text[0] ? diag.text : err_text(err));
+    db->counters.sql_queries++;
+    query_free(&query);
 }
 
 // The views that a question waited for were run; which of them failed it will hear now.
@@ -248,6 +354,9 @@ bool session_ws_message(void *self, Bytes payload, bool text) {
 // The message at the front of the inbox. False when the inbox is empty or the message was bad.
 static bool inbox_next(Session *s, ClientMessage *m) {
     if (s->inbox_count == 0) return false;
+    s->inbox_mark.at = s->inbox_at;
+    s->inbox_mark.in = s->inbox_in;
+    s->inbox_mark.count = s->inbox_count;
     uint32_t len = load_u32(s->inbox.ptr + s->inbox_at);
     Bytes rest = {s->inbox.ptr + s->inbox_at + 4 + s->inbox_in, len - s->inbox_in};
     Diag diag;
@@ -272,6 +381,12 @@ static bool inbox_next(Session *s, ClientMessage *m) {
     s->inbox_in = 0;
     s->inbox_count--;
     return true;
+}
+
+void session_ws_untake(Session *s) {
+    s->inbox_at = s->inbox_mark.at;
+    s->inbox_in = s->inbox_mark.in;
+    s->inbox_count = s->inbox_mark.count;
 }
 
 void session_ws_tidy(Session *s) {

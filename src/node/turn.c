@@ -11,6 +11,7 @@
 //   (1) What a confirmed session says leaves when the log covers everything committed before it was
 //       said. One batch is in flight at most; `sealed` is what waits for it, `dirty` for the next.
 //   (2) When a batch is lost, nothing that was sealed or said after it has left (database_fail).
+#include "base/log.h"
 #include "node/backup.h"
 #include "node/commit.h"
 #include "node/session_private.h"
@@ -56,16 +57,40 @@ int64_t database_next_due_ns(const Database *db) {
 
 // ── the turn ──────────────────────────────────────────────────────────────────────────────────
 
+int64_t database_snapshot_age_ns(const Database *db) {
+    const Io *io = db->loop->node->io;
+    int64_t taken_ns = store_stats(db_store(db->db)).snapshot_oldest_ns;
+    return taken_ns ? io->clock_monotonic_ns(io->world) - taken_ns : 0;
+}
+
+#define SNAPSHOT_OLD_NS 60000000000ll
+
+// What a snapshot can see stays in memory, so one that is held for long is worth a line.
+static void snapshots_notice(Database *db) {
+    int64_t age = database_snapshot_age_ns(db);
+    if (age < SNAPSHOT_OLD_NS) return;
+    const Io *io = db->loop->node->io;
+    int64_t now = io->clock_monotonic_ns(io->world);
+    if (now < db->snapshots_noticed_ns + SNAPSHOT_OLD_NS) return;
+    db->snapshots_noticed_ns = now;
+    log_warn("%s: something has been reading, or running beside the others, for %lld s: what was "
+             "changed since is kept for it, %llu bytes",
+             db->dir,
+             (long long)(age / 1000000000),
+             (unsigned long long)store_stats(db_store(db->db)).snapshot_bytes);
+}
+
 // Between turns nothing is borrowed from the tables: memory may go, a checkpoint may begin or end.
 static void rest(Database *db) {
     if (!db->failed && !db_in_transaction(db->db)) db_checkpoint_tick(db->db);
     backups_tick(db);
     store_breathe(db_store(db->db));
+    snapshots_notice(db);
 }
 
 // What was in flight may have landed. True: nothing is in flight.
 static bool log_is_free(Database *db, bool wait) {
-    if (db->failed || !db_flush_in_flight(db->db)) return true;
+    if (db->read_only != OK || db->failed || !db_flush_in_flight(db->db)) return true;
     Diag diag;
     diag_clear(&diag);
     if (db_flush_poll(db->db, wait, &diag) != OK) database_fail(db, &diag);

@@ -113,6 +113,8 @@ typedef struct Query {
     bool is_detached;
     QueryPath path;           // of a detached query; others find theirs as they run
     const atomic_bool *stop;  // may be NULL; set by another thread, it ends a run with ERR_CLOSED
+    uint64_t rows_max;   // a run that yields more than these ends with ERR_TOO_LARGE; 0: no limit
+    uint64_t bytes_max;  // of rows, or of the text that query_write_json makes
 } Query;
 
 #define QUERY_TEXT_MAX 50000  // bytes (§1.2)
@@ -150,7 +152,8 @@ bool query_matches_with(const Query *query, const Bytes *values, Bytes row);
 typedef bool (*QuerySink)(void *ctx, Bytes row);
 MUST_USE Err query_run(const Query *query, const Snapshot *snapshot, QuerySink sink, void *ctx);
 
-// How many rows query_run on the head would look at; counts no further than to `most` + 1.
+// What query_run on the head would cost: about the rows it would look at, large ones counting for more.
+// Counts no further than to `most` + 1, and costs no more than that itself.
 uint64_t query_cost(const Query *query, uint64_t most);
 // Make the query independent of the catalog, so that it can run on a snapshot on another thread
 // whatever becomes of the schema meanwhile. The snapshot, taken now, keeps its table. ERR_NOMEM: the

@@ -123,8 +123,18 @@ typedef struct Run {
     const Query *query;
     QuerySink sink;
     void *ctx;
-    uint64_t taken;
+    uint64_t taken, taken_bytes;
 } Run;
+
+// False: the answer is larger than it may be.
+static bool row_take(Run *run, Bytes row) {
+    const Query *q = run->query;
+    run->taken++;
+    if (q->projection == QPROJECT_COUNT) return true;
+    run->taken_bytes += row.len;
+    return (!q->rows_max || run->taken <= q->rows_max) &&
+           (!q->bytes_max || run->taken_bytes <= q->bytes_max);
+}
 
 static Err scan(Run *run, const Snapshot *snapshot, uint32_t index_id, Bytes lower, Bytes upper) {
     const Query *q = run->query;
@@ -135,8 +145,8 @@ static Err scan(Run *run, const Snapshot *snapshot, uint32_t index_id, Bytes low
     table_scan_begin(&cursor, q->table->table, snapshot, index_id, lower, upper);
     for (uint32_t seen = 1; err == OK && table_scan_next(&cursor, &row); seen++) {
         bool matches = query_matches(q, row);
-        if (matches) run->taken++;
-        if (matches && !counts && !run->sink(run->ctx, row)) err = ERR_LIMIT;
+        if (matches && !row_take(run, row)) err = ERR_TOO_LARGE;
+        if (err == OK && matches && !counts && !run->sink(run->ctx, row)) err = ERR_LIMIT;
         if (seen % TABLE_BREATHE_ROWS == 0) {
             table_breathe(q->table->table, snapshot);
             if (q->stop && atomic_load_explicit(q->stop, memory_order_relaxed)) err = ERR_CLOSED;
@@ -243,16 +253,24 @@ static uint64_t place_count(const Query *q, const Place *place, uint64_t most) {
     return seen;
 }
 
+#define ROW_BYTES_USUAL 256
+
+static uint64_t row_weight(const Table *table) {
+    uint64_t rows = table_row_count(table, NULL);
+    return 1 + (rows ? table_data_bytes(table) / rows / ROW_BYTES_USUAL : 0);
+}
+
 uint64_t query_cost(const Query *q, uint64_t most) {
     bool counts = q->projection == QPROJECT_COUNT;
     uint64_t rows = table_row_count(q->table->table, NULL);
     if (q->entry == QUERY_REJECT || (counts && q->entry == QUERY_ACCEPT)) return 0;
     if (q->entry == QUERY_ACCEPT && q->has_limit && !counts) rows = MIN(rows, q->limit);
-    if (rows <= most) return rows;
+    uint64_t weight = row_weight(q->table->table);
+    if (most == UINT64_MAX || rows == 0 || rows <= most / weight) return rows * weight;
     Place place = {0};
     // Without bounds it is all of them; with bounds only looking tells.
     bool known = place_find(q, &place) == OK && place.narrowed;
-    uint64_t cost = known ? place_count(q, &place, most) : most + 1;
+    uint64_t cost = known ? place_count(q, &place, most / weight) * weight : most + 1;
     place_deinit(&place);
     return MIN(cost, most + 1);
 }

@@ -7,7 +7,7 @@
 typedef struct Writer {
     const Query *query;
     Buf *out;
-    bool any;
+    bool any, too_large;
 } Writer;
 
 static const Type *column_type(const Query *q, uint32_t i) {
@@ -44,7 +44,8 @@ static bool write_row(void *ctx, Bytes row) {
         json_write(w->out, column_type(w->query, i), value.ptr, JSON_UNTYPED);
     }
     buf_put_u8(w->out, ']');
-    return buf_ok(w->out);
+    w->too_large = w->query->bytes_max && w->out->len > w->query->bytes_max;
+    return buf_ok(w->out) && !w->too_large;
 }
 
 Err query_write_json(const Query *query,
@@ -61,6 +62,7 @@ Err query_write_json(const Query *query,
                "],\"total_duration_micros\":%" PRId64
                ",\"stats\":{\"rows_inserted\":0,\"rows_deleted\":0,\"rows_updated\":0}}",
                micros);
-    if (!buf_ok(out)) err = ERR_NOMEM;  // the one reason why write_row says stop
+    if (w.too_large) err = ERR_TOO_LARGE;
+    if (!buf_ok(out)) err = ERR_NOMEM;
     return err == OK ? OK : diag_fail(diag, err, "%s", err_text(err));
 }

@@ -16,6 +16,7 @@ import { existsSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { fairness } from './fairness.mjs';
 import { interference } from './interference.mjs';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
@@ -23,7 +24,11 @@ const out = join(root, 'build/bench');
 const work = join(out, 'work');
 const tool = name => join(root, 'build/release/bench', name);
 const lightcone = join(root, 'build/lightcone');
-const transferDir = join(root, 'bench/modules', process.env.MODULE || 'transfer');
+const modules = { // by the name of their database
+  'interference': join(root, 'bench/modules/interference'),
+  'bench': join(root, 'bench/modules/transfer'),
+  'bench-c': join(root, 'bench/modules/transfer-c'),
+};
 
 const seconds = process.env.SECONDS_EACH || '5';
 const rounds = Number(process.env.ROUNDS || 3);
@@ -35,8 +40,10 @@ const atMost = max => ({ text: `<= ${max}`, met: value => value <= max });
 const scenarios = [
   { name: 'insert', args: ['--scenario', 'insert'], rate: atLeast(80000) },
   { name: 'insert-v2', args: ['--scenario', 'insert', '--protocol', 'v2'], rate: null },
-  { name: 'transfer', args: ['--scenario', 'transfer'], rate: atLeast(80000) },
+  { name: 'transfer', args: ['--scenario', 'transfer'], rate: atLeast(200000) },
   { name: 'transfer-zipf', args: ['--scenario', 'transfer', '--zipf', '1.5'], rate: null },
+  { name: 'transfer-c', database: 'bench-c', args: ['--scenario', 'transfer'], rate: atLeast(1000000) },
+  { name: 'transfer-c-one-in-flight', database: 'bench-c', args: ['--scenario', 'transfer', '--in-flight', '1'], rate: atLeast(100000) },
   { name: 'insert-one-in-flight', args: ['--scenario', 'insert', '--in-flight', '1'], rate: null },
   { name: 'insert-idle', args: ['--scenario', 'insert', '--connections', '1', '--in-flight', '1'], rate: null },
 ];
@@ -98,7 +105,7 @@ function run(command, args, options = {}) {
 }
 
 function load(server, scenario, verify) {
-  const args = ['--url', server.url, '--database', 'bench', '--protocol', 'v3'];
+  const args = ['--url', server.url, '--database', scenario.database ?? 'bench', '--protocol', 'v3'];
   args.push('--seconds', seconds, '--warmup', '1', '--json', ...scenario.args);
   if (!verify) args.push('--no-verify');
   const figures = {};
@@ -118,17 +125,23 @@ async function startIdeal() {
   return start('ideal', tool('ideal'), ['--port', String(port), '--file', join(work, 'ideal.log.data')], port);
 }
 
-async function startLightcone(moduleDir = transferDir, words = []) {
+async function startServer(words = []) {
+  const port = await freePort();
+  return start('lightcone', lightcone,
+    ['--root-dir', join(work, 'root'), 'start', '--listen-addr', `127.0.0.1:${port}`, '--data-dir', join(work, 'data'), ...words], port);
+}
+
+function publish(server, database) {
+  const moduleDir = modules[database];
   if (existsSync(join(moduleDir, 'package.json')) && !existsSync(join(moduleDir, 'node_modules')))
     run('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock', '--silent'], { cwd: moduleDir });
-  const port = await freePort();
-  const data = join(work, 'data');
-  const cli = ['--root-dir', join(work, 'root')];
-  const server = await start(
-    'lightcone', lightcone,
-    [...cli, 'start', '--listen-addr', `127.0.0.1:${port}`, '--data-dir', data, ...words], port);
-  run(lightcone, [...cli, 'publish', 'bench', '--module-path', moduleDir,
+  run(lightcone, ['--root-dir', join(work, 'root'), 'publish', database, '--module-path', moduleDir,
     '--server', `http://${server.url}`, '--yes']);
+}
+
+async function startLightcone(databases) {
+  const server = await startServer();
+  for (const database of databases) publish(server, database);
   return server;
 }
 
@@ -169,6 +182,25 @@ function engine(scenario) {
     record(scenario, name, [value], unit, budgets[name] ?? null);
 }
 
+// What one client that misbehaves does to another's latency: the ratio of the two is taken within a round.
+async function fair() {
+  rmSync(work, { recursive: true, force: true });
+  mkdirSync(work, { recursive: true });
+  const server = await startServer();
+  const figures = await fairness(
+    { url: `http://${server.url}`, port: Number(server.url.split(':')[1]) },
+    { seconds: Number(seconds), rounds });
+  await stop(server);
+  for (const [kind, rows] of Object.entries(figures)) {
+    const all = (side, what) => rows.map(row => row[side][what]);
+    const ratio = what => rows.map(row => row.beside[what] / row.alone[what]);
+    record('fairness', `${kind}: p50 alone`, all('alone', 'p50'), 'ms');
+    record('fairness', `${kind}: p50 beside it / alone`, ratio('p50'), 'ratio');
+    record('fairness', `${kind}: p99 alone`, all('alone', 'p99'), 'ms');
+    record('fairness', `${kind}: p99 beside it / alone`, ratio('p99'), 'ratio', atMost(2));
+  }
+}
+
 function finish() {
   table();
   mkdirSync(out, { recursive: true });
@@ -178,7 +210,7 @@ function finish() {
 
 // The transfers of interference.mjs.
 async function measureTransfers(server, seconds) {
-  const args = ['--url', server.url, '--database', 'bench', '--protocol', 'v3', '--scenario', 'transfer',
+  const args = ['--url', server.url, '--database', 'interference', '--protocol', 'v3', '--scenario', 'transfer',
     '--connections', '16', '--in-flight', '1', '--warmup', '0.5', '--seconds', String(seconds), '--json', '--no-verify'];
   const child = spawn(tool('load'), args, { stdio: ['ignore', 'pipe', 'inherit'] });
   let text = '';
@@ -189,7 +221,8 @@ async function measureTransfers(server, seconds) {
 async function runInterference() {
   rmSync(work, { recursive: true, force: true });
   mkdirSync(work, { recursive: true });
-  const server = await startLightcone(join(root, 'bench/modules/interference'), ['--outbound-http', 'all']);
+  const server = await startServer(['--outbound-http', 'all']);
+  publish(server, 'interference');
   await interference({ server, record, measure: seconds => measureTransfers(server, seconds), rounds, atMost });
   await stop(server);
   finish();
@@ -201,7 +234,9 @@ async function main() {
   const chosen = scenarios.filter(s => s.name.includes(only));
   const alone = Object.keys(engines).filter(name => name.includes(only));
   alone.forEach(engine);
-  if (!chosen.length && alone.length) return finish();
+  const fairly = 'fairness'.includes(only);
+  if (fairly) await fair();
+  if (!chosen.length && (alone.length || fairly)) return finish();
   if (!chosen.length) fail(`no scenario's name contains "${only}"`);
   for (const needed of [lightcone, tool('load'), tool('ideal'), tool('fsync')])
     if (!existsSync(needed)) fail(`${needed} is not built: use make bench`);
@@ -209,7 +244,7 @@ async function main() {
   mkdirSync(work, { recursive: true });
 
   const ideal = await startIdeal();
-  const server = await startLightcone();
+  const server = await startLightcone(new Set(chosen.map(s => s.database ?? 'bench')));
   const sync = [];
   const runs = new Map(chosen.map(s => [s.name, { ideal: [], ours: [] }]));
   for (let round = 0; round < rounds; round++) {

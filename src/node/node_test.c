@@ -767,7 +767,7 @@ static void fill_counters(const World *world) {
 }
 
 TEST(node, who_subscribes_while_others_write_holds_what_the_query_says) {
-    World world;
+    World world = {0};
     world_start(&world);
     EXPECT_EQ(publish(&world, 0), 200);
     fill_counters(&world);
@@ -809,7 +809,7 @@ static uint64_t shown_total(const Buf *message) {
 }
 
 TEST(node, a_slow_view_follows_the_writers_and_ends_where_they_do) {
-    World world;
+    World world = {0};
     world_start(&world);
     EXPECT_EQ(publish(&world, 0), 200);
     Worker pace = {.kind = 3, .name = "add", .id = PACE, .count = 60};  // ms

@@ -196,8 +196,9 @@ const FunctionDef *session_admit(Session *s, Str name, Bytes args, char *text, s
                    STR_ARG(name));
         f = NULL;
     } else {
-        Diag diag = {0};
+        Diag diag;
         size_t len;
+        diag_clear(&diag);
         if (bsatn_check(f->params, args, &len, &diag) != OK) {
             snprintf(text,
                      text_size,

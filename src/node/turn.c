@@ -89,8 +89,10 @@ static void rest(Database *db) {
 
 // What was in flight may have landed. True: nothing is in flight.
 static bool log_is_free(Database *db, bool wait) {
-    Diag diag = {0};
-    if (!db->failed && db_flush_poll(db->db, wait, &diag) != OK) database_fail(db, &diag);
+    if (db->failed || !db_flush_in_flight(db->db)) return true;
+    Diag diag;
+    diag_clear(&diag);
+    if (db_flush_poll(db->db, wait, &diag) != OK) database_fail(db, &diag);
     return db->failed || !db_flush_in_flight(db->db);
 }
 

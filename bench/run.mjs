@@ -3,7 +3,6 @@
 //   make bench [ONLY=insert|interference]   or, when everything is built:  ONLY=insert bench/run
 //
 // ONLY     run the scenarios whose name contains this; wasm and javascript are the engines by themselves
-// MODULE   which of bench/modules is called: transfer (TypeScript, the default) or transfer-c
 // SECONDS_EACH  measured seconds of one run (5)
 // ROUNDS   alternations; the table shows medians, `spread` is (max - min) / median (3)
 // KEEP=1   leave the servers' data and output in build/bench/work

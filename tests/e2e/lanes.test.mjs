@@ -226,7 +226,7 @@ test('arriving and leaving may be slow: others do not notice, the rows are right
 
 test('scheduled reducers may be slow', async () => {
   const short = await session(server, db);
-  await callOk(server, db, 'plan_chore', ['chore', 1500]);
+  await callOk(server, db, 'plan_chore', ['chore', 3000]);
   await callOk(server, db, 'plan_chore', ['chore 2', 1]);
   await until(async () => (await entries('chore 2')).length === 1, 'the short one', patience);
   assert.equal((await entries('chore')).length, 0, 'it did not wait for the long one');
@@ -335,7 +335,8 @@ test('a server stops with everything in flight, and what was answered is there',
           }
         })().catch(() => {});
     });
-    await sleep(500);
+    await until(() => answered > 0, 'an answer beside the long ones', patience);
+    await sleep(300);
     const began = Date.now();
     await own.stop();
     assert.ok(Date.now() - began < 6000, `it took ${Date.now() - began} ms`);

@@ -276,9 +276,6 @@ void host_cache_clean(const char *cache_dir) {
 void host_stop(HostInstance *instance) {
     atomic_store(&instance->stop, true);
 }
-void host_cache_clean(const char *cache_dir) {
-    (void)cache_dir;
-}
 
 // ── a server ───────────────────────────────────────────────────────────────────────────────────
 

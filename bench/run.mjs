@@ -130,8 +130,7 @@ async function startServer(words = []) {
     ['--root-dir', join(work, 'root'), 'start', '--listen-addr', `127.0.0.1:${port}`, '--data-dir', join(work, 'data'), ...words], port);
 }
 
-function publish(server, database) {
-  const moduleDir = modules[database];
+function publish(server, database, moduleDir = modules[database]) {
   if (existsSync(join(moduleDir, 'package.json')) && !existsSync(join(moduleDir, 'node_modules')))
     run('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock', '--silent'], { cwd: moduleDir });
   run(lightcone, ['--root-dir', join(work, 'root'), 'publish', database, '--module-path', moduleDir,

@@ -321,21 +321,15 @@ Err log_local_open(const LogOptions *options,
     LogSink *sink = &local->sink;
 
     if ((err = dir_take(local, diag)) != OK) goto done;
-    uint64_t start = options->start.v;
-    err = log_recover(local->io,
-                      local->dir,
-                      options->begins ? 0 : start,
-                      false,
-                      replay,
-                      ctx,
-                      &found,
-                      diag);
+    LogOptions look = *options;
+    if (options->begins) look.start.v = 0;
+    err = log_recover(&look, false, replay, ctx, &found, diag);
     if (err == OK && options->begins && found.file_count) {
         mem_free(found.files);
         err = diag_fail(diag, ERR_EXISTS, "there is a log in %s", local->dir);
     }
     if (err != OK) goto done;
-    if (options->begins) found.next_offset = start;
+    if (options->begins) found.next_offset = options->start.v;
     local->files = found.files;
     local->file_count = local->file_cap = found.file_count;
     if ((err = continue_from(local, &found)) != OK) {

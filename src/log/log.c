@@ -55,7 +55,10 @@ Err log_open(const LogOptions *options,
     if (!log) return diag_fail(diag, ERR_NOMEM, "cannot open the log: %s", err_text(ERR_NOMEM));
     if (!options->in_memory) {
         LogOpened opened = {0};
-        Err err = log_local_open(options, replay, ctx, &log->sink, &opened, diag);
+        Err err = options->read_only == OK
+                      ? log_local_open(options, replay, ctx, &log->sink, &opened, diag)
+                      : log_look(options, replay, ctx, &opened, diag);
+        log->failed = options->read_only;
         if (err != OK) {
             log_close(&log);
             return err;

@@ -14,10 +14,14 @@ typedef struct Log Log;
 
 typedef struct LogOptions {
     const Io *io;
-    const char *dir;          // of this database's segments; made when it is not there
-    uint64_t segment_bytes;   // preallocated size of a segment; 0: 64 MiB
-    bool in_memory;           // keep nothing: every batch is durable at once
-    TxOffset start;           // commits below it are in a checkpoint: they are not replayed
+    const char *dir;         // of this database's segments; made when it is not there
+    uint64_t segment_bytes;  // preallocated size of a segment; 0: 64 MiB
+    bool in_memory;          // keep nothing: every batch is durable at once
+    TxOffset start;          // commits below it are in a checkpoint: they are not replayed
+    // Not OK: only look. The commits below `end` are replayed, nothing is written or locked, and
+    // every commit is refused with this error.
+    Err read_only;
+    TxOffset end;             // of what read_only replays; 0: all there is
     bool begins;              // there is no log yet: begin one at `start`. Else ERR_EXISTS
     void (*wake)(void *ctx);  // may be NULL; from any thread: what was in flight is not any more
     void *wake_ctx;

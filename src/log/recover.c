@@ -21,7 +21,7 @@
 typedef struct Reader {
     const Io *io;
     const char *dir;
-    uint64_t start;
+    uint64_t start, end;
     LogReplay replay;
     void *ctx;
     Diag *diag;
@@ -101,6 +101,7 @@ static Err frame_replay(Reader *reader, const SegmentFrame *frame, Bytes payload
             return corrupt(reader, here, "the commit has another offset than its place says");
         }
         if (!reader->replay || commit.offset.v < reader->start) continue;
+        if (commit.offset.v >= reader->end) continue;
         reader->found.replayed_operations += commit.op_count;
         Err err = reader->replay(reader->ctx, &commit, reader->diag);
         if (err != OK) return err;
@@ -266,18 +267,20 @@ static Err files_list(Reader *reader, const OffsetList *offsets) {
     return OK;
 }
 
-Err log_recover(const Io *io,
-                const char *dir,
-                uint64_t start,
+Err log_recover(const LogOptions *options,
                 bool whole,
                 LogReplay replay,
                 void *ctx,
                 Recovered *out,
                 Diag *diag) {
+    const Io *io = options->io;
+    const char *dir = options->dir;
+    uint64_t start = options->start.v;
     Reader reader = {
         .io = io,
         .dir = dir,
         .start = start,
+        .end = options->end.v ? options->end.v : UINT64_MAX,
         .replay = replay,
         .ctx = ctx,
         .diag = diag,
@@ -309,8 +312,7 @@ Err log_verify(const LogOptions *options,
                LogVerified *out,
                Diag *diag) {
     Recovered found;
-    const Io *io = options->io;
-    Err err = log_recover(io, options->dir, options->start.v, true, replay, ctx, &found, diag);
+    Err err = log_recover(options, true, replay, ctx, &found, diag);
     if (err != OK) return err;
     *out = (LogVerified){
         .begin = {found.file_count ? found.files[0].first_offset : 0},
@@ -320,5 +322,27 @@ Err log_verify(const LogOptions *options,
         .torn_bytes = found.torn_bytes,
     };
     mem_free(found.files);
+    return OK;
+}
+
+Err log_look(const LogOptions *options,
+             LogReplay replay,
+             void *ctx,
+             LogOpened *opened,
+             Diag *diag) {
+    Recovered found;
+    Err err = log_recover(options, false, replay, ctx, &found, diag);
+    if (err != OK) return err;
+    mem_free(found.files);
+    uint64_t end = options->end.v ? options->end.v : found.next_offset;
+    if (found.next_offset < end) {
+        return diag_fail(diag,
+                         ERR_CORRUPT,
+                         "the log in %s ends at offset %llu, but commits up to %llu were durable",
+                         options->dir,
+                         (unsigned long long)found.next_offset,
+                         (unsigned long long)end);
+    }
+    *opened = (LogOpened){.end = {end}, .replayed_bytes = found.replayed_bytes};
     return OK;
 }

@@ -27,13 +27,11 @@ struct Recovered {
     uint64_t dropped;  // its first offset
 };
 
-// Verify the segments in `dir` that may hold commits from `start` on and give each such commit to
-// `replay` (NULL: only verify). With `start` 0 that is all of them, and the log begins at 0.
+// Verify the segments in options->dir that may hold commits from options->start on (`whole`: all of
+// them) and give each such commit below options->end to `replay` (NULL: only verify). With a start of
+// 0 that is all of them, and the log begins at 0.
 //   ERR_CORRUPT  damage that no power loss explains; file and offset in diag
-// `whole`: the segments before that too are verified.
-MUST_USE Err log_recover(const Io *io,
-                         const char *dir,
-                         uint64_t start,
+MUST_USE Err log_recover(const LogOptions *options,
                          bool whole,
                          LogReplay replay,
                          void *ctx,

@@ -44,6 +44,9 @@ typedef struct LogOpened {
     uint64_t replayed_bytes, replayed_operations;
 } LogOpened;
 
+// What is in options->dir, without a sink (LogOptions.read_only).
+MUST_USE Err
+log_look(const LogOptions *options, LogReplay replay, void *ctx, LogOpened *opened, Diag *diag);
 // Segment files in options->dir: replays and verifies them as log_open says.
 MUST_USE Err log_local_open(const LogOptions *options,
                             LogReplay replay,

@@ -33,6 +33,7 @@ typedef struct DatabaseCounters {
     uint64_t procedures, procedures_failed, procedures_deadline;
     uint64_t retries, calls_delayed, calls_over_rate, lane_refused, inboxes_full;
     uint64_t reads, reads_cancelled, reads_refused;
+    uint64_t instances_inline, instance_wait_ns;
 } DatabaseCounters;
 
 struct Database {
@@ -49,7 +50,10 @@ struct Database {
     Live *live;
     QueryCatalog query_catalog;
     HostProgram *program;
-    HostInstance *instance;
+    struct ModuleInstance *instance;  // instance.h; NULL while there is none: no call is begun
+    int64_t mend_began_ns;            // monotonic: when the last one was lost …
+    int64_t mend_wake_ns;             // … and while there is none, when to look again
+    bool mend_failed;
     const ModuleDef *def;  // of program
     ModuleLog *log;
     struct Backup *backups;  // being streamed
@@ -70,8 +74,11 @@ struct Database {
     int64_t turn_began_ns;         // monotonic
     Micros turn_began;             // the same moment by the wall clock
     Micros now;                    // wall clock of the running call
-    bool failed;                   // its log cannot be written: nothing is accepted any more
+    bool failed;  // its log cannot be written: what was computed is not on the disk (mend.h)
     char failure[256];
+    Err read_only;  // not OK: why nothing can be written; the state is the durable one (mend.h)
+    char read_only_why[256];
+    int64_t mend_ns, mend_delay_ns;  // monotonic: when to try to write again
     DatabaseCounters counters;
     Arena turn_arena;  // until the next turn
     bool has_schedules;
@@ -88,6 +95,9 @@ typedef struct DatabaseOpen {
     NodeLoop *loop;
     Identity identity, owner;
     uint64_t generation;
+    Err read_only;    // not OK: open it to be looked at (db.h)
+    TxOffset end;     // with it: the state is that of the commits below; 0: of all there are
+    const char *why;  // with it: for clients; copied
 } DatabaseOpen;
 
 // Directory of a database's data.
@@ -153,8 +163,9 @@ MUST_USE Err database_try_init(const Node *node,
 void database_settings_load(Database *database);
 void database_settings_apply(Database *database, const Settings *settings);
 
-// Replace the module's instance if it is not fit to run any more. False: it could not be.
-bool database_mend(Database *database);
+// Replace the module's instance if it is not fit to run any more. False: there is none yet, or it
+// could not be made. `now`: it cannot wait until one has been made elsewhere.
+bool database_mend(Database *database, bool now);
 
 // After a commit: tell schedules and subscribers. `caller` (may be NULL) gets its part as *own
 // (valid until the next commit) instead of a message.

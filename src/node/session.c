@@ -181,6 +181,10 @@ const FunctionDef *session_admit(Session *s, Str name, Bytes args, char *text, s
     Database *db = s->database;
     const FunctionDef *f = moduledef_reducer(db->def, name);
     Buf line = {0};
+    if (db->read_only != OK) {
+        snprintf(text, text_size, "%s", db->read_only_why);
+        return NULL;
+    }
     if (f && f->lifecycle != LIFECYCLE_NONE) {
         snprintf(text,
                  text_size,

@@ -57,6 +57,10 @@ static bool step_http_call(Session *s, HostCall *call) {
     Database *db = s->database;
     char text[DIAG_TEXT_MAX + 512];
     const FunctionDef *f = moduledef_reducer(db->def, s->http.name);
+    if (f && db->read_only != OK) {
+        session_http_answer(s, db->read_only == ERR_DISK_FULL ? 507 : 503, db->read_only_why);
+        return false;
+    }
     if (f && f->lifecycle != LIFECYCLE_NONE) {
         snprintf(text,
                  sizeof text,

@@ -41,7 +41,9 @@ struct PageCache {
     uint64_t *dirty_spare;  // all zeros: takes the place of `dirty` when a checkpoint begins
     uint64_t *dirty_spent;  // of a checkpoint that ended in doubt
     uint64_t dirty_pages;
-    Err failed;  // a sync failed: nobody knows what the file holds, so nothing is written any more
+    // A sync failed: nobody knows what the file holds, so nothing is written any more; or it was opened
+    // for reading.
+    Err failed;
 
     _Atomic uint64_t resident_max;  // pages; UINT64_MAX: no limit
     _Atomic uint64_t resident;

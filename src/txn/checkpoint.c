@@ -208,7 +208,7 @@ void db_checkpoint_stats(const Db *db, DbCheckpointStats *out) {
 
 void checkpointer_init(Db *db, const DbOptions *options) {
     Checkpointer *c = &db->checkpointer;
-    if (options->in_memory || !options->page_file) return;
+    if (options->in_memory || !options->page_file || options->read_only != OK) return;
     c->io = options->io;
     c->due_bytes = options->checkpoint_bytes ? options->checkpoint_bytes : DUE_BYTES_DEFAULT;
     c->rate = options->checkpoint_rate ? options->checkpoint_rate : RATE_DEFAULT;

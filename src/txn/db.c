@@ -38,18 +38,30 @@ static void views_clear(Db *db) {
     }
 }
 
+static bool is_file(const Io *io, const char *path) {
+    IoFile *file = NULL;
+    bool is = path && io->file_open(io->world, path, IO_READ, &file) == OK;
+    if (is) io->file_close(io->world, &file);
+    return is;
+}
+
 static Err files_open(Db *db, const DbOptions *options, uint64_t *torn_bytes, Diag *diag) {
     Err err = OK;
+    const Io *io = options->io;
     StoreOptions store_options = {
         .memory_max = options->memory_max,
-        .io = options->io,
+        .io = io,
         .page_file = options->in_memory ? NULL : options->page_file,
+        .read_only = options->read_only != OK,
         .diag = diag,
     };
-    if (store_options.page_file &&
-        (err = options->io->dir_make(options->io->world, options->dir)) != OK) {
+    if (store_options.read_only && !is_file(io, store_options.page_file)) {
+        store_options.page_file = NULL;
+    } else if (!store_options.read_only && store_options.page_file &&
+               (err = io->dir_make(io->world, options->dir)) != OK) {
         return diag_fail(diag, err, "cannot make %s: %s", options->dir, err_text(err));
     }
+    if (!store_options.page_file && store_options.read_only) store_options.memory_max = 0;
     if ((err = store_open(&store_options, &db->store)) != OK) return err;
     if ((err = catalog_open(db->store, &db->catalog, diag)) != OK) {
         (void)store_fault(db->store, diag);  // where, if it was a page
@@ -62,6 +74,8 @@ static Err files_open(Db *db, const DbOptions *options, uint64_t *torn_bytes, Di
         .segment_bytes = options->segment_bytes,
         .in_memory = options->in_memory,
         .start = {store_log_offset(db->store)},
+        .read_only = options->read_only,
+        .end = options->end,
         .wake = options->flush_wake,
         .wake_ctx = options->flush_wake_ctx,
     };
@@ -180,9 +194,7 @@ static bool is_history(const WriteSet *writes) {
 
 Err db_commit(Db *db, const WriteSet **set, bool *changed) {
     ASSERT(db->look.open);
-    Err err = log_failed(db->log);
-    if (err == OK)
-        err = store_fault(db->store, NULL);  // it may have decided on what it did not see
+    Err err = store_fault(db->store, NULL);  // it may have decided on what it did not see
     if (err == OK) err = writeset_collect(&db->writes, db->store, db->catalog);
     if (err == OK && db->writes.count) err = event_rows_remove(db);
     if (err == OK && is_history(&db->writes)) err = log_write_set(db);

@@ -34,7 +34,11 @@ typedef struct DbOptions {
     uint64_t checkpoint_bytes;  // of log, after which a checkpoint is begun; 0: 128 MiB
     uint64_t checkpoint_rate;   // bytes a second it writes at most; 0: 64 MiB
     LogKeep log_keep;           // what stays of the log although a checkpoint covers it
-    bool checkpoint_by_hand;    // no thread: db_checkpoint_step writes
+    // Not OK: only look. The state is that of the commits below `end` (0: all there are), no file is
+    // written or locked, and a transaction that would be history is refused with this error.
+    Err read_only;
+    TxOffset end;
+    bool checkpoint_by_hand;  // no thread: db_checkpoint_step writes
     void (*checkpoint_wake)(
         void *ctx);  // may be NULL; from any thread: call db_checkpoint_tick soon
     void *checkpoint_wake_ctx;

@@ -113,6 +113,14 @@ static const Unsafe *unsafe_at(const Run *run, uint64_t offset) {
     return NULL;
 }
 
+static void close_count(Run *run) {
+    DbCheckpointStats stats;
+    db_checkpoint_stats(run->db, &stats);
+    run->tally.checkpoints += stats.done;
+    run->tally.evictions += store_stats(db_store(run->db)).pages_evicted;
+    db_close(&run->db);
+}
+
 // ── opening ────────────────────────────────────────────────────────────────────────────────────
 
 static Err try_open(Run *run, Diag *diag) {
@@ -128,6 +136,31 @@ static void expect_place(Run *run, Err err, const Diag *diag) {
     bool file = strstr(diag->text, "db") || strstr(diag->text, "page");
     if (!file || strcspn(diag->text, "0123456789") == strlen(diag->text))
         run_fail(run, "damage without a place: %s", diag->text);
+}
+
+// Looking only: the durable state and nothing else, and no file is touched. Then it is closed again.
+static void look_only(Run *run) {
+    Diag diag;
+    DbOptions options = run->options;
+    options.read_only = ERR_DISK_FULL;
+    options.end.v = run->safe;
+    uint64_t writes = sim_disk_count(run->sim, SIM_WRITE), torn;
+    diag_clear(&diag);
+    Err err = db_open(&options, &run->db, &torn, &diag);
+    run_note(run, "open to look: %s %s", err_name(err), err == OK ? "" : diag.text);
+    if (err == OK) {
+        State *head = run->head;
+        run->head = unsafe_at(run, run->safe)->state;
+        txns_check_all(run);
+        txns_refused(run);
+        txns_check_all(run);
+        run->head = head;
+        close_count(run);
+    } else {
+        expect_place(run, err, &diag);
+        run_excuse(run, err, "looking", &diag);
+    }
+    if (sim_disk_count(run->sim, SIM_WRITE) != writes) run_fail(run, "looking has written");
 }
 
 static void open_again(Run *run) {
@@ -177,14 +210,6 @@ static void stop(Run *run) {
     if (err != OK) run_excuse(run, err, "the last checkpoint", &diag);
 }
 
-static void close_count(Run *run) {
-    DbCheckpointStats stats;
-    db_checkpoint_stats(run->db, &stats);
-    run->tally.checkpoints += stats.done;
-    run->tally.evictions += store_stats(db_store(run->db)).pages_evicted;
-    db_close(&run->db);
-}
-
 static void reopen(Run *run) {
     uint32_t how = run_draw(run, 4);
     run->tally.reopens++;
@@ -199,6 +224,7 @@ static void reopen(Run *run) {
     } else {
         run_note(run, "the process is gone");
     }
+    if (run_chance(run, 2)) look_only(run);
     open_again(run);
     found_check(run);
 }

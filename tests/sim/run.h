@@ -6,7 +6,14 @@
 #include "txn/def_testing.h"
 #include "txn/overlay.h"
 
-enum { RUNNING_MAX = 4, SNAPSHOTS_MAX = 3, OPS_MAX = 10, UNSAFE_MAX = 128, UNFLUSHED_MAX = 50, KEPT_MAX = 60 };
+enum {
+    RUNNING_MAX = 4,
+    SNAPSHOTS_MAX = 3,
+    OPS_MAX = 10,
+    UNSAFE_MAX = 128,
+    UNFLUSHED_MAX = 50,
+    KEPT_MAX = 60
+};
 
 typedef struct Running {  // an overlay
     Overlay *overlay;     // NULL: none
@@ -73,6 +80,7 @@ void run_advanced(Run *run);  // the head or the log's end moved: keep the state
 void txns_head(Run *run);
 void txns_overlay_step(Run *run);
 void txns_overlay_end(Run *run, uint32_t which, bool commit);
+void txns_refused(Run *run);  // on the head, of a database that may only be looked at
 void txns_snapshot_step(Run *run);
 void txns_abandon_all(Run *run);  // before the database is closed
 void txns_check_all(Run *run);    // the head holds what the model holds

@@ -265,6 +265,22 @@ void txns_head(Run *run) {
     run_advanced(run);
 }
 
+void txns_refused(Run *run) {
+    const WriteSet *writes;
+    bool changed;
+    Op op = {.kind = OP_TIMER_PUT};
+    db_begin(run->db, &info);
+    op_do(run, db_access(run->db), &op);
+    if (refused(&op)) {
+        run_excuse(run, ERR_IO, "an operation on the head", NULL);
+        db_rollback(run->db);
+        return;
+    }
+    Err err = db_commit(run->db, &writes, &changed);
+    if (err == OK) run_fail(run, "a commit where nothing may be written");
+    if (err != ERR_DISK_FULL) run_excuse(run, err, "a commit", NULL);
+}
+
 // ── overlays ───────────────────────────────────────────────────────────────────────────────────
 
 static Err reserve(void *ctx,

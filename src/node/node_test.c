@@ -635,7 +635,7 @@ static uint64_t metric(const World *world, const char *name) {
 // Each of the slow calls costs the loop its instance. Those it had are never entered again (they would
 // refuse), and no other is made on the loop.
 TEST(node, an_instance_that_a_call_was_torn_out_of_is_replaced_beside_the_loop) {
-    World world;
+    World world = {0};
     world_start(&world);
     EXPECT_EQ(publish(&world, 0), 200);
     Client *c = MEM_NEW(Client);
@@ -1108,7 +1108,7 @@ static uint32_t held_start(World *world, Io *io, Client *c, uint32_t calls) {
 TEST(node, what_a_batch_in_flight_holds_is_answered_when_it_has_landed) {
     enum { CALLS = 40 };
     Client *c = MEM_NEW(Client);
-    World world;
+    World world = {0};
     Io io;
     uint32_t answered = held_start(&world, &io, c, CALLS);
     EXPECT_EQ(atomic_load(&disk_started), 1);  // one in flight, whatever waits
@@ -1124,7 +1124,7 @@ TEST(node, what_a_batch_in_flight_holds_is_answered_when_it_has_landed) {
 
 TEST(node, a_batch_lost_in_flight_is_never_answered_nor_seen) {
     Client *c = MEM_NEW(Client);
-    World world;
+    World world = {0};
     Io io;
     uint32_t answered = held_start(&world, &io, c, 40);
     atomic_store(&disk_fails, true);
@@ -1140,7 +1140,7 @@ TEST(node, a_batch_lost_in_flight_is_never_answered_nor_seen) {
 
 TEST(node, a_server_that_stops_waits_for_the_batch_in_flight) {
     Client *c = MEM_NEW(Client);
-    World world;
+    World world = {0};
     Io io;
     held_start(&world, &io, c, 40);
     node_stop(&world.node);

@@ -114,8 +114,10 @@ static void sql_again(Session *s, Err err, const LiveUpdate *own) {
     }
 }
 
-static void sql_refuse(Session *s, Err err, const Diag *diag) {
-    int status = err == ERR_NOMEM || err == ERR_LIMIT ? 503 : err == ERR_TOO_LARGE ? 413 : 400;
+// `ran`: its answer was at fault, not its text.
+static void sql_refuse(Session *s, Err err, bool ran, const Diag *diag) {
+    int status = err == ERR_NOMEM || err == ERR_LIMIT ? 503 : 400;
+    if (ran && err == ERR_TOO_LARGE) status = 413;
     session_http_answer(s, status, diag->text[0] ? diag->text : err_text(err));
 }
 
@@ -178,12 +180,13 @@ static void step_http_sql(Session *s) {
         session_await_views(s);
         return;
     }
-    bool elsewhere = err == OK && most != UINT64_MAX && query_cost(query, most) > most &&
+    bool ran = err == OK;
+    bool elsewhere = ran && most != UINT64_MAX && query_cost(query, most) > most &&
                      sql_elsewhere(s, &query, &err);
     if (s->parked == PARK_NONE) db->counters.sql_queries++;
     if (!elsewhere && err == OK) sql_here(s, query, began, &err, &diag);
     query_free(&query);
-    if (err != OK) sql_refuse(s, err, &diag);
+    if (err != OK) sql_refuse(s, err, ran, &diag);
 }
 
 bool session_http_step(Session *s, HostCall *call) {

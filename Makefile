@@ -162,7 +162,7 @@ install-alias: build/lightcone
 	ln -sf lightcone $(PREFIX)/bin/spacetime
 
 format:
-	@clang-format -i $(shell find src cli bench sdk tests/sim -name '*.[ch]')
+	@git ls-files '*.[ch]' | xargs clang-format -i
 
 clean:
 	rm -rf build

@@ -1,12 +1,12 @@
 #include "lightcone.h"
 
-#define FIELD_SIZE    100  // positions are 0 … 99 in both directions
-#define STEPS_A_TICK  5    // how far one may go between two ticks
-#define GEMS_MAX      20
-#define NAME_CHARS    32
-#define LEADERS       10
-#define CHAT_KEPT     50
-#define CHAT_CHARS    200
+#define FIELD_SIZE   100  // positions are 0 … 99 in both directions
+#define STEPS_A_TICK 5    // how far one may go between two ticks
+#define GEMS_MAX     20
+#define NAME_CHARS   32
+#define LEADERS      10
+#define CHAT_KEPT    50
+#define CHAT_CHARS   200
 
 // Somebody who has joined. Who leaves keeps their name and their score.
 LC_TABLE(player, PUBLIC)
@@ -108,7 +108,8 @@ static Error step(Player *player, Direction direction) {
     static const int32_t y[] = {[NORTH] = -1, [EAST] = 0, [SOUTH] = 1, [WEST] = 0};
     player->x += x[direction];
     player->y += y[direction];
-    bool inside = player->x >= 0 && player->x < FIELD_SIZE && player->y >= 0 && player->y < FIELD_SIZE;
+    bool inside =
+        player->x >= 0 && player->x < FIELD_SIZE && player->y >= 0 && player->y < FIELD_SIZE;
     return inside ? OK : lc_error("There is a wall");
 }
 
@@ -171,8 +172,7 @@ Error say(Ctx *ctx, String text) {
     if (!me) return lc_error("Join the game first");
     text = lc_string_trim(text);
     if (text.len == 0) return lc_error("Say something");
-    if (lc_string_chars(text) > CHAT_CHARS)
-        return lc_error("At most %d characters", CHAT_CHARS);
+    if (lc_string_chars(text) > CHAT_CHARS) return lc_error("At most %d characters", CHAT_CHARS);
     Message message = {.from = me->name, .sent = ctx->timestamp, .text = text};
     TRY(message_insert(&message));  // message.id has its number now
     if (message.id > CHAT_KEPT)

@@ -13,9 +13,7 @@ void wasm_rt_trap(wasm_rt_trap_t code) {
 // ---- the types of functions, for call_indirect: equal signatures are one number
 
 static unsigned char guest_signatures[GUEST_TYPE_BYTES + 1];
-static struct {
-    uint32_t at, len;
-} guest_types[GUEST_TYPES + 1];
+static struct { uint32_t at, len; } guest_types[GUEST_TYPES + 1];
 static uint32_t guest_slots[2 * GUEST_TYPES + 1];  // open addressing; index into guest_types + 1
 static uint32_t guest_type_count, guest_type_bytes;
 
@@ -58,48 +56,48 @@ void wasm_rt_free_memory(wasm_rt_memory_t *memory) {
     (void)memory;
 }
 
-#define GUEST_TABLE(type)                                                                         \
-    static int type##_resize(wasm_rt_##type##_table_t *table, uint64_t size) {                    \
-        void *data = guest_host.table_resize(table->data,                                         \
-                                             table->size * sizeof *table->data,                   \
-                                             size * sizeof *table->data);                         \
-        if (!data) return 0;                                                                      \
-        table->data = data;                                                                       \
-        table->size = (uint32_t)size;                                                             \
-        return 1;                                                                                 \
-    }                                                                                             \
-    void wasm_rt_allocate_##type##_table(wasm_rt_##type##_table_t *table,                         \
-                                         uint32_t size,                                           \
-                                         uint32_t max) {                                          \
-        table->data = NULL;                                                                       \
-        table->size = 0;                                                                          \
-        table->max_size = max;                                                                    \
-        if (!type##_resize(table, size)) wasm_rt_trap(WASM_RT_TRAP_OOB);                          \
-    }                                                                                             \
-    void wasm_rt_free_##type##_table(wasm_rt_##type##_table_t *table) {                           \
-        (void)table;                                                                              \
-    }                                                                                             \
-    uint32_t wasm_rt_grow_##type##_table(wasm_rt_##type##_table_t *table,                         \
-                                         uint32_t delta,                                          \
-                                         wasm_rt_##type##_t init) {                               \
-        uint32_t old = table->size;                                                               \
-        uint64_t size = (uint64_t)old + delta;                                                    \
-        if (size > table->max_size || !type##_resize(table, size)) return UINT32_MAX;             \
-        for (uint32_t i = old; i < size; i++)                                                     \
-            table->data[i] = init;                                                                \
-        return old;                                                                               \
+#define GUEST_TABLE(type)                                                             \
+    static int type##_resize(wasm_rt_##type##_table_t *table, uint64_t size) {        \
+        void *data = guest_host.table_resize(table->data,                             \
+                                             table->size * sizeof *table->data,       \
+                                             size * sizeof *table->data);             \
+        if (!data) return 0;                                                          \
+        table->data = data;                                                           \
+        table->size = (uint32_t)size;                                                 \
+        return 1;                                                                     \
+    }                                                                                 \
+    void wasm_rt_allocate_##type##_table(wasm_rt_##type##_table_t *table,             \
+                                         uint32_t size,                               \
+                                         uint32_t max) {                              \
+        table->data = NULL;                                                           \
+        table->size = 0;                                                              \
+        table->max_size = max;                                                        \
+        if (!type##_resize(table, size)) wasm_rt_trap(WASM_RT_TRAP_OOB);              \
+    }                                                                                 \
+    void wasm_rt_free_##type##_table(wasm_rt_##type##_table_t *table) {               \
+        (void)table;                                                                  \
+    }                                                                                 \
+    uint32_t wasm_rt_grow_##type##_table(wasm_rt_##type##_table_t *table,             \
+                                         uint32_t delta,                              \
+                                         wasm_rt_##type##_t init) {                   \
+        uint32_t old = table->size;                                                   \
+        uint64_t size = (uint64_t)old + delta;                                        \
+        if (size > table->max_size || !type##_resize(table, size)) return UINT32_MAX; \
+        for (uint32_t i = old; i < size; i++)                                         \
+            table->data[i] = init;                                                    \
+        return old;                                                                   \
     }
 GUEST_TABLE(funcref)
 GUEST_TABLE(externref)
 
 // ---- imports: a jump through the server's table each
 
-#define X(minor, name, result, params, args, signature)                                              \
-    result Z_spacetime_10Z2E##minor##Z_##name(                                                       \
-        struct Z_spacetime_10Z2E##minor##_instance_t *host params);                                  \
-    result Z_spacetime_10Z2E##minor##Z_##name(                                                       \
-        struct Z_spacetime_10Z2E##minor##_instance_t *host params) {                                 \
-        return guest_host.name(host args);                                                           \
+#define X(minor, name, result, params, args, signature)              \
+    result Z_spacetime_10Z2E##minor##Z_##name(                       \
+        struct Z_spacetime_10Z2E##minor##_instance_t *host params);  \
+    result Z_spacetime_10Z2E##minor##Z_##name(                       \
+        struct Z_spacetime_10Z2E##minor##_instance_t *host params) { \
+        return guest_host.name(host args);                           \
     }
 struct Z_spacetime_10Z2E0_instance_t;
 struct Z_spacetime_10Z2E1_instance_t;
@@ -132,13 +130,12 @@ static GuestMemory *guest_memory(void *guest) {
 static void (*const guest_preinits[])(void *) = {GUEST_PREINITS};
 
 __attribute__((visibility("default"))) extern const GuestModule lightcone_guest;
-const GuestModule lightcone_guest = {
-    .version = GUEST_VERSION,
-    .instance_bytes = sizeof(Z_M_instance_t),
-    .load = guest_load,
-    .instantiate = guest_instantiate,
-    .memory = guest_memory,
-    .preinit_count = sizeof guest_preinits / sizeof *guest_preinits,
-    .preinits = guest_preinits,
-    GUEST_EXPORTS
-};
+const GuestModule lightcone_guest = {.version = GUEST_VERSION,
+                                     .instance_bytes = sizeof(Z_M_instance_t),
+                                     .load = guest_load,
+                                     .instantiate = guest_instantiate,
+                                     .memory = guest_memory,
+                                     .preinit_count =
+                                         sizeof guest_preinits / sizeof *guest_preinits,
+                                     .preinits = guest_preinits,
+                                     GUEST_EXPORTS};

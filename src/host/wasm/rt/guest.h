@@ -105,7 +105,7 @@ typedef struct GuestHost {
 
 // The module's side. NULL: the module has no such export.
 typedef struct GuestModule {
-    uint32_t version;      // GUEST_VERSION
+    uint32_t version;       // GUEST_VERSION
     size_t instance_bytes;  // `guest` below: zeroed room of that size, with a header before it
     void (*load)(const GuestHost *host);
     void (*instantiate)(void *guest, void *host);  // may trap

@@ -21,10 +21,10 @@
 
 #pragma GCC visibility push(hidden)
 
-#define UNLIKELY(x)           __builtin_expect(!!(x), 0)
-#define LIKELY(x)             __builtin_expect(!!(x), 1)
-#define wasm_rt_memcpy        __builtin_memcpy
-#define wasm_rt_unreachable   __builtin_unreachable
+#define UNLIKELY(x)         __builtin_expect(!!(x), 0)
+#define LIKELY(x)           __builtin_expect(!!(x), 1)
+#define wasm_rt_memcpy      __builtin_memcpy
+#define wasm_rt_unreachable __builtin_unreachable
 
 // Memory is guarded by its reservation; the stack by GuestHeader.stack_low.
 #define WASM_RT_MEMCHECK_SIGNAL_HANDLER 1
@@ -77,7 +77,9 @@ uint32_t wasm_rt_grow_memory(wasm_rt_memory_t *memory, uint32_t pages);
 void wasm_rt_free_memory(wasm_rt_memory_t *memory);
 void wasm_rt_allocate_funcref_table(wasm_rt_funcref_table_t *table, uint32_t size, uint32_t max);
 void wasm_rt_free_funcref_table(wasm_rt_funcref_table_t *table);
-void wasm_rt_allocate_externref_table(wasm_rt_externref_table_t *table, uint32_t size, uint32_t max);
+void wasm_rt_allocate_externref_table(wasm_rt_externref_table_t *table,
+                                      uint32_t size,
+                                      uint32_t max);
 void wasm_rt_free_externref_table(wasm_rt_externref_table_t *table);
 uint32_t wasm_rt_grow_funcref_table(wasm_rt_funcref_table_t *table,
                                     uint32_t delta,
@@ -95,7 +97,7 @@ register uintptr_t guest_sp __asm__("sp");
 #else
 #error "name this machine's stack pointer here"
 #endif
-#define GUEST_PROLOGUE                                                             \
+#define GUEST_PROLOGUE                                                                    \
     if (UNLIKELY(guest_sp < ((const GuestHeader *)(const void *)instance)[-1].stack_low)) \
     wasm_rt_trap(WASM_RT_TRAP_EXHAUSTION)
 

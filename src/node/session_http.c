@@ -3,7 +3,7 @@
 
 #include "node/commit.h"
 #include "node/session_private.h"
-#include "query/query.h"
+#include "query/statement.h"
 #include "sats/json.h"
 
 static QueryCaller caller_of(const Session *s) {
@@ -82,6 +82,11 @@ static bool step_http_call(Session *s, HostCall *call) {
     return true;
 }
 
+typedef struct SqlViews {
+    Views *views;
+    Diag *diag;
+} SqlViews;
+
 static void step_http_sql(Session *s);
 
 static void sql_again(Session *s, Err err, const LiveUpdate *own) {
@@ -98,34 +103,13 @@ static void sql_refuse(Session *s, Err err, const Diag *diag) {
     session_http_answer(s, status, diag->text[0] ? diag->text : err_text(err));
 }
 
-static void step_http_sql(Session *s) {
-    Database *db = s->database;
-    const Io *io = db->loop->node->io;
-    int64_t began = io->clock_monotonic_ns(io->world);
-    Diag diag = {0};
-    Query *query = NULL;
-    QueryCaller caller = caller_of(s);
-    Buf *body = &s->http.body;
-    Err err = query_compile(s->http.text, QUERY_SQL, &db->query_catalog, &caller, &query, &diag);
-    if (err == OK) err = views_check(db->views, query, &diag);
-    if (err == ERR_AGAIN) {
-        query_free(&query);
-        commit_views(s, sql_again);
-        return;
-    }
-    db->counters.sql_queries++;
-    buf_put_u8(body, '[');
-    if (err == OK) {
-        int64_t micros = (io->clock_monotonic_ns(io->world) - began) / 1000;
-        err = query_write_json(query, NULL, micros, body, &diag);
-    }
-    buf_put_u8(body, ']');
-    query_free(&query);
-    if (err == OK && !buf_ok(body)) err = ERR_NOMEM;
-    if (err != OK) {
-        sql_refuse(s, err, &diag);
-        return;
-    }
+static Err view_check(void *ctx, const Query *query) {
+    const SqlViews *check = ctx;
+    return views_check(check->views, query, check->diag);
+}
+
+static void sql_answered(Session *s, int64_t began) {
+    const Io *io = s->database->loop->node->io;
     s->http.done = true;
     s->http.status = 200;
     s->http.content_type = STR("application/json");
@@ -133,6 +117,74 @@ static void step_http_sql(Session *s) {
     s->http.duration_us = (io->clock_monotonic_ns(io->world) - began) / 1000;
     s->closing = true;
     session_dirty(s);
+}
+
+static void sql_answer(Session *s,
+                       const Statement *statement,
+                       const StatementStats *stats,
+                       int64_t began) {
+    const Io *io = s->database->loop->node->io;
+    Buf *body = &s->http.body;
+    Diag diag = {0};
+    int64_t micros = (io->clock_monotonic_ns(io->world) - began) / 1000;
+    buf_clear(body);
+    buf_put_u8(body, '[');
+    Err err = statement_write_json(statement, NULL, stats, micros, body, &diag);
+    buf_put_u8(body, ']');
+    if (err == OK && !buf_ok(body)) err = ERR_NOMEM;
+    if (err == OK)
+        sql_answered(s, began);
+    else
+        sql_refuse(s, err, &diag);
+}
+
+// What was written is committed, or was not: the answer was put together before.
+static void sql_committed(Session *s, Err err, const LiveUpdate *own) {
+    (void)own;
+    if (err != OK) session_http_answer(s, err_http_status(err), err_text(err));
+    session_dirty(s);
+}
+
+static void sql_write(Session *s, const Statement *statement, int64_t began) {
+    Database *db = s->database;
+    StatementStats stats;
+    Diag diag = {0};
+    s->call_timestamp = db->now;
+    session_transaction_begin(s, STR("<sql>"));
+    Err err = statement_execute(statement, db->db, &stats, &diag);
+    if (err != OK) {
+        db_rollback(db->db);
+        sql_refuse(s, err, &diag);
+        return;
+    }
+    sql_answer(s, statement, &stats, began);
+    commit_start(s, false, sql_committed);
+}
+
+static void step_http_sql(Session *s) {
+    Database *db = s->database;
+    const Io *io = db->loop->node->io;
+    int64_t began = io->clock_monotonic_ns(io->world);
+    Diag diag = {0};
+    Statement *statement = NULL;
+    QueryCaller caller = caller_of(s);
+    SqlViews views = {db->views, &diag};
+    Err err =
+        statement_compile(s->http.text, QUERY_SQL, &db->query_catalog, &caller, &statement, &diag);
+    if (err == OK) err = statement_each_query(statement, view_check, &views);
+    if (err == ERR_AGAIN) {
+        statement_free(&statement);
+        commit_views(s, sql_again);
+        return;
+    }
+    db->counters.sql_queries++;
+    if (err != OK)
+        sql_refuse(s, err, &diag);
+    else if (statement_writes(statement))
+        sql_write(s, statement, began);
+    else
+        sql_answer(s, statement, NULL, began);
+    statement_free(&statement);
 }
 
 bool session_http_step(Session *s, HostCall *call) {

@@ -2,7 +2,7 @@
 #include "base/mem.h"
 #include "node/commit.h"
 #include "node/session_private.h"
-#include "query/query.h"
+#include "query/statement.h"
 
 // A client may be this far ahead of us before we stop reading from it; resumed at half.
 #define INBOX_BYTES_MAX    (1u << 20)
@@ -98,15 +98,20 @@ static void answer_unsubscribe(Session *s, const ClientMessage *m) {
     outbox_end(&s->out);
 }
 
-typedef struct OneOffRows {
-    const Query *query;
-    RowList list;
-} OneOffRows;
-
 static bool one_off_row(void *ctx, Bytes row) {
-    OneOffRows *rows = ctx;
-    rowlist_add(&rows->list, query_shown(rows->query, row));
-    return rowlist_ok(&rows->list);
+    RowList *list = ctx;
+    rowlist_add(list, row);
+    return rowlist_ok(list);
+}
+
+typedef struct OneOffViews {
+    Views *views;
+    Diag *diag;
+} OneOffViews;
+
+static Err one_off_view(void *ctx, const Query *query) {
+    const OneOffViews *check = ctx;
+    return views_check(check->views, query, check->diag);
 }
 
 static void refuse_one_off(Session *s, const ClientMessage *m, const char *text) {
@@ -118,22 +123,24 @@ static void refuse_one_off(Session *s, const ClientMessage *m, const char *text)
 static void answer_one_off(Session *s, const ClientMessage *m) {
     Database *db = s->database;
     Diag diag = {0};
-    Query *query = NULL;
-    OneOffRows rows = {0};
+    Statement *statement = NULL;
+    RowList rows;
     Buf encoded = {0};
-    rowlist_init(&rows.list);
+    rowlist_init(&rows);
     QueryCaller caller = caller_of(s);
-    Err err = query_compile(m->text, QUERY_ONE_OFF, &db->query_catalog, &caller, &query, &diag);
-    if (err == OK) err = views_check(db->views, query, &diag);
-    rows.query = query;
-    if (err == OK) err = query_run(query, NULL, one_off_row, &rows);
+    OneOffViews views = {db->views, &diag};
+    Err err =
+        statement_compile(m->text, QUERY_ONE_OFF, &db->query_catalog, &caller, &statement, &diag);
+    if (err == OK) err = statement_each_query(statement, one_off_view, &views);
+    if (err == OK) err = statement_run(statement, NULL, one_off_row, &rows, &diag);
     if (err == OK) {
-        rowlist_encode(&encoded, &rows.list);
+        rowlist_encode(&encoded, &rows);
         if (!buf_ok(&encoded)) err = ERR_NOMEM;
     }
     if (err == OK) {
         Buf *out = outbox_begin(&s->out);
-        WireTableRows table = {.table_name = query->table->name, .rows = buf_bytes(&encoded)};
+        WireTableRows table = {.table_name = statement_table(statement)->name,
+                               .rows = buf_bytes(&encoded)};
         wire_one_off_result(out, m->request_id, &table);
         outbox_end(&s->out);
     } else if (err == ERR_AGAIN) {
@@ -142,8 +149,8 @@ static void answer_one_off(Session *s, const ClientMessage *m) {
         refuse_one_off(s, m, diag.text[0] ? diag.text : err_text(err));
     }
     if (err != ERR_AGAIN) db->counters.sql_queries++;
-    query_free(&query);
-    rowlist_deinit(&rows.list);
+    statement_free(&statement);
+    rowlist_deinit(&rows);
     buf_deinit(&encoded);
 }
 

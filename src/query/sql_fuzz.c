@@ -94,12 +94,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     }
     Err err = query_run(query, NULL, check_row, query);
     ASSERT(err == OK);
-    Buf out = {0};
-    if (door == QUERY_SQL) {
-        err = query_write_json(query, NULL, 1, &out, &diag);
-        ASSERT(err == OK);
-    }
-    buf_deinit(&out);
     query_free(&query);
     return 0;
 }

@@ -100,6 +100,12 @@ $(C_NATIVE)/text_test: sdk/module-c/native/text_test.c sdk/module-c/native/nativ
 	@$(CC) -std=gnu17 $(C_WARN) $(CFLAGS_$(VARIANT)) -Isdk/module-c -c -o $@.o $<
 	@$(LINK) $(CFLAGS_ALL) -MF $@.d -o $@ $@.o $(filter-out $<,$(filter %.c %.a,$^)) -lcmocka $(LINK_LIBS)
 
+SIM_OBJ := $(patsubst %.c,$(OUT)/obj/%.o,$(sort $(wildcard tests/sim/*.c)))
+$(OUT)/tests/sim/sim: $(SIM_OBJ) $(LIB)
+	@mkdir -p $(@D)
+	@echo "  link    $@"
+	@$(LINK) -o $@ $^ $(LINK_LIBS)
+
 tests: $(TEST_BIN)
 bench-bin: $(BENCH_BIN)
 fuzz-bin: $(FUZZ_BIN)
@@ -132,9 +138,10 @@ fuzz:
 	$(filter %/$(T)_fuzz,$(FUZZERS:%.c=build/fuzz/%)) -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=4096 \
 	    -artifact_prefix=build/fuzz/found/$(T)- build/fuzz/found/$(T) tests/corpus/$(T)
 
-# make sim SEED=7: the scripted workload with the power cut at every write and every sync.
-sim: $(OUT)/src/txn/db_test
-	SEED=$(or $(SEED),7) $(OUT)/src/txn/db_test '*power*'
+# Whole databases on a disk that fails, each from a seed (tests/sim). make sim runs thousands;
+# make sim SEED=7 TRACE=1 one again, telling what happens; make sim SEEDS=100000 the night's.
+sim: $(OUT)/tests/sim/sim
+	@$(foreach v,SEED SEEDS STEPS JOBS TRACE,$(if $($(v)),$(v)=$($(v)))) $<
 
 # make bench [ONLY=insert]: a table on the terminal, build/bench/latest.json for programs.
 bench:
@@ -155,7 +162,7 @@ install-alias: build/lightcone
 	ln -sf lightcone $(PREFIX)/bin/spacetime
 
 format:
-	@clang-format -i $(shell find src cli bench sdk -name '*.[ch]')
+	@clang-format -i $(shell find src cli bench sdk tests/sim -name '*.[ch]')
 
 clean:
 	rm -rf build

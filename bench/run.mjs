@@ -1,8 +1,9 @@
 // run.mjs: the server beside the ideal one, in turn, on this machine and in this minute.
 //
-//   make bench [ONLY=insert]      or, when everything is built:  ONLY=insert bench/run
+//   make bench [ONLY=insert|interference]   or, when everything is built:  ONLY=insert bench/run
 //
-// ONLY     run the scenarios whose name contains this
+// ONLY     run the scenarios whose name contains this; wasm and javascript are the engines by themselves
+// MODULE   which of bench/modules is called: transfer (TypeScript, the default) or transfer-c
 // SECONDS_EACH  measured seconds of one run (5)
 // ROUNDS   alternations; the table shows medians, `spread` is (max - min) / median (3)
 // KEEP=1   leave the servers' data and output in build/bench/work
@@ -15,13 +16,18 @@ import { existsSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { fairness } from './fairness.mjs';
+import { interference } from './interference.mjs';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const out = join(root, 'build/bench');
 const work = join(out, 'work');
 const tool = name => join(root, 'build/release/bench', name);
 const lightcone = join(root, 'build/lightcone');
-const moduleDir = join(root, 'bench/modules/transfer');
+const modules = { // by the name of their database
+  'bench': join(root, 'bench/modules/transfer'),
+  'bench-c': join(root, 'bench/modules/transfer-c'),
+};
 
 const seconds = process.env.SECONDS_EACH || '5';
 const rounds = Number(process.env.ROUNDS || 3);
@@ -33,8 +39,10 @@ const atMost = max => ({ text: `<= ${max}`, met: value => value <= max });
 const scenarios = [
   { name: 'insert', args: ['--scenario', 'insert'], rate: atLeast(80000) },
   { name: 'insert-v2', args: ['--scenario', 'insert', '--protocol', 'v2'], rate: null },
-  { name: 'transfer', args: ['--scenario', 'transfer'], rate: atLeast(80000) },
+  { name: 'transfer', args: ['--scenario', 'transfer'], rate: atLeast(200000) },
   { name: 'transfer-zipf', args: ['--scenario', 'transfer', '--zipf', '1.5'], rate: null },
+  { name: 'transfer-c', database: 'bench-c', args: ['--scenario', 'transfer'], rate: atLeast(1000000) },
+  { name: 'transfer-c-one-in-flight', database: 'bench-c', args: ['--scenario', 'transfer', '--in-flight', '1'], rate: atLeast(100000) },
   { name: 'insert-one-in-flight', args: ['--scenario', 'insert', '--in-flight', '1'], rate: null },
   { name: 'insert-idle', args: ['--scenario', 'insert', '--connections', '1', '--in-flight', '1'], rate: null },
 ];
@@ -96,7 +104,7 @@ function run(command, args, options = {}) {
 }
 
 function load(server, scenario, verify) {
-  const args = ['--url', server.url, '--database', 'bench', '--protocol', 'v3'];
+  const args = ['--url', server.url, '--database', scenario.database ?? 'bench', '--protocol', 'v3'];
   args.push('--seconds', seconds, '--warmup', '1', '--json', ...scenario.args);
   if (!verify) args.push('--no-verify');
   const figures = {};
@@ -116,17 +124,22 @@ async function startIdeal() {
   return start('ideal', tool('ideal'), ['--port', String(port), '--file', join(work, 'ideal.log.data')], port);
 }
 
-async function startLightcone() {
-  if (!existsSync(join(moduleDir, 'node_modules')))
-    run('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock', '--silent'], { cwd: moduleDir });
+async function startServer(words = []) {
   const port = await freePort();
-  const data = join(work, 'data');
-  const cli = ['--root-dir', join(work, 'root')];
-  const server = await start(
-    'lightcone', lightcone,
-    [...cli, 'start', '--listen-addr', `127.0.0.1:${port}`, '--data-dir', data], port);
-  run(lightcone, [...cli, 'publish', 'bench', '--module-path', moduleDir,
+  return start('lightcone', lightcone,
+    ['--root-dir', join(work, 'root'), 'start', '--listen-addr', `127.0.0.1:${port}`, '--data-dir', join(work, 'data'), ...words], port);
+}
+
+function publish(server, database, moduleDir = modules[database]) {
+  if (existsSync(join(moduleDir, 'package.json')) && !existsSync(join(moduleDir, 'node_modules')))
+    run('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock', '--silent'], { cwd: moduleDir });
+  run(lightcone, ['--root-dir', join(work, 'root'), 'publish', database, '--module-path', moduleDir,
     '--server', `http://${server.url}`, '--yes']);
+}
+
+async function startLightcone(databases) {
+  const server = await startServer();
+  for (const database of databases) publish(server, database);
   return server;
 }
 
@@ -156,11 +169,34 @@ function table() {
       i === 2 ? cell.padStart(widths[i]) : cell.padEnd(widths[i])).join('  ').trimEnd());
 }
 
-// The wasm engine by itself: no server, no disk. Its program takes medians of its own.
-function wasmEngine() {
-  const budgets = { 'a reducer call with four host calls': atMost(100), 'an instance, made and freed': atMost(10) };
-  for (const { name, value, unit } of JSON.parse(run(tool('wasm'), ['--json'])))
-    record('wasm', name, [value], unit, budgets[name] ?? null, 'make bench ONLY=wasm');
+// The engines by themselves: no server, no disk. Their programs take medians of their own.
+const engines = {
+  wasm: { tool: 'wasm', budgets: { 'a reducer call with four host calls': atMost(100), 'an instance, made and freed': atMost(10) } },
+  javascript: { tool: 'host', budgets: {} },
+};
+function engine(scenario) {
+  const { tool: program, budgets } = engines[scenario];
+  for (const { name, value, unit } of JSON.parse(run(tool(program), ['--json'])))
+    record(scenario, name, [value], unit, budgets[name] ?? null);
+}
+
+// What one client that misbehaves does to another's latency: the ratio of the two is taken within a round.
+async function fair() {
+  rmSync(work, { recursive: true, force: true });
+  mkdirSync(work, { recursive: true });
+  const server = await startServer();
+  const figures = await fairness(
+    { url: `http://${server.url}`, port: Number(server.url.split(':')[1]) },
+    { seconds: Number(seconds), rounds });
+  await stop(server);
+  for (const [kind, rows] of Object.entries(figures)) {
+    const all = (side, what) => rows.map(row => row[side][what]);
+    const ratio = what => rows.map(row => row.beside[what] / row.alone[what]);
+    record('fairness', `${kind}: p50 alone`, all('alone', 'p50'), 'ms');
+    record('fairness', `${kind}: p50 beside it / alone`, ratio('p50'), 'ratio');
+    record('fairness', `${kind}: p99 alone`, all('alone', 'p99'), 'ms');
+    record('fairness', `${kind}: p99 beside it / alone`, ratio('p99'), 'ratio', atMost(2));
+  }
 }
 
 function finish() {
@@ -170,10 +206,35 @@ function finish() {
   console.log(`written to ${join('build/bench', 'latest.json')}`);
 }
 
+// The transfers of interference.mjs.
+async function measureTransfers(server, seconds) {
+  const args = ['--url', server.url, '--database', 'bench', '--protocol', 'v3', '--scenario', 'transfer',
+    '--connections', '16', '--in-flight', '1', '--warmup', '0.5', '--seconds', String(seconds), '--json', '--no-verify'];
+  const child = spawn(tool('load'), args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  let text = '';
+  for await (const piece of child.stdout.setEncoding('utf8')) text += piece;
+  return Object.fromEntries(JSON.parse(text).map(({ name, value }) => [name, value]));
+}
+
+async function runInterference() {
+  rmSync(work, { recursive: true, force: true });
+  mkdirSync(work, { recursive: true });
+  const server = await startServer(['--outbound-http', 'all']);
+  publish(server, 'bench', join(root, 'bench/modules/interference'));
+  await interference({ server, record, measure: seconds => measureTransfers(server, seconds), rounds, atMost });
+  await stop(server);
+  finish();
+  if (!process.env.KEEP) rmSync(work, { recursive: true, force: true });
+}
+
 async function main() {
+  if (only === 'interference') return runInterference();
   const chosen = scenarios.filter(s => s.name.includes(only));
-  if ('wasm'.includes(only)) wasmEngine();
-  if (only === 'wasm') return finish();
+  const alone = Object.keys(engines).filter(name => name.includes(only));
+  alone.forEach(engine);
+  const fairly = 'fairness'.includes(only);
+  if (fairly) await fair();
+  if (!chosen.length && (alone.length || fairly)) return finish();
   if (!chosen.length) fail(`no scenario's name contains "${only}"`);
   for (const needed of [lightcone, tool('load'), tool('ideal'), tool('fsync')])
     if (!existsSync(needed)) fail(`${needed} is not built: use make bench`);
@@ -181,7 +242,7 @@ async function main() {
   mkdirSync(work, { recursive: true });
 
   const ideal = await startIdeal();
-  const server = await startLightcone();
+  const server = await startLightcone(new Set(chosen.map(s => s.database ?? 'bench')));
   const sync = [];
   const runs = new Map(chosen.map(s => [s.name, { ideal: [], ours: [] }]));
   for (let round = 0; round < rounds; round++) {

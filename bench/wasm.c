@@ -92,7 +92,7 @@ static const char calls_wat[] =
 
 static void assemble(Bytes wat, Buf *out) {
     char directory[256], command[1024], path[300];
-    must(directory_temporary(directory, sizeof directory), NULL);
+    must(directory_temporary(NULL, directory, sizeof directory), NULL);
     must(file_write_whole(directory, "m.wat", wat), NULL);
     snprintf(command, sizeof command, "wat2wasm %s/m.wat -o %s/m.wasm", directory, directory);
     if (system(command) != 0) exit(1);

@@ -155,19 +155,33 @@ static void language_check(const char *directory) {
             "directory?");
 }
 
+static char metafile_path[] = "/tmp/lightcone-build-XXXXXX";
+
+static void metafile_remove(void) {
+    unlink(metafile_path);
+}
+
+// A file for what esbuild says about a bundle; gone when the command ends, however it ends.
+static const char *metafile_make(void) {
+    static bool is_made;
+    if (is_made) return metafile_path;
+    int fd = mkstemp(metafile_path);
+    if (fd < 0) cli_die_cause(strerror(errno), "Could not make a temporary file");
+    close(fd);
+    atexit(metafile_remove);
+    is_made = true;
+    return metafile_path;
+}
+
 const char *module_build(const char *directory, bool debug) {
     if (build_c_detect(directory)) return build_c(directory, debug);
     language_check(directory);
     if (!cli_file_exists(cli_join(directory, "src/index.ts")))
         cli_die("There is no src/index.ts in %s. A TypeScript module starts there.", directory);
-    char metafile[] = "/tmp/lightcone-build-XXXXXX";
-    int fd = mkstemp(metafile);
-    if (fd < 0) cli_die_cause(strerror(errno), "Could not make a temporary file");
-    close(fd);
     types_check(directory);
+    const char *metafile = metafile_make();
     bundle_make(directory, metafile, debug);
     bundle_check(metafile);
-    unlink(metafile);
     return strcmp(directory, ".") == 0 ? "dist/bundle.js"
                                        : cli_format("%s/dist/bundle.js", directory);
 }
@@ -191,7 +205,12 @@ static const ArgSpec specs[] = {
      ARG_VALUE,
      "DIR",
      "The module (./spacetimedb, ./lightcone, or .)"},
-    {"debug", NULL, 'd', ARG_FLAG, NULL, "Build for development: NODE_ENV says so; C is compiled for a debugger"},
+    {"debug",
+     NULL,
+     'd',
+     ARG_FLAG,
+     NULL,
+     "Build for development: NODE_ENV says so; C is compiled for a debugger"},
     {"accessors", NULL, 0, ARG_FLAG, NULL, "Of a C module: write build/gen and compile nothing"},
     {"lint-dir", NULL, 0, ARG_VALUE, "DIR", NULL},
     SPEC_NO_CONFIG,
@@ -201,9 +220,10 @@ const CliCommand command_build = {
     .name = "build",
     .usage = "[OPTIONS]",
     .summary = "Build the module in a directory",
-    .about = "TypeScript (package.json): checks types with the project's tsc and writes dist/bundle.js with\n"
-             "esbuild. C (src/*.c): writes build/module.wasm with clang and lld.\n\n"
-             "Example:\n  lightcone build -p ./spacetimedb\n",
+    .about =
+        "TypeScript (package.json): checks types with the project's tsc and writes dist/bundle.js with\n"
+        "esbuild. C (src/*.c): writes build/module.wasm with clang and lld.\n\n"
+        "Example:\n  lightcone build -p ./spacetimedb\n",
     .specs = specs,
     .run = build_run,
 };

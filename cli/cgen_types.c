@@ -544,8 +544,11 @@ static bool integer_put(Cgen *gen, CType *type, TypeKind kind, Tokens value, Buf
         return false;
     }
     uint64_t low = negative ? 0 - size : size;
-    for (uint32_t i = 0; i < bytes; i++)
-        buf_put_u8(out, i < 8 ? (uint8_t)(low >> (8 * i)) : negative && size ? 0xff : 0);
+    for (uint32_t i = 0; i < bytes; i++) {
+        uint8_t byte = negative && size ? 0xff : 0;
+        if (i < 8) byte = (uint8_t)(low >> (8 * i));
+        buf_put_u8(out, byte);
+    }
     return true;
 }
 

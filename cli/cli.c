@@ -12,8 +12,9 @@
 static const CliCommand *const commands[] = {
     &command_start,  &command_init,   &command_publish,  &command_build,    &command_generate,
     &command_call,   &command_sql,    &command_logs,     &command_describe, &command_list,
-    &command_delete, &command_rename, &command_lock,     &command_unlock,   &command_server,
-    &command_login,  &command_logout, &command_identity, &command_extract,  &command_version,
+    &command_delete, &command_rename, &command_settings, &command_lock,     &command_unlock,
+    &command_server, &command_login,  &command_logout,   &command_identity, &command_extract,
+    &command_check,  &command_backup, &command_restore,  &command_version,
 };
 
 static const CliCommand *command_find(const char *name) {

@@ -172,6 +172,10 @@ static json_t *table_find(const DbSchema *schema, const char *name) {
 
 static int describe_run(const Args *args) {
     DbArg db = session_database(args, DB_ARG_DESCRIBE, NULL);
+    if (args_has(args, "settings")) {
+        settings_show(&db.target, args_has(args, "json"));
+        return 0;
+    }
     if (!args_has(args, "json"))
         args_fail(args->command, "the following required arguments were not provided:\n  --json");
     if (db.rest_count != 0 && db.rest_count != 2)
@@ -201,6 +205,7 @@ static const ArgSpec call_specs[] = {
 };
 static const ArgSpec describe_specs[] = {
     {"json", NULL, 0, ARG_FLAG, NULL, "Print JSON (the only form there is)"},
+    {"settings", NULL, 0, ARG_FLAG, NULL, "Print its settings and what they did instead"},
     SPEC_ANON,
     SPEC_SERVER,
     SPEC_YES,
@@ -226,7 +231,8 @@ const CliCommand command_describe = {
     .summary = "Print what a database declares",
     .about = "Examples:\n"
              "  lightcone describe --json my-db\n"
-             "  lightcone describe --json my-db table user\n",
+             "  lightcone describe --json my-db table user\n"
+             "  lightcone describe --settings my-db\n",
     .specs = describe_specs,
     .run = describe_run,
     .unstable = true,

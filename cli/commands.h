@@ -4,11 +4,16 @@
 
 extern const CliCommand command_start, command_init, command_publish, command_build,
     command_generate, command_call, command_sql, command_logs, command_describe, command_list,
-    command_delete, command_rename, command_lock, command_unlock, command_server, command_login,
-    command_logout, command_identity, command_extract, command_version;
+    command_delete, command_rename, command_settings, command_lock, command_unlock, command_server,
+    command_login, command_logout, command_identity, command_extract, command_check, command_backup,
+    command_restore, command_version;
 
 // `start` passes its words to the server unread, so it is not parsed like the others.
 int start_run(int argc, char **argv);
+
+// What `describe --settings` prints (cmd_settings.c).
+struct CliTarget;
+void settings_show(const struct CliTarget *target, bool json);
 
 // Options that many commands have.
 // clang-format off

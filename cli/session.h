@@ -10,12 +10,13 @@ const char *session_login(const char *base_url, FILE *say);
 // The identity a token speaks for (the signature is the server's business); NULL: not decodable.
 const char *session_token_identity(const char *token);
 
-typedef struct CliTarget {
+typedef struct CliTarget CliTarget;
+struct CliTarget {
     const char *base_url;
     const char *token;     // NULL: anonymous
     const char *name;      // as the person wrote it
     const char *identity;  // 64 hex digits
-} CliTarget;
+};
 
 // A database by name or identity. Ends the process when the server does not know the name.
 CliTarget session_target(const char *name, const char *server, bool anonymous);

@@ -109,14 +109,23 @@ static inline void store_u32(void *p, uint32_t v) {
 static inline void store_u64(void *p, uint64_t v) {
     memcpy(p, &v, sizeof v);
 }
+// `len` is a constant: where there is room, this is one store.
+static inline void buf_put_word(Buf *buf, const void *word, size_t len) {
+    if (UNLIKELY(buf->cap - buf->len < len)) {
+        buf_put(buf, word, len);
+        return;
+    }
+    memcpy(buf->ptr + buf->len, word, len);
+    buf->len += len;
+}
 static inline void buf_put_u16(Buf *buf, uint16_t v) {
-    buf_put(buf, &v, sizeof v);
+    buf_put_word(buf, &v, sizeof v);
 }
 static inline void buf_put_u32(Buf *buf, uint32_t v) {
-    buf_put(buf, &v, sizeof v);
+    buf_put_word(buf, &v, sizeof v);
 }
 static inline void buf_put_u64(Buf *buf, uint64_t v) {
-    buf_put(buf, &v, sizeof v);
+    buf_put_word(buf, &v, sizeof v);
 }
 // u32 length, then the bytes: BSATN's form of strings and byte arrays.
 static inline void buf_put_lp(Buf *buf, Bytes bytes) {

@@ -2,6 +2,7 @@
 #include "host/host.h"
 
 #include "host/engine.h"
+#include "host/wasm/object.h"
 
 static const HostEngine *engine_of(HostKind kind) {
     switch (kind) {
@@ -23,7 +24,9 @@ Err host_program_load(HostKind kind,
     HostProgram *program = NULL;
     Buf description = {0};
     Err err = OK;
-    if ((err = engine->load(bytes, options ? options : &defaults, &program, &description, diag)) != OK) goto done;
+    if ((err = engine->load(bytes, options ? options : &defaults, &program, &description, diag)) !=
+        OK)
+        goto done;
     if ((err = moduledef_decode(buf_bytes(&description), &program->def, diag)) != OK) goto done;
     *out = program;
     program = NULL;
@@ -68,4 +71,8 @@ void host_idle(HostInstance *instance) {
 
 void host_stop(HostInstance *instance) {
     instance->engine->stop(instance);
+}
+
+void host_cache_clean(const char *cache_dir) {
+    wasm_cache_clean(cache_dir);
 }

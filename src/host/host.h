@@ -105,7 +105,7 @@ typedef struct HostSource {
 } HostSource;
 
 typedef struct HostLoadOptions {
-    // Where compiled wasm modules are kept, by program hash; made when missing. NULL: a temporary
+    // Where wasm modules are compiled and kept, by program hash; made when missing. NULL: a temporary
     // directory, nothing is kept.
     const char *cache_dir;
     // Only its description is wanted: compile as quickly as possible.
@@ -121,6 +121,9 @@ MUST_USE Err host_program_load(HostKind kind,
                                const HostLoadOptions *options,
                                HostProgram **out,
                                Diag *diag);
+// When a server starts, before it loads anything: away with what a crash has left in its cache, and
+// with what nobody has used for a month.
+void host_cache_clean(const char *cache_dir);
 void host_program_free(HostProgram **program);  // after its instances
 const ModuleDef *host_program_def(const HostProgram *program);
 

@@ -42,6 +42,7 @@ typedef struct LiveRows {
 //   ERR_INVALID… a query does not compile; diag has the message with ", executing: `…`"
 //   ERR_LIMIT    more than LIVE_SETS_MAX or LIVE_QUERIES_MAX; diag names the limit
 //   ERR_AGAIN    results of views must be computed first (views_next): then ask again
+//   ERR_BUSY     results of views are late (views_check): ask again when they are there
 //   ERR_NOMEM    nothing was registered
 MUST_USE Err live_subscribe(LiveClient *client,
                             uint32_t query_set,
@@ -57,6 +58,33 @@ MUST_USE Err live_unsubscribe(LiveClient *client,
                               const LiveRows **out,
                               uint32_t *out_count,
                               Diag *diag);
+
+// What a set's queries yield: the rows themselves, or where that is more than a loop should read, the
+// queries that yield them, detached (query.h) and in the order of the answer, for a snapshot that is
+// taken now. A query over a table without rows gets no entry.
+typedef struct LiveAnswer {
+    const LiveRows *rows;  // valid until the next question of any client
+    uint32_t count;
+    Query **queries;  // NULL: `rows` it is. Else the caller's, to be freed with live_queries_free
+    uint32_t query_count;
+} LiveAnswer;
+void live_queries_free(Query ***queries, uint32_t count);
+
+// live_subscribe and live_unsubscribe (with its rows wanted) for who can read elsewhere: queries that
+// would together look at more than `cost_max` rows are handed out in place of their rows.
+MUST_USE Err live_subscribe_within(LiveClient *client,
+                                   uint32_t query_set,
+                                   const Str *queries,
+                                   uint32_t count,
+                                   uint64_t cost_max,
+                                   LiveAnswer *out,
+                                   Diag *diag);
+MUST_USE Err live_unsubscribe_within(LiveClient *client,
+                                     uint32_t query_set,
+                                     bool want_rows,
+                                     uint64_t cost_max,
+                                     LiveAnswer *out,
+                                     Diag *diag);
 
 // One row that a commit removed or added, net: what txn/ collected (a row removed and added again
 // is not in it; an update of a keyed row is one change with both).

@@ -122,7 +122,9 @@ struct Live {
     uint32_t touched_count;  // clients
     // The last answer of live_subscribe or live_unsubscribe.
     Buf answer_bytes;
-    Buf answer_rows;  // LiveRows
+    Buf answer_rows;            // LiveRows
+    uint64_t answer_cost_left;  // rows that may still be looked at for it
+    bool answer_elsewhere;      // they were not enough: somebody else reads
 };
 
 // ── watch.c ──

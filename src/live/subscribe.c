@@ -94,11 +94,13 @@ static Err texts_fill(Texts *t, const QueryCatalog *catalog, const Str *queries,
 // ── the answer ─────────────────────────────────────────────────────────────────────────────────
 
 // Rows wait as offsets until the last query has run: the buffer may move before.
-static void answer_begin(Live *live) {
+static void answer_begin(Live *live, uint64_t cost_max) {
     enum { KEEP_BYTES = 1 << 20 };
     if (live->answer_bytes.cap > KEEP_BYTES) buf_deinit(&live->answer_bytes);
     buf_clear(&live->answer_bytes);
     buf_clear(&live->answer_rows);
+    live->answer_cost_left = cost_max;
+    live->answer_elsewhere = false;
 }
 
 typedef struct AnswerRows {
@@ -115,6 +117,10 @@ static bool add_row(void *ctx, Bytes row) {
 // What a query yields now. A table without rows gives no entry, event tables among them.
 static Err answer_add(Live *live, const Query *query) {
     if (query->table->is_event || table_row_count(query->table->table, NULL) == 0) return OK;
+    uint64_t cost = query_cost(query, live->answer_cost_left);
+    if (cost > live->answer_cost_left) live->answer_elsewhere = true;
+    if (live->answer_elsewhere) return OK;
+    live->answer_cost_left -= cost;
     AnswerRows rows = {.query = query};
     rowlist_init(&rows.list);
     Err err = query_run(query, NULL, add_row, &rows);
@@ -128,7 +134,7 @@ static Err answer_add(Live *live, const Query *query) {
     return ok ? err : ERR_NOMEM;
 }
 
-static void answer_end(Live *live, const LiveRows **out, uint32_t *out_count) {
+static void answer_end(Live *live, LiveAnswer *out) {
     LiveRows *rows = (LiveRows *)(void *)live->answer_rows.ptr;
     uint32_t count = (uint32_t)(live->answer_rows.len / sizeof *rows);
     const uint8_t *at = live->answer_bytes.ptr;
@@ -136,8 +142,8 @@ static void answer_end(Live *live, const LiveRows **out, uint32_t *out_count) {
         rows[i].rows.ptr = at;
         at += rows[i].rows.len;
     }
-    *out = rows;
-    *out_count = count;
+    out->rows = rows;
+    out->count = count;
 }
 
 // ── sets ───────────────────────────────────────────────────────────────────────────────────────
@@ -199,7 +205,8 @@ static Err view_check(const Sub *sub, const Query *query, Diag *diag) {
     Diag cause;
     diag_clear(&cause);
     Err err = views_check(sub->set->client->live->views, query, &cause);
-    return err == OK || err == ERR_AGAIN ? err : fail_query(diag, &cause, err, sub->text);
+    bool waits = err == ERR_AGAIN || err == ERR_BUSY;
+    return err == OK || waits ? err : fail_query(diag, &cause, err, sub->text);
 }
 
 static Err sub_join(Sub *sub, bool answers, Diag *diag) {
@@ -221,17 +228,52 @@ static Err sub_join(Sub *sub, bool answers, Diag *diag) {
     return diag_fail(diag, err, "%s", err_text(err));
 }
 
+void live_queries_free(Query ***handle, uint32_t count) {
+    Query **queries = *handle;
+    *handle = NULL;
+    for (uint32_t i = 0; queries && i < count; i++) {
+        query_free(&queries[i]);
+    }
+    mem_free(queries);
+}
+
+// The queries of the answer, for somebody who reads elsewhere. Each is compiled once more: the one
+// that matches commits may be another client's, with other parameters.
+static Err answer_elsewhere(const QuerySet *set, LiveAnswer *out, Diag *diag) {
+    Err err = OK;
+    Query **queries = mem_zalloc(MAX(set->count, 1u) * sizeof *queries);
+    uint32_t count = 0;
+    if (!queries) return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
+    for (uint32_t i = 0; i < set->count && err == OK; i++) {
+        if ((err = sub_compile(&set->subs[i], &queries[count], diag)) != OK) break;
+        if (queries[count]->table->is_event) {
+            query_free(&queries[count]);
+            continue;
+        }
+        err = query_detach(queries[count++]);
+        if (err != OK) diag_fail(diag, err, "%s", err_text(err));
+    }
+    if (err != OK) {
+        live_queries_free(&queries, count);
+        return err;
+    }
+    out->queries = queries;
+    out->query_count = count;
+    return OK;
+}
+
 // A view's result that is not there yet does not stop the others from asking for theirs.
 Err queryset_join(QuerySet *set, bool answers, Diag *diag) {
     Err err = OK;
-    bool again = false;
+    bool again = false, busy = false;
     for (uint32_t i = 0; i < set->count && err == OK; i++) {
         err = sub_join(&set->subs[i], answers, diag);
-        if (err != ERR_AGAIN) continue;
-        again = true;
+        if (err != ERR_AGAIN && err != ERR_BUSY) continue;
+        again |= err == ERR_AGAIN;
+        busy |= err == ERR_BUSY;
         err = OK;
     }
-    if (err == OK && again) err = ERR_AGAIN;
+    if (err == OK && (again || busy)) err = again ? ERR_AGAIN : ERR_BUSY;
     if (err != OK) queryset_leave(set);
     return err;
 }
@@ -333,12 +375,42 @@ void live_client_close(LiveClient **client) {
 
 // ── subscribe, unsubscribe ─────────────────────────────────────────────────────────────────────
 
-static Err subscribe(LiveClient *client, QuerySet *set, Diag *diag) {
+static Err subscribe(LiveClient *client, QuerySet *set, LiveAnswer *out, Diag *diag) {
     if (!livemap_reserve(&client->sets))
         return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     Err err = queryset_join(set, true, diag);
+    if (err == OK && client->live->answer_elsewhere) err = answer_elsewhere(set, out, diag);
     if (err == OK) client_add_set(client, set);
     return err;
+}
+
+Err live_subscribe_within(LiveClient *client,
+                          uint32_t query_set,
+                          const Str *queries,
+                          uint32_t count,
+                          uint64_t cost_max,
+                          LiveAnswer *out,
+                          Diag *diag) {
+    Live *live = client->live;
+    ASSERT(live->schema_version == live->catalog->schema_version);
+    *out = (LiveAnswer){0};
+    if (client_set(client, query_set))
+        return diag_fail(diag,
+                         ERR_EXISTS,
+                         "Subscription with id %u already exists for client",
+                         (unsigned)query_set);
+    if (client->sets.count >= LIVE_SETS_MAX) return fail_limit(diag, "query sets", LIVE_SETS_MAX);
+    answer_begin(live, cost_max);
+    QuerySet *set = NULL;
+    Err err = queryset_new(client, query_set, queries, count, &set, diag);
+    if (err == ERR_NOMEM) return diag_fail(diag, err, "%s", err_text(err));
+    if (err != OK) return err;
+    if ((err = subscribe(client, set, out, diag)) != OK) {
+        queryset_free(set);
+        return err;
+    }
+    if (!out->queries) answer_end(live, out);
+    return OK;
 }
 
 Err live_subscribe(LiveClient *client,
@@ -348,37 +420,49 @@ Err live_subscribe(LiveClient *client,
                    const LiveRows **out,
                    uint32_t *out_count,
                    Diag *diag) {
-    Live *live = client->live;
-    ASSERT(live->schema_version == live->catalog->schema_version);
-    if (client_set(client, query_set))
-        return diag_fail(diag,
-                         ERR_EXISTS,
-                         "Subscription with id %u already exists for client",
-                         (unsigned)query_set);
-    if (client->sets.count >= LIVE_SETS_MAX) return fail_limit(diag, "query sets", LIVE_SETS_MAX);
-    answer_begin(live);
-    QuerySet *set = NULL;
-    Err err = queryset_new(client, query_set, queries, count, &set, diag);
-    if (err == ERR_NOMEM) return diag_fail(diag, err, "%s", err_text(err));
-    if (err != OK) return err;
-    if ((err = subscribe(client, set, diag)) != OK) {
-        queryset_free(set);
-        return err;
-    }
-    answer_end(live, out, out_count);
-    return OK;
+    LiveAnswer answer;
+    Err err = live_subscribe_within(client, query_set, queries, count, UINT64_MAX, &answer, diag);
+    *out = answer.rows;
+    *out_count = answer.count;
+    return err;
 }
 
 // The rows that the set's queries yield now, with the multiplicity of the first answer.
-static Err set_answer(const QuerySet *set, Diag *diag) {
-    for (uint32_t i = 0; i < set->count; i++) {
+static Err set_answer(const QuerySet *set, LiveAnswer *out, Diag *diag) {
+    Live *live = set->client->live;
+    for (uint32_t i = 0; i < set->count && !live->answer_elsewhere; i++) {
         Query *query;
         Err err = sub_compile(&set->subs[i], &query, diag);
         if (err != OK) return err;
-        err = answer_add(set->client->live, query);
+        err = answer_add(live, query);
         query_free(&query);
         if (err != OK) return diag_fail(diag, err, "%s", err_text(err));
     }
+    return live->answer_elsewhere ? answer_elsewhere(set, out, diag) : OK;
+}
+
+Err live_unsubscribe_within(LiveClient *client,
+                            uint32_t query_set,
+                            bool want_rows,
+                            uint64_t cost_max,
+                            LiveAnswer *out,
+                            Diag *diag) {
+    Live *live = client->live;
+    ASSERT(live->schema_version == live->catalog->schema_version);
+    *out = (LiveAnswer){0};
+    QuerySet *set = client_set(client, query_set);
+    if (!set) {
+        char who[IDENTITY_HEX_LEN + 1];
+        identity_hex(&client->caller.identity, who);
+        if (client->sets.count == 0)
+            return diag_fail(diag, ERR_NOT_FOUND, "Client not found: %s", who);
+        return diag_fail(diag, ERR_NOT_FOUND, "Subscription not found: %u", (unsigned)query_set);
+    }
+    answer_begin(live, cost_max);
+    Err err = want_rows ? set_answer(set, out, diag) : OK;
+    if (err != OK) return err;
+    client_remove_set(client, set);
+    if (!out->queries) answer_end(live, out);
     return OK;
 }
 
@@ -388,20 +472,9 @@ Err live_unsubscribe(LiveClient *client,
                      const LiveRows **out,
                      uint32_t *out_count,
                      Diag *diag) {
-    Live *live = client->live;
-    ASSERT(live->schema_version == live->catalog->schema_version);
-    QuerySet *set = client_set(client, query_set);
-    if (!set) {
-        char who[IDENTITY_HEX_LEN + 1];
-        identity_hex(&client->caller.identity, who);
-        if (client->sets.count == 0)
-            return diag_fail(diag, ERR_NOT_FOUND, "Client not found: %s", who);
-        return diag_fail(diag, ERR_NOT_FOUND, "Subscription not found: %u", (unsigned)query_set);
-    }
-    answer_begin(live);
-    Err err = want_rows ? set_answer(set, diag) : OK;
-    if (err != OK) return err;
-    client_remove_set(client, set);
-    answer_end(live, out, out_count);
-    return OK;
+    LiveAnswer answer;
+    Err err = live_unsubscribe_within(client, query_set, want_rows, UINT64_MAX, &answer, diag);
+    *out = answer.rows;
+    *out_count = answer.count;
+    return err;
 }

@@ -8,9 +8,15 @@
 //              tells why ── FAILED                                       │
 //                            ▲───────────────────────────────────────────┘ STALE
 //
+//   STALE, CURRENT ── views_defer, commit ──> LATE ── views_late_begin, commit ──> CURRENT, or LATE
+//   again where its reads have changed in the meantime
+//
 // Nothing of this happens before the commit: a transaction that is rolled back leaves every result
 // as it was, save that one may be STALE that need not be.
 #include "live/view_private.h"
+
+// An engine interprets before it compiles.
+#define COLD_RUNS 4
 
 // ── finding results ────────────────────────────────────────────────────────────────────────────
 
@@ -29,6 +35,25 @@ static View *view_find(const Views *views, uint32_t table_id, const QueryViewKey
     return view;
 }
 
+const CatalogTable *view_table(const View *view) {
+    const CatalogTable *table = catalog_table(db_catalog(view->views->db), view->table_id);
+    return table && table->is_view ? table : NULL;
+}
+
+static const ViewDef *view_def(const Views *views, const CatalogTable *table) {
+    for (uint32_t i = 0; table && views->def && i < views->def->view_count; i++) {
+        if (str_eq(views->def->views[i].name, table->name)) return &views->def->views[i];
+    }
+    return NULL;
+}
+
+// NULL: nothing is known.
+static ViewHistory *view_history(const View *view) {
+    const ViewDef *def = view_def(view->views, view_table(view));
+    return def && view->views->history ? &view->views->history[def - view->views->def->views]
+                                       : NULL;
+}
+
 static View *view_obtain(Views *views,
                          uint32_t table_id,
                          const QueryViewKey *key,
@@ -40,6 +65,8 @@ static View *view_obtain(Views *views,
     view->table_id = table_id;
     view->key = *key;
     view->sender = *caller;
+    const ViewHistory *history = view_history(view);
+    view->slow = history && history->slow;
     view->next = views->all;
     view->link = &views->all;
     if (view->next) view->next->link = &view->next;
@@ -47,6 +74,25 @@ static View *view_obtain(Views *views,
     livemap_insert(&views->map, view_hash(table_id, key), view);
     views->idle_count++;
     return view;
+}
+
+static void late_add(View *view) {
+    Views *views = view->views;
+    if (view->late_queued || view->late_running) return;
+    view->late_queued = true;
+    view->next_late = NULL;
+    *views->late_end = view;
+    views->late_end = &view->next_late;
+}
+
+static void late_remove(Views *views, View *view) {
+    View **link = &views->late;
+    while (*link != view) {
+        link = &(*link)->next_late;
+    }
+    *link = view->next_late;
+    if (views->late_end == &view->next_late) views->late_end = link;
+    view->late_queued = false;
 }
 
 static void watch_drop(Views *views, Watch **watch) {
@@ -58,6 +104,7 @@ static void watch_drop(Views *views, Watch **watch) {
 static void view_free(View *view) {
     Views *views = view->views;
     ASSERT(!view->groups && !view->queued && !view->touched);
+    if (view->late_queued) late_remove(views, view);
     watch_drop(views, &view->watch);
     views->idle_count--;
     livemap_remove(&views->map, view_hash(view->table_id, &view->key), view);
@@ -65,11 +112,6 @@ static void view_free(View *view) {
     if (view->next) view->next->link = view->link;
     mem_free(view->reason);
     mem_free(view);
-}
-
-const CatalogTable *view_table(const View *view) {
-    const CatalogTable *table = catalog_table(db_catalog(view->views->db), view->table_id);
-    return table && table->is_view ? table : NULL;
 }
 
 // ── life ───────────────────────────────────────────────────────────────────────────────────────
@@ -80,6 +122,8 @@ Err views_open(Db *db, const QueryCatalog *catalog, Views **out) {
     views->db = db;
     views->catalog = catalog;
     views->queue_end = &views->queue;
+    views->late_end = &views->late;
+    views->since = UINT64_MAX;
     Err err = watchers_new(&views->watchers);
     if (err != OK) {
         mem_free(views);
@@ -109,11 +153,14 @@ void views_close(Views **handle) {
     livemap_deinit(&views->map);
     writeset_deinit(&views->writes);
     mem_free(views->hit);
+    mem_free(views->history);
     buf_deinit(&views->rows);
     mem_free(views);
 }
 
 void views_define(Views *views, const ModuleDef *def) {
+    mem_free(views->history);
+    views->history = mem_zalloc(MAX(def->view_count, 1u) * sizeof *views->history);
     views->def = def;
 }
 
@@ -181,8 +228,13 @@ bool views_waiting(const Views *views) {
     return views->queue != NULL;
 }
 
+void views_since(Views *views, uint64_t version) {
+    views->since = version;
+}
+
+// It is told once to who asked first, or to all who waited.
 static Err failed_before(View *view, Diag *diag) {
-    view->state = VIEW_STALE;
+    if (!view->failed_late) view->state = VIEW_STALE;
     return diag_fail(diag, ERR_MODULE, "%s", view->reason ? view->reason : err_text(ERR_NOMEM));
 }
 
@@ -191,10 +243,30 @@ Err views_check(Views *views, const Query *query, Diag *diag) {
     View *view = view_obtain(views, query->table->table_id, &query->view_key, &query->view_caller);
     if (!view) return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     view->used = views->now;
+    bool waited = views->since != UINT64_MAX;
     if (view->state == VIEW_CURRENT) return OK;
-    if (view->state == VIEW_FAILED) return failed_before(view, diag);
+    if (view->state == VIEW_FAILED && (waited || !view->failed_late))
+        return failed_before(view, diag);
+    if (view->state == VIEW_LATE && waited && view->as_of >= views->since) return OK;
+    if (view->slow || view->state == VIEW_LATE) {
+        view->state = VIEW_LATE;
+        late_add(view);
+        return ERR_BUSY;
+    }
     queue_add(views, view);
     return ERR_AGAIN;
+}
+
+static void touch(Views *views, View *view) {
+    if (view->touched) return;
+    view->touched = true;
+    view->next_touched = views->touched;
+    views->touched = view;
+}
+
+static void defer(Views *views, View *view) {
+    touch(views, view);
+    view->deferred = true;
 }
 
 static void take_hit(void *ctx, void *owner) {
@@ -227,7 +299,9 @@ Err views_find_stale(Views *views) {
                              views);
     for (uint32_t i = 0; err == OK && i < views->hit_count; i++) {
         View *view = views->hit[i];
-        if (view->groups) {
+        if (view->groups && view->slow) {
+            defer(views, view);
+        } else if (view->groups) {
             queue_add(views, view);
         } else {
             // Nobody would hear of it: whoever asks next has it computed.
@@ -252,25 +326,12 @@ void views_all_stale(Views *views) {
 
 // ── running one ────────────────────────────────────────────────────────────────────────────────
 
-static const ViewDef *view_def(const Views *views, const CatalogTable *table) {
-    for (uint32_t i = 0; table && views->def && i < views->def->view_count; i++) {
-        if (str_eq(views->def->views[i].name, table->name)) return &views->def->views[i];
-    }
-    return NULL;
-}
-
-static void touch(Views *views, View *view) {
-    if (view->touched) return;
-    view->touched = true;
-    view->next_touched = views->touched;
-    views->touched = view;
-}
-
 static Err run_begin(Views *views, View *view) {
     views->running = view;
     views->running_def = view_def(views, view_table(view));
     touch(views, view);
-    view->failed = false;
+    view->failed = view->deferred = view->stays_late = false;
+    view->as_of_new = 0;
     watch_drop(views, &view->watch_new);
     if (!views->running_def) return ERR_NOT_FOUND;
     Err err = readset_new(&views->reads);
@@ -283,7 +344,11 @@ bool views_next(Views *views, ViewRun *out) {
         Err err = run_begin(views, view);
         if (err == OK) {
             views->stats.runs++;
+            ViewHistory *history = view_history(view);
+            bool is_cold = history && history->runs < COLD_RUNS;
+            if (is_cold) history->runs++;
             *out = (ViewRun){.def = views->running_def,
+                             .is_cold = is_cold,
                              .sender = view->sender,
                              .access = reader_access(views->reader)};
             return true;
@@ -306,6 +371,13 @@ Err views_returned(Views *views, Bytes returned, Diag *diag) {
     }
     watch_drop(views, &view->watch_new);
     return err == ERR_NOMEM ? diag_fail(diag, err, "%s", err_text(err)) : err;
+}
+
+void views_defer(Views *views) {
+    View *view = views->running;
+    views_set_slow(view, true);
+    defer(views, view);
+    run_end(views);
 }
 
 void views_failed(Views *views, Str reason) {
@@ -349,14 +421,25 @@ void views_committed(Views *views, ViewsEnded ended, void *ctx) {
         watch_drop(views, &view->watch);
         view->watch = view->watch_new;
         view->watch_new = NULL;
-        if (!view->failed) {
+        if (view->deferred) {
+            views->stats.late++;
+            view->state = VIEW_LATE;
+            late_add(view);
+        } else if (!view->failed && view->stays_late) {
+            watch_drop(views, &view->watch);
+            view->as_of = view->as_of_new;
+            view->state = VIEW_LATE;
+            late_add(view);
+        } else if (!view->failed) {
             view->state = VIEW_CURRENT;
         } else if (view->groups) {
             view->state = VIEW_STALE;
             ended(ctx, view, view->reason ? view->reason : err_text(ERR_NOMEM));
         } else {
             view->state = VIEW_FAILED;
+            view->failed_late = view->as_of_new != 0;
         }
+        view->deferred = view->stays_late = false;
     }
 }
 
@@ -366,14 +449,58 @@ void views_rolled_back(Views *views) {
     }
     for (View *view; (view = touched_take(views));) {
         watch_drop(views, &view->watch_new);
-        view->failed = false;
+        view->failed = view->deferred = view->stays_late = false;
     }
+}
+
+// ── late results ───────────────────────────────────────────────────────────────────────────────
+
+bool views_next_late(Views *views, ViewLate *out) {
+    for (View *view; (view = views->late);) {
+        late_remove(views, view);
+        if (view->state != VIEW_LATE) continue;  // a new version of the module has computed it
+        const ViewDef *def = view_def(views, view_table(view));
+        if (!def) {  // a new version of the module has no such view
+            view->state = VIEW_STALE;
+            continue;
+        }
+        view->late_running = true;
+        views->stats.runs++;
+        *out = (ViewLate){.view = view, .def = def, .sender = view->sender};
+        return true;
+    }
+    return false;
+}
+
+void views_late_again(View *view) {
+    view->late_running = false;
+    if (view->state == VIEW_LATE) late_add(view);
+}
+
+Err views_late_begin(View *view, const ReadSet *reads, uint64_t version, bool fresh) {
+    Views *views = view->views;
+    ASSERT(!views->running && view->late_running);
+    view->late_running = false;
+    views->running = view;
+    views->running_def = view_def(views, view_table(view));
+    touch(views, view);
+    view->failed = view->deferred = false;
+    view->stays_late = !fresh;
+    view->as_of_new = version;
+    return views->running_def ? readset_copy(reads, &views->reads) : ERR_NOT_FOUND;
+}
+
+void views_set_slow(View *view, bool slow) {
+    ViewHistory *history = view_history(view);
+    view->slow = slow;
+    if (history) history->slow = slow;
 }
 
 // ── results nobody watches ─────────────────────────────────────────────────────────────────────
 
 static bool is_idle(const View *view) {
-    return !view->groups && !view->queued && !view->touched;
+    return !view->groups && !view->queued && !view->touched && view->state != VIEW_LATE &&
+           !view->late_running;
 }
 
 bool views_any(const Views *views) {

@@ -16,9 +16,18 @@
 //
 //   Running module code is the caller's: nothing here knows about engines.
 //
+//   A view that takes too long for a commit is *late*: its old rows stay, the commit goes on, and it is
+//   run beside the loop on what was committed by then:
+//
+//       views_defer ── commit ──> views_next_late ── run on a snapshot ──> views_late_begin,
+//                                      ^                                   views_returned, commit
+//                                      └────── what it read has changed meanwhile ──┘
+//
 // ALWAYS TRUE
 //   (1) A result that is current holds exactly the rows that its function would return now, at every
-//       commit. One that is not is read by nobody: queries ask views_check first.
+//       commit. One that is not is read by nobody: queries ask views_check first. One that is late
+//       holds what its function returned for an earlier commit, later ones as time goes on; who watches
+//       it sees that, who asks now waits for one that is no older than his question.
 //   (2) Between views_find_stale and the end of the transaction everything that a commit made stale
 //       is either on the list or was recomputed.
 //   (3) A function reads tables, never results of views; so one round is enough.
@@ -45,8 +54,13 @@ void views_set_now(Views *views, Micros now);  // the time, for VIEWS_KEEP_US
 // Is the result that this query reads current? Queries over other tables always are.
 //   ERR_AGAIN  it must be computed first and is on the list now: in a transaction run what
 //              views_next gives, commit, ask again
+//   ERR_BUSY   it is late: ask again when views_late_begin's transaction is over
 //   ERR_MODULE, … that was tried, and failed: diag says why. Asking again tries again.
 MUST_USE Err views_check(Views *views, const Query *query, Diag *diag);
+
+// What views_check is asked for: a result that is late will do if it is of this version of the store or
+// a younger one, because that was the head when the question came. UINT64_MAX: the question comes now.
+void views_since(Views *views, uint64_t version);
 
 // ── inside an open transaction ─────────────────────────────────────────────────────────────────
 
@@ -60,6 +74,7 @@ typedef struct ViewRun {
     const ViewDef *def;
     Identity sender;  // of a view that is not anonymous
     Access *access;   // until views_returned or views_failed
+    bool is_cold;     // the engine has hardly seen this function: its time says little
 } ViewRun;
 // Take the next one off the list. False: it is empty. Each run is followed by views_returned or
 // views_failed before the next.
@@ -71,6 +86,9 @@ MUST_USE Err views_returned(Views *views, Bytes returned, Diag *diag);
 // It has no result: its rows go, and at the commit whoever watches it is told.
 void views_failed(Views *views, Str reason);
 
+// It took too long: it is late from the commit on.
+void views_defer(Views *views);
+
 // Everything on the list: there is nothing to run it with.
 void views_fail_waiting(Views *views, Str reason);
 
@@ -79,6 +97,24 @@ void views_fail_waiting(Views *views, Str reason);
 typedef void (*ViewsEnded)(void *ctx, View *view, const char *reason);
 void views_committed(Views *views, ViewsEnded ended, void *ctx);
 void views_rolled_back(Views *views);
+
+// ── late results ───────────────────────────────────────────────────────────────────────────────
+
+typedef struct ViewLate {
+    View *view;
+    const ViewDef *def;
+    Identity sender;
+} ViewLate;
+// Between transactions: the next result to be run beside the loop; it is not named again before
+// views_late_begin or views_late_again. False: none waits.
+bool views_next_late(Views *views, ViewLate *out);
+void views_late_again(View *view);  // nothing came of it
+// In an open transaction: the run has ended; go on with views_returned or views_failed, and commit.
+// `version` is the data that it saw; `fresh`: that is still what the head says. ERR_NOMEM: go on with
+// views_failed.
+MUST_USE Err views_late_begin(View *view, const ReadSet *reads, uint64_t version, bool fresh);
+// Will it be late again? Then it is not even tried within a commit.
+void views_set_slow(View *view, bool slow);
 
 // ── results nobody watches ─────────────────────────────────────────────────────────────────────
 
@@ -90,6 +126,6 @@ bool views_crowded(const Views *views);  // more than VIEWS_KEEP_MAX: all of the
 MUST_USE Err views_expire(Views *views);
 
 typedef struct ViewsStats {
-    uint64_t results, watched, runs, failures, expired;
+    uint64_t results, watched, runs, failures, expired, late;
 } ViewsStats;
 ViewsStats views_stats(const Views *views);

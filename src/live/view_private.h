@@ -8,6 +8,7 @@
 typedef enum ViewState {
     VIEW_STALE,    // its rows mean nothing; nobody watches what it read
     VIEW_CURRENT,  // (1) of view.h
+    VIEW_LATE,     // its rows are of an earlier commit; it runs or waits for that
     VIEW_FAILED,   // whoever asked for it has not been told why yet
 } ViewState;
 
@@ -23,24 +24,40 @@ struct View {
     Micros used;    // when it was last asked for or watched
     bool queued;
     View *next_queued;
+    bool slow;          // it was late, and has not been quick since
+    bool late_queued;   // on the list of those that wait
+    bool late_running;  // named by views_next_late
+    bool failed_late;   // VIEW_FAILED, and those who waited are to hear it
+    View *next_late;
+    uint64_t as_of;  // version that the rows of a late result are of; 0: it has none
     // Of the open transaction:
-    bool touched, failed;
+    bool touched, failed, deferred, stays_late;
+    uint64_t as_of_new;
     View *next_touched;
     Watch *watch_new;
     char *reason;  // of the failure; owned. NULL: out of memory
 };
 
+// Of one view of the module, whoever's its results are.
+typedef struct ViewHistory {
+    uint8_t runs;  // within commits, up to a few
+    bool slow;     // its last result was: one that is new begins as it
+} ViewHistory;
+
 struct Views {
     Db *db;
     const QueryCatalog *catalog;
     const ModuleDef *def;
+    ViewHistory *history;  // of each of def's views; NULL: out of memory
     Watchers *watchers;
     LiveMap map;  // hash of table and key -> View
     View *all;
     uint32_t watch_count;
     uint32_t idle_count;  // results that nobody watches
     View *queue, **queue_end;
+    View *late, **late_end;
     View *touched;
+    uint64_t since;
     Micros now;
     ViewsStats stats;
     WriteSet writes;

@@ -17,7 +17,9 @@ typedef struct LocalSink {
     size_t file_count, file_cap;
     uint64_t bytes;  // sizes of all segments
     uint64_t epoch;  // of this opening: one more than any before it
+    TxOffset written_end;
     TxOffset durable_end;
+    IoSyncer *syncer;  // of the segment's file, while durable_end < written_end
     uint32_t chain;
     uint64_t syncs;
     Err failed;
@@ -54,7 +56,7 @@ static Err files_reserve(LocalSink *local) {
 // Begin the next segment, large enough for a frame with this payload.
 static Err segment_begin(LocalSink *local, size_t payload_len) {
     SegmentHead head = {
-        .first_offset = local->durable_end.v,
+        .first_offset = local->written_end.v,
         .epoch = local->epoch,
         .chain = local->chain,
         .created = local->io->clock_wall(local->io->world),
@@ -94,36 +96,56 @@ static Err batch_write(LocalSink *local, const LogBatch *batch) {
         .commits = batch->commits,
         .chain = local->chain,
     };
-    err = segment_append(&local->segment, &frame, batch->payload);
+    err = segment_write(&local->segment, &frame, batch->payload);
     if (err != OK) return err;
-    local->syncs++;
     local->chain = frame.crc;
-    local->durable_end.v += batch->commits;
+    local->written_end.v += batch->commits;
     return OK;
 }
 
-// After a failed write or sync nobody knows what the disk holds, and a second sync would say OK
-// without having written it (the kernel has dropped the pages). So the first failure is the last.
-static Err local_append(LogSink *sink, const LogBatch *batch, Diag *diag) {
-    LocalSink *local = (LocalSink *)sink;
-    if (local->failed != OK) return local->failed;
-    ASSERT(batch->first.v == local->durable_end.v);  // offsets are dense
-    ASSERT(batch->commits > 0);
-    local->failed = batch_write(local, batch);
-    if (local->failed == OK) return OK;
-    return fail(diag, local->failed, "cannot write the log", local->dir);
+static void batch_durable(LocalSink *local) {
+    local->syncs++;
+    local->durable_end = local->written_end;
 }
 
-static Err local_poll(LogSink *sink, TxOffset *durable_end, Diag *diag) {
-    (void)diag;
-    const LocalSink *local = (const LocalSink *)sink;
+static const char cannot_write[] = "cannot write the log";
+
+// After a failed write or sync nobody knows what the disk holds, and a second sync would say OK
+// without having written it (the kernel has dropped the pages). So the first failure is the last.
+static Err local_append(LogSink *sink, const LogBatch *batch, bool beside, Diag *diag) {
+    LocalSink *local = (LocalSink *)sink;
+    const Io *io = local->io;
+    if (local->failed != OK) return local->failed;
+    ASSERT(local->durable_end.v == local->written_end.v);  // one in flight, (2) of segment.c
+    ASSERT(batch->first.v == local->written_end.v);        // offsets are dense
+    ASSERT(batch->commits > 0);
+    local->failed = batch_write(local, batch);
+    if (local->failed == OK && beside) {
+        io->sync_start(io->world, local->syncer, local->segment.file);
+    } else if (local->failed == OK) {
+        local->failed = io->file_sync(io->world, local->segment.file);
+        if (local->failed == OK) batch_durable(local);
+    }
+    return local->failed == OK ? OK : fail(diag, local->failed, cannot_write, local->dir);
+}
+
+static Err local_poll(LogSink *sink, bool wait, TxOffset *durable_end, Diag *diag) {
+    LocalSink *local = (LocalSink *)sink;
+    const Io *io = local->io;
+    if (local->failed != OK) return local->failed;
+    if (local->durable_end.v < local->written_end.v &&
+        io->sync_ended(io->world, local->syncer, wait, &local->failed)) {
+        if (local->failed != OK) return fail(diag, local->failed, cannot_write, local->dir);
+        batch_durable(local);
+    }
     *durable_end = local->durable_end;
-    return local->failed;
+    return OK;
 }
 
 static void local_close(LogSink **sink) {
     LocalSink *local = (LocalSink *)*sink;
     if (!local) return;
+    local->io->syncer_close(local->io->world, &local->syncer);
     segment_close(&local->segment);
     local->io->file_close(local->io->world, &local->lock);
     mem_free(local->files);
@@ -229,6 +251,12 @@ static Err local_new(const LogOptions *options, LocalSink **out) {
         return ERR_TOO_LARGE;
     }
     memcpy(local->dir, options->dir, strlen(options->dir) + 1);
+    const Io *io = local->io;
+    Err err = io->syncer_open(io->world, options->wake, options->wake_ctx, &local->syncer);
+    if (err != OK) {
+        mem_free(local);
+        return err;
+    }
     *out = local;
     return OK;
 }
@@ -262,8 +290,7 @@ static Err last_open(LocalSink *local, const Recovered *found) {
     segment_name_write(found->last, name);
     Err err = path_join(path, local->dir, name);
     if (err != OK) return err;
-    bool cut = found->torn_bytes > 0;
-    return segment_open(local->io, path, found->salt, found->end, cut, &local->segment);
+    return segment_open(local->io, path, found, &local->segment);
 }
 
 // Make the disk agree with what was recovered, and be ready to go on.
@@ -277,7 +304,7 @@ static Err continue_from(LocalSink *local, const Recovered *found) {
     local->bytes = found->bytes;
     local->chain = found->chain;
     local->epoch = found->epoch + 1;
-    local->durable_end.v = found->next_offset;
+    local->durable_end.v = local->written_end.v = found->next_offset;
     return found->has_last ? OK : segment_begin(local, 0);
 }
 
@@ -294,9 +321,15 @@ Err log_local_open(const LogOptions *options,
     LogSink *sink = &local->sink;
 
     if ((err = dir_take(local, diag)) != OK) goto done;
-    uint64_t start = options->start.v;
-    err = log_recover(local->io, local->dir, start, replay, ctx, &found, diag);
+    LogOptions look = *options;
+    if (options->begins) look.start.v = 0;
+    err = log_recover(&look, false, replay, ctx, &found, diag);
+    if (err == OK && options->begins && found.file_count) {
+        mem_free(found.files);
+        err = diag_fail(diag, ERR_EXISTS, "there is a log in %s", local->dir);
+    }
     if (err != OK) goto done;
+    if (options->begins) found.next_offset = options->start.v;
     local->files = found.files;
     local->file_count = local->file_cap = found.file_count;
     if ((err = continue_from(local, &found)) != OK) {
@@ -307,6 +340,7 @@ Err log_local_open(const LogOptions *options,
         .end = local->durable_end,
         .torn_bytes = found.torn_bytes,
         .replayed_bytes = found.replayed_bytes,
+        .replayed_operations = found.replayed_operations,
     };
     *out = sink;
     sink = NULL;

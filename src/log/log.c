@@ -1,10 +1,13 @@
 // log.c: the batch of a turn, and what has become durable of it.
 //
-//   batch   [room for the sink's header │ commit │ commit │ commit being built …
-//                                                          └ begun_at
-//
+//            durable_end        started_end                        end
+//   ─ on disk ────┼──── in flight ───┼───────────── batch ──────────┤
+//                      [room │ …]     [room for the sink's header │ commit │ commit being built …
+//                                                                           └ begun_at
 // ALWAYS TRUE
-//   (1) durable_end <= end, and end - durable_end commits are in the batch.
+//   (1) durable_end <= started_end <= end; those between the first two are in `flying`, which the
+//       sink borrows, and those between the last two in `batch`. Nothing is in flight: the first two
+//       are the same.
 //   (2) The batch's bytes up to begun_at (or its end when no commit is begun) are whole commits.
 //   (3) Once `failed` is set nothing is given out or made durable any more.
 //
@@ -18,12 +21,13 @@
 struct Log {
     LogSink *sink;  // NULL: in memory only
     TxOffset end;
+    TxOffset started_end;
     TxOffset durable_end;
-    Buf batch;
+    Buf batch, flying;
     size_t begun_at;  // 0: no commit is begun
     size_t op_count_at;
     uint32_t op_count;
-    uint64_t written;
+    uint64_t written, operations;
     Err failed;
 };
 
@@ -35,9 +39,9 @@ enum {
 
 // Ready for the first commit, or failed with the memory for it not there yet: log_commit_begin
 // asks again.
-static void batch_reset(Log *log) {
-    if (log->batch.cap > BATCH_KEPT_BYTES_MAX) buf_deinit(&log->batch);
-    buf_clear(&log->batch);
+static void batch_reset(Buf *batch) {
+    if (batch->cap > BATCH_KEPT_BYTES_MAX) buf_deinit(batch);
+    buf_clear(batch);
 }
 
 Err log_open(const LogOptions *options,
@@ -51,13 +55,17 @@ Err log_open(const LogOptions *options,
     if (!log) return diag_fail(diag, ERR_NOMEM, "cannot open the log: %s", err_text(ERR_NOMEM));
     if (!options->in_memory) {
         LogOpened opened = {0};
-        Err err = log_local_open(options, replay, ctx, &log->sink, &opened, diag);
+        Err err = options->read_only == OK
+                      ? log_local_open(options, replay, ctx, &log->sink, &opened, diag)
+                      : log_look(options, replay, ctx, &opened, diag);
+        log->failed = options->read_only;
         if (err != OK) {
             log_close(&log);
             return err;
         }
-        log->end = log->durable_end = opened.end;
+        log->end = log->started_end = log->durable_end = opened.end;
         log->written = opened.replayed_bytes;
+        log->operations = opened.replayed_operations;
         if (torn_bytes) *torn_bytes = opened.torn_bytes;
     }
     *out = log;
@@ -68,6 +76,7 @@ void log_close(Log **log) {
     if (!*log) return;
     if ((*log)->sink) (*log)->sink->ops->close(&(*log)->sink);
     buf_deinit(&(*log)->batch);
+    buf_deinit(&(*log)->flying);
     mem_free(*log);
     *log = NULL;
 }
@@ -123,37 +132,70 @@ Err log_commit_end(Log *log, TxOffset *out) {
     store_u32(log->batch.ptr + log->op_count_at, log->op_count);
     log->begun_at = 0;
     *out = log->end;
+    log->operations += log->op_count;
     log->end.v++;
     return OK;
 }
 
-static Err batch_send(Log *log, Diag *diag) {
+static Err refuse(const Log *log, Diag *diag) {
+    return diag_fail(diag, log->failed, "the log stopped: %s", err_text(log->failed));
+}
+
+// Give the batch to the sink; the next is filled from now on.
+static Err batch_send(Log *log, bool beside, Diag *diag) {
     LogBatch batch = {
-        .first = log->durable_end,
-        .commits = (uint32_t)(log->end.v - log->durable_end.v),
+        .first = log->started_end,
+        .commits = (uint32_t)(log->end.v - log->started_end.v),
         .payload = log->batch.ptr + LOG_BATCH_ROOM_BYTES,
         .payload_len = log->batch.len - LOG_BATCH_ROOM_BYTES,
     };
+    Buf empty = log->flying;
+    log->flying = log->batch;
+    log->batch = empty;
+    log->started_end = log->end;
     log->written += batch.payload_len;
-    const LogSinkOps *ops = log->sink->ops;
-    Err err = ops->append(log->sink, &batch, diag);
-    return err == OK ? ops->poll(log->sink, &log->durable_end, diag) : err;
+    return log->sink->ops->append(log->sink, &batch, beside, diag);
+}
+
+Err log_flush_poll(Log *log, bool wait, Diag *diag) {
+    if (log->failed != OK) return refuse(log, diag);
+    if (!log_in_flight(log)) return OK;
+    log->failed = log->sink->ops->poll(log->sink, wait, &log->durable_end, diag);
+    if (log->failed == OK && !log_in_flight(log)) batch_reset(&log->flying);
+    return log->failed;
+}
+
+static Err flush(Log *log, bool beside, Diag *diag) {
+    ASSERT(log->begun_at == 0);
+    if (log->end.v == log->started_end.v) return OK;
+    if (!log->sink) {
+        log->durable_end = log->started_end = log->end;
+        batch_reset(&log->batch);
+        return OK;
+    }
+    log->failed = batch_send(log, beside, diag);
+    return log->failed;
+}
+
+Err log_flush_start(Log *log, Diag *diag) {
+    ASSERT(!log_in_flight(log));
+    return log->failed == OK ? flush(log, true, diag) : refuse(log, diag);
 }
 
 Err log_flush(Log *log, Diag *diag) {
-    ASSERT(log->begun_at == 0);
-    if (log->failed != OK) {
-        return diag_fail(diag, log->failed, "the log stopped: %s", err_text(log->failed));
-    }
-    if (log->end.v == log->durable_end.v) return OK;
-    if (!log->sink) {
-        log->durable_end = log->end;
-    } else if ((log->failed = batch_send(log, diag)) != OK) {
-        return log->failed;
-    }
-    ASSERT(log->durable_end.v == log->end.v);  // true of a sink that is done when append returns
-    batch_reset(log);
-    return OK;
+    Err err = log_flush_poll(log, true, diag);
+    if (err == OK) err = flush(log, false, diag);
+    if (err == OK) err = log_flush_poll(log, true, diag);
+    ASSERT(err != OK || log->durable_end.v == log->end.v);
+    return err;
+}
+
+bool log_in_flight(const Log *log) {
+    return log->durable_end.v < log->started_end.v;
+}
+
+size_t log_pending(const Log *log) {
+    return log->batch.len;
 }
 
 TxOffset log_end(const Log *log) {
@@ -174,6 +216,10 @@ uint64_t log_bytes(const Log *log) {
 
 uint64_t log_written(const Log *log) {
     return log->written;
+}
+
+uint64_t log_operations(const Log *log) {
+    return log->operations;
 }
 
 void log_trim_plan(const Log *log, TxOffset offset, const LogKeep *keep, LogTrim *out) {

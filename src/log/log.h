@@ -18,6 +18,13 @@ typedef struct LogOptions {
     uint64_t segment_bytes;  // preallocated size of a segment; 0: 64 MiB
     bool in_memory;          // keep nothing: every batch is durable at once
     TxOffset start;          // commits below it are in a checkpoint: they are not replayed
+    // Not OK: only look. The commits below `end` are replayed, nothing is written or locked, and
+    // every commit is refused with this error.
+    Err read_only;
+    TxOffset end;             // of what read_only replays; 0: all there is
+    bool begins;              // there is no log yet: begin one at `start`. Else ERR_EXISTS
+    void (*wake)(void *ctx);  // may be NULL; from any thread: what was in flight is not any more
+    void *wake_ctx;
 } LogOptions;
 
 // Open for appending. Reads every segment that may hold commits from `start` on once, calling `replay` with each commit in order (NULL:
@@ -42,16 +49,34 @@ void log_commit_op(Log *log, CommitOpKind kind, uint32_t table_id, Bytes bytes);
 MUST_USE Err log_commit_end(Log *log, TxOffset *out);  // ERR_NOMEM: the commit is not in the batch
 void log_commit_abandon(Log *log);
 
-// Make everything ended so far durable. OK: log_durable_end() covers it (local sink: on return).
+// Make everything ended so far durable. OK: log_durable_end() covers it.
 // ERR_IO or ERR_DISK_FULL: the log refuses every later commit with that error (log_failed), since a
 // failed fsync says nothing about what is on the disk.
 MUST_USE Err log_flush(Log *log, Diag *diag);
+// The same beside the caller: log_durable_end() covers it once log_flush_poll has seen it land.
+// Nothing may be in flight.
+MUST_USE Err log_flush_start(Log *log, Diag *diag);
+// Has what is in flight landed? `wait`: not before it has. Errors as of log_flush.
+MUST_USE Err log_flush_poll(Log *log, bool wait, Diag *diag);
+bool log_in_flight(const Log *log);
+size_t log_pending(const Log *log);        // bytes that no flush was started for
 TxOffset log_end(const Log *log);          // the next offset to be given out
 TxOffset log_durable_end(const Log *log);  // every offset below it is on disk
 Err log_failed(const Log *log);            // OK, or why it stopped
 uint64_t log_bytes(const Log *log);        // size of all segments
 uint64_t log_syncs(const Log *log);        // fdatasyncs done
-uint64_t log_written(const Log *log);      // bytes of batches: replayed at opening, and since then
+// Of batches replayed at opening, and since then:
+uint64_t log_written(const Log *log);  // bytes
+uint64_t log_operations(const Log *log);
+
+// Read all of a log that nobody has open for writing, changing nothing: every segment there is, of
+// which commits from options->start on go to `replay` (may be NULL). Errors as log_open.
+typedef struct LogVerified {
+    TxOffset begin, end;
+    uint64_t segments, bytes, torn_bytes;
+} LogVerified;
+MUST_USE Err
+log_verify(const LogOptions *options, LogReplay replay, void *ctx, LogVerified *out, Diag *diag);
 
 // ── letting the front go ───────────────────────────────────────────────────────────────────────
 

@@ -92,8 +92,17 @@ static void finish(void) {
     sim_free(&sim);
 }
 
+// Every other flush waits for the one in flight and goes on beside the next commits.
+static Err flush(Log *log, bool beside, uint64_t *acknowledged) {
+    Err err = beside ? log_flush_poll(log, true, &diag) : log_flush(log, &diag);
+    *acknowledged = log_durable_end(log).v;
+    if (err == OK && beside) return log_flush_start(log, &diag);
+    EXPECT(err != OK || *acknowledged == log_end(log).v);
+    return err;
+}
+
 // Batches of 1, 2, 3, 1, 2, 3 … commits until `commits` are flushed or something fails. Returns
-// how many a log_flush acknowledged.
+// how many were acknowledged.
 static Err write_commits(Log *log, uint64_t commits, uint64_t *acknowledged) {
     uint64_t n = log_end(log).v;
     *acknowledged = n;
@@ -105,12 +114,10 @@ static Err write_commits(Log *log, uint64_t commits, uint64_t *acknowledged) {
             EXPECT_EQ(offset.v, n);
             n++;
         }
-        Err err = log_flush(log, &diag);
+        Err err = flush(log, batch % 2, acknowledged);
         if (err != OK) return err;
-        EXPECT_EQ(log_durable_end(log).v, n);
-        *acknowledged = n;
     }
-    return OK;
+    return flush(log, false, acknowledged);
 }
 
 static void write_and_close(uint64_t commits) {
@@ -566,6 +573,74 @@ TEST(log, data_that_looks_like_a_frame_is_not_taken_for_one) {
     buf_deinit(&file);
 }
 
+// ── in flight ─────────────────────────────────────────────────────────────────────────────────
+
+TEST(log, takes_commits_while_a_batch_is_in_flight_and_says_when_it_has_landed) {
+    Seen seen;
+    uint64_t torn, asked = 0;
+    TxOffset offset;
+    begin(3);
+    EXPECT_OK(open_log(&seen, &torn));
+    EXPECT_OK(commit_add(log_, 0, &offset));
+    EXPECT_OK(log_flush_start(log_, &diag));
+    EXPECT(log_in_flight(log_));
+    EXPECT_EQ(log_pending(log_), 0);
+    EXPECT_OK(commit_add(log_, 1, &offset));
+    EXPECT(log_pending(log_) > 0);
+    EXPECT_EQ(log_durable_end(log_).v, 0);
+    for (; log_in_flight(log_) && asked < 100; asked++) {
+        EXPECT_OK(log_flush_poll(log_, false, &diag));
+    }
+    EXPECT(asked < 100);
+    EXPECT_EQ(log_durable_end(log_).v, 1);
+    EXPECT_OK(log_flush_start(log_, &diag));
+    EXPECT_OK(log_flush_poll(log_, true, &diag));
+    EXPECT_EQ(log_durable_end(log_).v, 2);
+    log_close(&log_);
+    sim_disk_reboot(sim, 3);
+    expect_replays(2, 0);
+    finish();
+}
+
+TEST(log, lands_what_is_in_flight_before_it_closes) {
+    Seen seen;
+    uint64_t torn;
+    TxOffset offset;
+    begin(3);
+    EXPECT_OK(open_log(&seen, &torn));
+    EXPECT_OK(commit_add(log_, 0, &offset));
+    EXPECT_OK(log_flush_start(log_, &diag));
+    EXPECT_OK(commit_add(log_, 1, &offset));
+    log_close(&log_);
+    sim_disk_reboot(sim, 3);
+    expect_replays(1, 0);
+    finish();
+}
+
+TEST(log, the_power_may_go_while_a_batch_is_in_flight) {
+    int lost = 0, kept = 0;
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        Seen seen;
+        uint64_t torn, acknowledged;
+        TxOffset offset;
+        begin(seed);
+        EXPECT_OK(open_log(&seen, &torn));
+        EXPECT_OK(write_commits(log_, 5, &acknowledged));
+        EXPECT_OK(commit_add(log_, 5, &offset));
+        EXPECT_OK(log_flush_start(log_, &diag));
+        EXPECT_OK(commit_add(log_, 6, &offset));
+        sim_disk_reboot(sim, seed);
+        EXPECT_ERR(log_flush_poll(log_, true, &diag), ERR_IO);
+        EXPECT_EQ(log_durable_end(log_).v, 5);
+        log_close(&log_);
+        EXPECT_OK(open_log(&seen, &torn));
+        EXPECT(!seen.wrong && (seen.commits == 5 || seen.commits == 6));
+        seen.commits == 5 ? lost++ : kept++;
+        finish();
+    }
+    EXPECT(lost > 10 && kept > 5);
+}
+
 // ── failures ──────────────────────────────────────────────────────────────────────────────────
 
 TEST(log, a_failed_sync_ends_it_and_the_acknowledged_is_there_afterwards) {
@@ -586,7 +661,7 @@ TEST(log, a_failed_sync_ends_it_and_the_acknowledged_is_there_afterwards) {
             sim_disk_reboot(sim, seed);
             EXPECT_OK(open_log(&seen, &torn));
             EXPECT(!seen.wrong && seen.commits >= acknowledged);
-            EXPECT(seen.commits <= acknowledged + 3);
+            EXPECT(seen.commits <= acknowledged + 3);  // a batch
             finish();
         }
     }

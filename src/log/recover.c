@@ -21,7 +21,7 @@
 typedef struct Reader {
     const Io *io;
     const char *dir;
-    uint64_t start;
+    uint64_t start, end;
     LogReplay replay;
     void *ctx;
     Diag *diag;
@@ -101,6 +101,8 @@ static Err frame_replay(Reader *reader, const SegmentFrame *frame, Bytes payload
             return corrupt(reader, here, "the commit has another offset than its place says");
         }
         if (!reader->replay || commit.offset.v < reader->start) continue;
+        if (commit.offset.v >= reader->end) continue;
+        reader->found.replayed_operations += commit.op_count;
         Err err = reader->replay(reader->ctx, &commit, reader->diag);
         if (err != OK) return err;
     }
@@ -147,6 +149,7 @@ static Err frames_read(Reader *reader, const SegmentHead *head, bool is_last) {
         reader->found.next_offset += frame.commits;
         reader->found.epoch = frame.epoch;
         reader->found.chain = frame.crc;
+        reader->found.last_frame = at;
         at = payload_at + frame.payload_len;
     }
     return tail_judge(reader, head, at, is_last);
@@ -205,6 +208,7 @@ static Err segment_read(Reader *reader, uint64_t named, bool is_last) {
     reader->found.has_last = true;
     reader->found.last = named;
     reader->found.salt = head.salt;
+    reader->found.last_frame = 0;
     reader->found.epoch = head.epoch;
     return frames_read(reader, &head, is_last);
 }
@@ -263,17 +267,20 @@ static Err files_list(Reader *reader, const OffsetList *offsets) {
     return OK;
 }
 
-Err log_recover(const Io *io,
-                const char *dir,
-                uint64_t start,
+Err log_recover(const LogOptions *options,
+                bool whole,
                 LogReplay replay,
                 void *ctx,
                 Recovered *out,
                 Diag *diag) {
+    const Io *io = options->io;
+    const char *dir = options->dir;
+    uint64_t start = options->start.v;
     Reader reader = {
         .io = io,
         .dir = dir,
         .start = start,
+        .end = options->end.v ? options->end.v : UINT64_MAX,
         .replay = replay,
         .ctx = ctx,
         .diag = diag,
@@ -282,7 +289,8 @@ Err log_recover(const Io *io,
     Err err = names_list(io, dir, &offsets);
     if (err != OK) diag_fail(diag, err, "cannot list %s: %s", dir, err_text(err));
     bool begins_late = offsets.count && offsets.list[0] > start;
-    for (size_t i = first_needed(&offsets, start); !begins_late && i < offsets.count && err == OK;
+    for (size_t i = whole ? 0 : first_needed(&offsets, start);
+         !begins_late && i < offsets.count && err == OK;
          i++) {
         err = segment_read(&reader, offsets.list[i], i == offsets.count - 1);
     }
@@ -296,4 +304,45 @@ Err log_recover(const Io *io,
     mem_free(offsets.list);
     buf_deinit(&reader.file);
     return err;
+}
+
+Err log_verify(const LogOptions *options,
+               LogReplay replay,
+               void *ctx,
+               LogVerified *out,
+               Diag *diag) {
+    Recovered found;
+    Err err = log_recover(options, true, replay, ctx, &found, diag);
+    if (err != OK) return err;
+    *out = (LogVerified){
+        .begin = {found.file_count ? found.files[0].first_offset : 0},
+        .end = {found.next_offset},
+        .segments = found.file_count,
+        .bytes = found.bytes,
+        .torn_bytes = found.torn_bytes,
+    };
+    mem_free(found.files);
+    return OK;
+}
+
+Err log_look(const LogOptions *options,
+             LogReplay replay,
+             void *ctx,
+             LogOpened *opened,
+             Diag *diag) {
+    Recovered found;
+    Err err = log_recover(options, false, replay, ctx, &found, diag);
+    if (err != OK) return err;
+    mem_free(found.files);
+    uint64_t end = options->end.v ? options->end.v : found.next_offset;
+    if (found.next_offset < end) {
+        return diag_fail(diag,
+                         ERR_CORRUPT,
+                         "the log in %s ends at offset %llu, but commits up to %llu were durable",
+                         options->dir,
+                         (unsigned long long)found.next_offset,
+                         (unsigned long long)end);
+    }
+    *opened = (LogOpened){.end = {end}, .replayed_bytes = found.replayed_bytes};
+    return OK;
 }

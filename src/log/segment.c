@@ -35,6 +35,8 @@
 #include <stdio.h>
 
 #include "base/crc32c.h"
+#include "base/mem.h"
+#include "log/recover.h"
 
 enum { VERSION = 1, FRAME_MAGIC = 0x48544142 };
 
@@ -178,16 +180,25 @@ static Err tail_cut(const Io *io, IoFile *file, uint64_t end, uint64_t size) {
     return err;
 }
 
-Err segment_open(const Io *io,
-                 const char *path,
-                 uint64_t salt,
-                 uint64_t end,
-                 bool cut,
-                 Segment *out) {
-    Segment segment = {.io = io, .salt = salt, .end = end, .zeroed_end = end};
+// The same bytes in the same place: a power loss in the middle of it changes nothing.
+static Err write_again(const Io *io, IoFile *file, uint64_t from, uint64_t end) {
+    uint8_t *bytes = mem_alloc(end - from);
+    size_t got = 0;
+    if (!bytes) return ERR_NOMEM;
+    Err err = io->file_read(io->world, file, from, bytes, end - from, &got);
+    if (err == OK && got < end - from) err = ERR_IO;  // it was there a moment ago
+    if (err == OK) err = io->file_write(io->world, file, from, bytes, got);
+    mem_free(bytes);
+    return err;
+}
+
+Err segment_open(const Io *io, const char *path, const Recovered *found, Segment *out) {
+    Segment segment = {.io = io, .salt = found->salt, .end = found->end, .zeroed_end = found->end};
     Err err = io->file_open(io->world, path, IO_READ | IO_WRITE, &segment.file);
     if (err == OK) err = io->file_size(io->world, segment.file, &segment.size);
-    if (err == OK && cut) err = tail_cut(io, segment.file, end, segment.size);
+    if (err == OK && found->torn_bytes > 0)
+        err = tail_cut(io, segment.file, found->end, segment.size);
+    if (err == OK) err = write_again(io, segment.file, found->last_frame, found->end);
     if (err == OK) err = io->file_sync(io->world, segment.file);
     if (err != OK) {
         segment_close(&segment);
@@ -227,7 +238,7 @@ static Err zero_ahead(Segment *segment, uint64_t end) {
     return err;
 }
 
-Err segment_append(Segment *segment, SegmentFrame *frame, uint8_t *payload) {
+Err segment_write(Segment *segment, SegmentFrame *frame, uint8_t *payload) {
     ASSERT(segment_has_room(segment, frame->payload_len));
     const Io *io = segment->io;
     uint8_t *start = payload - SEGMENT_FRAME_BYTES;
@@ -235,7 +246,6 @@ Err segment_append(Segment *segment, SegmentFrame *frame, uint8_t *payload) {
     segment_frame_write(segment->salt, frame, start);
     Err err = io->file_write(io->world, segment->file, segment->end, start, len);
     if (err == OK) err = zero_ahead(segment, segment->end + len);
-    if (err == OK) err = io->file_sync(io->world, segment->file);
     if (err == OK) segment->end += len;
     return err;
 }

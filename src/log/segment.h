@@ -52,13 +52,16 @@ typedef struct Segment {
 //   ERR_EXISTS  the file is there
 MUST_USE Err
 segment_create(const Io *io, const char *dir, const SegmentHead *head, uint64_t size, Segment *out);
-// Open one that was read. What stands after `end` is cut off; the rest is synced, since whoever
-// wrote it may have died before doing so.
-MUST_USE Err
-segment_open(const Io *io, const char *path, uint64_t salt, uint64_t end, bool cut, Segment *out);
+// Open one that was read. What stands after its last whole frame is cut off, if anything does. The
+// frame itself (or the header, when there is none) is written again and synced: whoever wrote it may
+// have died before syncing it, or been told that the sync failed, after which the kernel calls its
+// pages clean and another sync would write nothing.
+typedef struct Recovered Recovered;
+MUST_USE Err segment_open(const Io *io, const char *path, const Recovered *found, Segment *out);
 void segment_close(Segment *segment);  // harmless on a zeroed one
 bool segment_has_room(const Segment *segment, size_t payload_len);
 // More space; durable with the next append.
 MUST_USE Err segment_grow(Segment *segment, uint64_t size);
-// One write, one sync. The frame's header goes into the room before the payload.
-MUST_USE Err segment_append(Segment *segment, SegmentFrame *frame, uint8_t *payload);
+// Write a frame; its header goes into the room before the payload. It is durable once the file has
+// been synced, and only then may the next one be written.
+MUST_USE Err segment_write(Segment *segment, SegmentFrame *frame, uint8_t *payload);

@@ -1,8 +1,8 @@
 // sink.h: where batches go. Local segment files now; a replicated log can take their place.
 //
-// Appending is asynchronous in form: `append` starts it, `poll` tells how far everything is safe.
-// The local sink is done when `append` returns. A sink that lost its right to write (another
-// server leads) answers ERR_FENCED, for good.
+// Appending is asynchronous: `append` starts it, `poll` tells how far everything is safe. One batch
+// is in flight at most. A sink that lost its right to write (another server leads) answers
+// ERR_FENCED, for good.
 #pragma once
 #include "log/log.h"
 
@@ -21,10 +21,11 @@ typedef struct LogBatch {
 typedef struct LogSink LogSink;
 typedef struct LogSinkOps {
     // Start to make a batch durable. It borrows from the log until poll says that it is durable.
-    // Any error is final: the sink takes no further batch.
-    Err (*append)(LogSink *sink, const LogBatch *batch, Diag *diag);
-    // Every offset below *durable_end is safe.
-    Err (*poll)(LogSink *sink, TxOffset *durable_end, Diag *diag);
+    // `beside`: this may return before it is; otherwise it is durable on OK. Any error is final: the
+    // sink takes no further batch.
+    Err (*append)(LogSink *sink, const LogBatch *batch, bool beside, Diag *diag);
+    // Every offset below *durable_end is safe. `wait`: for what is in flight.
+    Err (*poll)(LogSink *sink, bool wait, TxOffset *durable_end, Diag *diag);
     void (*close)(LogSink **sink);  // waits for what is in flight
     uint64_t (*bytes)(const LogSink *sink);
     uint64_t (*syncs)(const LogSink *sink);
@@ -40,9 +41,12 @@ struct LogSink {  // the first member of every sink
 typedef struct LogOpened {
     TxOffset end;
     uint64_t torn_bytes;
-    uint64_t replayed_bytes;
+    uint64_t replayed_bytes, replayed_operations;
 } LogOpened;
 
+// What is in options->dir, without a sink (LogOptions.read_only).
+MUST_USE Err
+log_look(const LogOptions *options, LogReplay replay, void *ctx, LogOpened *opened, Diag *diag);
 // Segment files in options->dir: replays and verifies them as log_open says.
 MUST_USE Err log_local_open(const LogOptions *options,
                             LogReplay replay,

@@ -79,6 +79,21 @@ static bool status_has_body(int status) {
     return status >= 200 && status != 204 && status != 304;
 }
 
+// The head of an answer whose body is so long.
+static void head_write(NetConn *conn,
+                       Buf *out,
+                       int status,
+                       const HttpHeader *headers,
+                       uint32_t header_count,
+                       Str content_type,
+                       size_t body_len) {
+    head_begin(conn, out, status, headers, header_count);
+    head_connection(conn, out, status);
+    if (content_type.len) head_line(out, STR("content-type"), content_type);
+    if (status_has_body(status)) buf_printf(out, "content-length: %zu\r\n", body_len);  // (2)
+    buf_put_str(out, STR("\r\n"));
+}
+
 void http_respond(NetConn *conn,
                   int status,
                   const HttpHeader *headers,
@@ -87,13 +102,27 @@ void http_respond(NetConn *conn,
                   Bytes body) {
     if (conn->state != CONN_ANSWERING) return;  // (1)
     Buf out = {0};
-    head_begin(conn, &out, status, headers, header_count);
-    head_connection(conn, &out, status);
-    if (content_type.len) head_line(&out, STR("content-type"), content_type);
-    if (status_has_body(status)) buf_printf(&out, "content-length: %zu\r\n", body.len);  // (2)
-    buf_put_str(&out, STR("\r\n"));
+    head_write(conn, &out, status, headers, header_count, content_type, body.len);
     if (is_head_request(conn) || !status_has_body(status)) body = BYTES_NONE;
     if (head_send(conn, &out, body)) answer_finish(conn);
+}
+
+void http_respond_frame(NetConn *conn,
+                        int status,
+                        const HttpHeader *headers,
+                        uint32_t header_count,
+                        Str content_type,
+                        NetFrame *body) {
+    if (conn->state != CONN_ANSWERING) return;  // (1)
+    Buf out = {0};
+    bool bodyless = is_head_request(conn) || !status_has_body(status) || body->len == 0;
+    head_write(conn, &out, status, headers, header_count, content_type, body->len);
+    if (!head_send(conn, &out, BYTES_NONE)) return;
+    if (!bodyless) {
+        net_frame_retain(body);
+        if (!out_push(conn, body)) return;
+    }
+    answer_finish(conn);
 }
 
 void http_respond_preflight(NetConn *conn) {
@@ -144,6 +173,14 @@ bool http_stream_send(NetConn *conn, Bytes chunk) {
     }
     buf_deinit(&head);
     return out_push(conn, frame);
+}
+
+void http_stream_break(NetConn *conn, const char *why) {
+    if (conn->state == CONN_STREAMING) conn_kill(conn, why);
+}
+
+size_t net_conn_queued(const NetConn *conn) {
+    return conn->out.bytes;
 }
 
 void http_stream_end(NetConn *conn) {

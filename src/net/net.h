@@ -70,6 +70,7 @@ typedef struct NetFrame {
 } NetFrame;
 NetFrame *net_frame_ws_binary(Bytes payload);                 // framed, refs 1; NULL: no memory
 NetFrame *net_frame_ws_parts(const Bytes *parts, int count);  // payload in parts, one frame
+NetFrame *net_frame_raw(Bytes bytes);                         // the body of an HTTP answer
 void net_frame_retain(NetFrame *frame);
 void net_frame_release(NetFrame **frame);
 
@@ -121,6 +122,13 @@ void http_respond(NetConn *conn,
                   uint32_t header_count,
                   Str content_type,
                   Bytes body);
+// The same with a body that was finished elsewhere and is not copied; takes a reference.
+void http_respond_frame(NetConn *conn,
+                        int status,
+                        const HttpHeader *headers,
+                        uint32_t header_count,
+                        Str content_type,
+                        NetFrame *body);
 // The permissive answer to OPTIONS on a path under /v1 that exists (§1.1).
 void http_respond_preflight(NetConn *conn);
 void http_stream_begin(NetConn *conn,
@@ -130,6 +138,9 @@ void http_stream_begin(NetConn *conn,
                        Str content_type);           // chunked
 bool http_stream_send(NetConn *conn, Bytes chunk);  // false: the client is too slow or gone
 void http_stream_end(NetConn *conn);
+// Close without an end, so that the client notices that something is missing.
+void http_stream_break(NetConn *conn, const char *why);
+size_t net_conn_queued(const NetConn *conn);  // bytes that wait to be sent
 
 // Turn the request into a WebSocket: 101 with the chosen protocol. From here on message() is called.
 // ERR_INVALID with status and text in *status/diag when the upgrade is not acceptable (§5.5).

@@ -66,6 +66,12 @@ NetFrame *net_frame_ws_binary(Bytes payload) {
     return frame_parts(WS_BINARY, &payload, 1);
 }
 
+NetFrame *net_frame_raw(Bytes bytes) {
+    NetFrame *frame = frame_new(bytes.len);
+    if (frame && bytes.len) memcpy(frame->bytes, bytes.ptr, bytes.len);
+    return frame;
+}
+
 NetFrame *frame_control(WsOpcode opcode, Bytes payload) {
     return frame_parts(opcode, &payload, 1);
 }
@@ -148,9 +154,10 @@ void out_clear(OutQueue *out, bool keep_begun) {
 static bool out_is_over(const NetConn *conn, size_t more) {
     const NetLimits *limits = &conn->loop->limits;
     const OutQueue *out = &conn->out;
-    // The last message may exceed the bytes: a queue that is empty takes one of any size.
-    return out->count >= limits->out_messages_max ||
-           (out->count && out->bytes + more > limits->out_bytes_max);
+    // The last message may exceed the bytes: a queue that is empty takes one of any size, and one that
+    // is larger than the limit itself joins those that are within it.
+    size_t then = more > limits->out_bytes_max ? out->bytes : out->bytes + more;
+    return out->count >= limits->out_messages_max || (out->count && then > limits->out_bytes_max);
 }
 
 size_t net_conn_queued_bytes(const NetConn *conn) {

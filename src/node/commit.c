@@ -34,6 +34,7 @@ static void end(Database *db, Err err) {
         Session *caller = commit.own_part ? commit.session : NULL;
         database_publish(db, writes, caller, &own);
     }
+    viewlane_launch(db);
     commit.finish(commit.session, err, own);
 }
 
@@ -59,8 +60,20 @@ bool commit_pending(const Database *db) {
 
 // ── running views ──────────────────────────────────────────────────────────────────────────────
 
-static bool next_view(Database *db, HostCall *call) {
+// What is late is not part of its cause's update, so the first runs, which say little, get more time.
+#define COLD_FACTOR 10
+
+// How long a view may run within a commit. Beyond that it is computed beside the loop, unless its
+// failure has to undo the transaction, or there is no other place.
+static Micros view_slice(const Database *db) {
+    const Settings *set = &db->settings;
+    bool beside = db->lanes && !set->view_failure_aborts && set->slice && set->view_slice;
+    return beside ? MIN(set->view_slice, set->deadline) : set->deadline;
+}
+
+static bool next_view(Database *db, Micros budget, HostCall *call) {
     ViewRun run;
+    Micros deadline = db->settings.deadline;
     if (!views_next(db->views, &run)) return false;
     *call = (HostCall){
         .kind = run.def->is_anonymous ? HOST_VIEW_ANON : HOST_VIEW,
@@ -70,7 +83,7 @@ static bool next_view(Database *db, HostCall *call) {
         .timestamp = db->now,
         .args = BYTES("", 0),
         .access = run.access,
-        .budget_us = db->loop->node->options.deadline,
+        .budget_us = run.is_cold ? MIN(budget * COLD_FACTOR, deadline) : budget,
     };
     return true;
 }
@@ -115,21 +128,43 @@ static Err view_outcome(Database *db,
 }
 
 bool commit_step(Database *db, HostCall *call) {
-    if (next_view(db, call)) return true;
+    if (next_view(db, view_slice(db), call)) return true;
     end(db, OK);
     return false;
 }
 
 void commit_call_done(Database *db, const HostCall *call, const HostOutcome *outcome) {
     Str reason;
-    if (view_outcome(db, call, outcome, &reason) != OK) {
+    bool sliced = call->budget_us < db->settings.deadline;
+    if (sliced && outcome->status == HOST_DEADLINE) {
+        views_defer(db->views);
+    } else if (view_outcome(db, call, outcome, &reason) != OK) {
         views_failed(db->views, reason);
-        if (db->commit.is_write && db->loop->node->options.view_failure_aborts) {
+        if (db->commit.is_write && db->settings.view_failure_aborts) {
             end(db, ERR_MODULE);
             return;
         }
     }
     if (!views_waiting(db->views)) end(db, OK);
+}
+
+void commit_late_view(Session *s,
+                      View *view,
+                      Lookout *lookout,
+                      bool fresh,
+                      const HostCall *call,
+                      const HostOutcome *outcome,
+                      CommitFinish finish) {
+    Database *db = s->database;
+    ASSERT(!commit_pending(db));
+    Str reason = str_from(err_text(ERR_NOMEM));
+    session_transaction_begin(s, STR("<view>"));
+    db->commit = (CommitPending){.session = s, .finish = finish};
+    uint64_t version = lookout_version(lookout);
+    Err err = views_late_begin(view, lookout_reads(lookout), version, fresh);
+    if (err == OK) err = view_outcome(db, call, outcome, &reason);
+    if (err != OK) views_failed(db->views, reason);
+    end(db, OK);
 }
 
 static bool settle_next(void *ctx, HostCall *call) {
@@ -163,7 +198,8 @@ typedef struct Renewal {
 
 static bool renewal_next(void *ctx, HostCall *call) {
     Renewal *renewal = ctx;
-    return renewal->err == OK && next_view(renewal->db, call);
+    Database *db = renewal->db;
+    return renewal->err == OK && next_view(db, db->settings.deadline, call);
 }
 
 static void renewal_done(void *ctx, const HostCall *call, const HostOutcome *outcome) {

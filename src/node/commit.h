@@ -13,6 +13,7 @@
 //   (3) A commit that waits for views ends within the turn (commit_settle).
 #pragma once
 #include "node/session.h"
+#include "txn/lookout.h"
 
 // The transaction is committed (err OK, `own` is the session's part of it when it asked for that,
 // NULL when it has none; valid during the call) or it was rolled back (err says why; ERR_MODULE: a
@@ -27,6 +28,16 @@ void commit_start(Session *session, bool own_part, CommitFinish finish);
 // Compute the results of views that views_check put on the list, in a transaction of their own, then
 // go on with `finish`. Where that is ERR_OK, ask views_check again: it knows which of them failed.
 void commit_views(Session *session, CommitFinish finish);
+
+// A view has run beside the loop, on what `lookout` saw: its result, or its failure, in a transaction of
+// its own.
+void commit_late_view(Session *session,
+                      View *view,
+                      Lookout *lookout,
+                      bool fresh,
+                      const HostCall *call,
+                      const HostOutcome *outcome,
+                      CommitFinish finish);
 
 bool commit_pending(const Database *database);
 // Name the next view to run. False: there was none left; the commit is finished.

@@ -4,9 +4,11 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "schema/migrate.h"
 
 // The tables are declared like a module's, in C, and live in an ordinary Db.
-enum { TABLE_DATABASE, TABLE_NAME, TABLE_COUNT };
+enum { TABLE_DATABASE, TABLE_NAME, TABLE_SETTING, TABLE_COUNT };
+#define TABLES_FIRST 2  // those that the first version had
 enum {
     DB_IDENTITY,
     DB_OWNER,
@@ -17,6 +19,7 @@ enum {
     DB_GENERATION,
     DB_COLUMNS
 };
+enum { SETTING_DATABASE, SETTING_TEXT, SETTING_COLUMNS };
 enum { NAME_NAME, NAME_OWNER, NAME_DATABASE, NAME_POSITION, NAME_COLUMNS };
 
 typedef struct NameRow {
@@ -88,13 +91,18 @@ static bool tables_declare(Control *c) {
         [NAME_DATABASE] = {STR("database"), u256()},
         [NAME_POSITION] = {STR("position"), type_simple(TYPE_U64)},
     };
+    const TypeField setting[SETTING_COLUMNS] = {
+        [SETTING_DATABASE] = {STR("database"), u256()},
+        [SETTING_TEXT] = {STR("text"), type_simple(TYPE_STRING)},
+    };
     c->def.arena = &c->arena;
     c->def.version = 10;
     c->def.tables = arena_array(&c->arena, TableDef, TABLE_COUNT);
     c->def.table_count = TABLE_COUNT;
     if (!c->def.tables) return false;
     return table_declare(c, &c->def.tables[TABLE_DATABASE], "database", database, DB_COLUMNS) &&
-           table_declare(c, &c->def.tables[TABLE_NAME], "name", name, NAME_COLUMNS);
+           table_declare(c, &c->def.tables[TABLE_NAME], "name", name, NAME_COLUMNS) &&
+           table_declare(c, &c->def.tables[TABLE_SETTING], "setting", setting, SETTING_COLUMNS);
 }
 
 static void begin(Control *c, const char *what) {
@@ -118,6 +126,22 @@ static Err tables_create(Control *c, Diag *diag) {
     return commit(c, catalog_create(db_catalog(c->db), &c->def, &module, NULL, NULL, diag));
 }
 
+// One that an earlier version made lacks the tables that were added since.
+static Err tables_add(Control *c, Diag *diag) {
+    MigratePlan *plan = NULL;
+    CatalogModule module = {0};
+    ModuleDef old = c->def;
+    old.table_count = TABLES_FIRST;
+    if (catalog_table_by_name(db_catalog(c->db), c->def.tables[TABLE_COUNT - 1].name)) return OK;
+    Err err = migrate_plan(&old, &c->def, &plan, diag);
+    if (err != OK) return err;
+    begin(c, "<control>");
+    Catalog *catalog = db_catalog(c->db);
+    err = commit(c, catalog_migrate(catalog, plan, &c->def, &module, NULL, NULL, diag));
+    migrate_plan_free(&plan);
+    return err;
+}
+
 Err control_open(const Io *io, const char *dir, bool in_memory, Control **out, Diag *diag) {
     Err err = OK;
     uint64_t torn;
@@ -133,6 +157,8 @@ Err control_open(const Io *io, const char *dir, bool in_memory, Control **out, D
     CatalogModule module;
     if (catalog_module(db_catalog(c->db), &module) == ERR_NOT_FOUND) {
         if ((err = tables_create(c, diag)) != OK) goto done;
+    } else if ((err = tables_add(c, diag)) != OK) {
+        goto done;
     }
     for (int i = 0; i < TABLE_COUNT; i++) {
         const CatalogTable *table = catalog_table_by_name(db_catalog(c->db), c->def.tables[i].name);
@@ -248,6 +274,37 @@ Err control_resolve(Control *c, Str name, Identity *out) {
     return err;
 }
 
+static Err setting_put(const Control *c, const Identity *identity, Str text) {
+    Buf row = {0};
+    buf_put(&row, identity->le, 32);
+    buf_put_lp(&row, str_bytes(text));
+    Err err = put(c, TABLE_SETTING, &row);
+    buf_deinit(&row);
+    return err;
+}
+
+Err control_settings_put(Control *c, const Identity *identity, Str text) {
+    pthread_mutex_lock(&c->mutex);
+    begin(c, "<settings>");
+    Err err = commit(c, setting_put(c, identity, text));
+    pthread_mutex_unlock(&c->mutex);
+    return err;
+}
+
+Err control_settings(Control *c, const Identity *identity, Buf *text) {
+    Bytes row;
+    pthread_mutex_lock(&c->mutex);
+    Table *table = table_of(c, TABLE_SETTING);
+    Err err = get(table, u256(), identity->le, &row);
+    if (err == OK) {
+        Bytes stored = column(table, row, SETTING_TEXT);
+        buf_put_bytes(text, BYTES(stored.ptr + 4, stored.len - 4));
+        if (!buf_ok(text)) err = ERR_NOMEM;
+    }
+    pthread_mutex_unlock(&c->mutex);
+    return err == ERR_NOT_FOUND ? OK : err;
+}
+
 Err control_put(Control *c, const ControlDatabase *d) {
     Buf row = {0};
     buf_put(&row, d->identity.le, 32);
@@ -259,7 +316,9 @@ Err control_put(Control *c, const ControlDatabase *d) {
     buf_put_u64(&row, d->generation);
     pthread_mutex_lock(&c->mutex);
     begin(c, "<database>");
-    Err err = commit(c, put(c, TABLE_DATABASE, &row));
+    Err err = put(c, TABLE_DATABASE, &row);
+    if (err == OK && !d->exists) err = setting_put(c, &d->identity, STR(""));
+    err = commit(c, err);
     pthread_mutex_unlock(&c->mutex);
     buf_deinit(&row);
     return err;

@@ -1,6 +1,6 @@
 // control.h: which databases this server has, what they are called, and whose they are.
 //
-// The control state is itself a Lightcone database (data-dir/control): three small tables changed
+// The control state is itself a Lightcone database (data-dir/control): four small tables changed
 // in transactions of their own and synced at once. Reads come from memory. One mutex guards it, so
 // it may be used from any loop; it is only touched by publishing, naming and opening, never by a
 // call. Spec: http-api-and-auth §4, §8, §9.
@@ -28,6 +28,10 @@ MUST_USE Err control_find(Control *control, const Identity *identity, ControlDat
 MUST_USE Err control_resolve(Control *control, Str name, Identity *out);
 // Store a database's record, new or changed. Durable on OK.
 MUST_USE Err control_put(Control *control, const ControlDatabase *database);
+// What the owner set (settings.h), as text; empty when that is nothing. Durable on OK. They end with the
+// database (control_put of one that no longer exists).
+MUST_USE Err control_settings_put(Control *control, const Identity *identity, Str text);
+MUST_USE Err control_settings(Control *control, const Identity *identity, Buf *text);
 // May this caller create a database under an identity that has none? ERR_DENIED when it was, or
 // through its name is to become, somebody else's.
 MUST_USE Err control_may_create(Control *control, const Identity *identity, const Identity *caller);

@@ -112,4 +112,36 @@ TEST(control, says_what_is_wrong_with_a_name) {
     EXPECT_STR(why, "database names cannot be identities");
 }
 
+static void expect_settings(Control *control, const Identity *database, const char *want) {
+    Buf got = {0};
+    EXPECT_OK(control_settings(control, database, &got));
+    EXPECT_BYTES(buf_bytes(&got), BYTES(want, strlen(want)));
+    buf_deinit(&got);
+}
+
+TEST(control, keeps_settings_until_the_database_is_deleted) {
+    Sim *sim;
+    EXPECT_OK(sim_new(3, &sim));
+    Control *control = open_control(sim);
+    ControlDatabase record = {.identity = chat, .owner = alice, .exists = true};
+    EXPECT_OK(control_put(control, &record));
+    expect_settings(control, &chat, "");
+    EXPECT_OK(control_settings_put(control, &chat, STR("slice_us=5\n")));
+    EXPECT_OK(control_settings_put(control, &chat, STR("slice_us=7\n")));
+    control_close(&control);
+    sim_disk_reboot(sim, 9);
+
+    control = open_control(sim);
+    expect_settings(control, &chat, "slice_us=7\n");
+    expect_settings(control, &game, "");
+    record.locked = true;
+    EXPECT_OK(control_put(control, &record));
+    expect_settings(control, &chat, "slice_us=7\n");
+    record.exists = false;
+    EXPECT_OK(control_put(control, &record));
+    expect_settings(control, &chat, "");
+    control_close(&control);
+    sim_free(&sim);
+}
+
 TEST_MAIN()

@@ -7,6 +7,7 @@
 #include "base/keccak.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "node/backup.h"
 #include "node/commit.h"
 #include "node/session_private.h"
 
@@ -54,7 +55,8 @@ static Err instance_make(Database *db, HostProgram *program, HostInstance **out,
                    .database = db->identity,
                    .log = module_log,
                    .now = module_now,
-                   .schedule_now = module_schedule_now};
+                   .schedule_now = module_schedule_now,
+                   .memory_max = (size_t)db->settings.heap_max};
     db->instances_made++;
     return host_instance_new(program, &env, out, diag);
 }
@@ -155,6 +157,15 @@ Err database_dir(const Node *node,
     return len < IO_PATH_MAX ? OK : ERR_TOO_LARGE;
 }
 
+// On another thread.
+static void log_landed(void *ctx) {
+    net_wake(((Database *)ctx)->loop->net);
+}
+
+static void loop_wake(void *ctx) {
+    net_wake(ctx);
+}
+
 // Everything but the module: files, tables, subscriptions.
 static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
     Node *node = open->loop->node;
@@ -167,21 +178,31 @@ static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
     db->identity = open->identity;
     db->owner = open->owner;
     db->generation = open->generation;
+    db->read_only = open->read_only;
+    if (open->why) snprintf(db->read_only_why, sizeof db->read_only_why, "%s", open->why);
+    bool no_files = node->options.in_memory || open->read_only != OK;
+    fair_init(&db->fair);
+    database_settings_load(db);
     if ((err = database_dir(node, &open->identity, open->generation, db->dir)) != OK) goto done;
 
     if ((err = path_join(path, db->dir, "module_logs")) != OK) goto done;
-    if ((err = modulelog_open(node->io, path, node->options.in_memory, &db->log, diag)) != OK)
-        goto done;
+    if ((err = modulelog_open(node->io, path, no_files, &db->log, diag)) != OK) goto done;
     if ((err = path_join(path, db->dir, "log")) != OK) goto done;
     if ((err = path_join(pages, db->dir, "pages")) != OK) goto done;
     DbOptions options = {.io = node->io,
                          .dir = path,
                          .page_file = pages,
                          .in_memory = node->options.in_memory,
-                         .memory_max = node->options.memory_max,
+                         .memory_max = (size_t)db->settings.memory_max,
                          .checkpoint_bytes = node->options.checkpoint_bytes,
                          .checkpoint_rate = node->options.checkpoint_rate,
-                         .log_keep = node->options.log_keep};
+                         .log_keep = node->options.log_keep,
+                         .checkpoint_wake = loop_wake,
+                         .checkpoint_wake_ctx = open->loop->net,
+                         .read_only = open->read_only,
+                         .end = open->end,
+                         .flush_wake = log_landed,
+                         .flush_wake_ctx = db};
     if ((err = db_open(&options, &db->db, &torn, diag)) != OK) goto done;
     if (torn)
         log_info("%s: cut %llu bytes of an unfinished write off the end of the log",
@@ -243,9 +264,10 @@ Err database_open(const DatabaseOpen *open, Database **out, Diag *diag) {
     Err err = OK;
     if ((err = database_new(open, &db, diag)) != OK) goto done;
     if ((err = catalog_module(db_catalog(db->db), &module)) != OK) {
-        diag_fail(diag,
-                  ERR_CORRUPT,
-                  "its log has no module: the first publish never became durable");
+        if (err == ERR_NOT_FOUND)
+            err = diag_fail(diag,
+                            ERR_CORRUPT,
+                            "its log has no module: the first publish never became durable");
         goto done;
     }
     HostLoadOptions load = {.cache_dir = node_cache_dir(open->loop->node)};
@@ -254,7 +276,7 @@ Err database_open(const DatabaseOpen *open, Database **out, Diag *diag) {
     if ((err = lanes_module_new(db, &program, &lane_module)) != OK) goto done;
     if ((err = instance_make(db, lanes_program(lane_module), &instance, diag)) != OK) goto done;
     module_set(db, &lane_module, instance);
-    if ((err = database_wake(db)) != OK) goto done;
+    if (open->read_only == OK && (err = database_wake(db)) != OK) goto done;
     *out = db;
     db = NULL;
 done:
@@ -285,7 +307,7 @@ static bool init_next(void *ctx, HostCall *call) {
         .sender = run->db->owner,
         .timestamp = run->db->now,
         .access = db_access(run->db->db),
-        .budget_us = run->db->loop->node->options.deadline,
+        .budget_us = run->db->settings.deadline,
     };
     return true;
 }
@@ -377,7 +399,7 @@ Err database_try_init(const Node *node,
                       const Identity *owner,
                       Diag *diag) {
     // A loop and a node that exist for this trial only: in memory, no sockets, no thread.
-    Node trial = {.io = node->io, .options = node->options};
+    Node trial = {.io = node->io, .options = node->options, .defaults = node->defaults};
     trial.options.in_memory = true;
     NodeLoop loop = {.node = &trial};
     DatabaseOpen open = {.loop = &loop, .identity = *identity, .owner = *owner};
@@ -451,6 +473,10 @@ Err database_update(Database *db,
         err = diag_fail(diag, ERR_IO, "%s", db->failure);
         goto done;
     }
+    if (db->read_only != OK) {
+        err = diag_fail(diag, db->read_only, "%s", db->read_only_why);
+        goto done;
+    }
     keccak256(program_bytes, hash);
     if ((err = catalog_module(db_catalog(db->db), &module)) != OK) goto done;
     if (memcmp(module.program_hash, hash, sizeof hash) == 0) goto done;  // nothing to do
@@ -504,9 +530,11 @@ Err database_update(Database *db,
         views_define(db->views, db->def);
         queries_renew(db);  // memory was rebuilt from the rows
         update_refused(db, err, diag);
+        viewlane_launch(db);
         goto done;
     }
     update_adopt(db, &lane_module, instance, writes, plan->breaks_clients);
+    viewlane_launch(db);
     migrate_plan_free(&plan);  // borrows from the definitions
     instance = NULL;
     if ((err = db_flush(db->db, diag)) != OK) {
@@ -595,7 +623,9 @@ void database_close(Database **handle, const char *why, bool remove_files) {
     lanes_interrupt(db, "the database stopped");
     // What is committed becomes durable before anybody is told good-bye.
     Diag diag = {0};
-    if (db->db && !db->failed && db_flush(db->db, &diag) != OK) database_fail(db, &diag);
+    bool writes = db->db && db->read_only == OK;
+    if (writes && !db->failed && db_flush(db->db, &diag) != OK) database_fail(db, &diag);
+    session_deliver_sealed(db);
     session_deliver(db, false);
     session_deliver(db, true);
     while (db->sessions) {
@@ -618,18 +648,61 @@ void database_close(Database **handle, const char *why, bool remove_files) {
     if (db->views) views_close(&db->views);
     if (db->schedule) schedule_free(&db->schedule);
     if (db->log) modulelog_close(&db->log);
-    bool sound = db->db && !db->failed && !db_in_transaction(db->db);
+    backups_end(db);
+    bool sound = writes && !db->failed && !db_in_transaction(db->db);
     if (sound && !remove_files && db_checkpoint_now(db->db, &diag) != OK) {
         log_warn("%s: the next start replays the log: %s", db->dir, diag.text);
     }
     if (db->db) db_close(&db->db);
     if (remove_files && !db->loop->node->options.in_memory) files_remove(io, db->dir);
+    fair_deinit(&db->fair);
     mem_free(db->orphans);
     arena_deinit(&db->turn_arena);
     mem_free(db);
 }
 
-// ── a turn ─────────────────────────────────────────────────────────────────────────────────────
+// ── settings ───────────────────────────────────────────────────────────────────────────────────
+
+// From settings to the parts that keep a copy.
+static void settings_spread(Database *db) {
+    const Settings *set = &db->settings;
+    db->fair.share_ns = set->share * 1000;
+    db->fair.identity = (BucketRule){.rate = set->identity_rate, .burst = set->identity_burst};
+}
+
+void database_settings_load(Database *db) {
+    const Node *node = db->loop->node;
+    Buf text = {0};
+    db->settings = node->defaults;
+    db->settings.own = 0;
+    // A trial has no control database: its program is tried by the server's own rules.
+    if (node->control && control_settings(node->control, &db->identity, &text) != OK)
+        log_warn("%s: its settings cannot be read; the server's hold", db->dir);
+    settings_read(&db->settings, bytes_str(buf_bytes(&text)));
+    buf_deinit(&text);
+    settings_spread(db);
+}
+
+// Between turns: no call is in the instance that may be replaced here.
+void database_settings_apply(Database *db, const Settings *settings) {
+    Settings old = db->settings;
+    db->settings = *settings;
+    settings_spread(db);
+    lanes_settings_changed(db);
+    if (old.memory_max != settings->memory_max)
+        db->memory_max_waits = !store_memory_max(db_store(db->db), (size_t)settings->memory_max);
+    if (old.heap_max == settings->heap_max) return;
+    Diag diag = {0};
+    HostInstance *fresh = NULL;
+    if (instance_make(db, db->program, &fresh, &diag) == OK) {
+        host_instance_free(&db->instance);
+        db->instance = fresh;
+    } else {
+        log_error("%s: the module goes on with its former heap limit: %s", db->dir, diag.text);
+    }
+}
+
+// ── trouble ─────────────────────────────────────────────────────────────────────────────────────
 
 void database_fail(Database *db, const Diag *diag) {
     if (db->failed) return;
@@ -640,11 +713,13 @@ void database_fail(Database *db, const Diag *diag) {
              diag->text);
     log_error("%s: %s", db->dir, db->failure);
     // What was computed is not on the disk: nobody may hear of it. Every client ends here.
-    db->ready_first = db->ready_last = NULL;
+    fair_clear_ready(&db->fair);
     for (Session *s = db->sessions; s; s = s->next) {
-        s->is_ready = false;
         if (s->kind == SESSION_SYSTEM) continue;
+        read_cancel(s);
+        park_leave(s);
         outbox_deinit(&s->out);
+        outbox_deinit(&s->sealed);
         if (s->kind == SESSION_WS) session_close(s, 1011, db->failure);
         if (s->kind == SESSION_HTTP) {
             session_http_answer(s, 503, db->failure);
@@ -653,33 +728,7 @@ void database_fail(Database *db, const Diag *diag) {
         s->state = SESSION_ENDED;
         session_dirty(s);
     }
-    db->ready_first = db->ready_last = NULL;
-}
-
-static bool schedule_due(const Database *db) {
-    return db->has_schedules && schedule_next_due(db->schedule) <= node_now(db->loop->node);
-}
-
-static Micros views_due(const Database *db) {
-    if (views_crowded(db->views)) return 0;
-    return views_any(db->views) ? db->views_checked + VIEWS_KEEP_US : INT64_MAX;
-}
-
-bool database_has_work(const Database *db) {
-    return (db->ready_first != NULL && !db->failed) || db->dirty != NULL;
-}
-
-int64_t database_next_due_ns(const Database *db) {
-    // One that failed runs nothing: what is due stays due, and must not keep the loop awake.
-    if (db->failed) return INT64_MAX;
-    Micros due = views_due(db), wall = node_now(db->loop->node);
-    if (db->has_schedules) due = MIN(due, schedule_next_due(db->schedule));
-    if (due == INT64_MAX) return INT64_MAX;
-    const Io *io = db->loop->node->io;
-    int64_t now = io->clock_monotonic_ns(io->world);
-    if (due <= wall) return now;  // compared first: a module may ask for any instant there is
-    Micros wait = due - wall;
-    return wait > INT64_MAX / 2000 ? INT64_MAX : now + wait * 1000;
+    fair_clear_ready(&db->fair);
 }
 
 bool database_mend(Database *db) {
@@ -694,43 +743,4 @@ bool database_mend(Database *db) {
         log_error("%s: the module cannot be started again: %s", db->dir, diag.text);
     }
     return err == OK;
-}
-
-// Between turns nothing is borrowed from the tables: memory may go, a checkpoint may begin or end.
-static void rest(Database *db) {
-    if (!db->failed && !db_in_transaction(db->db)) db_checkpoint_tick(db->db);
-    store_breathe(db_store(db->db));
-}
-
-void database_turn(Database *db) {
-    const Io *io = db->loop->node->io;
-    if (!db->failed && (schedule_due(db) || views_due(db) <= node_now(db->loop->node)))
-        session_ready(db->system);
-    if (!database_has_work(db)) {
-        rest(db);
-        return;
-    }
-    db->counters.turns++;
-    arena_reset(&db->turn_arena);
-    db->turn_began_ns = io->clock_monotonic_ns(io->world);
-    db->turn_began = node_now(db->loop->node);
-    views_set_now(db->views, db->turn_began);
-    if (!db->failed) {
-        host_run(db->instance,
-                 &(HostSource){.ctx = db, .next = session_next_call, .done = session_done});
-        database_mend(db);
-        commit_settle(db);
-    }
-    if (!db->failed && db_needs_flush(db->db)) {
-        // Who asked not to wait is told before the sync.
-        session_deliver(db, false);
-        net_flush(db->loop->net);
-        Diag diag = {0};
-        db->counters.flushes++;
-        if (db_flush(db->db, &diag) != OK) database_fail(db, &diag);
-    }
-    session_deliver(db, false);
-    session_deliver(db, true);
-    modulelog_flush(db->log);
-    rest(db);
 }

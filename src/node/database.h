@@ -2,9 +2,11 @@
 #pragma once
 #include "host/host.h"
 #include "live/live.h"
+#include "node/fair.h"
 #include "node/loop.h"
 #include "node/modulelog.h"
 #include "node/schedule.h"
+#include "node/settings.h"
 #include "txn/db.h"
 
 typedef struct Session Session;
@@ -18,15 +20,19 @@ typedef struct CommitPending {
     bool is_write;  // it does somebody's work, and more than views
 } CommitPending;
 
-// A turn runs calls for at most this long before it syncs and answers: the longest that a waiting
-// answer is held back for the sake of a larger batch.
-#define TURN_NS 4000000
+// Sessions that wait for something other than their turn (read.h): a place to read in, a view's result.
+typedef enum ParkKind { PARK_NONE, PARK_READ, PARK_VIEWS, PARK_KINDS } ParkKind;
+typedef struct ParkList {
+    Session *first, *last;
+} ParkList;
 
 typedef struct DatabaseCounters {
     uint64_t calls_ok, calls_user_error, calls_fatal, calls_deadline, calls_refused;
     uint64_t commits, flushes, turns, messages_in, sql_queries;
     uint64_t slices_used_up, slow_calls, conflicts, exclusive_runs;
-    uint64_t procedures, procedures_failed;
+    uint64_t procedures, procedures_failed, procedures_deadline;
+    uint64_t retries, calls_delayed, calls_over_rate, lane_refused, inboxes_full;
+    uint64_t reads, reads_cancelled, reads_refused;
 } DatabaseCounters;
 
 struct Database {
@@ -37,6 +43,7 @@ struct Database {
     char dir[IO_PATH_MAX];
 
     Db *db;
+    Settings settings;
     Views *views;
     Micros views_checked;  // when results nobody watches were last looked through
     Live *live;
@@ -45,21 +52,29 @@ struct Database {
     HostInstance *instance;
     const ModuleDef *def;  // of program
     ModuleLog *log;
+    struct Backup *backups;  // being streamed
     Schedule *schedule;
     Lanes *lanes;  // owns `program`; NULL: nothing leaves the loop (a trial)
 
-    Session *sessions;                  // all, doubly linked
-    uint32_t client_count;              // WebSocket sessions that are connected
-    Session *ready_first, *ready_last;  // have something to do, round-robin
-    Session *dirty;                     // have something to say once the log is synced
-    Session *system;                    // runs scheduled reducers and clean-up
-    Session *running;                   // whose call is in the module now
-    CommitPending commit;               // while it is pending no other call begins
-    int64_t turn_began_ns;              // monotonic; no call is begun TURN_NS after it
-    Micros turn_began;                  // the same moment by the wall clock
-    Micros now;                         // wall clock of the running call
-    bool failed;                        // its log cannot be written: nothing is accepted any more
+    Session *sessions;      // all, doubly linked
+    uint32_t client_count;  // WebSocket sessions that are connected
+    Fair fair;              // who has something to do, and whose turn it is
+    Session *dirty;         // have something to say once what they did is durable
+    Session *sealed;        // whose words wait for the batch in flight
+    Session *system;        // runs scheduled reducers and clean-up
+    Session *running;       // whose call is in the module now
+    ParkList parks[PARK_KINDS];
+    uint32_t reads_active;         // on workers, or about to begin
+    int64_t snapshots_noticed_ns;  // when a log line last spoke of an old one
+    CommitPending commit;          // while it is pending no other call begins
+    int64_t turn_began_ns;         // monotonic
+    Micros turn_began;             // the same moment by the wall clock
+    Micros now;                    // wall clock of the running call
+    bool failed;  // its log cannot be written: what was computed is not on the disk (mend.h)
     char failure[256];
+    Err read_only;  // not OK: why nothing can be written; the state is the durable one (mend.h)
+    char read_only_why[256];
+    int64_t mend_ns, mend_delay_ns;  // monotonic: when to try to write again
     DatabaseCounters counters;
     Arena turn_arena;  // until the next turn
     bool has_schedules;
@@ -69,12 +84,16 @@ struct Database {
     } * orphans;  // clients of the process before, to be said goodbye to
     uint32_t orphan_count;
     uint64_t instances_made;
+    bool memory_max_waits;  // for the next start (store_memory_max)
 };
 
 typedef struct DatabaseOpen {
     NodeLoop *loop;
     Identity identity, owner;
     uint64_t generation;
+    Err read_only;    // not OK: open it to be looked at (db.h)
+    TxOffset end;     // with it: the state is that of the commits below; 0: of all there are
+    const char *why;  // with it: for clients; copied
 } DatabaseOpen;
 
 // Directory of a database's data.
@@ -115,11 +134,16 @@ MUST_USE Err database_update(Database *database,
 // Stop: sessions are closed with 1001 and `why`, files closed. `remove_files` deletes its data.
 void database_close(Database **database, const char *why, bool remove_files);
 
-// One turn's work: run calls of ready sessions, sync, and hand out what may leave.
+// How long the oldest snapshot has been held; 0: there is none.
+int64_t database_snapshot_age_ns(const Database *database);
+
+// turn.c. One turn's work: run calls of ready sessions, sync, and hand out what may leave.
 void database_turn(Database *database);
 bool database_has_work(const Database *database);
 // Nanoseconds (monotonic) when the next schedule is due, INT64_MAX when there is none.
 int64_t database_next_due_ns(const Database *database);
+// No further call is begun in this turn.
+bool turn_is_over(Database *database, int64_t now_ns);
 
 // Run `init` of a program in a database in memory, so that a broken module never creates one.
 MUST_USE Err database_try_init(const Node *node,
@@ -129,6 +153,11 @@ MUST_USE Err database_try_init(const Node *node,
                                const Identity *identity,
                                const Identity *owner,
                                Diag *diag);
+
+// What the owner decided, or the server's defaults. Applied from the next call on; a heap limit makes
+// new instances.
+void database_settings_load(Database *database);
+void database_settings_apply(Database *database, const Settings *settings);
 
 // Replace the module's instance if it is not fit to run any more. False: it could not be.
 bool database_mend(Database *database);

@@ -4,16 +4,11 @@
 #include "node/lane_private.h"
 #include "node/session_private.h"
 
-// How many calls of one database may be under way. Slow reducers compute, so a few are enough to use
-// the workers and one database cannot have all of them; procedures mostly wait.
-#define SLOW_ACTIVE_MAX      2
-#define PROCEDURE_ACTIVE_MAX 64
-#define QUEUED_MAX           1024  // and so many more may wait
-#define SCHEDULED_NOW_MAX    (1u << 20)
+#define SCHEDULED_NOW_MAX (1u << 20)
 
 typedef struct Lane {
     LaneCall *first, *last;
-    uint32_t queued, active, active_max;
+    uint32_t queued, active;
 } Lane;
 
 struct Lanes {
@@ -29,8 +24,6 @@ Err lanes_new(Database *db, Lanes **out) {
     Lanes *lanes = MEM_NEW(Lanes);
     if (!lanes) return ERR_NOMEM;
     lanes->database = db;
-    lanes->lane[LANE_REDUCER].active_max = SLOW_ACTIVE_MAX;
-    lanes->lane[LANE_PROCEDURE].active_max = PROCEDURE_ACTIVE_MAX;
     *out = lanes;
     return OK;
 }
@@ -58,6 +51,8 @@ void lanes_interrupt(Database *db, const char *why) {
     for (Session *s = db->sessions; s; s = s->next) {
         if (s->kind == SESSION_AGENT) {
             procedure_interrupt(s, why);
+        } else if (s->kind == SESSION_VIEW) {
+            viewlane_interrupt(s);
         } else if (s->lane) {
             slow_interrupt(s);
         }
@@ -68,6 +63,11 @@ bool lanes_step(Session *s, HostCall *call, bool *more, bool *begun) {
     *begun = false;
     if (s->kind == SESSION_AGENT) {
         procedure_step(s);
+        *more = false;
+        return true;
+    }
+    if (s->kind == SESSION_VIEW) {
+        viewlane_step(s);
         *more = false;
         return true;
     }
@@ -207,14 +207,51 @@ void lane_release(LaneCall *call) {
     if (atomic_fetch_sub_explicit(&call->refs, 1, memory_order_acq_rel) == 1) call->destroy(call);
 }
 
+// All of them are the database's own, of which a part stays free (may_begin): two run.
+#define VIEWS_ACTIVE_MAX 3
+
+// How many calls may be under way, and how many more wait. Slow reducers compute, so a few are enough
+// to use the workers and one database cannot have all of them; procedures mostly wait.
+static uint32_t active_max(const LaneCall *call) {
+    const Settings *set = &call->session->database->settings;
+    if (call->kind == LANE_VIEW) return VIEWS_ACTIVE_MAX;
+    return (uint32_t)(call->kind == LANE_REDUCER ? set->slow_calls_max : set->procedures_max);
+}
+
+static uint32_t queued_max(const LaneCall *call) {
+    const Settings *set = &call->session->database->settings;
+    return (uint32_t)(call->kind == LANE_REDUCER ? set->slow_queue_max : set->procedure_queue_max);
+}
+
+static FairParty *party_of(const LaneCall *call) {
+    return call->session->fair.party;
+}
+
+// One identity leaves a quarter of the places to others, at least one where there are two.
+static bool may_begin(const Lane *lane, const LaneCall *call) {
+    uint32_t max = active_max(call), left = max > 1 ? MAX(max / 4, 1) : 0;
+    return lane->active < max && party_of(call)->lane_active[call->kind] < max - left;
+}
+
+static void begin(Lane *lane, LaneCall *call) {
+    lane->active++;
+    party_of(call)->lane_active[call->kind]++;
+    call->is_active = call->may_launch = true;
+    session_ready(call->session);
+}
+
 Err lane_enter(LaneCall *call, bool even_if_full) {
     Lane *lane = lane_of(call);
-    if (lane->queued >= QUEUED_MAX && !even_if_full) return ERR_LIMIT;
-    if (lane->active < lane->active_max) {
-        lane->active++;
-        call->is_active = call->may_launch = true;
-        session_ready(call->session);
+    FairParty *party = party_of(call);
+    if (may_begin(lane, call)) {
+        begin(lane, call);
         return OK;
+    }
+    uint32_t max = queued_max(call);
+    bool full = lane->queued >= max || party->lane_queued[call->kind] >= max - max / 4;
+    if (full && !even_if_full) {
+        call->session->database->counters.lane_refused++;
+        return ERR_LIMIT;
     }
     LaneCall *last = lane->last;
     call->next = NULL;
@@ -225,6 +262,7 @@ Err lane_enter(LaneCall *call, bool even_if_full) {
     }
     lane->last = call;
     lane->queued++;
+    party->lane_queued[call->kind]++;
     call->is_queued = true;
     return OK;
 }
@@ -238,7 +276,27 @@ static void lane_unqueue(Lane *lane, LaneCall *call) {
     *link = call->next;
     if (lane->last == call) lane->last = before;
     lane->queued--;
+    party_of(call)->lane_queued[call->kind]--;
     call->is_queued = false;
+}
+
+// Of those that may begin, the one whose identity has the fewest under way; of these the first.
+static LaneCall *lane_next(const Lane *lane) {
+    LaneCall *best = NULL;
+    for (LaneCall *call = lane->first; call; call = call->next) {
+        if (!may_begin(lane, call)) continue;
+        uint32_t active = party_of(call)->lane_active[call->kind];
+        if (!best || active < party_of(best)->lane_active[best->kind]) best = call;
+        if (active == 0) break;
+    }
+    return best;
+}
+
+static void lane_refill(Lane *lane) {
+    for (LaneCall *next; (next = lane_next(lane));) {
+        lane_unqueue(lane, next);
+        begin(lane, next);
+    }
 }
 
 void lane_leave(LaneCall *call) {
@@ -247,12 +305,15 @@ void lane_leave(LaneCall *call) {
     if (!call->is_active) return;
     call->is_active = false;
     lane->active--;
-    LaneCall *next = lane->first;
-    if (!next) return;
-    lane_unqueue(lane, next);
-    lane->active++;
-    next->is_active = next->may_launch = true;
-    session_ready(next->session);
+    party_of(call)->lane_active[call->kind]--;
+    lane_refill(lane);
+}
+
+void lanes_settings_changed(Database *db) {
+    if (!db->lanes) return;
+    if (db->lanes->module) lane_module_heap_max(db->lanes->module, (size_t)db->settings.heap_max);
+    for (int i = 0; i < LANE_KINDS; i++)
+        lane_refill(&db->lanes->lane[i]);
 }
 
 void lane_launch(LaneCall *call) {
@@ -261,6 +322,9 @@ void lane_launch(LaneCall *call) {
     buf_clear(&call->returned);
     buf_clear(&call->body);
     lane_retain(call);  // until ended_run
+    const Identity *payer = &party_of(call)->identity;
+    call->job.payer = (load_u64(payer->le) ^ load_u64(call->session->database->identity.le)) | 1;
+    call->job.payer_max = (uint32_t)call->session->database->settings.identity_workers_max;
     if (worker_submit(call->loop->node->workers, &call->job) == OK) return;
     call->status = HOST_FATAL;
     buf_put_str(&call->message, STR("the server is busy: too many calls wait for a worker"));
@@ -284,6 +348,7 @@ void lane_cancel(LaneCall *call) {
     pthread_mutex_unlock(&call->mutex);
     lane_guard_shut(call);
     if (call->overlay) overlay_free(&call->overlay);
+    if (call->lookout) lookout_free(&call->lookout);
     if (s->database->lanes) lane_leave(call);
     s->lane = NULL;
     call->session = NULL;
@@ -518,5 +583,7 @@ void lane_serve_reserve(LaneCall *call) {
 }
 
 OverlayEnv lane_overlay_env(LaneCall *call) {
-    return (OverlayEnv){.ctx = call, .reserve = ask_reserve};
+    return (OverlayEnv){.ctx = call,
+                        .reserve = ask_reserve,
+                        .memory_max = (size_t)call->session->database->settings.transaction_max};
 }

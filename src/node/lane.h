@@ -29,6 +29,7 @@
 #pragma once
 #include "node/session.h"
 #include "node/worker.h"
+#include "txn/lookout.h"
 #include "txn/overlay.h"
 
 typedef struct Lanes Lanes;            // of one database
@@ -36,7 +37,7 @@ typedef struct LaneModule LaneModule;  // a program and its spare instances, sha
 typedef struct LaneInstance LaneInstance;
 typedef struct LaneCall LaneCall;
 
-typedef enum LaneKind { LANE_REDUCER, LANE_PROCEDURE, LANE_KINDS } LaneKind;
+typedef enum LaneKind { LANE_REDUCER, LANE_PROCEDURE, LANE_VIEW, LANE_KINDS } LaneKind;
 
 typedef enum LaneAsk { ASK_NONE, ASK_BEGIN, ASK_COMMIT, ASK_ABORT, ASK_RESERVE } LaneAsk;
 
@@ -63,6 +64,7 @@ struct LaneCall {
     LaneCall *next;    // in the lane's queue
     bool is_queued, is_active, may_launch, has_ended;
     Overlay *overlay;
+    Lookout *lookout;  // of a view
 
     // Before the launch the loop's, then the worker's, from `ended` on the loop's again.
     HostCall host;
@@ -117,8 +119,12 @@ typedef struct SlowHistory {
     uint8_t overran;        // a bit a call, the newest lowest: it needed more than the slice
     uint8_t slow_in_a_row;  // calls that began in the slow lane since one was tried on the loop
     uint8_t calls;          // on the loop, up to a few
+    Bucket bucket;          // of Settings.reducer_rate
 } SlowHistory;
 SlowHistory *lanes_history(const Database *database, const FunctionDef *reducer);
+
+// Limits may be wider now; instances made from now on have the new heap limit.
+void lanes_settings_changed(Database *database);
 
 typedef struct LaneStats {
     uint64_t active, queued;
@@ -194,3 +200,10 @@ void procedure_step(Session *agent);
 void procedure_deliver(Session *agent);  // after the sync
 void procedure_interrupt(Session *agent, const char *why);
 void procedure_client_gone(Session *client);
+
+// ── viewlane.c ─────────────────────────────────────────────────────────────────────────────────
+
+// Between transactions: begin to run what is late (view.h).
+void viewlane_launch(Database *database);
+void viewlane_step(Session *session);
+void viewlane_interrupt(Session *session);

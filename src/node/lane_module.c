@@ -19,6 +19,7 @@ struct LaneModule {
     pthread_mutex_t mutex;
     LaneInstance *spare;
     uint32_t spare_count;
+    size_t heap_max;
     SlowHistory *history;  // of each reducer; the loop's
 };
 
@@ -76,10 +77,28 @@ void lane_module_retire(LaneModule *module) {
     lane_module_release(module);
 }
 
+void lane_module_heap_max(LaneModule *module, size_t bytes) {
+    pthread_mutex_lock(&module->mutex);
+    bool changed = module->heap_max != bytes;
+    LaneInstance *spare = changed ? module->spare : NULL;
+    module->heap_max = bytes;
+    if (changed) {
+        module->spare = NULL;
+        module->spare_count = 0;
+    }
+    pthread_mutex_unlock(&module->mutex);
+    while (spare) {
+        LaneInstance *next = spare->next;
+        instance_free(spare);
+        spare = next;
+    }
+}
+
 // On a worker's thread: making one costs tens of milliseconds in JavaScript.
 Err lane_instance_take(LaneModule *module, LaneInstance **out, Diag *diag) {
     pthread_mutex_lock(&module->mutex);
     LaneInstance *instance = module->spare;
+    size_t heap_max = module->heap_max;
     if (instance) {
         module->spare = instance->next;
         module->spare_count--;
@@ -89,12 +108,14 @@ Err lane_instance_take(LaneModule *module, LaneInstance **out, Diag *diag) {
         instance = MEM_NEW(LaneInstance);
         if (!instance) return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
         instance->module = module;
+        instance->heap_max = heap_max;
         lane_module_retain(module);
         HostEnv env = {.ctx = instance,
                        .database = module->database,
                        .log = instance_log,
                        .now = instance_now,
-                       .schedule_now = instance_schedule_now};
+                       .schedule_now = instance_schedule_now,
+                       .memory_max = heap_max};
         Err err = host_instance_new(module->program, &env, &instance->host, diag);
         if (err != OK) {
             instance_free(instance);
@@ -110,7 +131,8 @@ void lane_instance_give(LaneInstance *instance, bool reuse) {
     instance->call = NULL;
     if (reuse) host_idle(instance->host);
     pthread_mutex_lock(&module->mutex);
-    bool keep = reuse && module->spare_count < SPARE_INSTANCES;
+    bool keep =
+        reuse && module->spare_count < SPARE_INSTANCES && instance->heap_max == module->heap_max;
     if (keep) {
         instance->next = module->spare;
         module->spare = instance;
@@ -131,6 +153,7 @@ Err lanes_module_new(const Database *db, HostProgram **program, LaneModule **out
     module->program = *program;
     module->history = history;
     module->database = db->identity;
+    module->heap_max = (size_t)db->settings.heap_max;
     module->node = db->loop->node;
     pthread_mutex_init(&module->mutex, NULL);
     *program = NULL;

@@ -102,6 +102,10 @@ static void connect_committed(Session *s, Err err, const LiveUpdate *own) {
 
 bool lifecycle_step_connect(Session *s, HostCall *call) {
     const FunctionDef *f = moduledef_lifecycle(s->database->def, LIFECYCLE_CONNECT);
+    if (!f && s->database->read_only != OK) {
+        let_in(s);
+        return false;
+    }
     session_transaction_begin(s, f ? f->name : STR("<connect>"));
     Err err = lifecycle_client_insert(s, db_access(s->database->db));
     if (err == OK && f) {
@@ -119,11 +123,15 @@ bool lifecycle_step_connect(Session *s, HostCall *call) {
 
 static void connect_done(Session *s, const HostOutcome *outcome) {
     char text[512];
-    if (outcome->status == HOST_OK) {
+    if (outcome->status == HOST_OK && s->database->read_only == OK) {
         commit_start(s, false, connect_committed);
         return;
     }
     db_rollback(s->database->db);
+    if (outcome->status == HOST_OK) {  // asked whether it lets them in, and no more
+        let_in(s);
+        return;
+    }
     Str why = session_failure_text(s, outcome);
     snprintf(text,
              sizeof text,
@@ -215,7 +223,7 @@ Err lifecycle_collect_orphans(Database *db) {
         db->orphan_count++;
     }
     table_scan_end(&scan);
-    return OK;
+    return scan.err;
 }
 
 // ── what runs by itself ────────────────────────────────────────────────────────────────────────

@@ -12,6 +12,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "node/mend.h"
 #include "node/node_private.h"
 
 #define IDLE_WAIT_US 1000000  // the longest sleep: a wall clock that jumps is noticed by then
@@ -79,6 +80,7 @@ static void loop_turn(NodeLoop *loop) {
     for (Database *db = loop->databases, *next; db; db = next) {
         next = db->next;
         database_turn(db);
+        mend_after_turn(loop, db);
     }
     net_flush(loop->net);
 }

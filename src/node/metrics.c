@@ -6,6 +6,8 @@
 
 #include "base/mem.h"
 #include "node/lane.h"
+#include "node/metrics.h"
+#include "node/node_private.h"
 #include "node/routes.h"
 
 typedef struct MetricsJob MetricsJob;
@@ -34,6 +36,24 @@ typedef struct Metric {
     static uint64_t fn(const Database *db) { \
         return (uint64_t)(expr);             \
     }
+// The pool is the process's; each database shows the same number.
+static uint64_t worker_passed_over(const Database *db) {
+    return worker_pool_stats(db->loop->node->workers).passed_over;
+}
+
+typedef struct InboxTotal {
+    uint64_t messages, bytes;
+} InboxTotal;
+
+static InboxTotal inbox_total(const Database *db) {
+    InboxTotal total = {0};
+    for (const Session *s = db->sessions; s; s = s->next) {
+        total.messages += s->inbox_count;
+        total.bytes += s->inbox.len - s->inbox_at;
+    }
+    return total;
+}
+
 DB_METRIC(m_clients, db->client_count)
 DB_METRIC(m_calls_ok, db->counters.calls_ok)
 DB_METRIC(m_calls_user_error, db->counters.calls_user_error)
@@ -50,16 +70,39 @@ DB_METRIC(m_procedures, db->counters.procedures)
 DB_METRIC(m_procedures_failed, db->counters.procedures_failed)
 DB_METRIC(m_procedures_active, lanes_stats(db, LANE_PROCEDURE).active)
 DB_METRIC(m_procedures_queued, lanes_stats(db, LANE_PROCEDURE).queued)
+DB_METRIC(m_procedures_deadline, db->counters.procedures_deadline)
+DB_METRIC(m_lane_refused, db->counters.lane_refused)
+DB_METRIC(m_passed_over, worker_passed_over(db))
+DB_METRIC(m_delayed, db->counters.calls_delayed)
+DB_METRIC(m_over_rate, db->counters.calls_over_rate)
+DB_METRIC(m_parked, db->fair.heap_count)
+DB_METRIC(m_parties, db->fair.party_count)
+DB_METRIC(m_held_back, db->fair.stats.held_back)
+DB_METRIC(m_in_debt, db->fair.stats.in_debt)
+DB_METRIC(m_inboxes_full, db->counters.inboxes_full)
+DB_METRIC(m_inbox_messages, inbox_total(db).messages)
+DB_METRIC(m_inbox_bytes, inbox_total(db).bytes)
+DB_METRIC(m_snapshots, store_stats(db_store(db->db)).snapshots_live)
+DB_METRIC(m_snapshot_bytes, store_stats(db_store(db->db)).snapshot_bytes)
+DB_METRIC(m_snapshot_age, database_snapshot_age_ns(db) / 1000)
+DB_METRIC(m_retries, db->counters.retries)
+DB_METRIC(m_stopped, db->counters.calls_deadline + db->counters.procedures_deadline)
 DB_METRIC(m_commits, db->counters.commits)
 DB_METRIC(m_syncs, log_syncs(db_log(db->db)))
 DB_METRIC(m_turns, db->counters.turns)
 DB_METRIC(m_messages, db->counters.messages_in)
 DB_METRIC(m_sql, db->counters.sql_queries)
+DB_METRIC(m_reads, db->counters.reads)
+DB_METRIC(m_reads_active, db->reads_active)
+DB_METRIC(m_reads_cancelled, db->counters.reads_cancelled)
+DB_METRIC(m_reads_refused, db->counters.reads_refused)
 DB_METRIC(m_sets, live_stats(db->live).query_sets)
 DB_METRIC(m_groups, live_stats(db->live).groups)
 DB_METRIC(m_tested, live_stats(db->live).groups_tested)
 DB_METRIC(m_view_results, views_stats(db->views).results)
 DB_METRIC(m_view_runs, views_stats(db->views).runs)
+DB_METRIC(m_view_late, views_stats(db->views).late)
+DB_METRIC(m_views_active, lanes_stats(db, LANE_VIEW).active)
 DB_METRIC(m_view_failures, views_stats(db->views).failures)
 DB_METRIC(m_pages, store_stats(db_store(db->db)).memory_bytes)
 DB_METRIC(m_log_bytes, log_bytes(db_log(db->db)))
@@ -81,6 +124,7 @@ DB_METRIC(m_checkpoint_log, checkpoint_stats(db).log_bytes)
 DB_METRIC(m_module_log, modulelog_bytes(db->log))
 DB_METRIC(m_instances, db->instances_made)
 DB_METRIC(m_failed, db->failed)
+DB_METRIC(m_read_only, db->read_only != OK)
 
 // clang-format off
 static const Metric metrics[] = {
@@ -100,16 +144,39 @@ static const Metric metrics[] = {
     {"lightcone_procedures_failed_total", "counter", "procedures and HTTP handlers that failed", m_procedures_failed},
     {"lightcone_procedures_active", "gauge", "procedures and HTTP handlers under way", m_procedures_active},
     {"lightcone_procedures_queued", "gauge", "procedures and HTTP handlers that wait for a place", m_procedures_queued},
+    {"lightcone_procedures_deadline_total", "counter", "procedures and HTTP handlers stopped at their deadline", m_procedures_deadline},
+    {"lightcone_stopped_total", "counter", "reducers, procedures and HTTP handlers stopped at a deadline", m_stopped},
+    {"lightcone_retries_total", "counter", "slow reducers that ran once more after a conflict", m_retries},
+    {"lightcone_lane_refused_total", "counter", "calls refused because too many waited to run beside the others", m_lane_refused},
+    {"lightcone_worker_jobs_passed_over_total", "counter", "jobs that others overtook because their identity had its share of the workers", m_passed_over},
+    {"lightcone_calls_delayed_total", "counter", "calls that waited for their time under a rate", m_delayed},
+    {"lightcone_calls_over_rate_total", "counter", "calls refused because a rate would let them wait too long", m_over_rate},
+    {"lightcone_calls_waiting", "gauge", "calls that wait for their time now", m_parked},
+    {"lightcone_identities", "gauge", "identities known to the scheduler now", m_parties},
+    {"lightcone_turns_held_back_total", "counter", "turns that ended because everybody in them had used up a share", m_held_back},
+    {"lightcone_identities_in_debt_total", "counter", "times that an identity let a round pass because it had used more than its share", m_in_debt},
+    {"lightcone_inboxes_full_total", "counter", "times that a socket was not read because too much of its client waited", m_inboxes_full},
+    {"lightcone_inbox_messages", "gauge", "messages of clients that wait to be worked on", m_inbox_messages},
+    {"lightcone_inbox_bytes", "gauge", "bytes of them", m_inbox_bytes},
+    {"lightcone_snapshots_live", "gauge", "snapshots held now", m_snapshots},
+    {"lightcone_snapshot_oldest_age_us", "gauge", "age of the oldest snapshot, microseconds", m_snapshot_age},
+    {"lightcone_snapshot_bytes", "gauge", "memory kept for snapshots alone", m_snapshot_bytes},
     {"lightcone_commits_total", "counter", "transactions that changed something", m_commits},
     {"lightcone_log_syncs_total", "counter", "fdatasyncs of the commit log", m_syncs},
     {"lightcone_turns_total", "counter", "turns of the loop with work for this database", m_turns},
     {"spacetime_websocket_requests_total", "counter", "WebSocket messages received", m_messages},
     {"spacetime_num_queries_evaluated", "counter", "one-off and HTTP queries", m_sql},
+    {"lightcone_reads_total", "counter", "queries read on a snapshot beside the loop", m_reads},
+    {"lightcone_reads_active", "gauge", "such queries under way", m_reads_active},
+    {"lightcone_reads_cancelled_total", "counter", "such queries whose client went away", m_reads_cancelled},
+    {"lightcone_reads_refused_total", "counter", "answers that were larger than allowed", m_reads_refused},
     {"spacetime_subscription_sets", "gauge", "query sets subscribed now", m_sets},
     {"spacetime_active_queries", "gauge", "distinct queries watched now", m_groups},
     {"lightcone_groups_tested_total", "counter", "queries tested against changed rows", m_tested},
     {"lightcone_view_results", "gauge", "results of views kept", m_view_results},
     {"lightcone_view_runs_total", "counter", "times a view was run", m_view_runs},
+    {"lightcone_view_late_total", "counter", "times a view took too long for a commit and followed it", m_view_late},
+    {"lightcone_views_active", "gauge", "views under way beside the loop", m_views_active},
     {"lightcone_view_failures_total", "counter", "times a view had no result", m_view_failures},
     {"lightcone_store_bytes", "gauge", "memory of pages", m_pages},
     {"lightcone_store_dirty_bytes", "gauge", "pages that the next checkpoint writes", m_pages_dirty},
@@ -125,8 +192,18 @@ static const Metric metrics[] = {
     {"spacetime_module_log_file_size_bytes", "gauge", "size of today's module log", m_module_log},
     {"lightcone_module_instances_made_total", "counter", "module instances made", m_instances},
     {"lightcone_database_failed", "gauge", "1: the log cannot be written, nothing is accepted", m_failed},
+    {"lightcone_database_read_only", "gauge", "1: nothing can be written, the durable state is served", m_read_only},
 };
 // clang-format on
+
+bool metrics_value(const Database *db, const char *name, uint64_t *out) {
+    for (size_t i = 0; name && i < ARRAY_LEN(metrics); i++) {
+        if (strcmp(metrics[i].name, name) != 0) continue;
+        *out = metrics[i].value(db);
+        return true;
+    }
+    return false;
+}
 
 static void write_loop(Buf *out, const NodeLoop *loop) {
     NetStats net = net_stats(loop->net);
@@ -192,6 +269,17 @@ static void write_tables(Buf *out, const Database *db, const char *hex) {
     }
 }
 
+static void write_settings(Buf *out, const Database *db, const char *hex) {
+    for (uint32_t i = 0; i < setting_count; i++) {
+        buf_printf(out,
+                   "lightcone_setting{database_identity=\"%s\",key=\"%s\",set=\"%d\"} %lld\n",
+                   hex,
+                   setting_rules[i].key,
+                   setting_is_own(&db->settings, &setting_rules[i]),
+                   (long long)setting_get(&db->settings, &setting_rules[i]));
+    }
+}
+
 static void answer_run(LoopTask *task, NodeLoop *loop) {
     MetricsJob *job = CONTAINER_OF(task, MetricsJob, answer);
     Buf all = {0};
@@ -237,6 +325,7 @@ static void part_run(LoopTask *task, NodeLoop *loop) {
                        hex,
                        (unsigned long long)metrics[i].value(db));
         }
+        write_settings(&part->text, db, hex);
         write_tables(&part->text, db, hex);
     }
     if (atomic_fetch_sub_explicit(&job->waiting, 1, memory_order_acq_rel) == 1)

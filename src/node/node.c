@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "node/mend.h"
 #include "node/node_private.h"
 
 #define LOOPS_MAX_DEFAULT              64
@@ -124,7 +125,7 @@ static void open_task_run(LoopTask *task, NodeLoop *loop) {
     OpenAll *all = self->all;
     Diag diag = {0};
     Database *db = NULL;
-    Err err = database_open(&self->open, &db, &diag);
+    Err err = mend_open(&self->open, &db, &diag);
     char hex[IDENTITY_HEX_LEN + 1];
     identity_hex(&self->open.identity, hex);
     if (err == OK) {
@@ -217,6 +218,7 @@ static Err node_open(Node *node, Diag *diag) {
     Err err = OK;
     if (!o->in_memory && (err = data_dir_lock(node, diag)) != OK) return err;
     if ((err = path_join(node->cache_dir, node->data_dir, "cache")) != OK) return err;
+    if (!o->in_memory) host_cache_clean(node->cache_dir);
     if ((err = path_join(path, node->data_dir, "keys")) != OK) return err;
     AuthOptions auth = {
         .io = node->io,
@@ -252,11 +254,28 @@ static void options_fill(NodeOptions *o) {
     if (!o->outbound_response_max) o->outbound_response_max = RESPONSE_BYTES_DEFAULT;
 }
 
+// What the command line says, in the places where databases look.
+static void defaults_fill(Settings *s, const NodeOptions *o) {
+    settings_standard(s);
+    s->slice = o->slice;
+    s->deadline = o->deadline;
+    s->exclusive = o->exclusive;
+    s->procedure_deadline = o->procedure_deadline;
+    s->procedure_exclusive = o->procedure_exclusive;
+    s->view_failure_aborts = o->view_failure_aborts;
+    s->memory_max = (int64_t)o->memory_max;
+    for (uint32_t i = 0; i < setting_count; i++) {
+        const SettingRule *rule = &setting_rules[i];
+        if (setting_is_own(&o->settings, rule)) setting_unset(s, rule, &o->settings);
+    }
+}
+
 Err node_start(const NodeOptions *options, Node **out, Diag *diag) {
     Node *node = MEM_NEW(Node);
     if (!node) return ERR_NOMEM;
     node->options = *options;
     options_fill(&node->options);
+    defaults_fill(&node->defaults, &node->options);
     node->io = options->io;
     node->started = node_now(node);
     pthread_mutex_init(&node->mutex, NULL);

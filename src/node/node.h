@@ -19,6 +19,7 @@
 #include "net/net.h"
 #include "node/control.h"
 #include "node/outbound.h"
+#include "node/settings.h"
 
 typedef struct Node Node;
 
@@ -46,9 +47,10 @@ typedef struct NodeOptions {
     size_t outbound_response_max;  // bytes of a response's body; 0: 64 MiB
     size_t memory_max;             // pages of one database in memory; 0: no limit
     uint64_t checkpoint_bytes;     // of log between two checkpoints (txn/db.h); 0: 128 MiB
-    uint64_t checkpoint_rate;      // bytes a second that one writes at most; 0: 256 MiB
+    uint64_t checkpoint_rate;      // bytes a second that one writes at most; 0: 64 MiB
     LogKeep log_keep;              // of the log, although a checkpoint covers it
     NetLimits limits;
+    Settings settings;  // those whose `own` bit is set, for databases whose owners say nothing else
 } NodeOptions;
 
 // Start everything: databases are open and the socket listens when it returns.

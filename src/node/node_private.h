@@ -7,6 +7,7 @@
 
 struct Node {
     NodeOptions options;
+    Settings defaults;  // of every database
     const Io *io;
     Auth *auth;
     Control *control;
@@ -57,4 +58,13 @@ void routes_respond_as(NetConn *conn,
                        uint32_t header_count,
                        Str content_type,
                        Bytes body);
+// The same with a body that was made elsewhere (net.h: http_respond_frame).
+void routes_respond_frame_as(NetConn *conn,
+                             const Identity *identity,
+                             Str token,
+                             int status,
+                             const HttpHeader *headers,
+                             uint32_t header_count,
+                             Str content_type,
+                             NetFrame *frame);
 NetHandler routes_handler(NodeLoop *loop);

@@ -2,6 +2,9 @@
 //
 // Small messages are encoded straight into one buffer and, under v3, leave together as one frame;
 // a message that many clients get alike is one finished, shared NetFrame.
+//
+// An answer that is still being made elsewhere (read.h) holds its place: what is said after it waits
+// behind it, so that the client hears everything in the order in which it became true.
 #pragma once
 #include "net/net.h"
 #include "wire/wire.h"
@@ -12,13 +15,16 @@
 typedef struct OutItem {
     uint32_t end;      // of an encoded message in `bytes`; 0 when `shared` is set
     NetFrame *shared;  // a reference
+    bool held;         // a place without a message
 } OutItem;
 
 typedef struct Outbox {
     Buf bytes;
     OutItem *items;
     uint32_t count, cap;
-    bool failed;  // out of memory: the connection must be closed, it would miss something
+    uint32_t held;        // 1 + index of the place that is held; 0: none
+    size_t shared_bytes;  // of all shared frames
+    bool failed;          // out of memory: the connection must be closed, it would miss something
 } Outbox;
 
 void outbox_deinit(Outbox *box);
@@ -26,7 +32,15 @@ void outbox_deinit(Outbox *box);
 Buf *outbox_begin(Outbox *box);
 void outbox_end(Outbox *box);
 void outbox_put_shared(Outbox *box, NetFrame *frame);  // takes a reference of its own
+// Hold a place, one at a time, for a message that outbox_fill brings.
+void outbox_hold(Outbox *box);
+void outbox_fill(Outbox *box, NetFrame *frame);  // takes a reference of its own
+// Move what stands before the held place (everything, where there is none) to an empty box. False:
+// that is nothing, because of the held place.
+bool outbox_split(Outbox *box, Outbox *front);
+void outbox_cut(Outbox *box);            // forget the held place and all behind it
+size_t outbox_bytes(const Outbox *box);  // waiting in it
 bool outbox_is_empty(const Outbox *box);
-// Hand everything to the connection as WebSocket messages (each with its compression tag). False
+// Hand everything before the held place to the connection as WebSocket messages (each with its compression tag). False
 // when something could not be sent: the connection is being cut off.
 bool outbox_send(Outbox *box, NetConn *conn, WireProtocol protocol);

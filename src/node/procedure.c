@@ -70,6 +70,10 @@ static const NodeOptions *options_of(const Procedure *p) {
     return &p->lane.loop->node->options;
 }
 
+static const Settings *settings_of(const Procedure *p) {
+    return &p->lane.session->database->settings;  // on the loop's thread
+}
+
 static int64_t monotonic_ns(const Procedure *p) {
     const Io *io = p->lane.loop->node->io;
     return io->clock_monotonic_ns(io->world);
@@ -180,6 +184,7 @@ static void conclude_failed(Procedure *p, HostStatus status) {
         buf_printf(&text, "%s", p->lost);
     } else if (status == HOST_DEADLINE) {
         http_status = 402;
+        counters->procedures_deadline++;
         buf_printf(&text, "Procedure terminated due to insufficient budget");
     } else {
         buf_printf(&text, "The module instance encountered a fatal error: ");
@@ -315,7 +320,7 @@ static struct timespec monotonic_in(Micros micros) {
 // Wait while the worker has the head. ASK_NONE: its time is up.
 static LaneAsk wait_for_worker(Procedure *p) {
     LaneCall *lane = &p->lane;
-    struct timespec end = monotonic_in(options_of(p)->procedure_exclusive);
+    struct timespec end = monotonic_in(settings_of(p)->procedure_exclusive);
     pthread_mutex_lock(&lane->mutex);
     lane->has_head = true;
     lane->answer = ABI_OK;
@@ -337,7 +342,7 @@ static void out_of_time(Session *agent) {
              sizeof text,
              "the procedure was ended: its transaction had the database to itself for %lld ms and "
              "did not end",
-             (long long)(options_of(p)->procedure_exclusive / 1000));
+             (long long)(settings_of(p)->procedure_exclusive / 1000));
     lost_because(p, text);
     lane_stop(&p->lane);
     db_rollback(agent->database->db);
@@ -540,6 +545,7 @@ static void conn_closed(void *owner) {
 static Procedure *procedure_new(Database *db, const FunctionDef *function, HostCall host) {
     if (!db->lanes) return NULL;
     SessionOptions options = {.kind = SESSION_AGENT,
+                              .party = &host.sender,
                               .identity = db->identity,
                               .confirmed = true,
                               .token = STR(""),
@@ -556,7 +562,7 @@ static Procedure *procedure_new(Database *db, const FunctionDef *function, HostC
     p->function = *function;
     host.id = function->id;
     host.name = function->name;
-    host.budget_us = db->loop->node->options.procedure_deadline;
+    host.budget_us = db->settings.procedure_deadline;
     host.procedure = &procedure_ops;
     host.procedure_ctx = p;
     Err err = lane_call_init(&p->lane, LANE_PROCEDURE, agent, &host);

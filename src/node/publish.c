@@ -77,6 +77,12 @@ static void all_stale(Database *db) {
     }
 }
 
+// What may wait behind an answer that is still being made: as much as a client may leave unread.
+static size_t held_max(const Database *db) {
+    size_t max = db->loop->node->options.limits.out_bytes_max;
+    return max ? max : (size_t)64 << 20;
+}
+
 void database_publish(Database *db,
                       const WriteSet *writes,
                       Session *caller,
@@ -99,6 +105,8 @@ void database_publish(Database *db,
         if (s->closing) continue;  // its stream has ended
         if (!encode(db, &shared, &updates[i]) || !put(&shared, s)) s->out.failed = true;
         session_dirty(s);
+        if (s->out.held && outbox_bytes(&s->out) > held_max(db))
+            session_close(s, 1008, "too much happened while the rows it asked for were read");
     }
     if (shared.frame) net_frame_release(&shared.frame);
     buf_deinit(&shared.message);

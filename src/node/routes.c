@@ -39,10 +39,13 @@ static const Route routes[] = {
     {"POST",   "/v1/database/:/call/:",           AUTH_ANONYMOUS, DB_RESOLVED, false, route_call},
     {"POST",   "/v1/database/:/sql",              AUTH_ANONYMOUS, DB_RESOLVED, false, route_sql},
     {"GET",    "/v1/database/:/logs",             AUTH_ANONYMOUS, DB_RESOLVED, false, route_logs},
+    {"GET",    "/v1/database/:/backup",           AUTH_ANONYMOUS, DB_RESOLVED, false, route_backup},
     {"POST",   "/v1/database/:/pre_publish",      AUTH_ANONYMOUS, DB_RESOLVED, true,  route_pre_publish},
     {"PUT",    "/v1/database/:/reset",            AUTH_ANONYMOUS, DB_RESOLVED, true,  route_reset},
     {"POST",   "/v1/database/:/lock",             AUTH_ANONYMOUS, DB_RESOLVED, false, route_lock},
     {"POST",   "/v1/database/:/unlock",           AUTH_ANONYMOUS, DB_RESOLVED, false, route_unlock},
+    {"GET",    "/v1/database/:/settings",         AUTH_ANONYMOUS, DB_RESOLVED, false, route_settings_get},
+    {"PUT",    "/v1/database/:/settings",         AUTH_ANONYMOUS, DB_RESOLVED, false, route_settings_put},
     {"GET",    "/v1/database/:/unstable/timestamp", AUTH_ANONYMOUS, DB_RESOLVED, false, route_timestamp},
     {"*",      "/v1/database/:/route",            AUTH_NONE,      DB_RESOLVED, false, route_handler},
     {"*",      "/v1/database/:/route/**",         AUTH_NONE,      DB_RESOLVED, false, route_handler},
@@ -104,6 +107,25 @@ static const Route *route_find(const HttpRequest *http,
 
 // ── answers ────────────────────────────────────────────────────────────────────────────────────
 
+enum { CALLER_HEADERS_MAX = 8 };
+
+// What an answer in the name of a caller says first; `hex` is what it borrows.
+static uint32_t caller_headers(HttpHeader all[CALLER_HEADERS_MAX],
+                               char hex[IDENTITY_HEX_LEN + 1],
+                               const Identity *identity,
+                               Str token,
+                               const HttpHeader *headers,
+                               uint32_t header_count) {
+    uint32_t count = 0;
+    identity_hex(identity, hex);
+    all[count++] = (HttpHeader){STR("spacetime-identity"), str_from(hex)};
+    all[count++] = (HttpHeader){STR("spacetime-identity-token"), token};
+    for (uint32_t i = 0; i < header_count && count < CALLER_HEADERS_MAX; i++) {
+        all[count++] = headers[i];
+    }
+    return count;
+}
+
 void routes_respond_as(NetConn *conn,
                        const Identity *identity,
                        Str token,
@@ -112,16 +134,24 @@ void routes_respond_as(NetConn *conn,
                        uint32_t header_count,
                        Str content_type,
                        Bytes body) {
-    HttpHeader all[8];
+    HttpHeader all[CALLER_HEADERS_MAX];
     char hex[IDENTITY_HEX_LEN + 1];
-    uint32_t count = 0;
-    identity_hex(identity, hex);
-    all[count++] = (HttpHeader){STR("spacetime-identity"), str_from(hex)};
-    all[count++] = (HttpHeader){STR("spacetime-identity-token"), token};
-    for (uint32_t i = 0; i < header_count && count < ARRAY_LEN(all); i++) {
-        all[count++] = headers[i];
-    }
+    uint32_t count = caller_headers(all, hex, identity, token, headers, header_count);
     http_respond(conn, status, all, count, content_type, body);
+}
+
+void routes_respond_frame_as(NetConn *conn,
+                             const Identity *identity,
+                             Str token,
+                             int status,
+                             const HttpHeader *headers,
+                             uint32_t header_count,
+                             Str content_type,
+                             NetFrame *frame) {
+    HttpHeader all[CALLER_HEADERS_MAX];
+    char hex[IDENTITY_HEX_LEN + 1];
+    uint32_t count = caller_headers(all, hex, identity, token, headers, header_count);
+    http_respond_frame(conn, status, all, count, content_type, frame);
 }
 
 static void answer(Request *r, int status, Str content_type, Bytes body) {

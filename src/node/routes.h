@@ -79,7 +79,10 @@ void route_schema(Request *r);
 void route_lock(Request *r);
 void route_unlock(Request *r);
 void route_timestamp(Request *r);
+void route_settings_get(Request *r);
+void route_settings_put(Request *r);
 void route_logs(Request *r);
+void route_backup(Request *r);
 
 void route_call(Request *r);
 void route_sql(Request *r);

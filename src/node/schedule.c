@@ -187,6 +187,7 @@ Err schedule_rebuild(Schedule *s, const Catalog *catalog, Micros now) {
             err = schedule_row(s, table, row, now);
         }
         table_scan_end(&scan);
+        if (err == OK) err = scan.err;
     }
     return err;
 }

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "node/commit.h"
+#include "node/read.h"
 #include "node/session_private.h"
 
 static const char fatal_text[] = "The instance encountered a fatal error.";
@@ -13,6 +14,8 @@ static void session_conn_closed(void *self) {
     Session *s = self;
     s->conn = NULL;
     s->closing = true;
+    read_cancel(s);  // nobody would hear it
+    park_leave(s);
     session_ready(s);
 }
 
@@ -31,7 +34,9 @@ Session *session_new(Database *db, const SessionOptions *o) {
     s->protocol = o->protocol;
     s->token = arena_str(&s->arena, o->token);
     s->claims = arena_str(&s->arena, o->claims);
-    if (!s->token.ptr || !s->claims.ptr) {
+    bool is_client = o->kind == SESSION_WS || o->kind == SESSION_HTTP;
+    if (!s->token.ptr || !s->claims.ptr ||
+        fair_join(&db->fair, &s->fair, o->party ? o->party : &o->identity, is_client) != OK) {
         arena_deinit(&s->arena);
         mem_free(s);
         return NULL;
@@ -50,26 +55,23 @@ void session_free(Session **handle) {
     if (s->next) s->next->prev = s->prev;
     if (s->database->sessions == s) s->database->sessions = s->next;
     lanes_session_gone(s);
+    read_cancel(s);
+    park_leave(s);
     if (s->live) live_client_close(&s->live);
+    const Io *io = s->database->loop->node->io;
+    fair_leave(&s->database->fair, &s->fair, io->clock_monotonic_ns(io->world));
     outbox_deinit(&s->out);
+    outbox_deinit(&s->sealed);
     buf_deinit(&s->inbox);
     buf_deinit(&s->call_args);
     buf_deinit(&s->http.body);
+    if (s->http.frame) net_frame_release(&s->http.frame);
     arena_deinit(&s->arena);
     mem_free(s);
 }
 
 void session_ready(Session *s) {
-    if (s->is_ready || s->state == SESSION_ENDED) return;
-    Database *db = s->database;
-    s->is_ready = true;
-    s->next_ready = NULL;
-    if (db->ready_last) {
-        db->ready_last->next_ready = s;
-    } else {
-        db->ready_first = s;
-    }
-    db->ready_last = s;
+    if (s->state != SESSION_ENDED) fair_ready(&s->database->fair, &s->fair);
 }
 
 void session_dirty(Session *s) {
@@ -81,10 +83,13 @@ void session_dirty(Session *s) {
 
 void session_close(Session *s, uint16_t code, const char *why) {
     s->closing = true;
+    read_cancel(s);
+    park_leave(s);
     // What was received and not worked on is dropped: the stream ends here. What was answered
     // before still goes out, so the Close frame itself waits for the delivery.
     buf_clear(&s->inbox);
     s->inbox_at = s->inbox_in = s->inbox_count = 0;
+    fair_unpark(&s->database->fair, &s->fair);
     if (!s->close_code) {
         s->close_code = code;
         snprintf(s->close_why, sizeof s->close_why, "%s", why);
@@ -93,6 +98,43 @@ void session_close(Session *s, uint16_t code, const char *why) {
     session_ready(s);
 }
 // ── calls ──────────────────────────────────────────────────────────────────────────────────────
+
+// May the session make a call now, as far as rates go? `reducer` is NULL of a procedure. FAIR_WAIT: it
+// is parked, and comes back with the same call. FAIR_REFUSE: `text` says why.
+FairVerdict session_admit_rate(Session *s,
+                               const FunctionDef *reducer,
+                               char *text,
+                               size_t text_size) {
+    Database *db = s->database;
+    const Settings *set = &db->settings;
+    const Io *io = db->loop->node->io;
+    if (!set->identity_rate && !set->reducer_rate) return FAIR_PASS;
+    int64_t wait_ns;
+    BucketRule rule = {.rate = set->reducer_rate, .burst = set->reducer_burst};
+    Bucket *bucket = reducer && db->lanes ? &lanes_history(db, reducer)->bucket : NULL;
+    FairVerdict verdict = fair_admit(&db->fair,
+                                     &s->fair,
+                                     bucket,
+                                     rule,
+                                     set->call_wait_max * 1000,
+                                     io->clock_monotonic_ns(io->world),
+                                     &wait_ns);
+    switch (verdict) {
+    case FAIR_PASS: break;
+    case FAIR_WAIT: db->counters.calls_delayed++; break;
+    case FAIR_REFUSE:
+        db->counters.calls_over_rate++;
+        snprintf(
+            text,
+            text_size,
+            "too many calls: this one would have to wait %lld ms for its turn, and at most %lld "
+            "ms are allowed here",
+            (long long)(wait_ns / 1000000),
+            (long long)(set->call_wait_max / 1000));
+        break;
+    }
+    return verdict;
+}
 
 // Fill in the call and open its transaction.
 void session_call_begin(Session *s,
@@ -139,6 +181,10 @@ const FunctionDef *session_admit(Session *s, Str name, Bytes args, char *text, s
     Database *db = s->database;
     const FunctionDef *f = moduledef_reducer(db->def, name);
     Buf line = {0};
+    if (db->read_only != OK) {
+        snprintf(text, text_size, "%s", db->read_only_why);
+        return NULL;
+    }
     if (f && f->lifecycle != LIFECYCLE_NONE) {
         snprintf(text,
                  text_size,
@@ -154,8 +200,9 @@ const FunctionDef *session_admit(Session *s, Str name, Bytes args, char *text, s
                    STR_ARG(name));
         f = NULL;
     } else {
-        Diag diag = {0};
+        Diag diag;
         size_t len;
+        diag_clear(&diag);
         if (bsatn_check(f->params, args, &len, &diag) != OK) {
             snprintf(text,
                      text_size,
@@ -175,13 +222,31 @@ const FunctionDef *session_admit(Session *s, Str name, Bytes args, char *text, s
     return f;
 }
 
+void session_await_views(Session *s) {
+    Database *db = s->database;
+    if (!s->asked_at) s->asked_at = store_stats(db_store(db->db)).version;
+    park(s, PARK_VIEWS);
+    viewlane_launch(db);
+}
+
+static void question_over(Session *s) {
+    if (s->parked == PARK_NONE && !commit_pending(s->database)) s->asked_at = 0;
+}
+
 // ── one step ───────────────────────────────────────────────────────────────────────────────────
 
 // The session's next piece of work. True: a call was begun. *more: it has something left to do.
 static bool session_step(Session *s, HostCall *call, bool *more) {
     bool begun = false;
+    *more = false;
+    if (s->read || s->parked != PARK_NONE) return false;
     *more = true;
+    views_since(s->database->views, s->asked_at ? s->asked_at : UINT64_MAX);
     if (lanes_step(s, call, more, &begun)) return begun;
+    if (s->fair.parked) {  // its call waits for its time; what brought it here comes after that
+        *more = false;
+        return false;
+    }
     s->call_timestamp = s->database->now;
     if (s->kind == SESSION_SYSTEM) return lifecycle_step_system(s, call, more);
     if (s->state == SESSION_CONNECTING) {
@@ -191,44 +256,26 @@ static bool session_step(Session *s, HostCall *call, bool *more) {
             *more = false;
             return false;
         }
+        if (s->kind == SESSION_HTTP && !session_http_admit(s)) {
+            *more = false;
+            return false;
+        }
         return lifecycle_step_connect(s, call);
     }
     if (s->kind == SESSION_HTTP && !s->http.done) {
-        return session_http_step(s, call);
+        begun = session_http_step(s, call);
+        question_over(s);
+        if (s->read || s->parked != PARK_NONE) *more = false;
+        return begun;
     }
     session_ws_tidy(s);
     begun = session_ws_step(s, call);
-    if (begun || s->inbox_count) return begun;
+    question_over(s);
+    if (s->fair.parked || s->read || s->parked != PARK_NONE) *more = false;
+    if (begun || s->inbox_count || s->read || s->parked != PARK_NONE) return begun;
     if (s->closing) return lifecycle_step_disconnect(s, call, more);
     *more = false;
     return false;
-}
-
-static Session *ready_take(Database *db) {
-    Session *s = db->ready_first;
-    if (!s) return NULL;
-    db->ready_first = s->next_ready;
-    if (!db->ready_first) db->ready_last = NULL;
-    s->is_ready = false;
-    return s;
-}
-
-// After a burst back to the end of the ring: a flood from one client delays that client. Not after
-// each message: what a client gets in a turn leaves in one write, and with one message from everybody
-// the writes cost a busy turn a third of its time.
-#define BURST_MESSAGES 16
-
-static void ready_again(Session *s) {
-    Database *db = s->database;
-    if (s->is_ready || ++s->burst >= BURST_MESSAGES) {
-        s->burst = 0;
-        session_ready(s);
-        return;
-    }
-    s->is_ready = true;
-    s->next_ready = db->ready_first;
-    db->ready_first = s;
-    if (!db->ready_last) db->ready_last = s;
 }
 
 bool session_next_call(void *ctx, HostCall *call) {
@@ -242,9 +289,10 @@ bool session_next_call(void *ctx, HostCall *call) {
         }
         if (db->failed) return false;
         int64_t now_ns = io->clock_monotonic_ns(io->world);
-        if (now_ns >= db->turn_began_ns + TURN_NS) return false;
-        Session *s = ready_take(db);
-        if (!s) return false;
+        if (turn_is_over(db, now_ns)) return false;
+        FairEntry *taken = fair_take(&db->fair, now_ns);
+        if (!taken) return false;
+        Session *s = CONTAINER_OF(taken, Session, fair);
         if (s->state == SESSION_ENDED) {
             session_dirty(s);  // refused by the module after it had been put back into the ring
             continue;
@@ -254,9 +302,9 @@ bool session_next_call(void *ctx, HostCall *call) {
         bool begun = session_step(s, call, &more);
         if (begun && slow_divert(s, call)) begun = false;
         if (more) {
-            ready_again(s);
+            fair_again(&db->fair, taken);
         } else {
-            s->burst = 0;
+            taken->burst = 0;
         }
         if (begun) return true;
         if (s->state == SESSION_ENDED) session_dirty(s);  // the delivery frees it
@@ -321,7 +369,7 @@ Str session_failure_text(Session *s, const HostOutcome *outcome) {
     switch (outcome->status) {
     case HOST_USER_ERROR:
         db->counters.calls_user_error++;
-        database_log_record(db, 0, s->function->name, outcome->message, s->call_timestamp);
+        database_log_record(db, 0, s->function->name, outcome->message, node_now(db->loop->node));
         return outcome->message;
     case HOST_DEADLINE: {
         db->counters.calls_deadline++;
@@ -332,8 +380,8 @@ Str session_failure_text(Session *s, const HostOutcome *outcome) {
                                 "reducer `" STR_FMT
                                 "` was stopped: it ran longer than its deadline of %lld ms",
                                 STR_ARG(s->function->name),
-                                (long long)(db->loop->node->options.deadline / 1000));
-        database_log_record(db, 0, s->function->name, text, s->call_timestamp);
+                                (long long)(db->settings.deadline / 1000));
+        database_log_record(db, 0, s->function->name, text, node_now(db->loop->node));
         return text.ptr ? text : str_from(fatal_text);
     }
     case HOST_STOPPED:

@@ -1,9 +1,12 @@
 // session.h: one client of one database: what it asked, in order, and what it will be told.
 //
 // PICTURE
-//   WS frame ─> inbox ─┐                        ┌─ outbox ─(after the sync)─> socket
+//   WS frame ─> inbox ─┐                        ┌─ outbox ──> sealed ─(once it is durable)─> socket
 //   HTTP call, sql ────┼─> ready ring ─> step ──┤
 //   due schedules ─────┘   (round-robin)        └─ HTTP answer
+//
+//   What was said up to the moment a batch of the log starts for the disk is sealed: it leaves when
+//   that batch has landed. What is said meanwhile waits for the next.
 //
 //   CONNECTING ─connect reducer─> LIVE ─socket closed, inbox empty─> disconnect reducer ─> ENDED
 //        └──────── refused ───────────────────────────────────────────────────────────────┘
@@ -14,8 +17,14 @@
 #include "node/database.h"
 #include "node/outbox.h"
 
-// An agent stands for a procedure that runs on a worker (lane.h).
-typedef enum SessionKind { SESSION_WS, SESSION_HTTP, SESSION_SYSTEM, SESSION_AGENT } SessionKind;
+// An agent stands for a procedure that runs on a worker, SESSION_VIEW for a view (lane.h).
+typedef enum SessionKind {
+    SESSION_WS,
+    SESSION_HTTP,
+    SESSION_SYSTEM,
+    SESSION_AGENT,
+    SESSION_VIEW
+} SessionKind;
 typedef enum SessionState { SESSION_CONNECTING, SESSION_LIVE, SESSION_ENDED } SessionState;
 typedef enum SessionCall {
     CALL_NONE,
@@ -35,6 +44,7 @@ typedef struct HttpWorkItem {
     bool done;  // worked on; the answer is below
     int status;
     Buf body;
+    NetFrame *frame;  // in place of body, when it was made elsewhere; a reference
     Str content_type;
     bool has_duration;
     int64_t duration_us;
@@ -48,11 +58,11 @@ struct Session {
     SessionKind kind;
     SessionState state;
     Session *prev, *next;  // in database->sessions
-    Session *next_ready;
+    FairEntry fair;        // its place among those that have something to do
     Session *next_dirty;
-    bool is_ready, is_dirty, closing, paused;
-    uint32_t burst;  // messages taken up since it was last at the end of the ring
-    NetConn *conn;   // NULL once it is gone
+    Session *next_sealed;
+    bool is_dirty, closing, paused;
+    NetConn *conn;  // NULL once it is gone
     Identity identity;
     ConnectionId connection;
     bool is_owner, confirmed;
@@ -67,6 +77,10 @@ struct Session {
     size_t inbox_at;  // of the message being worked on
     size_t inbox_in;  // bytes of it already taken up (v3: several messages in one payload)
     uint32_t inbox_count;
+    struct {
+        size_t at, in;
+        uint32_t count;
+    } inbox_mark;  // before the message that was taken up last
 
     SessionCall call;     // in the module now
     uint32_t request_id;  // of that call
@@ -78,14 +92,21 @@ struct Session {
     ScheduleEntry scheduled;
 
     // Away from the loop (lane.h).
-    struct LaneCall *lane;    // of this session; until it ends nothing behind it is taken up
+    struct LaneCall *lane;         // of this session; until it ends nothing behind it is taken up
     struct Procedure *procedures;  // procedures it called that have not ended
-    bool is_sliced;           // the call in the module has a slice, not its deadline
-    ModuleLogMark log_mark;   // where that call's log lines begin
-    Str deadline_text;        // what HOST_DEADLINE means for this call, if not the usual
-    Str redo;                 // the reducer to call again with call_args; ptr NULL: none
+    bool is_sliced;                // the call in the module has a slice, not its deadline
+    ModuleLogMark log_mark;        // where that call's log lines begin
+    Str deadline_text;             // what HOST_DEADLINE means for this call, if not the usual
+    Str redo;                      // the reducer to call again with call_args; ptr NULL: none
 
-    Outbox out;
+    // Waiting for an answer from a snapshot, or to be able to ask for one (read.h).
+    struct SessionRead *read;
+    bool read_granted;  // a place is reserved for it
+    ParkKind parked;
+    uint64_t asked_at;  // version of the data when the question came that is parked for a view; 0
+    Session *prev_parked, *next_parked;
+
+    Outbox out, sealed;
     HttpWorkItem http;
 };
 
@@ -97,7 +118,8 @@ typedef struct SessionOptions {
     ConnectionId connection;
     bool confirmed;
     WireProtocol protocol;
-    Str token, claims;  // copied
+    Str token, claims;      // copied
+    const Identity *party;  // on whose account it is worked on; NULL: its own
 } SessionOptions;
 Session *session_new(Database *database, const SessionOptions *options);  // NULL: no memory
 void session_free(Session **session);
@@ -108,5 +130,10 @@ void session_close(Session *session, uint16_t code, const char *why);  // from o
 // The host's source (host.h): the next call of this database, and its outcome.
 bool session_next_call(void *database, HostCall *call);
 void session_done(void *database, const HostCall *call, const HostOutcome *outcome);
-// Deliver what sessions have to say: `confirmed` sessions only, or the others only.
+// Deliver what sessions have to say: `confirmed` sessions only, or the others only. The former when
+// everything is durable and nothing sealed.
 void session_deliver(Database *database, bool confirmed);
+// A batch starts for the disk: what confirmed sessions said so far is sealed. It has landed: that
+// leaves.
+void session_seal(Database *database);
+void session_deliver_sealed(Database *database);

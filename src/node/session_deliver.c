@@ -1,5 +1,14 @@
-// session_deliver.c: what sessions have to say leaves, after the sync (or before it, for those who
-// asked not to wait).
+// session_deliver.c: what sessions have to say leaves once the log covers it (or before that, for
+// those who asked not to wait).
+//
+//   turn k     out ── seal, the batch of turn k starts for the disk ──> sealed
+//   turn k+1   out: answers of turn k+1                                 sealed ── landed ──> socket
+//
+// What stands behind an answer that is being made elsewhere (outbox.h) is not sealed: it is for the turn
+// in which the answer comes.
+//
+// Messages leave in parts, as they were sealed. Everything else (an HTTP answer, a closing, the end of
+// the session) leaves whole: it waits until nothing was added after the sealing.
 #include <stdio.h>
 
 #include "node/session_private.h"
@@ -19,6 +28,17 @@ static void http_deliver(Session *s) {
     NetConn *conn = s->conn;
     s->conn = NULL;
     net_conn_set_data(conn, NULL);
+    if (s->http.frame) {
+        routes_respond_frame_as(conn,
+                                &s->identity,
+                                s->token,
+                                s->http.status,
+                                headers,
+                                count,
+                                s->http.content_type,
+                                s->http.frame);
+        return;
+    }
     routes_respond_as(conn,
                       &s->identity,
                       s->token,
@@ -29,40 +49,89 @@ static void http_deliver(Session *s) {
                       buf_bytes(&s->http.body));
 }
 
-static void ws_deliver(Session *s) {
+static void say(Session *s, Outbox *box) {
     if (!s->conn) {
-        outbox_deinit(&s->out);  // what it asked is still worked on; nobody listens
-        return;
-    }
-    if (!outbox_is_empty(&s->out) && !outbox_send(&s->out, s->conn, s->protocol)) {
+        outbox_deinit(box);  // what it asked is still worked on; nobody listens
+    } else if (!outbox_is_empty(box) && !outbox_send(box, s->conn, s->protocol)) {
         session_close(s, 1008, "the client reads too slowly");
     }
-    if (!s->close_code) return;
+}
+
+static void ws_end(Session *s) {
+    if (!s->close_code || !s->conn) return;
     NetConn *conn = s->conn;
     s->conn = NULL;
     net_conn_set_data(conn, NULL);
     ws_close(conn, s->close_code, str_from(s->close_why));
 }
 
+// Everything it has to say, the last of it in `box`.
+static void deliver_whole(Session *s, Outbox *box) {
+    s->is_dirty = true;  // so that a session_close in here does not put it onto the list
+    if (s->kind == SESSION_HTTP) http_deliver(s);
+    if (s->kind == SESSION_WS) {
+        say(s, box);
+        ws_end(s);
+    }
+    if (s->kind == SESSION_AGENT) procedure_deliver(s);
+    s->is_dirty = false;
+    // One that is still in the ring comes back when its turn does.
+    if (s->state == SESSION_ENDED && !s->fair.is_ready) session_free(&s);
+}
+
+static bool waits(const Session *s) {
+    return s->kind == SESSION_HTTP || s->confirmed;
+}
+
 void session_deliver(Database *db, bool confirmed) {
     Session *keep = NULL;
     Session *dirty = db->dirty;
+    ASSERT(!confirmed || !db->sealed);
     db->dirty = NULL;
     while (dirty) {
         Session *s = dirty;
         dirty = s->next_dirty;
-        bool waits = s->kind == SESSION_HTTP || s->confirmed;
-        if (waits != confirmed) {
+        if (waits(s) == confirmed) {
+            deliver_whole(s, &s->out);
+        } else {
+            s->next_dirty = keep;
+            keep = s;
+        }
+    }
+    db->dirty = keep;
+}
+
+void session_seal(Database *db) {
+    Session *keep = NULL;
+    Session *dirty = db->dirty;
+    ASSERT(!db->sealed);
+    while (dirty) {
+        Session *s = dirty;
+        dirty = s->next_dirty;
+        if (!waits(s)) {
             s->next_dirty = keep;
             keep = s;
             continue;
         }
-        if (s->kind == SESSION_HTTP) http_deliver(s);
-        if (s->kind == SESSION_WS) ws_deliver(s);
-        if (s->kind == SESSION_AGENT) procedure_deliver(s);
         s->is_dirty = false;
-        // One that is still in the ring comes back when its turn does.
-        if (s->state == SESSION_ENDED && !s->is_ready) session_free(&s);
+        // What stands behind an answer that is still being made waits for that.
+        if (!outbox_split(&s->out, &s->sealed)) continue;
+        s->next_sealed = db->sealed;
+        db->sealed = s;
     }
     db->dirty = keep;
+}
+
+void session_deliver_sealed(Database *db) {
+    Session *sealed = db->sealed;
+    db->sealed = NULL;
+    while (sealed) {
+        Session *s = sealed;
+        sealed = s->next_sealed;
+        if (s->is_dirty) {
+            if (s->kind == SESSION_WS) say(s, &s->sealed);
+        } else {
+            deliver_whole(s, &s->sealed);
+        }
+    }
 }

@@ -20,6 +20,22 @@ void session_http_answer(Session *s, int status, const char *text) {
     session_dirty(s);
 }
 
+// Before the client is even let in, so that a flood of requests costs little more than their answers.
+bool session_http_admit(Session *s) {
+    char text[256];
+    if (s->http.work != HTTP_CALL) return true;
+    const FunctionDef *f = moduledef_reducer(s->database->def, s->http.name);
+    switch (session_admit_rate(s, f, text, sizeof text)) {
+    case FAIR_PASS: return true;
+    case FAIR_WAIT: return false;
+    case FAIR_REFUSE: break;
+    }
+    s->database->counters.calls_refused++;
+    session_http_answer(s, 429, text);
+    s->state = SESSION_ENDED;
+    return false;
+}
+
 static void step_http_procedure(Session *s, const FunctionDef *f) {
     Diag diag = {0};
     buf_clear(&s->call_args);
@@ -40,6 +56,10 @@ static bool step_http_call(Session *s, HostCall *call) {
     Database *db = s->database;
     char text[DIAG_TEXT_MAX + 512];
     const FunctionDef *f = moduledef_reducer(db->def, s->http.name);
+    if (f && db->read_only != OK) {
+        session_http_answer(s, db->read_only == ERR_DISK_FULL ? 507 : 503, db->read_only_why);
+        return false;
+    }
     if (f && f->lifecycle != LIFECYCLE_NONE) {
         snprintf(text,
                  sizeof text,
@@ -82,11 +102,6 @@ static bool step_http_call(Session *s, HostCall *call) {
     return true;
 }
 
-typedef struct SqlViews {
-    Views *views;
-    Diag *diag;
-} SqlViews;
-
 static void step_http_sql(Session *s);
 
 static void sql_again(Session *s, Err err, const LiveUpdate *own) {
@@ -99,17 +114,40 @@ static void sql_again(Session *s, Err err, const LiveUpdate *own) {
 }
 
 static void sql_refuse(Session *s, Err err, const Diag *diag) {
-    int status = err == ERR_NOMEM ? 503 : 400;
+    int status = err == ERR_NOMEM || err == ERR_LIMIT ? 503 : err == ERR_TOO_LARGE ? 413 : 400;
     session_http_answer(s, status, diag->text[0] ? diag->text : err_text(err));
 }
 
-static Err view_check(void *ctx, const Query *query) {
-    const SqlViews *check = ctx;
-    return views_check(check->views, query, check->diag);
+// True: it was begun, or will be when there is a place. False: *err says why not.
+static bool sql_elsewhere(Session *s, Statement **statement, Err *err) {
+    if (!read_place(s)) return true;
+    if ((*err = statement_detach(*statement)) != OK) {
+        read_place_unused(s);
+        return false;
+    }
+    ReadAsk ask = {.kind = READ_SQL, .statement = *statement};
+    *statement = NULL;
+    *err = read_begin(s, &ask);
+    return *err == OK;
 }
 
-static void sql_answered(Session *s, int64_t began) {
+// Put the answer together; of a write (stats not NULL) what was done.
+static Err sql_answer(Session *s,
+                      Statement *statement,
+                      const StatementStats *stats,
+                      int64_t began,
+                      Diag *diag) {
     const Io *io = s->database->loop->node->io;
+    Buf *body = &s->http.body;
+    read_limit(s->database, statement);
+    buf_clear(body);
+    buf_put_u8(body, '[');
+    int64_t micros = (io->clock_monotonic_ns(io->world) - began) / 1000;
+    Err err = statement_write_json(statement, NULL, stats, micros, body, diag);
+    buf_put_u8(body, ']');
+    if (err == OK && !buf_ok(body)) err = ERR_NOMEM;
+    if (err == ERR_TOO_LARGE) read_too_large(s->database, diag);
+    if (err != OK) return err;
     s->http.done = true;
     s->http.status = 200;
     s->http.content_type = STR("application/json");
@@ -117,73 +155,87 @@ static void sql_answered(Session *s, int64_t began) {
     s->http.duration_us = (io->clock_monotonic_ns(io->world) - began) / 1000;
     s->closing = true;
     session_dirty(s);
+    return OK;
 }
 
-static void sql_answer(Session *s,
-                       const Statement *statement,
-                       const StatementStats *stats,
-                       int64_t began) {
-    const Io *io = s->database->loop->node->io;
-    Buf *body = &s->http.body;
-    Diag diag = {0};
-    int64_t micros = (io->clock_monotonic_ns(io->world) - began) / 1000;
-    buf_clear(body);
-    buf_put_u8(body, '[');
-    Err err = statement_write_json(statement, NULL, stats, micros, body, &diag);
-    buf_put_u8(body, ']');
-    if (err == OK && !buf_ok(body)) err = ERR_NOMEM;
-    if (err == OK)
-        sql_answered(s, began);
-    else
-        sql_refuse(s, err, &diag);
-}
-
-// What was written is committed, or was not: the answer was put together before.
+// What was written is committed, or it is not and the answer was said too early; nobody has it yet.
 static void sql_committed(Session *s, Err err, const LiveUpdate *own) {
     (void)own;
     if (err != OK) session_http_answer(s, err_http_status(err), err_text(err));
-    session_dirty(s);
 }
 
-static void sql_write(Session *s, const Statement *statement, int64_t began) {
+static void sql_write(Session *s, Statement *statement, int64_t began) {
     Database *db = s->database;
     StatementStats stats;
-    Diag diag = {0};
+    Diag diag;
+    diag_clear(&diag);
+    if (db->read_only != OK) {
+        session_http_answer(s, db->read_only == ERR_DISK_FULL ? 507 : 503, db->read_only_why);
+        return;
+    }
     s->call_timestamp = db->now;
     session_transaction_begin(s, STR("<sql>"));
     Err err = statement_execute(statement, db->db, &stats, &diag);
+    if (err == OK) err = sql_answer(s, statement, &stats, began, &diag);
     if (err != OK) {
         db_rollback(db->db);
         sql_refuse(s, err, &diag);
         return;
     }
-    sql_answer(s, statement, &stats, began);
     commit_start(s, false, sql_committed);
+}
+
+typedef struct SqlViews {
+    Views *views;
+    Diag *diag;
+} SqlViews;
+
+static Err view_check(void *ctx, const Query *query) {
+    const SqlViews *check = ctx;
+    return views_check(check->views, query, check->diag);
+}
+
+static void sql_run(Session *s, Statement **statement, int64_t began) {
+    Database *db = s->database;
+    Diag diag;
+    Err err = OK;
+    diag_clear(&diag);
+    uint64_t most = read_cost_max(db);
+    bool writes = statement_writes(*statement);
+    bool elsewhere = !writes && most != UINT64_MAX && statement_cost(*statement, most) > most &&
+                     sql_elsewhere(s, statement, &err);
+    if (s->parked == PARK_NONE) db->counters.sql_queries++;
+    if (elsewhere) return;
+    if (err == OK && writes)
+        sql_write(s, *statement, began);
+    else if (err == OK)
+        err = sql_answer(s, *statement, NULL, began, &diag);
+    if (err != OK) sql_refuse(s, err, &diag);
 }
 
 static void step_http_sql(Session *s) {
     Database *db = s->database;
     const Io *io = db->loop->node->io;
     int64_t began = io->clock_monotonic_ns(io->world);
-    Diag diag = {0};
+    Diag diag;
     Statement *statement = NULL;
     QueryCaller caller = caller_of(s);
     SqlViews views = {db->views, &diag};
+    diag_clear(&diag);
     Err err =
         statement_compile(s->http.text, QUERY_SQL, &db->query_catalog, &caller, &statement, &diag);
     if (err == OK) err = statement_each_query(statement, view_check, &views);
     if (err == ERR_AGAIN) {
-        statement_free(&statement);
         commit_views(s, sql_again);
-        return;
+    } else if (err == ERR_BUSY) {
+        session_await_views(s);
+    } else if (err == OK) {
+        sql_run(s, &statement, began);
+    } else {
+        // Also a text that is too long is a mistake in the question.
+        db->counters.sql_queries++;
+        sql_refuse(s, err == ERR_TOO_LARGE ? ERR_INVALID : err, &diag);
     }
-    db->counters.sql_queries++;
-    if (err != OK)
-        sql_refuse(s, err, &diag);
-    else if (statement_writes(statement))
-        sql_write(s, statement, began);
-    else
-        sql_answer(s, statement, NULL, began);
     statement_free(&statement);
 }
 

@@ -4,9 +4,7 @@
 #include "node/session_private.h"
 #include "query/statement.h"
 
-// A client may be this far ahead of us before we stop reading from it; resumed at half.
-#define INBOX_BYTES_MAX    (1u << 20)
-#define INBOX_MESSAGES_MAX 16384u
+static const char busy_text[] = "the server is busy: too many queries wait for a worker";
 
 // ── what a client asks, answered on the spot ───────────────────────────────────────────────────
 
@@ -32,6 +30,12 @@ static void ask_later(Session *s, const ClientMessage *m) {
     commit_views(s, ask_again);
 }
 
+// They are being computed beside the loop: the question is taken up again when one of them is there.
+static void ask_when_there(Session *s) {
+    session_ws_untake(s);
+    session_await_views(s);
+}
+
 void session_subscription_dropped(void *ctx, void *owner, uint32_t query_set, const char *reason) {
     Session *s = owner;
     (void)ctx;
@@ -47,48 +51,102 @@ static void refuse_subscribe(Session *s, const ClientMessage *m, const char *tex
     outbox_end(&s->out);
 }
 
+// Begin to read elsewhere what the set yields. A subscription that cannot is none.
+static void read_rows(Session *s, const ClientMessage *m, ReadKind kind, LiveAnswer *answer) {
+    LiveAnswer none;
+    Diag diag = {0};
+    bool subscribes = kind == READ_SUBSCRIBE;
+    Err err = ERR_AGAIN;
+    if (read_place(s)) {
+        ReadAsk ask = {.kind = kind,
+                       .request = m->request_id,
+                       .query_set = m->query_set,
+                       .queries = answer->queries,
+                       .query_count = answer->query_count};
+        err = read_begin(s, &ask);
+    } else {
+        live_queries_free(&answer->queries, answer->query_count);
+    }
+    if (err == OK) return;
+    if (subscribes) (void)!live_unsubscribe_within(s->live, m->query_set, false, 0, &none, &diag);
+    if (err == ERR_AGAIN) {
+        session_ws_untake(s);
+    } else {
+        refuse_subscribe(s, m, err == ERR_LIMIT ? busy_text : err_text(err));
+    }
+}
+
 static void answer_subscribe(Session *s, const ClientMessage *m) {
-    Arena *arena = &s->database->turn_arena;
-    Str *queries = arena_array(arena, Str, m->query_count + 1);
-    const LiveRows *rows;
-    uint32_t count, n = 0;
+    Database *db = s->database;
+    Str *queries = arena_array(&db->turn_arena, Str, m->query_count + 1);
+    LiveAnswer answer = {0};
+    uint32_t n = 0;
     Diag diag = {0};
     Bytes rest = m->queries;
     while (queries && n < m->query_count && wire_next_query(&rest, &queries[n])) {
         n++;
     }
-    Err err = queries ? live_subscribe(s->live, m->query_set, queries, n, &rows, &count, &diag)
+    Err err = queries ? live_subscribe_within(s->live,
+                                              m->query_set,
+                                              queries,
+                                              n,
+                                              read_cost_max(db),
+                                              &answer,
+                                              &diag)
                       : ERR_NOMEM;
     if (err == ERR_AGAIN) {
         ask_later(s, m);
         return;
     }
+    if (err == ERR_BUSY) {
+        ask_when_there(s);
+        return;
+    }
+    if (err == OK && answer.queries) {
+        read_rows(s, m, READ_SUBSCRIBE, &answer);
+        return;
+    }
     bool ok = err == OK;
-    const WireTableRows *tables = ok ? wire_rows(s, rows, count, &ok) : NULL;
+    const WireTableRows *tables = ok ? wire_rows(s, answer.rows, answer.count, &ok) : NULL;
     if (!ok) {
         refuse_subscribe(s, m, diag.text[0] ? diag.text : err_text(err));
         return;
     }
     Buf *out = outbox_begin(&s->out);
-    wire_subscribe_applied(out, m->request_id, m->query_set, tables, count);
+    wire_subscribe_applied(out, m->request_id, m->query_set, tables, answer.count);
     outbox_end(&s->out);
 }
 
 static void answer_unsubscribe(Session *s, const ClientMessage *m) {
-    const LiveRows *rows = NULL;
-    uint32_t count = 0;
+    LiveAnswer answer = {0};
     Diag diag = {0};
-    Err err = live_unsubscribe(s->live, m->query_set, m->send_dropped_rows, &rows, &count, &diag);
+    uint64_t cost_max = read_cost_max(s->database);
+    // The set ends with this message, so a place to read its rows from comes first.
+    if (m->send_dropped_rows && cost_max != UINT64_MAX && !read_place(s)) {
+        session_ws_untake(s);
+        return;
+    }
+    Err err = live_unsubscribe_within(s->live,
+                                      m->query_set,
+                                      m->send_dropped_rows,
+                                      cost_max,
+                                      &answer,
+                                      &diag);
+    if (err == OK && answer.queries) {
+        read_rows(s, m, READ_UNSUBSCRIBE, &answer);
+        return;
+    }
+    read_place_unused(s);
     Buf *out = outbox_begin(&s->out);
     bool ok = err == OK;
-    const WireTableRows *tables = ok ? wire_rows(s, rows, count, &ok) : NULL;
+    const WireTableRows *tables = ok ? wire_rows(s, answer.rows, answer.count, &ok) : NULL;
     if (ok) {
         wire_unsubscribe_applied(out,
                                  m->request_id,
                                  m->query_set,
                                  m->send_dropped_rows,
                                  tables,
-                                 count);
+                                 answer.count);
     } else {
         wire_subscription_error(out,
                                 &m->request_id,
@@ -120,19 +178,31 @@ static void refuse_one_off(Session *s, const ClientMessage *m, const char *text)
     outbox_end(&s->out);
 }
 
-static void answer_one_off(Session *s, const ClientMessage *m) {
-    Database *db = s->database;
-    Diag diag = {0};
-    Statement *statement = NULL;
+static void one_off_elsewhere(Session *s, const ClientMessage *m, Statement **statement) {
+    Err err = ERR_AGAIN;
+    if (read_place(s)) {
+        err = statement_detach(*statement);
+        if (err != OK) read_place_unused(s);
+    }
+    if (err == OK) {
+        ReadAsk ask = {.kind = READ_ONE_OFF, .request = m->request_id, .statement = *statement};
+        *statement = NULL;
+        err = read_begin(s, &ask);
+    }
+    if (err == ERR_AGAIN) {
+        session_ws_untake(s);
+    } else if (err != OK) {
+        refuse_one_off(s, m, err == ERR_LIMIT ? busy_text : err_text(err));
+    }
+    if (err != ERR_AGAIN) s->database->counters.sql_queries++;
+}
+
+static Err one_off_here(Session *s, const ClientMessage *m, Statement *statement, Diag *diag) {
     RowList rows;
     Buf encoded = {0};
     rowlist_init(&rows);
-    QueryCaller caller = caller_of(s);
-    OneOffViews views = {db->views, &diag};
-    Err err =
-        statement_compile(m->text, QUERY_ONE_OFF, &db->query_catalog, &caller, &statement, &diag);
-    if (err == OK) err = statement_each_query(statement, one_off_view, &views);
-    if (err == OK) err = statement_run(statement, NULL, one_off_row, &rows, &diag);
+    read_limit(s->database, statement);
+    Err err = statement_run(statement, NULL, one_off_row, &rows, diag);
     if (err == OK) {
         rowlist_encode(&encoded, &rows);
         if (!buf_ok(&encoded)) err = ERR_NOMEM;
@@ -143,15 +213,42 @@ static void answer_one_off(Session *s, const ClientMessage *m) {
                                .rows = buf_bytes(&encoded)};
         wire_one_off_result(out, m->request_id, &table);
         outbox_end(&s->out);
-    } else if (err == ERR_AGAIN) {
-        ask_later(s, m);
-    } else {
-        refuse_one_off(s, m, diag.text[0] ? diag.text : err_text(err));
     }
-    if (err != ERR_AGAIN) db->counters.sql_queries++;
-    statement_free(&statement);
     rowlist_deinit(&rows);
     buf_deinit(&encoded);
+    return err;
+}
+
+static void answer_one_off(Session *s, const ClientMessage *m) {
+    Database *db = s->database;
+    Diag diag = {0};
+    Statement *statement = NULL;
+    QueryCaller caller = caller_of(s);
+    uint64_t most = read_cost_max(db);
+    OneOffViews views = {db->views, &diag};
+    Err err =
+        statement_compile(m->text, QUERY_ONE_OFF, &db->query_catalog, &caller, &statement, &diag);
+    if (err == OK) err = statement_each_query(statement, one_off_view, &views);
+    if (err == ERR_AGAIN) {
+        statement_free(&statement);
+        ask_later(s, m);
+        return;
+    }
+    if (err == ERR_BUSY) {
+        statement_free(&statement);
+        ask_when_there(s);
+        return;
+    }
+    if (err == OK && most != UINT64_MAX && statement_cost(statement, most) > most) {
+        one_off_elsewhere(s, m, &statement);
+        statement_free(&statement);
+        return;
+    }
+    if (err == OK) err = one_off_here(s, m, statement, &diag);
+    if (err == ERR_TOO_LARGE) read_too_large(db, &diag);
+    if (err != OK) refuse_one_off(s, m, diag.text[0] ? diag.text : err_text(err));
+    db->counters.sql_queries++;
+    statement_free(&statement);
 }
 
 // The views that a question waited for were run; which of them failed it will hear now.
@@ -179,7 +276,24 @@ static void refuse_call(Session *s, const char *text) {
     wire_reducer_internal_error(out, s->request_id, s->call_timestamp, str_from(text));
     outbox_end(&s->out);
 }
-static bool step_call(Session *s, const ClientMessage *m, HostCall *call) {
+
+// Where the inbox is being read: a call that has to wait for its time stays in it.
+typedef struct InboxPlace {
+    size_t at, in;
+    uint32_t count;
+} InboxPlace;
+
+static InboxPlace inbox_place(const Session *s) {
+    return (InboxPlace){s->inbox_at, s->inbox_in, s->inbox_count};
+}
+
+static void inbox_back(Session *s, InboxPlace place) {
+    s->inbox_at = place.at;
+    s->inbox_in = place.in;
+    s->inbox_count = place.count;
+}
+
+static bool step_call(Session *s, const ClientMessage *m, InboxPlace place, HostCall *call) {
     char text[DIAG_TEXT_MAX + 512];
     s->request_id = m->request_id;
     const FunctionDef *f = session_admit(s, m->text, m->args, text, sizeof text);
@@ -187,10 +301,29 @@ static bool step_call(Session *s, const ClientMessage *m, HostCall *call) {
         refuse_call(s, text);
         return false;
     }
+    switch (session_admit_rate(s, f, text, sizeof text)) {
+    case FAIR_PASS: break;
+    case FAIR_WAIT: inbox_back(s, place); return false;
+    case FAIR_REFUSE: refuse_call(s, text); return false;
+    }
     session_transaction_begin(s, f->name);
     session_call_begin(s, CALL_REDUCER, f, m->args, call);
     return true;
 }
+
+static void step_procedure(Session *s, const ClientMessage *m, InboxPlace place) {
+    char text[256];
+    switch (session_admit_rate(s, NULL, text, sizeof text)) {
+    case FAIR_PASS: procedure_call_ws(s, m->request_id, m->text, m->args); return;
+    case FAIR_WAIT: inbox_back(s, place); return;
+    case FAIR_REFUSE: break;
+    }
+    s->database->counters.calls_refused++;
+    Buf *out = outbox_begin(&s->out);
+    wire_procedure_internal_error(out, m->request_id, str_from(text));
+    outbox_end(&s->out);
+}
+
 // ── the inbox ──────────────────────────────────────────────────────────────────────────────────
 
 bool session_ws_message(void *self, Bytes payload, bool text) {
@@ -214,16 +347,22 @@ bool session_ws_message(void *self, Bytes payload, bool text) {
     }
     s->inbox_count++;
     session_ready(s);
-    s->paused = s->inbox.len - s->inbox_at > INBOX_BYTES_MAX || s->inbox_count > INBOX_MESSAGES_MAX;
+    s->paused = (int64_t)(s->inbox.len - s->inbox_at) > db->settings.inbox_bytes_max ||
+                s->inbox_count > db->settings.inbox_messages_max;
+    db->counters.inboxes_full += s->paused;
     return !s->paused;
 }
 
 // The message at the front of the inbox. False when the inbox is empty or the message was bad.
 static bool inbox_next(Session *s, ClientMessage *m) {
     if (s->inbox_count == 0) return false;
+    s->inbox_mark.at = s->inbox_at;
+    s->inbox_mark.in = s->inbox_in;
+    s->inbox_mark.count = s->inbox_count;
     uint32_t len = load_u32(s->inbox.ptr + s->inbox_at);
     Bytes rest = {s->inbox.ptr + s->inbox_at + 4 + s->inbox_in, len - s->inbox_in};
-    Diag diag = {0};
+    Diag diag;
+    diag_clear(&diag);  // not zeroed: that would cost more than all of the decoding
     Err err = OK;
     if (len == 0 && s->protocol == WIRE_V3) {
         err = diag_fail(&diag,
@@ -246,6 +385,12 @@ static bool inbox_next(Session *s, ClientMessage *m) {
     return true;
 }
 
+void session_ws_untake(Session *s) {
+    s->inbox_at = s->inbox_mark.at;
+    s->inbox_in = s->inbox_mark.in;
+    s->inbox_count = s->inbox_mark.count;
+}
+
 void session_ws_tidy(Session *s) {
     if (s->inbox_count == 0) {
         if (s->inbox.cap > (256u << 10)) {
@@ -255,8 +400,9 @@ void session_ws_tidy(Session *s) {
         }
         s->inbox_at = 0;
     }
-    if (s->paused && s->conn && s->inbox.len - s->inbox_at < INBOX_BYTES_MAX / 2 &&
-        s->inbox_count < INBOX_MESSAGES_MAX / 2) {
+    const Settings *set = &s->database->settings;
+    if (s->paused && s->conn && (int64_t)(s->inbox.len - s->inbox_at) < set->inbox_bytes_max / 2 &&
+        s->inbox_count < set->inbox_messages_max / 2) {
         s->paused = false;
         net_resume(s->conn);
     }
@@ -265,6 +411,7 @@ void session_ws_tidy(Session *s) {
 // Take up one message. True: a call was begun.
 bool session_ws_step(Session *s, HostCall *call) {
     ClientMessage m;
+    InboxPlace place = inbox_place(s);
     if (!inbox_next(s, &m)) return false;
     session_dirty(s);
     // Calls count even when the caller left; questions do not.
@@ -273,8 +420,8 @@ bool session_ws_step(Session *s, HostCall *call) {
     case CLIENT_SUBSCRIBE: answer_subscribe(s, &m); return false;
     case CLIENT_UNSUBSCRIBE: answer_unsubscribe(s, &m); return false;
     case CLIENT_ONE_OFF_QUERY: answer_one_off(s, &m); return false;
-    case CLIENT_CALL_REDUCER: return step_call(s, &m, call);
-    case CLIENT_CALL_PROCEDURE: procedure_call_ws(s, m.request_id, m.text, m.args); return false;
+    case CLIENT_CALL_REDUCER: return step_call(s, &m, place, call);
+    case CLIENT_CALL_PROCEDURE: step_procedure(s, &m, place); return false;
     }
     UNREACHABLE();
 }

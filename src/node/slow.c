@@ -46,8 +46,8 @@ static SlowCall *slow_of(const Session *s) {
     return CONTAINER_OF(s->lane, SlowCall, lane);
 }
 
-static const NodeOptions *options_of(const Session *s) {
-    return &s->database->loop->node->options;
+static const Settings *settings_of(const Session *s) {
+    return &s->database->settings;
 }
 
 // ── short or slow ──────────────────────────────────────────────────────────────────────────────
@@ -60,7 +60,7 @@ static void history_add(Session *s, const FunctionDef *f, bool overran) {
 // An engine interprets before it compiles: the first calls of a reducer say little about it, and what
 // they are given here they would pay again, twice, in an instance that has not seen it either.
 static Micros slice_of(const Session *s, SlowHistory *history) {
-    Micros slice = options_of(s)->slice;
+    Micros slice = settings_of(s)->slice;
     if (history->calls >= COLD_CALLS) return slice;
     history->calls++;
     return slice * COLD_FACTOR;
@@ -69,15 +69,15 @@ static Micros slice_of(const Session *s, SlowHistory *history) {
 int64_t slow_budget(Session *s) {
     Database *db = s->database;
     s->is_sliced = false;
-    if (s->lane) return options_of(s)->exclusive;
-    if (!db->lanes || !options_of(s)->slice) return options_of(s)->deadline;
+    if (s->lane) return settings_of(s)->exclusive;
+    if (!db->lanes || !settings_of(s)->slice) return settings_of(s)->deadline;
     s->is_sliced = true;
     s->log_mark = modulelog_mark(db->log);
     return slice_of(s, lanes_history(db, s->function));
 }
 
 static bool begins_slow(const Session *s, const FunctionDef *f) {
-    if (options_of(s)->slice == SLICE_NONE) return true;
+    if (settings_of(s)->slice == SLICE_NONE) return true;
     SlowHistory *history = lanes_history(s->database, f);
     if (__builtin_popcount(history->overran) < OVERRUNS_TO_TRUST) return false;
     if (++history->slow_in_a_row < FAST_TRY_EVERY) return true;
@@ -124,7 +124,7 @@ static Err slow_enter(Session *s, SessionCall what, const FunctionDef *f, const 
     c->function = f;
     Err err = lane_call_init(&c->lane, LANE_REDUCER, s, host);
     c->lane.host.access = &c->lane.guard.access;
-    c->lane.host.budget_us = options_of(s)->deadline;
+    c->lane.host.budget_us = settings_of(s)->deadline;
     s->lane = &c->lane;
     // Arriving, leaving and scheduled work cannot be refused; their number is bounded elsewhere.
     if (err == OK) err = lane_enter(&c->lane, what != CALL_REDUCER);
@@ -160,14 +160,14 @@ bool slow_intercept(Session *s, const HostCall *call, const HostOutcome *outcome
                              "` was stopped: others kept changing what it read, and it did not end "
                              "in the %lld ms it had the database to itself",
                              STR_ARG(c->function->name),
-                             (long long)(options_of(s)->exclusive / 1000));
+                             (long long)(settings_of(s)->exclusive / 1000));
         lane_cancel(&c->lane);
         return false;
     }
     if (!s->is_sliced) return false;
     s->is_sliced = false;
     bool overran = outcome->status == HOST_DEADLINE;
-    history_add(s, s->function, overran || outcome->elapsed_us >= options_of(s)->slice);
+    history_add(s, s->function, overran || outcome->elapsed_us >= settings_of(s)->slice);
     if (!overran) return false;
     db->counters.slices_used_up++;
     modulelog_rewind(db->log, s->log_mark);
@@ -234,7 +234,7 @@ static void try_begin(Session *s) {
         conclude_failed(s, HOST_FATAL, str_from(err_text(err)));
         return;
     }
-    c->tries++;
+    if (c->tries++) s->database->counters.retries++;
     lane_guard_open(&c->lane, overlay_access(c->lane.overlay));
     lane_launch(&c->lane);
 }
@@ -270,7 +270,7 @@ static bool ended(Session *s, HostCall *call) {
     lane_guard_shut(lane);
     history_add(s,
                 c->function,
-                lane->status == HOST_DEADLINE || lane->elapsed_us >= options_of(s)->slice);
+                lane->status == HOST_DEADLINE || lane->elapsed_us >= settings_of(s)->slice);
     Err err = OK;
     if (lane->status == HOST_OK)
         err = lane->stale ? ERR_CONFLICT : overlay_apply(lane->overlay, &diag);

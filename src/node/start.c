@@ -37,6 +37,8 @@ static const char usage[] =
     "      --outbound-http MODE      requests that modules make: public (default) reaches addresses of\n"
     "                                the public internet, all also private ones, off nothing\n"
     "      --outbound-max BYTES      largest body of a response to such a request (default 67108864)\n"
+    "      --setting KEY=VALUE       what holds for databases whose owners say nothing else; may be given\n"
+    "                                again (the keys: lightcone settings --help)\n"
     "      --view-failure MODE       what a view that fails does to the transaction that made it run:\n"
     "                                drop (default): its subscriptions end with the error; abort: the\n"
     "                                transaction is undone\n"
@@ -44,7 +46,7 @@ static const char usage[] =
     "                                on disk (default: no limit)\n"
     "      --checkpoint-log BYTES    so much log between two checkpoints (default 134217728): what a\n"
     "                                start after a crash replays at most\n"
-    "      --checkpoint-rate BYTES   a checkpoint writes at most so much a second (default 268435456)\n"
+    "      --checkpoint-rate BYTES   a checkpoint writes at most so much a second (default 67108864)\n"
     "      --log-keep BYTES          keep at least so much log behind a checkpoint (default 0)\n"
     "      --log-keep-hours N        keep the log of the last N hours (default 0)\n"
     "      --ping-interval MS        ask a silent client for a sign of life this often (default 15000)\n"
@@ -72,6 +74,7 @@ enum {
     OPT_OUTBOUND,
     OPT_OUTBOUND_MAX,
     OPT_VIEW_FAILURE,
+    OPT_SETTING,
     OPT_MEMORY_MAX,
     OPT_CHECKPOINT_LOG,
     OPT_CHECKPOINT_RATE,
@@ -101,6 +104,7 @@ static const struct option options_known[] = {
     {"outbound-http", required_argument, NULL, OPT_OUTBOUND},
     {"outbound-max", required_argument, NULL, OPT_OUTBOUND_MAX},
     {"view-failure", required_argument, NULL, OPT_VIEW_FAILURE},
+    {"setting", required_argument, NULL, OPT_SETTING},
     {"memory-max", required_argument, NULL, OPT_MEMORY_MAX},
     {"checkpoint-log", required_argument, NULL, OPT_CHECKPOINT_LOG},
     {"checkpoint-rate", required_argument, NULL, OPT_CHECKPOINT_RATE},
@@ -153,6 +157,20 @@ static bool outbound_mode(const char *text, OutboundAccess *out) {
         *out = (OutboundAccess)i;
         return true;
     }
+    return false;
+}
+
+static bool setting_option(Settings *settings, const char *text) {
+    const char *equals = strchr(text, '=');
+    Diag diag = {0};
+    long long value;
+    const SettingRule *rule = equals ? setting_find((Str){text, (size_t)(equals - text)}) : NULL;
+    if (!rule || !number(equals + 1, INT64_MIN, INT64_MAX, &value)) {
+        (void)complain("--setting takes KEY=NUMBER with a key that there is, not `%s`", text);
+        return false;
+    }
+    if (setting_set(settings, rule, value, &diag) == OK) return true;
+    (void)complain("--setting: %s", diag.text);
     return false;
 }
 
@@ -236,6 +254,9 @@ static int arguments(int argc, char **argv, StartArgs *args) {
             args->node.view_failure_aborts = strcmp(optarg, "abort") == 0;
             if (!args->node.view_failure_aborts && strcmp(optarg, "drop") != 0)
                 return complain("--view-failure takes drop or abort, not `%s`", optarg);
+            break;
+        case OPT_SETTING:
+            if (!setting_option(&args->node.settings, optarg)) return 2;
             break;
         case OPT_MEMORY_MAX:
             if (!number(optarg, 1 << 20, INT64_MAX, &value))

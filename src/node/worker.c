@@ -10,7 +10,9 @@
 //       on whether there is room or not: they hold something, and others may wait for them.
 //   (2) At most `waiting_max` places are given up. A job that may not give up its own keeps it and
 //       waits all the same: slower for the others, never wrong.
-//   (3) A thread is made when a job finds none idle, and stays until the pool ends.
+//   (3) Of the jobs of one payer, fewer run at once than there are threads, so that one identity's
+//       endless work leaves room for others'. Those of one payer keep their order.
+//   (4) A thread is made when a job finds none idle, and stays until the pool ends.
 //
 // START AT  worker_test.c.
 #include "node/worker.h"
@@ -39,15 +41,22 @@ struct WorkerPool {
     uint32_t thread_max, waiting_max;
     uint32_t idle;
     bool ending;
+    struct {
+        uint64_t payer;
+        uint32_t running;  // not those that wait
+    } * payers;            // who has jobs running
+    uint32_t payer_count;
     WorkerStats stats;
 };
 
-static _Thread_local bool gave_up_place;  // between worker_wait_begin and _end
+static _Thread_local bool gave_up_place;   // between worker_wait_begin and _end
+static _Thread_local uint64_t payer_here;  // of the job that this thread runs
 
 static Err threads_reserve(WorkerPool *pool) {
     pool->thread_cap = pool->thread_max + pool->waiting_max;
     pool->threads = mem_zalloc(pool->thread_cap * sizeof *pool->threads);
-    return pool->threads ? OK : ERR_NOMEM;
+    pool->payers = mem_zalloc(pool->thread_cap * sizeof *pool->payers);
+    return pool->threads && pool->payers ? OK : ERR_NOMEM;
 }
 
 Err worker_pool_new(uint32_t threads, uint32_t waiting_max, WorkerPool **out) {
@@ -67,17 +76,69 @@ Err worker_pool_new(uint32_t threads, uint32_t waiting_max, WorkerPool **out) {
     return OK;
 }
 
-static WorkerJob *job_take(WorkerPool *pool) {
+static uint32_t payer_running(const WorkerPool *pool, uint64_t payer) {
+    for (uint32_t i = 0; payer && i < pool->payer_count; i++) {
+        if (pool->payers[i].payer == payer) return pool->payers[i].running;
+    }
+    return 0;
+}
+
+// There is room for one more: a running job is on a thread of its own.
+static void payer_begins(WorkerPool *pool, uint64_t payer) {
+    if (!payer) return;
+    for (uint32_t i = 0; i < pool->payer_count; i++) {
+        if (pool->payers[i].payer != payer) continue;
+        pool->payers[i].running++;
+        return;
+    }
+    pool->payers[pool->payer_count].payer = payer;
+    pool->payers[pool->payer_count++].running = 1;
+}
+
+static void payer_ends(WorkerPool *pool, uint64_t payer) {
+    for (uint32_t i = 0; payer && i < pool->payer_count; i++) {
+        if (pool->payers[i].payer != payer) continue;
+        if (--pool->payers[i].running == 0) pool->payers[i] = pool->payers[--pool->payer_count];
+        return;
+    }
+}
+
+// (3)
+static bool payer_may(const WorkerPool *pool, const WorkerJob *job) {
+    uint32_t max = job->payer_max ? job->payer_max : MAX(pool->thread_max - 1, 1);
+    return payer_running(pool, job->payer) < max;
+}
+
+// The first job that may begin, and what stands before it. NULL: there is none.
+static WorkerJob *job_next(const WorkerPool *pool, WorkerJob **before) {
+    *before = NULL;
+    if (pool->stats.running >= pool->thread_max) return NULL;  // (1)
     WorkerJob *job = pool->first;
-    pool->first = job->next;
-    if (!pool->first) pool->last = NULL;
-    pool->stats.queued--;
-    pool->stats.running++;
+    while (job && !payer_may(pool, job)) {
+        *before = job;
+        job = job->next;
+    }
     return job;
 }
 
 static bool job_may_begin(const WorkerPool *pool) {
-    return pool->first && pool->stats.running < pool->thread_max;  // (1)
+    WorkerJob *before;
+    return job_next(pool, &before) != NULL;
+}
+
+static WorkerJob *job_take(WorkerPool *pool) {
+    WorkerJob *before, *job = job_next(pool, &before);
+    if (before) {
+        before->next = job->next;
+        pool->stats.passed_over++;
+    } else {
+        pool->first = job->next;
+    }
+    if (pool->last == job) pool->last = before;
+    pool->stats.queued--;
+    pool->stats.running++;
+    payer_begins(pool, job->payer);
+    return job;
 }
 
 static void thread_want(WorkerPool *pool);
@@ -94,12 +155,14 @@ static void *worker_main(void *arg) {
         }
         if (!job_may_begin(pool)) break;
         WorkerJob *job = job_take(pool);
+        payer_here = job->payer;
         thread_want(pool);  // one wake-up may have stood for two jobs
         pthread_mutex_unlock(&pool->mutex);
         job->run(job);
         store_guard_lower();  // whatever it read, it borrows nothing any more
         pthread_mutex_lock(&pool->mutex);
         pool->stats.running--;
+        payer_ends(pool, payer_here);
         pool->stats.jobs++;
         if (pool->first || pool->ending) pthread_cond_broadcast(&pool->work);
     }
@@ -157,6 +220,7 @@ void worker_wait_begin(WorkerPool *pool) {
     if (gave_up_place) {
         pool->stats.waiting++;
         pool->stats.running--;
+        payer_ends(pool, payer_here);
         thread_want(pool);
     }
     pthread_mutex_unlock(&pool->mutex);
@@ -168,6 +232,7 @@ void worker_wait_end(WorkerPool *pool) {
     pthread_mutex_lock(&pool->mutex);
     pool->stats.waiting--;
     pool->stats.running++;
+    payer_begins(pool, payer_here);
     pthread_mutex_unlock(&pool->mutex);
 }
 
@@ -192,5 +257,6 @@ void worker_pool_free(WorkerPool **handle) {
     pthread_cond_destroy(&pool->work);
     pthread_mutex_destroy(&pool->mutex);
     mem_free(pool->threads);
+    mem_free(pool->payers);
     mem_free(pool);
 }

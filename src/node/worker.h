@@ -12,6 +12,10 @@ typedef struct WorkerJob WorkerJob;
 struct WorkerJob {
     WorkerJob *next;
     void (*run)(WorkerJob *job);  // on a worker's thread; the job is its own from then on
+    // Who has to share: of the jobs of one payer at most payer_max run at once (0: one thread less
+    // than there are), others go before them. payer 0: nobody.
+    uint64_t payer;
+    uint32_t payer_max;
 };
 
 // `threads` run at once (0: one a core), `waiting_max` more may be asleep in worker_wait_begin.
@@ -24,5 +28,6 @@ void worker_wait_end(WorkerPool *pool);
 
 typedef struct WorkerStats {
     uint64_t jobs, queued, running, waiting, refused;
+    uint64_t passed_over;  // times that a job was left where it was because its payer had its share
 } WorkerStats;
 WorkerStats worker_pool_stats(WorkerPool *pool);

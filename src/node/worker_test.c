@@ -139,6 +139,63 @@ TEST(worker, a_job_waits_in_its_place_when_enough_are_asleep) {
     EXPECT_EQ(atomic_load(&done), 3);
 }
 
+TEST(worker, the_jobs_of_one_payer_leave_a_thread_to_others) {
+    Gate gate;
+    atomic_int done = 0, running = 0, most = 0, others = 0;
+    WorkerPool *pool = NULL;
+    gate_init(&gate);
+    EXPECT_OK(worker_pool_new(3, 0, &pool));
+    Job greedy[6], other[4];
+    for (int i = 0; i < 6; i++) {
+        greedy[i] = (Job){.job = {.run = job_run, .payer = 7},
+                          .gate = &gate,
+                          .done = &done,
+                          .running = &running,
+                          .most = &most};
+        EXPECT_OK(worker_submit(pool, &greedy[i].job));
+    }
+    for (uint64_t i = 0; i < 4; i++) {
+        other[i] = (Job){.job = {.run = job_run, .payer = i},
+                         .done = &others,
+                         .running = &running,
+                         .most = &most};
+        EXPECT_OK(worker_submit(pool, &other[i].job));
+    }
+    while (atomic_load(&others) < 4)
+        usleep(1000);  // although the six were there before them and end only now
+    EXPECT_EQ(worker_pool_stats(pool).running, 2);
+    EXPECT(worker_pool_stats(pool).passed_over >= 4);
+    gate_open(&gate);
+    worker_pool_free(&pool);
+    EXPECT_EQ(atomic_load(&done), 6);
+}
+
+TEST(worker, a_payer_whose_job_sleeps_may_run_another) {
+    Gate gate;
+    atomic_int done = 0, running = 0, most = 0;
+    WorkerPool *pool = NULL;
+    gate_init(&gate);
+    EXPECT_OK(worker_pool_new(2, 4, &pool));
+    Job jobs[5];
+    for (int i = 0; i < 5; i++) {
+        jobs[i] = (Job){.job = {.run = job_run, .payer = 7, .payer_max = 1},
+                        .pool = pool,
+                        .gate = i < 4 ? &gate : NULL,
+                        .done = &done,
+                        .running = &running,
+                        .most = &most,
+                        .waits = true};
+        EXPECT_OK(worker_submit(pool, &jobs[i].job));
+    }
+    gate_await(&gate, 4);
+    while (atomic_load(&done) < 1)
+        usleep(1000);
+    EXPECT_EQ(atomic_load(&most), 1);
+    gate_open(&gate);
+    worker_pool_free(&pool);
+    EXPECT_EQ(atomic_load(&done), 5);
+}
+
 TEST(worker, a_full_queue_refuses_and_says_so) {
     enum { COUNT = 5000 };
     static Job jobs[COUNT];

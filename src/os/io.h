@@ -12,7 +12,8 @@
 #include "base/ids.h"
 
 typedef struct Io Io;
-typedef struct IoFile IoFile;  // an open file; one owner
+typedef struct IoFile IoFile;      // an open file; one owner
+typedef struct IoSyncer IoSyncer;  // syncs files beside its owner; one owner
 
 typedef enum IoOpenFlags {
     IO_READ = 1,
@@ -50,6 +51,18 @@ struct Io {
                      size_t *got);
     Err (*file_write)(void *world, IoFile *file, uint64_t offset, const void *bytes, size_t len);
     Err (*file_sync)(void *world, IoFile *file);  // data (and size) survive power loss after OK
+
+    // A sync that goes on while its owner does something else: start it, ask whether it has ended. It
+    // covers what was written before the start. A syncer has one in flight at most, and its file
+    // stays open until it has ended. `wake` (may be NULL) is called, on another thread, when one has
+    // ended, so that an owner who sleeps asks soon.
+    Err (*syncer_open)(void *world, void (*wake)(void *ctx), void *ctx, IoSyncer **out);
+    void (*syncer_close)(void *world, IoSyncer **syncer);  // waits for what is in flight
+    void (*sync_start)(void *world, IoSyncer *syncer, IoFile *file);
+    // True, once for each start: it has ended, and *err is what file_sync would have returned.
+    // `wait`: not before that.
+    bool (*sync_ended)(void *world, IoSyncer *syncer, bool wait, Err *err);
+
     Err (*file_size)(void *world, IoFile *file, uint64_t *out);
     Err (*file_truncate)(void *world, IoFile *file, uint64_t size);
     Err (*file_preallocate)(void *world, IoFile *file, uint64_t size);  // size grows; content zero

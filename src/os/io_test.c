@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -81,6 +82,48 @@ TEST(file, reads_back_what_was_written_at_an_offset) {
     EXPECT(file == NULL);
     io->file_close(NULL, &file);
     expect_content("f", STR("hell"));
+    finish();
+}
+
+static void count_wake(void *ctx) {
+    atomic_fetch_add((atomic_int *)ctx, 1);
+}
+
+TEST(file, is_synced_beside_its_owner_who_is_woken_once_for_each) {
+    begin();
+    IoFile *file = NULL;
+    IoSyncer *syncer = NULL;
+    atomic_int wakes = 0;
+    EXPECT_OK(io->file_open(NULL, path("beside"), IO_WRITE | IO_CREATE, &file));
+    EXPECT_OK(io->syncer_open(NULL, count_wake, &wakes, &syncer));
+    for (int i = 0; i < 20; i++) {
+        Err err = ERR_AGAIN;
+        EXPECT_OK(io->file_write(NULL, file, (uint64_t)i, "x", 1));
+        io->sync_start(NULL, syncer, file);
+        EXPECT(io->sync_ended(NULL, syncer, false, &err) ||
+               io->sync_ended(NULL, syncer, true, &err));
+        EXPECT_OK(err);
+    }
+    io->sync_start(NULL, syncer, file);
+    io->syncer_close(NULL, &syncer);  // waits for it
+    EXPECT_EQ(atomic_load(&wakes), 21);
+    io->file_close(NULL, &file);
+    finish();
+}
+
+TEST(file, says_why_a_sync_beside_its_owner_failed) {
+    begin();
+    IoFile *file = NULL;
+    IoSyncer *syncer = NULL;
+    Err err = OK;
+    EXPECT_OK(io->file_open(NULL, "/dev/full", IO_WRITE, &file));  // nothing that can be synced
+    EXPECT_OK(io->syncer_open(NULL, NULL, NULL, &syncer));
+    io->sync_start(NULL, syncer, file);
+    EXPECT(io->sync_ended(NULL, syncer, true, &err));
+    EXPECT_ERR(err, ERR_IO);
+    EXPECT(strstr(io_last_error_text(), "fdatasync: ") != NULL);
+    io->syncer_close(NULL, &syncer);
+    io->file_close(NULL, &file);
     finish();
 }
 

@@ -15,6 +15,11 @@ Err linux_file_read(void *world,
                     size_t *got);
 Err linux_file_write(void *world, IoFile *file, uint64_t offset, const void *bytes, size_t len);
 Err linux_file_sync(void *world, IoFile *file);
+int linux_file_fd(const IoFile *file);
+Err linux_syncer_open(void *world, void (*wake)(void *ctx), void *ctx, IoSyncer **out);
+void linux_syncer_close(void *world, IoSyncer **syncer);
+void linux_sync_start(void *world, IoSyncer *syncer, IoFile *file);
+bool linux_sync_ended(void *world, IoSyncer *syncer, bool wait, Err *err);
 Err linux_file_size(void *world, IoFile *file, uint64_t *out);
 Err linux_file_truncate(void *world, IoFile *file, uint64_t size);
 Err linux_file_preallocate(void *world, IoFile *file, uint64_t size);

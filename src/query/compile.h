@@ -66,7 +66,7 @@ MUST_USE Err compile_rows(const RowsQuery *what, Query **out, Diag *diag);
 
 // Add what row-level security demands to the predicate (rls.c). A rule with a join is ERR_UNSUPPORTED.
 MUST_USE Err compile_rules(Compiler *c, const QueryCatalog *catalog, SqlSelect *select);
-// The row limit of others than the owner (limit.c). ERR_LIMIT.
+// The row limit of others than the owner (limit.c). ERR_INVALID.
 MUST_USE Err limit_check_query(const QueryCatalog *catalog,
                                const QueryCaller *caller,
                                const Query *query,
@@ -79,5 +79,7 @@ bool compile_comparable(const Type *type);
 MUST_USE Err compile_predicate(Compiler *c);
 // Does `a op b` hold for two values of a comparable type? (match.c)
 bool query_values_hold(const Type *type, QueryOp op, Bytes a, Bytes b);
+// A copy of a type: the catalog's goes with its table (run.c).
+MUST_USE Err query_type_own(Arena *arena, const Type *type, const Type **out);
 Err compile_fail_literal(Diag *diag, Str text, const Type *type);
 Err compile_fail_type(Diag *diag, const Type *expected, const Type *inferred);

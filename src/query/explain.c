@@ -68,7 +68,7 @@ static Str column_name(const CatalogTable *table, uint16_t column) {
 
 static void put_place(Buf *out, const Query *q) {
     uint16_t primary = q->table->primary_key < 0 ? 0 : (uint16_t)q->table->primary_key;
-    QueryAccess access = place_choose(q, &primary);
+    QueryPath access = place_choose(q, &primary);
     uint32_t used = access.equal + access.ranged;
     if (used > 0) buf_put_str(out, STR(" by ("));
     for (uint32_t i = 0; i < used; i++) {
@@ -196,14 +196,13 @@ static Err query_count(const Query *q, const Snapshot *snapshot, StepStats *stat
 static void query_lines(Explain *e, const Snapshot *snapshot) {
     const Statement *s = e->statement;
     const Query *q = s->query;
-    uint64_t estimate = leaf_estimate(q);
     StepStats stats = {0};
     if (s->analyze) e->err = query_count(q, snapshot, &stats);
     bool all = q->projection == QPROJECT_COUNT && q->entry == QUERY_ACCEPT && !q->table->is_view;
     buf_put_str(&e->text, all ? STR("row count of ") : STR("scan "));
     put_table(&e->text, q->table, STR_NONE);
     put_place(&e->text, q);
-    line(e, &estimate, &stats.touched, &stats.kept);
+    line(e, &s->estimate, &stats.touched, &stats.kept);
     line_limit(e, q->has_limit, q->limit, 0);
 }
 

@@ -246,7 +246,7 @@ static Err put_sum(Groups *groups, const PlanOutput *output, const Tally *tally,
     }
     if (!fits(type, tally))
         return diag_fail(groups->memory->diag,
-                         ERR_LIMIT,
+                         ERR_INVALID,
                          "`%.*s` is too large for its type",
                          (int)utf8_cut(output->name, 200),
                          output->name.ptr);
@@ -262,7 +262,7 @@ static Err put_average(Groups *groups, const PlanOutput *output, const Tally *ta
     double average = sum / (double)tally->count;
     if (tally->overflow)
         return diag_fail(groups->memory->diag,
-                         ERR_LIMIT,
+                         ERR_INVALID,
                          "`%.*s` is too large for its type",
                          (int)utf8_cut(output->name, 200),
                          output->name.ptr);

@@ -56,6 +56,7 @@ struct JoinRun {
     Bytes given;
     uint32_t at;  // the step to go on with
     bool begun, done;
+    uint32_t tried;
     Err err;
 };
 
@@ -63,7 +64,7 @@ Err plan_memory_take(PlanMemory *memory, size_t bytes) {
     memory->used += bytes;
     if (memory->used <= memory->max) return OK;
     return diag_fail(memory->diag,
-                     ERR_LIMIT,
+                     ERR_INVALID,
                      "The query needs more than %zu MiB of memory",
                      memory->max >> 20);
 }
@@ -408,12 +409,20 @@ static Bytes keep(JoinRun *run, uint32_t at, Bytes row) {
     return buf_bytes(&s->kept);
 }
 
+static bool is_stopped(JoinRun *run) {
+    const atomic_bool *stop = run->memory->stop;
+    if (!stop || !atomic_load_explicit(stop, memory_order_relaxed)) return false;
+    run->err = ERR_CLOSED;
+    return true;
+}
+
 // The next row of a step that fits those before it. False: there is none, or run->err.
 static bool step_next(JoinRun *run, uint32_t at) {
     const JoinStep *step = &run->join->steps[at];
     StepRun *s = &run->steps[at];
     Bytes row;
     while (!s->ended && candidate(run, at, &row)) {
+        if (++run->tried % TABLE_BREATHE_ROWS == 0 && is_stopped(run)) return false;
         Bytes kept = keep(run, at, row);
         run->rows[step->relation] = kept;
         if (run->err != OK) return false;

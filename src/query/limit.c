@@ -10,7 +10,7 @@ static bool limit_of(const QueryCatalog *catalog, const QueryCaller *caller, uin
 
 static Err refuse(Diag *diag, uint64_t rows, uint64_t limit) {
     return diag_fail(diag,
-                     ERR_LIMIT,
+                     ERR_INVALID,
                      "Estimated cardinality (%llu rows) exceeds limit (%llu rows)",
                      (unsigned long long)rows,
                      (unsigned long long)limit);

@@ -23,8 +23,8 @@ static void consider(const Query *q,
                      uint32_t index_id,
                      const uint16_t *columns,
                      uint32_t count,
-                     QueryAccess *best) {
-    QueryAccess access = {.index_id = index_id, .columns = columns};
+                     QueryPath *best) {
+    QueryPath access = {.index_id = index_id, .columns = columns};
     while (access.equal < count && place_equality(q, columns[access.equal])) {
         access.equal++;
     }
@@ -33,9 +33,10 @@ static void consider(const Query *q,
         *best = access;
 }
 
-QueryAccess place_choose(const Query *q, const uint16_t *primary) {
+QueryPath place_choose(const Query *q, const uint16_t *primary) {
+    if (q->is_detached) return q->path;
     const Table *table = q->table->table;
-    QueryAccess best = {.index_id = TABLE_ROWS};
+    QueryPath best = {.index_id = TABLE_ROWS};
     if (q->conjunct_count == 0) return best;
     // The clustered tree comes first: at equal merit it saves the step from key to row.
     if (q->table->primary_key >= 0) consider(q, TABLE_ROWS, primary, 1, &best);
@@ -82,7 +83,7 @@ static void narrow(const Query *q, const Buf *prefix, const QueryConjunct *c, Bo
     buf_deinit(&bound);
 }
 
-static Err bounds_of(const Query *q, const QueryAccess *access, Bounds *b) {
+static Err bounds_of(const Query *q, const QueryPath *access, Bounds *b) {
     Buf prefix = {0};
     for (uint32_t i = 0; i < access->equal; i++) {
         const QueryConjunct *c = place_equality(q, access->columns[i]);
@@ -105,7 +106,7 @@ static Err bounds_of(const Query *q, const QueryAccess *access, Bounds *b) {
 
 Err place_find(const Query *q, Place *place) {
     uint16_t primary = q->table->primary_key < 0 ? 0 : (uint16_t)q->table->primary_key;
-    QueryAccess access = place_choose(q, &primary);
+    QueryPath access = place_choose(q, &primary);
     Err err = bounds_of(q, &access, &place->bounds);
     const Bounds *b = &place->bounds;
     place->index_id = access.index_id;
@@ -150,8 +151,13 @@ void rows_begin(RowsCursor *cursor, const Query *query, const Snapshot *snapshot
 bool rows_next(RowsCursor *cursor, Bytes *row) {
     while (cursor->open) {
         // Before the next row is found, not after: the caller was done with the one before.
-        if (++cursor->touched % TABLE_BREATHE_ROWS == 0)
+        if (++cursor->touched % TABLE_BREATHE_ROWS == 0) {
             table_breathe(cursor->query->table->table, cursor->snapshot);
+            if (query_stopped(cursor->query)) {
+                cursor->err = ERR_CLOSED;
+                return false;
+            }
+        }
         if (!table_scan_next(&cursor->scan, row)) {
             cursor->touched--;
             break;

@@ -10,13 +10,6 @@
 #pragma once
 #include "query/query.h"
 
-typedef struct QueryAccess {
-    uint32_t index_id;  // or TABLE_ROWS
-    const uint16_t *columns;
-    uint32_t equal;  // leading columns fixed by equality
-    bool ranged;     // the next one has a bound
-} QueryAccess;
-
 typedef struct Bounds {
     Buf lower, upper;
     bool unbounded;  // above: no key is behind all that begin with the prefix
@@ -24,7 +17,7 @@ typedef struct Bounds {
 
 typedef struct Place {
     uint32_t index_id;  // or TABLE_ROWS
-    uint32_t equal;     // as in QueryAccess
+    uint32_t equal;     // as in QueryPath
     bool ranged;
     Bounds bounds;
     bool narrowed, empty;
@@ -32,12 +25,17 @@ typedef struct Place {
 
 // The conjunct `column = …`, or NULL.
 const QueryConjunct *place_equality(const Query *query, uint16_t column);
-// `primary` is the table's primary column; the answer may point at it.
-QueryAccess place_choose(const Query *query, const uint16_t *primary);
+// `primary` is the table's primary column; the answer may point at it. Of a detached query the path that
+// it took along.
+QueryPath place_choose(const Query *query, const uint16_t *primary);
 MUST_USE Err place_find(const Query *query,
                         Place *place);  // a zeroed one; place_deinit in any case
 Bytes place_upper(const Place *place);
 void place_deinit(Place *place);
+
+static inline bool query_stopped(const Query *query) {
+    return query->stop && atomic_load_explicit(query->stop, memory_order_relaxed);
+}
 
 // The rows of a query one after another, LIMIT and projection aside.
 typedef struct RowsCursor {
@@ -51,6 +49,6 @@ typedef struct RowsCursor {
 } RowsCursor;
 // Also again, after rows_end. The query must outlive it.
 void rows_begin(RowsCursor *cursor, const Query *query, const Snapshot *snapshot);
-// False at the end: cursor->err. The row borrows as table_get's; breathes (store.h).
+// False at the end: cursor->err, ERR_CLOSED when the query was stopped. The row borrows as table_get's; breathes (store.h).
 bool rows_next(RowsCursor *cursor, Bytes *row);
 void rows_end(RowsCursor *cursor);  // harmless twice

@@ -22,7 +22,7 @@
 //   (3) A condition is tested as soon as everything it names is there. What cannot be said, since a
 //       value is missing, does not hold.
 //   (4) What a run remembers (hash tables, groups, rows to sort) is counted, and more than
-//       memory_max ends it with ERR_LIMIT.
+//       memory_max ends it with ERR_INVALID.
 #pragma once
 #include "query/compile.h"
 #include "query/place.h"
@@ -92,6 +92,7 @@ struct Join {
     JoinStep *steps;
     uint32_t count;     // of both
     uint32_t node_max;  // of the largest predicate
+    uint64_t cost;      // in rows looked at, a guess
 };
 
 typedef struct PlanOutput {
@@ -128,6 +129,9 @@ typedef struct Plan {
     bool has_limit;
     uint64_t limit, offset;
     size_t memory_max;
+    // As in Query.
+    const atomic_bool *stop;
+    uint64_t rows_max, bytes_max;
 } Plan;
 
 #define PLAN_MEMORY_MAX ((size_t)256 << 20)
@@ -151,6 +155,10 @@ typedef struct PlanBuilder {
 
 MUST_USE Err plan_new(const PlanBuilder *what, const SqlSelect *select, Plan **out);
 void plan_free(Plan **plan);
+// As query_detach, of everything in it (plan_detach.c).
+MUST_USE Err plan_detach(Plan *plan);
+// As query_cost.
+uint64_t plan_cost(const Plan *plan, uint64_t most);
 
 // A conjunct of WHERE or ON.
 typedef struct RelationSet {
@@ -201,8 +209,9 @@ typedef struct PlanStats {
     uint64_t groups, sorted, memory_bytes;
 } PlanStats;
 
-// The sink gets answer rows: the BSATN of the outputs one behind another. Stops with ERR_LIMIT and no
-// text in diag when it answers false, with a text when memory_max is reached.
+// The sink gets answer rows: the BSATN of the outputs one behind another. ERR_LIMIT when it answers false,
+// ERR_INVALID with a text when memory_max is reached or a sum is too large for its type, and what
+// query_run says.
 MUST_USE Err plan_run(const Plan *plan,
                       const Snapshot *snapshot,
                       QuerySink sink,
@@ -214,6 +223,7 @@ MUST_USE Err plan_run(const Plan *plan,
 typedef struct PlanMemory {
     size_t used, max;
     Diag *diag;
+    const atomic_bool *stop;
 } PlanMemory;
 MUST_USE Err plan_memory_take(PlanMemory *memory, size_t bytes);
 
@@ -241,7 +251,7 @@ void groups_free(Groups **groups);
 MUST_USE Err groups_add(Groups *groups, const JoinRun *run);
 MUST_USE Err groups_end(Groups *groups);  // a query without GROUP BY has one group in any case
 uint64_t groups_count(const Groups *groups);
-// The answer row of a group, appended. ERR_LIMIT with a text: a sum went beyond its type.
+// The answer row of a group, appended. ERR_INVALID: a sum is too large for its type.
 MUST_USE Err groups_row(Groups *groups, uint64_t at, Buf *out);
 
 // Rows to be put in order (sort.c).

@@ -27,7 +27,7 @@ uint64_t leaf_estimate(const Query *q) {
     if (!table || q->entry == QUERY_REJECT) return 0;
     uint64_t rows = table_row_count(table, NULL);
     uint16_t primary = q->table->primary_key < 0 ? 0 : (uint16_t)q->table->primary_key;
-    QueryAccess access = place_choose(q, &primary);
+    QueryPath access = place_choose(q, &primary);
     StoreIndexInfo index;
     bool unique = access.index_id == TABLE_ROWS;
     uint32_t width = 1;
@@ -313,13 +313,17 @@ Err steps_build(PlanBuilder *b, uint32_t given, Conjunct *conjuncts, Join *join)
     uint32_t *order = arena_array(b->scratch, uint32_t, join->count);
     if (!order) return ERR_NOMEM;
     Err err = order_choose(&o, given, order);
+    join->cost = join->leaves[order[0]].rows;
     o.there = (RelationSet){0};
     o.rows = MAX(join->leaves[order[0]].estimate, 1);
     for (uint32_t at = 0; err == OK && at < join->count; at++) {
         JoinStep *step = &join->steps[at];
         uint64_t cost;
         step->relation = order[at];
-        if (at > 0) weigh(&o, order[at], &cost, &o.rows);
+        if (at > 0) {
+            weigh(&o, order[at], &cost, &o.rows);
+            join->cost = plus(join->cost, cost);
+        }
         step->estimate = o.rows;
         if ((err = step_access(&o, step, at, given)) != OK) break;
         relations_add(&o.there, order[at]);

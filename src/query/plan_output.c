@@ -147,11 +147,12 @@ static Err whole_row(Outputs *o) {
     for (uint32_t i = compile_first_column(table); err == OK && i < table->column_count; i++) {
         PlanOutput *output = &o->plan->outputs[o->plan->output_count++];
         *output = (PlanOutput){
-            .name = table->columns[i].name,
+            .name = arena_str(o->b->arena, table->columns[i].name),
             .type = table->columns[i].type,
             .column = {r, (uint16_t)i},
             .column_type = table->columns[i].type,
         };
+        if (!output->name.ptr) return ERR_NOMEM;
         SqlItem item = {.column = output->name};
         if (o->plan->has_groups) err = find_group(o, &item, output);
         if (err == OK && is_nullable(o, r)) err = wrap(o, output);

@@ -10,7 +10,7 @@ typedef struct PlanRun {
     QuerySink sink;
     void *ctx;
     Buf row;
-    uint64_t skipped, given;
+    uint64_t skipped, given, given_bytes;
 } PlanRun;
 
 static bool is_full(const PlanRun *run) {
@@ -25,6 +25,9 @@ static Err give(PlanRun *run, Bytes row) {
     }
     if (is_full(run)) return OK;
     run->given++;
+    run->given_bytes += row.len;
+    if (run->plan->rows_max && run->given > run->plan->rows_max) return ERR_TOO_LARGE;
+    if (run->plan->bytes_max && run->given_bytes > run->plan->bytes_max) return ERR_TOO_LARGE;
     return run->sink(run->ctx, row) ? OK : ERR_LIMIT;
 }
 
@@ -111,7 +114,7 @@ Err plan_run(const Plan *plan,
              Diag *diag) {
     PlanRun run = {
         .plan = plan,
-        .memory = {.max = plan->memory_max, .diag = diag},
+        .memory = {.max = plan->memory_max, .diag = diag, .stop = plan->stop},
         .sink = sink,
         .ctx = ctx,
     };

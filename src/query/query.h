@@ -7,6 +7,8 @@
 // template (§4.3). Queries know tables through a Catalog, so the same code serves the SQL door,
 // one-off queries and subscriptions.
 #pragma once
+#include <stdatomic.h>
+
 #include "base/ids.h"
 #include "txn/readset.h"
 
@@ -77,10 +79,19 @@ typedef struct QueryViewKey {
     uint8_t hash[CATALOG_VIEW_HASH_BYTES];
 } QueryViewKey;
 
+// Where a query looks for its rows.
+typedef struct QueryPath {
+    uint32_t index_id;        // or TABLE_ROWS
+    const uint16_t *columns;  // of it; they live as long as the Table
+    uint32_t equal;           // leading columns fixed by equality
+    bool ranged;              // the next one has a bound
+} QueryPath;
+
 typedef struct Query {
     Arena arena;
     QueryDoor door;
-    const CatalogTable *table;  // borrows from the catalog: valid while schema_version is the same
+    const CatalogTable *table;  // borrows from the catalog: valid while schema_version is the same,
+                                // unless the query was detached
     const RowLayout *layout;    // of its rows; likewise
     QueryTest *tests;
     uint32_t test_count;
@@ -103,6 +114,11 @@ typedef struct Query {
     uint32_t projected_count;
     bool has_limit;
     uint64_t limit;
+    bool is_detached;
+    QueryPath path;           // of a detached query; others find theirs as they run
+    const atomic_bool *stop;  // may be NULL; set by another thread, it ends a run with ERR_CLOSED
+    uint64_t rows_max;   // a run that yields more than these ends with ERR_TOO_LARGE; 0: no limit
+    uint64_t bytes_max;  // of rows, 0: no limit
 } Query;
 
 #define QUERY_TEXT_MAX 50000  // bytes (§1.2)
@@ -139,6 +155,14 @@ bool query_matches_with(const Query *query, const Bytes *values, Bytes row);
 // the call only; breathes (store.h).
 typedef bool (*QuerySink)(void *ctx, Bytes row);
 MUST_USE Err query_run(const Query *query, const Snapshot *snapshot, QuerySink sink, void *ctx);
+
+// What query_run on the head would cost: about the rows it would look at, large ones counting for more.
+// Counts no further than to `most` + 1, and costs no more than that itself.
+uint64_t query_cost(const Query *query, uint64_t most);
+// Make the query independent of the catalog, so that it can run on a snapshot on another thread
+// whatever becomes of the schema meanwhile. The snapshot, taken now, keeps its table. ERR_NOMEM: the
+// query is good for nothing but query_free.
+MUST_USE Err query_detach(Query *query);
 
 // Add to `reads` what query_run looks at, as narrowly as the index it uses allows. ERR_NOMEM.
 MUST_USE Err query_reads(const Query *query, ReadSet *reads);

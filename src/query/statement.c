@@ -128,6 +128,7 @@ static Err compile(Statement *s,
     if (err == OK && s->verb == SQL_SHOW) err = query_columns(s);
     if (err != OK || !s->explain) return err;
     if ((err = check_may_explain(caller, diag)) != OK) return err;
+    if (s->query) s->estimate = leaf_estimate(s->query);
     return explain_columns(s);
 }
 
@@ -195,6 +196,33 @@ Err statement_each_query(const Statement *s,
     if (s->explain && !s->analyze) return OK;
     if (s->query) return each(ctx, s->query);
     return s->plan ? join_each(&s->plan->join, each, ctx) : OK;
+}
+
+// ── elsewhere ──────────────────────────────────────────────────────────────────────────────────
+
+uint64_t statement_cost(const Statement *s, uint64_t most) {
+    if (s->explain && !s->analyze) return 0;
+    return s->plan ? plan_cost(s->plan, most) : query_cost(s->query, most);
+}
+
+Err statement_detach(Statement *s) {
+    ASSERT(!statement_writes(s));
+    Err err = s->plan ? plan_detach(s->plan) : query_detach(s->query);
+    if (err != OK || s->explain) return err;
+    return s->plan ? plan_columns(s) : query_columns(s);
+}
+
+void statement_limit(Statement *s, const atomic_bool *stop, uint64_t rows_max, uint64_t bytes_max) {
+    s->bytes_max = bytes_max;
+    if (s->plan) {
+        s->plan->stop = stop;
+        s->plan->rows_max = rows_max;
+        s->plan->bytes_max = bytes_max;
+    } else if (s->query) {
+        s->query->stop = stop;
+        s->query->rows_max = rows_max;
+        s->query->bytes_max = bytes_max;
+    }
 }
 
 // ── running ────────────────────────────────────────────────────────────────────────────────────

@@ -27,8 +27,7 @@ typedef struct StatementStats {
 
 // The full dialect at QUERY_SQL, the subscription grammar with joins of any number of relations at
 // QUERY_ONE_OFF. Errors are of §1.13's classes and wording: ERR_INVALID (parse, type, names),
-// ERR_UNSUPPORTED, ERR_TOO_LARGE, ERR_DENIED (a write by somebody else than the owner), ERR_LIMIT (the
-// row limit); diag holds the message. Borrows from the catalog: valid while its schema_version is the same.
+// ERR_UNSUPPORTED, ERR_TOO_LARGE, ERR_DENIED (a write by somebody else than the owner); diag holds the message. Borrows from the catalog: valid while its schema_version is the same.
 MUST_USE Err statement_compile(Str text,
                                QueryDoor door,
                                const QueryCatalog *catalog,
@@ -48,8 +47,19 @@ const StatementColumn *statement_columns(const Statement *statement, uint32_t *c
 // The table whose rows the answer consists of; NULL if it is not whole rows of one.
 const CatalogTable *statement_table(const Statement *statement);
 
+// What statement_run on the head would cost, in query_cost's units and with its `most`.
+uint64_t statement_cost(const Statement *statement, uint64_t most);
+// As query_detach (query.h): it may run on a snapshot on another thread. Not for writes.
+MUST_USE Err statement_detach(Statement *statement);
+// Ends of a run (query.h): by `stop` (may be NULL) with ERR_CLOSED, with more rows or bytes than these
+// with ERR_TOO_LARGE; 0: no limit.
+void statement_limit(Statement *statement,
+                     const atomic_bool *stop,
+                     uint64_t rows_max,
+                     uint64_t bytes_max);
+
 // The answer's rows: BSATN of the columns one behind another, the sink's during the call only. Not for
-// writes. ERR_LIMIT: the sink answered false, or, with a text in diag, memory or a sum ran over.
+// writes. ERR_LIMIT: the sink answered false. ERR_INVALID, with a text in diag: memory or a sum ran over.
 MUST_USE Err statement_run(const Statement *statement,
                            const Snapshot *snapshot,
                            QuerySink sink,

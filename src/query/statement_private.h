@@ -12,6 +12,8 @@ struct Statement {
     Plan *plan;    // any other SELECT
     StatementColumn *columns;
     uint32_t column_count;
+    uint64_t estimate;   // of `query`, for EXPLAIN
+    uint64_t bytes_max;  // of the text that statement_write_json makes; 0: no limit
     // Writes.
     const CatalogTable *table;
     Bytes *rows;  // INSERT: BSATN; SET: the row of st_var
@@ -37,7 +39,7 @@ MUST_USE Err explain_run(const Statement *statement,
                          void *ctx,
                          Diag *diag);
 
-// limit.c: §2.4. ERR_LIMIT with its text.
+// limit.c: §2.4. ERR_INVALID with its text.
 MUST_USE Err limit_check_plan(const QueryCatalog *catalog,
                               const QueryCaller *caller,
                               const Plan *plan,

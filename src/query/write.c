@@ -7,7 +7,7 @@
 typedef struct Writer {
     const Statement *statement;
     Buf *out;
-    bool any;
+    bool any, too_large;
 } Writer;
 
 static void write_schema(const Statement *s, Buf *out) {
@@ -36,7 +36,8 @@ static bool write_row(void *ctx, Bytes row) {
         at += bsatn_len(type, at);
     }
     buf_put_u8(w->out, ']');
-    return buf_ok(w->out);
+    w->too_large = w->statement->bytes_max && w->out->len > w->statement->bytes_max;
+    return buf_ok(w->out) && !w->too_large;
 }
 
 Err statement_write_json(const Statement *s,
@@ -60,7 +61,8 @@ Err statement_write_json(const Statement *s,
                done.inserted,
                done.deleted,
                done.updated);
-    if (!buf_ok(out)) err = ERR_NOMEM;  // why write_row says stop
+    if (w.too_large) err = ERR_TOO_LARGE;
+    if (!buf_ok(out)) err = ERR_NOMEM;
     if (err == OK || diag->text[0]) return err;
     return diag_fail(diag, err, "%s", err_text(err));
 }

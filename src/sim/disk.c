@@ -43,6 +43,13 @@ typedef struct Faults {
     Err fail_err;
 } Faults;
 
+// The owner of a sync in flight asks `asks_left` times in vain.
+struct IoSyncer {
+    IoFile *file;  // NULL: none in flight
+    uint64_t mark;
+    uint64_t asks_left;
+};
+
 struct SimDisk {
     SimInode *inodes;
     Names now;
@@ -51,8 +58,10 @@ struct SimDisk {
     size_t change_count;
     char **dirs;
     size_t dir_count;
-    Faults faults[2];  // by SimOp
+    Faults faults[SIM_OPS];
     uint64_t bytes_max;
+    int64_t latency_us_max;
+    uint64_t asks_max;  // of a sync in flight
     uint64_t boot;
     bool off;
 };
@@ -203,6 +212,10 @@ void sim_disk_limit(Sim *sim, uint64_t bytes_max) {
     sim->disk->bytes_max = bytes_max;
 }
 
+void sim_disk_delay(Sim *sim, uint64_t asks_max) {
+    sim->disk->asks_max = asks_max;
+}
+
 bool sim_disk_is_off(const Sim *sim) {
     return sim->disk->off;
 }
@@ -213,9 +226,16 @@ static void faults_disarm(SimDisk *disk) {
     }
 }
 
-// Count a call and decide what becomes of it.
-static Err fault_next(SimDisk *disk, SimOp op) {
+void sim_disk_set_latency(Sim *sim, int64_t us_max) {
+    sim->disk->latency_us_max = us_max;
+}
+
+// Count a call, let its time pass, and decide what becomes of it.
+static Err fault_next(Sim *sim, SimOp op) {
+    SimDisk *disk = sim->disk;
     if (disk->off) return ERR_IO;
+    if (disk->latency_us_max > 0)
+        sim_clock_advance(sim, (int64_t)(sim_random(sim) % (uint64_t)disk->latency_us_max));
     Faults *faults = &disk->faults[op];
     uint64_t number = faults->count++;
     if (number == faults->cut_at) {
@@ -231,6 +251,14 @@ static uint64_t bytes_used(const SimDisk *disk) {
         total += disk->now.list[i].inode->now.size;
     }
     return total;
+}
+
+uint64_t sim_disk_used(const Sim *sim) {
+    return bytes_used(sim->disk);
+}
+
+void sim_disk_disarm(Sim *sim) {
+    faults_disarm(sim->disk);
 }
 
 static Err room_check(const SimDisk *disk, const SimInode *inode, uint64_t end) {
@@ -268,14 +296,38 @@ Err sim_disk_flip(Sim *sim, const char *path, uint64_t offset, uint8_t xor_mask)
     return OK;
 }
 
+Err sim_disk_rot(Sim *sim, const char *path, uint64_t offset, uint8_t xor_mask) {
+    char tidy[IO_PATH_MAX];
+    path_tidy(path, tidy);
+    Name *name = name_find(&sim->disk->now, tidy);
+    if (!name) return ERR_NOT_FOUND;
+    if (offset >= name->inode->now.size) return ERR_INVALID;
+    inode_rot(name->inode, (Rot){offset, xor_mask});
+    return OK;
+}
+
+uint64_t sim_disk_rotten(const Sim *sim) {
+    uint64_t count = 0;
+    for (const Name *name = sim->disk->now.list; name < sim->disk->now.list + sim->disk->now.count;
+         name++)
+        count += name->inode->rot_count;
+    return count;
+}
+
+void sim_disk_heal(Sim *sim) {
+    for (SimInode *inode = sim->disk->inodes; inode; inode = inode->next)
+        inode->rot_count = 0;
+}
+
 // ── the functions of the table ────────────────────────────────────────────────────────────────
 
-static Err inode_create(SimDisk *disk, const char *tidy, SimInode **out) {
+static Err inode_create(Sim *world, const char *tidy, SimInode **out) {
+    SimDisk *disk = world->disk;
     char dir[IO_PATH_MAX];
     path_dir(tidy, dir);
     if (!dir_exists(disk, dir)) return ERR_NOT_FOUND;
     if (dir_exists(disk, tidy)) return ERR_EXISTS;
-    Err err = fault_next(disk, SIM_WRITE);
+    Err err = fault_next(world, SIM_WRITE);
     if (err != OK && !disk->off) return err;  // power cut: the name may still have arrived
     *out = inode_new(disk);
     change_record(disk, dir, NULL, tidy, *out);
@@ -293,9 +345,9 @@ static Err file_open(void *world, const char *path, int flags, IoFile **out) {
     if (!inode && !(flags & IO_CREATE)) return ERR_NOT_FOUND;
     if (inode && (flags & IO_CREATE) && (flags & IO_EXCLUSIVE)) return ERR_EXISTS;
     if (!inode) {
-        err = inode_create(disk, tidy, &inode);
+        err = inode_create(world, tidy, &inode);
     } else if (flags & IO_TRUNCATE) {
-        err = fault_next(disk, SIM_WRITE);
+        err = fault_next(world, SIM_WRITE);
         if (err == OK || disk->off) inode_resize(inode, 0);
     }
     if (err != OK) return err;
@@ -325,9 +377,11 @@ static Err file_read(void *world,
                      size_t *got) {
     if (file_is_dead(disk_of(world), file)) return ERR_IO;
     ASSERT(file->flags & IO_READ);
+    Err err = fault_next(world, SIM_READ);
+    if (err != OK) return err;
     const Content *now = &file->inode->now;
     *got = offset >= now->size ? 0 : MIN(len, now->size - (size_t)offset);
-    if (*got) memcpy(into, now->ptr + offset, *got);
+    inode_read(file->inode, offset, into, *got);
     return OK;
 }
 
@@ -335,7 +389,7 @@ static Err file_write(void *world, IoFile *file, uint64_t offset, const void *by
     SimDisk *disk = disk_of(world);
     if (file_is_dead(disk, file)) return ERR_IO;
     ASSERT(file->flags & IO_WRITE);
-    Err err = fault_next(disk, SIM_WRITE);
+    Err err = fault_next(world, SIM_WRITE);
     if (err == OK) err = room_check(disk, file->inode, offset + len);
     if (err == OK || disk->off) {
         inode_write(file->inode, offset, bytes, len);
@@ -348,16 +402,54 @@ static Err file_write(void *world, IoFile *file, uint64_t offset, const void *by
     return err;
 }
 
-static Err file_sync(void *world, IoFile *file) {
+static Err sync_to(void *world, IoFile *file, uint64_t mark) {
     SimDisk *disk = disk_of(world);
     if (file_is_dead(disk, file)) return ERR_IO;
-    Err err = fault_next(disk, SIM_SYNC);
+    Err err = fault_next(world, SIM_SYNC);
     if (err == OK) {
-        inode_sync(file->inode);
+        inode_sync_to(file->inode, mark);
     } else if (!disk->off) {
         inode_settle(file->inode, &((Sim *)world)->random);
     }
     return err;
+}
+
+static Err file_sync(void *world, IoFile *file) {
+    return sync_to(world, file, inode_mark(file->inode));
+}
+
+static Err syncer_open(void *world, void (*wake)(void *ctx), void *ctx, IoSyncer **out) {
+    (void)world, (void)wake, (void)ctx;
+    *out = sim_alloc(sizeof **out);
+    return OK;
+}
+
+static bool sync_ended(void *world, IoSyncer *syncer, bool wait, Err *err) {
+    ASSERT(syncer->file);
+    if (!wait && syncer->asks_left) {
+        syncer->asks_left--;
+        return false;
+    }
+    *err = sync_to(world, syncer->file, syncer->mark);
+    syncer->file = NULL;
+    return true;
+}
+
+static void syncer_close(void *world, IoSyncer **syncer) {
+    Err err;
+    if (!*syncer) return;
+    if ((*syncer)->file) sync_ended(world, *syncer, true, &err);
+    free(*syncer);
+    *syncer = NULL;
+}
+
+// It takes effect when it ends, so that the power may go while it is in flight, and the syncs of
+// other files overtake it.
+static void sync_start(void *world, IoSyncer *syncer, IoFile *file) {
+    const SimDisk *disk = disk_of(world);
+    ASSERT(!syncer->file);
+    *syncer = (IoSyncer){.file = file, .mark = inode_mark(file->inode)};
+    if (disk->asks_max) syncer->asks_left = sim_random(world) % (disk->asks_max + 1);
 }
 
 static Err file_size(void *world, IoFile *file, uint64_t *out) {
@@ -370,7 +462,7 @@ static Err file_truncate(void *world, IoFile *file, uint64_t size) {
     SimDisk *disk = disk_of(world);
     if (file_is_dead(disk, file)) return ERR_IO;
     ASSERT(file->flags & IO_WRITE);
-    Err err = fault_next(disk, SIM_WRITE);
+    Err err = fault_next(world, SIM_WRITE);
     if (err == OK) err = room_check(disk, file->inode, size);
     if (err == OK || disk->off) inode_resize(file->inode, size);
     return err;
@@ -400,7 +492,7 @@ static Err file_remove(void *world, const char *path) {
     path_tidy(path, tidy);
     path_dir(tidy, dir);
     if (!name_find(&disk->now, tidy)) return ERR_NOT_FOUND;
-    Err err = fault_next(disk, SIM_WRITE);
+    Err err = fault_next(world, SIM_WRITE);
     if (err == OK || disk->off) change_record(disk, dir, tidy, NULL, NULL);
     return err;
 }
@@ -416,7 +508,7 @@ static Err file_rename(void *world, const char *from, const char *to) {
     path_dir(tidy_to, dir_to);
     Name *name = name_find(&disk->now, tidy_from);
     if (!name || !dir_exists(disk, dir_to)) return ERR_NOT_FOUND;
-    Err err = fault_next(disk, SIM_WRITE);
+    Err err = fault_next(world, SIM_WRITE);
     if (err != OK && !disk->off) return err;
     SimInode *inode = name->inode;
     if (strcmp(dir_from, dir_to) == 0) {
@@ -440,7 +532,7 @@ static Err dir_make(void *world, const char *path) {
         tidy[i] = 0;
         if (name_find(&disk->now, tidy)) return ERR_EXISTS;
         if (!dir_exists(disk, tidy)) {
-            Err err = fault_next(disk, SIM_SYNC);
+            Err err = fault_next(world, SIM_SYNC);
             if (err != OK) return err;
             disk->dirs = sim_grow(disk->dirs, (disk->dir_count + 1) * sizeof *disk->dirs);
             disk->dirs[disk->dir_count++] = sim_text(tidy);
@@ -456,7 +548,7 @@ static Err dir_sync(void *world, const char *path) {
     char tidy[IO_PATH_MAX];
     path_tidy(path, tidy);
     if (!dir_exists(disk, tidy)) return ERR_NOT_FOUND;
-    Err err = fault_next(disk, SIM_SYNC);
+    Err err = fault_next(world, SIM_SYNC);
     if (err == OK) changes_settle(disk, tidy, UINT64_MAX);
     return err;
 }
@@ -506,6 +598,7 @@ static Err dir_list(void *world,
 SimDisk *sim_disk_new(void) {
     SimDisk *disk = sim_alloc(sizeof *disk);
     disk->bytes_max = UINT64_MAX;
+    disk->asks_max = 3;
     faults_disarm(disk);
     return disk;
 }
@@ -536,6 +629,10 @@ void sim_disk_fill_io(Io *io) {
     io->file_read = file_read;
     io->file_write = file_write;
     io->file_sync = file_sync;
+    io->syncer_open = syncer_open;
+    io->syncer_close = syncer_close;
+    io->sync_start = sync_start;
+    io->sync_ended = sync_ended;
     io->file_size = file_size;
     io->file_truncate = file_truncate;
     io->file_preallocate = file_preallocate;

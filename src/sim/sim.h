@@ -35,7 +35,9 @@ uint64_t sim_random(Sim *sim);
 // Disk. Writes: file_write, file_truncate, file_preallocate, file_remove, file_rename, and
 // file_open where it makes or empties a file. Syncs: file_sync, dir_sync, and dir_make for each
 // directory that it makes.
-typedef enum SimOp { SIM_WRITE, SIM_SYNC } SimOp;
+// Reads: file_read.
+typedef enum SimOp { SIM_WRITE, SIM_SYNC, SIM_READ } SimOp;
+enum { SIM_OPS = SIM_READ + 1 };
 
 uint64_t sim_disk_count(const Sim *sim, SimOp op);  // calls since sim_new
 // Cut the power in the nth such call from now (0: the next). It and all later file calls fail with
@@ -45,13 +47,26 @@ void sim_disk_cut_at(Sim *sim, SimOp op, uint64_t nth);
 void sim_disk_fail_at(Sim *sim, SimOp op, uint64_t nth, Err err);
 // From now on at most this many bytes of file sizes in all; beyond: ERR_DISK_FULL. UINT64_MAX: off.
 void sim_disk_limit(Sim *sim, uint64_t bytes_max);
+// Every counted call takes up to so much of the simulated time. 0: none, as at first.
+void sim_disk_set_latency(Sim *sim, int64_t us_max);
+// A sync in flight (sync_start) ends after its owner has asked at most so many times in vain, by seed
+// (at first 3; 0: with the first question). It takes effect, and counts as a SIM_SYNC, when it ends.
+// Nobody is woken: in here nobody sleeps.
+void sim_disk_delay(Sim *sim, uint64_t asks_max);
 bool sim_disk_is_off(const Sim *sim);
+uint64_t sim_disk_used(const Sim *sim);  // bytes of file sizes
+void sim_disk_disarm(Sim *sim);          // forget cuts and failures to come
 // Lose power now, if it is not lost already, and start again. Armed faults are cleared.
 void sim_disk_reboot(Sim *sim, uint64_t seed);
 // Spoil a stored file behind everybody's back, as a dying disk does. Survives reboots.
 //   ERR_NOT_FOUND  no such file
 //   ERR_INVALID    beyond its end
 MUST_USE Err sim_disk_flip(Sim *sim, const char *path, uint64_t offset, uint8_t xor_mask);
+// The same of a medium that forgets rather than of bytes that change: the byte reads wrongly until
+// somebody writes it again, or until all such places are healed. Errors as above.
+MUST_USE Err sim_disk_rot(Sim *sim, const char *path, uint64_t offset, uint8_t xor_mask);
+uint64_t sim_disk_rotten(const Sim *sim);  // places that read wrongly now
+void sim_disk_heal(Sim *sim);
 
 // Clock. Starts at 2026-01-01T00:00:00Z and moves only when told.
 void sim_clock_advance(Sim *sim, int64_t us);    // time passes

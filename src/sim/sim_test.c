@@ -86,6 +86,59 @@ TEST(sim_disk, loses_keeps_or_tears_what_was_not_synced) {
     EXPECT(lost > 10 && kept > 10 && torn > 10);
 }
 
+TEST(sim_disk, a_sync_in_flight_covers_what_was_written_before_it_began) {
+    int before = 0, after = 0;
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        IoSyncer *syncer = NULL;
+        Err err = ERR_AGAIN;
+        int asked = 0;
+        begin(seed);
+        IoFile *file = open_file("f");
+        EXPECT_OK(io->dir_sync(io->world, ""));
+        EXPECT_OK(io->syncer_open(io->world, NULL, NULL, &syncer));
+        write_text(file, 0, "before");
+        io->sync_start(io->world, syncer, file);
+        write_text(file, 512, "after");
+        while (!io->sync_ended(io->world, syncer, false, &err)) {
+            asked++;
+        }
+        EXPECT_OK(err);
+        EXPECT(asked <= 3);
+        io->syncer_close(io->world, &syncer);
+        io->file_close(io->world, &file);
+        sim_disk_reboot(sim, seed);
+        Buf got = {0};
+        EXPECT_OK(io_read_file(io, "f", 4096, &got));
+        before += got.len >= 6 && memcmp(got.ptr, "before", 6) == 0;
+        after += got.len >= 517 && memcmp(got.ptr + 512, "after", 5) == 0;
+        buf_deinit(&got);
+        sim_free(&sim);
+    }
+    EXPECT_EQ(before, 60);
+    EXPECT(after > 10 && after < 50);
+}
+
+TEST(sim_disk, a_sync_in_flight_fails_and_loses_power_as_others_do) {
+    IoSyncer *syncer = NULL;
+    Err err = OK;
+    begin(1);
+    IoFile *file = open_file("f");
+    EXPECT_OK(io->syncer_open(io->world, NULL, NULL, &syncer));
+    sim_disk_fail_at(sim, SIM_SYNC, 0, ERR_DISK_FULL);
+    io->sync_start(io->world, syncer, file);
+    EXPECT(io->sync_ended(io->world, syncer, true, &err));
+    EXPECT_ERR(err, ERR_DISK_FULL);
+    io->sync_start(io->world, syncer, file);
+    sim_disk_reboot(sim, 1);
+    EXPECT(io->sync_ended(io->world, syncer, true, &err));
+    EXPECT_ERR(err, ERR_IO);
+    io->sync_start(io->world, syncer, file);
+    io->syncer_close(io->world, &syncer);  // with one in flight
+    EXPECT(syncer == NULL);
+    io->file_close(io->world, &file);
+    sim_free(&sim);
+}
+
 TEST(sim_disk, forgets_names_until_their_directory_is_synced) {
     int lost = 0, kept = 0;
     for (uint64_t seed = 0; seed < 40; seed++) {

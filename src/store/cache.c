@@ -208,8 +208,9 @@ void cache_trim(Pages *pages, PageNo no, uint32_t run) {
 
 bool cache_has_room(const Pages *pages, uint64_t count) {
     const PageCache *cache = pages->cache;
-    if (cache->resident_max == UINT64_MAX) return true;
-    uint64_t most = cache->resident_max + cache->resident_max / 2 + SLACK_PAGES;
+    uint64_t max = cache->resident_max;
+    if (max == UINT64_MAX) return true;
+    uint64_t most = max + max / 2 + SLACK_PAGES;
     return atomic_load(&cache->resident) + count <= most;
 }
 
@@ -395,12 +396,16 @@ static Err paging_open(Pages *pages, PageCache *cache) {
     return OK;
 }
 
+void cache_limit(PageCache *cache, uint64_t memory_max) {
+    cache->resident_max = memory_max ? MAX(memory_max / PAGE_BYTES, 16u) : UINT64_MAX;
+}
+
 Err cache_open(Pages *pages, PageFile *file, uint64_t memory_max, bool paged) {
     PageCache *cache = MEM_NEW(PageCache);
     if (!cache) return ERR_NOMEM;
     pages->cache = cache;
     pthread_mutex_init(&cache->evicting, NULL);
-    cache->resident_max = memory_max ? MAX(memory_max / PAGE_BYTES, 16u) : UINT64_MAX;
+    cache_limit(cache, memory_max);
     cache->opened_epoch = file->meta.epoch;
     cache->live = range_new(bits_bytes(pages));
     cache->dirty = range_new(bits_bytes(pages));

@@ -41,9 +41,11 @@ struct PageCache {
     uint64_t *dirty_spare;  // all zeros: takes the place of `dirty` when a checkpoint begins
     uint64_t *dirty_spent;  // of a checkpoint that ended in doubt
     uint64_t dirty_pages;
-    Err failed;  // a sync failed: nobody knows what the file holds, so nothing is written any more
+    // A sync failed: nobody knows what the file holds, so nothing is written any more; or it was opened
+    // for reading.
+    Err failed;
 
-    uint64_t resident_max;  // pages; UINT64_MAX: no limit
+    _Atomic uint64_t resident_max;  // pages; UINT64_MAX: no limit
     _Atomic uint64_t resident;
     _Atomic uint32_t end;      // as Pages.end, for those who evict on other threads
     pthread_mutex_t evicting;  // guards what follows
@@ -60,7 +62,8 @@ struct PageCache {
 
 // Takes *file over on OK. `paged`: pages may be absent. ERR_NOMEM.
 MUST_USE Err cache_open(Pages *pages, PageFile *file, uint64_t memory_max, bool paged);
-void cache_close(Pages *pages);  // harmless without a cache
+void cache_limit(PageCache *cache, uint64_t memory_max);  // from now on; the owner's thread
+void cache_close(Pages *pages);                           // harmless without a cache
 
 void cache_take(Pages *pages, PageNo no, uint32_t run);    // it is in use from now on
 void cache_retire(Pages *pages, PageNo no, uint32_t run);  // the head no longer refers to it

@@ -14,6 +14,7 @@
 
 struct StoreCheckpoint {
     Store *store;
+    Durable *durable;  // has the view
     PageView *view;
     PageNo root;
     PageFileMeta meta;
@@ -29,7 +30,7 @@ struct StoreCheckpoint {
 };
 
 // Syncing now and then keeps the last sync short, and what the log syncs beside it, too.
-enum { SYNC_EVERY_BYTES = 8 << 20, FILE_GROWS_BYTES = 16 << 20, TRIM_PAGES_MIN = 32 };
+enum { SYNC_EVERY_BYTES = 1 << 20, FILE_GROWS_BYTES = 16 << 20, TRIM_PAGES_MIN = 32 };
 
 // The run for the root, in which its own pages are in use already.
 static Err root_take(Store *store, PageNo *out) {
@@ -82,6 +83,7 @@ Err store_checkpoint_begin(Store *store,
     // The last checkpoint's root is no part of this one. It stays as long as that one's view does.
     root_retire(store);
     Err err = pagefile_batch_begin(&cache->file, &checkpoint->batch);
+    if (err == OK && !(checkpoint->durable = MEM_NEW(Durable))) err = ERR_NOMEM;
     if (err == OK) err = root_take(store, &checkpoint->root);
     if (err == OK && !(checkpoint->view = pages_view_open(pages))) {
         page_retire(pages, checkpoint->root, page_header(page_at(pages, checkpoint->root))->run);
@@ -89,6 +91,7 @@ Err store_checkpoint_begin(Store *store,
     }
     if (err != OK) {
         pagefile_batch_end(&checkpoint->batch);
+        mem_free(checkpoint->durable);
         mem_free(checkpoint);
         return diag_fail(diag, err, "cannot begin a checkpoint: %s", err_text(err));
     }
@@ -245,6 +248,14 @@ static void shrink(Store *store) {
     (void)err;  // it stays as large as it is
 }
 
+void durable_release(Store *store, Durable **handle) {
+    Durable *durable = *handle;
+    *handle = NULL;
+    if (!durable || --durable->refs) return;
+    pages_view_end(&store->pages, durable->view);
+    mem_free(durable);
+}
+
 static void succeed(Store *store, StoreCheckpoint *checkpoint) {
     PageFileMeta *meta = &store->pages.cache->file.meta;
     meta->sequence = checkpoint->meta.sequence;
@@ -253,10 +264,12 @@ static void succeed(Store *store, StoreCheckpoint *checkpoint) {
     meta->time = checkpoint->meta.time;
     meta->end = checkpoint->meta.end;
     meta->root = checkpoint->meta.root;
-    if (store->durable) pages_view_end(&store->pages, store->durable);
-    store->durable = checkpoint->view;
+    durable_release(store, &store->durable);
+    *checkpoint->durable = (Durable){checkpoint->view, 1};
+    store->durable = checkpoint->durable;
+    checkpoint->durable = NULL;
     pages_tidy(&store->pages, 256);
-    shrink(store);
+    if (store->images == 0) shrink(store);
 }
 
 // As if it had not been begun: what was to be written is still to be.
@@ -295,6 +308,7 @@ Err store_checkpoint_end(Store *store, StoreCheckpoint **handle) {
     if (checkpoint->unsure) store->pages.cache->dirty_spent = checkpoint->dirty;
     pagefile_batch_end(&checkpoint->batch);
     store->checkpoint = NULL;
+    mem_free(checkpoint->durable);
     mem_free(checkpoint);
     return err;
 }

@@ -458,6 +458,49 @@ TEST(checkpoint, places_are_used_again_and_the_file_shrinks_when_rows_go) {
     disk_close(&disk);
 }
 
+// An image is taken while transactions and checkpoints go on, a piece at a time.
+TEST(image, is_the_checkpoint_it_was_opened_on_whatever_happens_meanwhile) {
+    for (uint64_t seed = 61; seed < 67; seed++) {
+        Disk disk;
+        disk_open(&disk, seed, seed % 2 ? 0 : 64 * PAGE_BYTES);
+        run(&disk, 30);
+        if (disk.checkpoint) (void)store_checkpoint_end(disk.world->store, &disk.checkpoint);
+        EXPECT_OK(checkpoint_whole(&disk));
+        StoreImage *image;
+        Diag diag = {0};
+        EXPECT_OK(store_image_open(disk.world->store, &image, &diag));
+        Saved expected = save(disk.world);
+        uint64_t offset = store_log_offset(disk.world->store);
+        const Io *io = sim_io(disk.sim);
+        IoFile *copy;
+        EXPECT_OK(io->file_open(io->world, "copy", IO_WRITE | IO_CREATE, &copy));
+        static uint8_t piece[8 * PAGE_BYTES];
+        for (uint64_t at = 0; at < store_image_bytes(image);) {
+            size_t len = (size_t)MIN(sizeof piece, store_image_bytes(image) - at);
+            EXPECT_OK(store_image_read(image, at, piece, len, &diag));
+            EXPECT_OK(io->file_write(io->world, copy, at, piece, len));
+            at += len;
+            run(&disk, 2);
+        }
+        store_image_close(disk.world->store, &image);
+        io->file_close(io->world, &copy);
+        store_left(&disk);
+
+        StoreImageInfo info;
+        EXPECT_OK(store_image_info(io, "copy", &info, &diag));
+        EXPECT_EQ(info.log_offset, offset);
+        StoreOptions options = options_of(&disk, &diag);
+        options.page_file = "copy";
+        EXPECT_OK(store_open(&options, &disk.world->store));
+        static const uint32_t ids[TABLES] = {100, 50, 75};
+        for (int i = 0; i < TABLES; i++) {
+            disk.world->tables[i] = store_table(disk.world->store, ids[i]);
+        }
+        expect_state(&disk, &expected);
+        disk_close(&disk);
+    }
+}
+
 // ── many threads ───────────────────────────────────────────────────────────────────────────────
 
 typedef struct SnapshotReader {

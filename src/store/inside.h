@@ -77,6 +77,7 @@ struct Snapshot {
     Snapshot *newer, *older;  // of the live ones
     PageView *view;
     uint64_t version;
+    int64_t taken_ns;  // monotonic; 0: the store was given no clock
     uint32_t refs;
     uint32_t slot_count;
     SnapshotTable tables[];  // followed by the index trees
@@ -113,8 +114,15 @@ typedef struct KeySet {
     uint32_t cap;
 } KeySet;
 
+// A safe checkpoint's view, shared by the store and the images of it.
+typedef struct Durable {
+    PageView *view;
+    uint32_t refs;
+} Durable;
+
 struct Store {
     Pages pages;
+    const Io *io;  // may be NULL
     Table **slots;
     uint32_t slot_count, slot_cap;
     Table **by_id;
@@ -133,7 +141,8 @@ struct Store {
     Snapshot *latest;  // the newest snapshot, if it is alive; shared while nothing changed
     uint64_t snapshots_live;
 
-    PageView *durable;            // what the newest checkpoint consists of; NULL: there is none
+    Durable *durable;             // what the newest checkpoint consists of; NULL: there is none
+    uint32_t images;              // that are open
     StoreCheckpoint *checkpoint;  // being written
     PageNo root;                  // of the newest checkpoint begun
     uint32_t root_run;
@@ -226,6 +235,8 @@ Ddl *ddl_record(Store *store, DdlKind kind, Table *table);
 void store_settle(Store *store);  // let go of what the last transaction dropped
 
 // ── store.c, load.c ─────────────────────────────────────────────────────────────────────────────
+// checkpoint.c. Ends the view with its last reference.
+void durable_release(Store *store, Durable **durable);
 MUST_USE Err store_load(Store *store, const StoreOptions *options);  // from its page file
 // Called by whatever reads pages, before it does: what it finds stays until the guard is lowered.
 static inline void reading(const Store *store) {

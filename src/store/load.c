@@ -104,8 +104,10 @@ static Err checkpoint_load(Store *store, Diag *diag) {
     page_fault_clear();
     guard_lower();
     if (err != OK) return err;
-    store->durable = pages_view_open(pages);
-    return store->durable ? OK : ERR_NOMEM;
+    store->durable = MEM_NEW(Durable);
+    if (!store->durable) return ERR_NOMEM;
+    *store->durable = (Durable){pages_view_open(pages), 1};
+    return store->durable->view ? OK : ERR_NOMEM;
 }
 
 Err store_load(Store *store, const StoreOptions *options) {
@@ -117,6 +119,36 @@ Err store_load(Store *store, const StoreOptions *options) {
     bool paged = has_checkpoint || options->memory_max;
     err = cache_open(&store->pages, &file, options->memory_max, paged);
     pagefile_close(&file);
+    if (err == OK && options->read_only) store->pages.cache->failed = ERR_DENIED;
     if (err == OK && has_checkpoint) err = checkpoint_load(store, diag);
     return err;
+}
+
+// A run's pages after its first are in use too, but do not say who they are: the first does.
+uint64_t store_check_pages(const Store *store, StoreCheckLine each, void *ctx, uint64_t *checked) {
+    const Pages *pages = &store->pages;
+    const PageFile *file = &pages->cache->file;
+    uint64_t damaged = 0;
+    *checked = 0;
+    Buf run = {0};
+    for (PageNo no = 1; no < file->meta.end;) {
+        PageFileRead read = {.epoch = pages->cache->opened_epoch, .room = file->meta.end - no};
+        Diag diag = {0};
+        uint32_t length = 1;
+        if (!bit_get(pages->cache->live, no)) {
+            no++;
+            continue;
+        }
+        Err err = pagefile_run_length(file, no, &read, &length);
+        buf_clear(&run);
+        uint8_t *into = buf_extend(&run, (size_t)length * PAGE_BYTES);
+        if (err == OK && !into) err = diag_fail(&diag, ERR_NOMEM, "page %u: out of memory", no);
+        if (into) err = pagefile_read(file, no, &read, into, &diag);
+        if (err != OK && each) each(ctx, diag.text);
+        damaged += err != OK;
+        *checked += length;
+        no += length;
+    }
+    buf_deinit(&run);
+    return damaged;
 }

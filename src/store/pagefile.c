@@ -87,6 +87,11 @@ Err pagefile_open(const Io *io, const char *path, bool read_only, PageFile *out,
         diag_fail(diag, err, "cannot lock %s: %s", path, io_last_error_text());
     }
     if (err == OK) err = metas_read(&file, diag);
+    // It may be known to the kernel only, if the sync failed that was to make it safe.
+    if (err == OK && !read_only && file.meta.sequence) {
+        err = pagefile_meta_replace(&file, &file.meta);
+        if (err != OK) diag_fail(diag, err, "cannot write %s: %s", path, io_last_error_text());
+    }
     if (err != OK) {
         pagefile_close(&file);
         return err;
@@ -188,6 +193,14 @@ Err pagefile_read(const PageFile *file, PageNo no, PageFileRead *read, uint8_t *
     }
     Bytes page = {into, (size_t)read->run * PAGE_BYTES};
     return pagefile_judge(file->meta.salt, no, read, page, diag);
+}
+
+Err pagefile_run_length(const PageFile *file, PageNo no, const PageFileRead *read, uint32_t *out) {
+    alignas(8) uint8_t head[PAGE_HEADER_BYTES];
+    *out = 1;
+    Err err = read_bytes(file, pagefile_place(no), head, sizeof head, NULL);
+    if (err == OK && head_judge(no, read, head, NULL) == OK) *out = page_header(head)->run;
+    return err == ERR_CORRUPT ? OK : err;
 }
 
 // ── pages out ──────────────────────────────────────────────────────────────────────────────────

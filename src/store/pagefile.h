@@ -78,6 +78,11 @@ typedef struct PageFileRead {
 } PageFileRead;
 MUST_USE Err
 pagefile_read(const PageFile *file, PageNo no, PageFileRead *read, uint8_t *into, Diag *diag);
+// How many pages the page or run has; 1 where none can be seen.
+MUST_USE Err pagefile_run_length(const PageFile *file,
+                                 PageNo no,
+                                 const PageFileRead *read,
+                                 uint32_t *out);
 // What pagefile_read says of bytes that were read; for the fuzzer too.
 MUST_USE Err
 pagefile_judge(uint64_t salt, PageNo no, const PageFileRead *read, Bytes page, Diag *diag);

@@ -46,6 +46,8 @@ Err store_snapshot(Store *store, Snapshot **out) {
     }
     snapshot->store = store;
     snapshot->version = store->version;
+    const Io *io = store->io;
+    snapshot->taken_ns = io ? io->clock_monotonic_ns(io->world) : 0;
     snapshot->refs = 1;
     snapshot->slot_count = store->slot_count;
     tables_copy(store, snapshot);

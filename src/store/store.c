@@ -7,6 +7,7 @@ Err store_open(const StoreOptions *options, Store **out) {
     Store *store = MEM_NEW(Store);
     if (!store) return ERR_NOMEM;
     store->hash_mask = UINT64_MAX;
+    store->io = options->io;
     // With a page file the limit is on what is in memory, not on what there is.
     size_t used_max = options->page_file ? 0 : options->memory_max;
     Err err = pages_open(&store->pages, options->address_bytes, used_max);
@@ -23,7 +24,7 @@ void store_close(Store **handle) {
     Store *store = *handle;
     *handle = NULL;
     if (!store) return;
-    ASSERT(store->snapshots_live == 0 && !store->checkpoint);
+    ASSERT(store->snapshots_live == 0 && !store->checkpoint && store->images == 0);
     if (store->in_transaction) store_rollback(store);
     store_settle(store);
     guard_lower();
@@ -41,8 +42,19 @@ void store_close(Store **handle) {
     buf_deinit(&store->row_key);
     arena_deinit(&store->arena);
     arena_deinit(&store->types);
+    mem_free(store->durable);  // its view goes with the pages
     pages_close(&store->pages);
     mem_free(store);
+}
+
+bool store_memory_max(Store *store, size_t bytes) {
+    Pages *pages = &store->pages;
+    if (!pages->cache) {
+        pages->used_max = bytes ? bytes / PAGE_BYTES : UINT64_MAX;
+        return true;
+    }
+    cache_limit(pages->cache, bytes);
+    return pages->paged || !bytes;
 }
 
 StoreStats store_stats(const Store *store) {
@@ -54,6 +66,7 @@ StoreStats store_stats(const Store *store) {
         .snapshots_live = store->snapshots_live,
         .version = store->version,
         .snapshot_oldest = store->oldest ? store->oldest->version : store->version,
+        .snapshot_oldest_ns = store->oldest ? store->oldest->taken_ns : 0,
         .snapshot_bytes = pages->kept * PAGE_BYTES,
         .memory_bytes = pages->used * PAGE_BYTES,
     };

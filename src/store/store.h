@@ -60,6 +60,9 @@ typedef struct StoreOptions {
 //   ERR_CORRUPT  the checkpoint cannot be read
 MUST_USE Err store_open(const StoreOptions *options, Store **out);
 void store_close(Store **store);
+// Another limit from now on. False: it holds from the next opening on, because this store was opened
+// with every page in memory for good.
+bool store_memory_max(Store *store, size_t bytes);
 
 // ── transactions on the head ────────────────────────────────────────────────────────────────────
 
@@ -228,19 +231,45 @@ uint64_t store_log_offset(const Store *store);   // of the newest safe checkpoin
 uint64_t store_checkpoints(const Store *store);  // its number, from 1; 0: there is none
 Micros store_checkpoint_time(const Store *store);  // when it was begun
 
+// ── images ─────────────────────────────────────────────────────────────────────────────────────
+
+// The newest checkpoint, kept for as long as somebody copies it: a page file with that one
+// checkpoint in it and zeros where it has no pages, to be read from the start to the end. Between
+// transactions, on the owner's thread. ERR_NOT_FOUND: there is no checkpoint.
+typedef struct StoreImage StoreImage;
+MUST_USE Err store_image_open(Store *store, StoreImage **out, Diag *diag);
+void store_image_close(Store *store, StoreImage **image);  // on the owner's thread
+uint64_t store_image_bytes(const StoreImage *image);
+// On any one thread. `offset` and `len` are multiples of 8192, within the image. Every page is checked.
+MUST_USE Err
+store_image_read(StoreImage *image, uint64_t offset, uint8_t *into, size_t len, Diag *diag);
+
+// What a file that may be such an image says about itself. ERR_CORRUPT: it is none.
+typedef struct StoreImageInfo {
+    uint64_t log_offset;  // commits below it are in it
+    Micros time;
+    uint64_t bytes;
+} StoreImageInfo;
+MUST_USE Err store_image_info(const Io *io, const char *path, StoreImageInfo *out, Diag *diag);
+
 // ── looking after itself ───────────────────────────────────────────────────────────────────────
 
 typedef struct StoreStats {
     uint64_t pages_used, pages_free, pages_copied, snapshots_live;
-    uint64_t version;          // of the head: commits since it was opened
-    uint64_t snapshot_oldest;  // version of the oldest live snapshot; `version` without one
-    uint64_t snapshot_bytes;   // of pages that only snapshots can see, or that wait to be freed
-    uint64_t memory_bytes;     // of pages in memory
-    uint64_t dirty_bytes;      // to be written by the next checkpoint
-    uint64_t file_bytes;       // of the page file in use
+    uint64_t version;            // of the head: commits since it was opened
+    uint64_t snapshot_oldest;    // version of the oldest live snapshot; `version` without one
+    int64_t snapshot_oldest_ns;  // monotonic: when it was taken; 0 without one, or without an io
+    uint64_t snapshot_bytes;     // of pages that only snapshots can see, or that wait to be freed
+    uint64_t memory_bytes;       // of pages in memory
+    uint64_t dirty_bytes;        // to be written by the next checkpoint
+    uint64_t file_bytes;         // of the page file in use
     uint64_t page_reads, page_read_errors, pages_evicted, pages_spilled;
 } StoreStats;
 StoreStats store_stats(const Store *store);
 // Walk everything: key order, fill, reference structure, index <-> row agreement. Aborts nothing;
 // ERR_CORRUPT with an explanation.
 MUST_USE Err store_check(const Store *store, Diag *diag);
+// Read every page of the newest checkpoint from the page file and say of each that is damaged where
+// and why, as a line to `each` (may be NULL). Returns how many there are.
+typedef void (*StoreCheckLine)(void *ctx, const char *line);
+uint64_t store_check_pages(const Store *store, StoreCheckLine each, void *ctx, uint64_t *checked);

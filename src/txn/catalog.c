@@ -327,7 +327,7 @@ Err catalog_module(const Catalog *catalog, CatalogModule *out) {
                      BYTES_NONE);
     bool found = table_scan_next(&scan, &row);
     table_scan_end(&scan);
-    if (!found) return ERR_NOT_FOUND;
+    if (!found) return scan.err == OK ? ERR_NOT_FOUND : scan.err;
     *out = st_module_read(row);
     return OK;
 }

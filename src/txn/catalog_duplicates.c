@@ -51,6 +51,7 @@ static Err collect(KeyedRows *rows, const CatalogTable *table, const ConstraintD
         err = keyed_row(rows, table_layout(table->table), constraint, row, &key);
     table_scan_end(&scan);
     buf_deinit(&key);
+    if (err == OK) err = scan.err;
     if (err == OK && rows->count) qsort(rows->at, rows->count, sizeof *rows->at, by_key);
     return err;
 }

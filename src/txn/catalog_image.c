@@ -60,7 +60,7 @@ static Err each_row(ImageReader *reader, uint32_t st, uint32_t index_id, ImageRo
     while (err == OK && table_scan_next(&scan, &row))
         err = take(reader, row);
     table_scan_end(&scan);
-    return err;
+    return err == OK ? scan.err : err;
 }
 
 static Err take_table(ImageReader *reader, Bytes row) {

@@ -64,6 +64,7 @@ static Err copy_rows(const Rewrite *rewrite, Table *to, Bytes defaults, Diag *di
     }
     table_scan_end(&scan);
     buf_deinit(&copy);
+    if (err == OK) err = scan.err;
     if (err == OK) return OK;
     // Two rows with the same default in a new column that is unique: the definition is at fault.
     return diag_fail(diag,
@@ -132,6 +133,7 @@ Err precheck_sequence(const CatalogTable *table, const TableDef *to, Str name, D
         found = number >= min && number <= max;
     }
     table_scan_end(&scan);
+    if (scan.err != OK) return diag_fail(diag, scan.err, "%s", err_text(scan.err));
     if (!found) return OK;
     return diag_fail(diag,
                      ERR_INVALID,

@@ -109,5 +109,5 @@ Err catalog_each_rule(const Catalog *catalog,
         if (id == table_id) more = each(ctx, sql);
     }
     table_scan_end(&scan);
-    return OK;
+    return scan.err;  // a rule that cannot be read must not be a rule that is not there
 }

@@ -55,7 +55,7 @@ Err catalog_delete_rows(Catalog *catalog,
         if (matches(ctx, row)) buf_put_lp(&found, row);
     }
     table_scan_end(&scan);
-    Err err = buf_ok(&found) ? OK : ERR_NOMEM;
+    Err err = buf_ok(&found) ? scan.err : ERR_NOMEM;
     Reader r = reader_of(buf_bytes(&found));
     while (err == OK && r.in.len > 0)
         err = table_delete_row(table, reader_lp(&r));

@@ -7,7 +7,7 @@
 
 #define HISTORY_BYTES_DEFAULT ((size_t)256 << 20)
 
-static Err replay_commit(void *ctx, const Commit *commit, Diag *diag) {
+Err db_replay_commit(void *ctx, const Commit *commit, Diag *diag) {
     Db *db = ctx;
     bool schema_touched = false;
     Bytes ops = commit->ops;
@@ -20,7 +20,8 @@ static Err replay_commit(void *ctx, const Commit *commit, Diag *diag) {
         err = catalog_apply(db->catalog, &op, diag);
     }
     if (err == OK && schema_touched) err = catalog_sync(db->catalog, diag);
-    if (err == OK) err = store_fault(db->store, diag);
+    Err fault = store_fault(db->store, diag);  // says which page, where others say what they wanted
+    if (fault != OK) err = fault;
     if (err == OK) {
         store_commit(db->store);
     } else {
@@ -37,20 +38,35 @@ static void views_clear(Db *db) {
     }
 }
 
+static bool is_file(const Io *io, const char *path) {
+    IoFile *file = NULL;
+    bool is = path && io->file_open(io->world, path, IO_READ, &file) == OK;
+    if (is) io->file_close(io->world, &file);
+    return is;
+}
+
 static Err files_open(Db *db, const DbOptions *options, uint64_t *torn_bytes, Diag *diag) {
     Err err = OK;
+    const Io *io = options->io;
     StoreOptions store_options = {
         .memory_max = options->memory_max,
-        .io = options->io,
+        .io = io,
         .page_file = options->in_memory ? NULL : options->page_file,
+        .read_only = options->read_only != OK,
         .diag = diag,
     };
-    if (store_options.page_file &&
-        (err = options->io->dir_make(options->io->world, options->dir)) != OK) {
+    if (store_options.read_only && !is_file(io, store_options.page_file)) {
+        store_options.page_file = NULL;
+    } else if (!store_options.read_only && store_options.page_file &&
+               (err = io->dir_make(io->world, options->dir)) != OK) {
         return diag_fail(diag, err, "cannot make %s: %s", options->dir, err_text(err));
     }
+    if (!store_options.page_file && store_options.read_only) store_options.memory_max = 0;
     if ((err = store_open(&store_options, &db->store)) != OK) return err;
-    if ((err = catalog_open(db->store, &db->catalog, diag)) != OK) return err;
+    if ((err = catalog_open(db->store, &db->catalog, diag)) != OK) {
+        (void)store_fault(db->store, diag);  // where, if it was a page
+        return err;
+    }
     db->look.catalog = db->catalog;
     LogOptions log_options = {
         .io = options->io,
@@ -58,8 +74,12 @@ static Err files_open(Db *db, const DbOptions *options, uint64_t *torn_bytes, Di
         .segment_bytes = options->segment_bytes,
         .in_memory = options->in_memory,
         .start = {store_log_offset(db->store)},
+        .read_only = options->read_only,
+        .end = options->end,
+        .wake = options->flush_wake,
+        .wake_ctx = options->flush_wake_ctx,
     };
-    return log_open(&log_options, replay_commit, db, &db->log, torn_bytes, diag);
+    return log_open(&log_options, db_replay_commit, db, &db->log, torn_bytes, diag);
 }
 
 Err db_open(const DbOptions *options, Db **out, uint64_t *torn_bytes, Diag *diag) {
@@ -174,9 +194,7 @@ static bool is_history(const WriteSet *writes) {
 
 Err db_commit(Db *db, const WriteSet **set, bool *changed) {
     ASSERT(db->look.open);
-    Err err = log_failed(db->log);
-    if (err == OK)
-        err = store_fault(db->store, NULL);  // it may have decided on what it did not see
+    Err err = store_fault(db->store, NULL);  // it may have decided on what it did not see
     if (err == OK) err = writeset_collect(&db->writes, db->store, db->catalog);
     if (err == OK && db->writes.count) err = event_rows_remove(db);
     if (err == OK && is_history(&db->writes)) err = log_write_set(db);
@@ -193,9 +211,21 @@ Err db_commit(Db *db, const WriteSet **set, bool *changed) {
 }
 
 bool db_needs_flush(const Db *db) {
-    return log_durable_end(db->log).v < log_end(db->log).v;
+    return log_pending(db->log) > 0;
 }
 
 Err db_flush(Db *db, Diag *diag) {
-    return db_needs_flush(db) ? log_flush(db->log, diag) : log_failed(db->log);
+    return log_flush(db->log, diag);
+}
+
+Err db_flush_start(Db *db, Diag *diag) {
+    return log_flush_start(db->log, diag);
+}
+
+Err db_flush_poll(Db *db, bool wait, Diag *diag) {
+    return log_flush_poll(db->log, wait, diag);
+}
+
+bool db_flush_in_flight(const Db *db) {
+    return log_in_flight(db->log);
 }

@@ -33,12 +33,18 @@ typedef struct DbOptions {
     uint64_t segment_bytes;  // of the log, see LogOptions; 0: its default
     size_t history_max;      // bytes of commits kept for running overlays (history.h); 0: 256 MiB
     uint64_t checkpoint_bytes;  // of log, after which a checkpoint is begun; 0: 128 MiB
-    uint64_t checkpoint_rate;   // bytes a second it writes at most; 0: 256 MiB
+    uint64_t checkpoint_rate;   // bytes a second it writes at most; 0: 64 MiB
     LogKeep log_keep;           // what stays of the log although a checkpoint covers it
-    bool checkpoint_by_hand;    // no thread: db_checkpoint_step writes
+    // Not OK: only look. The state is that of the commits below `end` (0: all there are), no file is
+    // written or locked, and a transaction that would be history is refused with this error.
+    Err read_only;
+    TxOffset end;
+    bool checkpoint_by_hand;  // no thread: db_checkpoint_step writes
     void (*checkpoint_wake)(
         void *ctx);  // may be NULL; from any thread: call db_checkpoint_tick soon
     void *checkpoint_wake_ctx;
+    void (*flush_wake)(void *ctx);  // may be NULL; from any thread: call db_flush_poll soon
+    void *flush_wake_ctx;
 } DbOptions;
 
 // Open: the newest checkpoint, then the log's commits since. *torn_bytes tells how much of a torn tail was cut.
@@ -69,8 +75,13 @@ MUST_USE Err db_row_delete(Db *db, const CatalogTable *table, Bytes row, Diag *d
 MUST_USE Err db_row_upsert(Db *db, const CatalogTable *table, Bytes row, bool *changed, Diag *diag);
 
 // Write and sync everything committed. After an error the database takes no more transactions.
+// db_needs_flush: something committed is neither durable nor in flight.
 MUST_USE Err db_flush(Db *db, Diag *diag);
 bool db_needs_flush(const Db *db);
+// The same beside the caller, who goes on with transactions (log.h).
+MUST_USE Err db_flush_start(Db *db, Diag *diag);
+MUST_USE Err db_flush_poll(Db *db, bool wait, Diag *diag);
+bool db_flush_in_flight(const Db *db);
 
 // ── checkpoints (checkpoint.c) ─────────────────────────────────────────────────────────────────
 // The store is written down beside the loop, and the log before it let go. All of these are called

@@ -2,7 +2,10 @@
 #include "base/mem.h"
 #include "base/test.h"
 #include "sim/sim.h"
+#include "store/page.h"
 #include "txn/def_testing.h"
+#include "txn/restore.h"
+#include "txn/verify.h"
 
 // One database over a simulated disk.
 typedef struct World {
@@ -308,6 +311,7 @@ enum { SCRIPT_TXNS = 40 };
 typedef struct Script {
     uint64_t digests[SCRIPT_TXNS + 1];  // after each transaction; [0]: after the publish
     uint32_t attempted, acknowledged;   // transactions begun, and known to be on disk
+    uint32_t started;                   // those a flush was started for
 } Script;
 
 static uint64_t next_random(uint64_t *state) {
@@ -361,10 +365,20 @@ static void script_step(World *w, uint64_t *state) {
     buf_deinit(&gen);
 }
 
+// At once, or beside what comes next: then what was in flight before may have landed.
+static Err script_flush(World *w, Script *script, uint64_t *state) {
+    bool at_once = next_random(state) % 2;
+    Err err = at_once ? db_flush(w->db, NULL) : db_flush_poll(w->db, false, NULL);
+    if (err != OK || db_flush_in_flight(w->db)) return err;
+    script->acknowledged = at_once ? script->attempted : script->started;
+    script->started = script->attempted;
+    return db_flush_start(w->db, NULL);
+}
+
 // Run transactions, a flush after each one to three, until the end or until the disk fails.
 static void script_run(World *w, Script *script, uint64_t seed) {
     uint64_t state = seed;
-    script->attempted = script->acknowledged = 0;
+    script->attempted = script->acknowledged = script->started = 0;
     script->digests[0] = digest(w->db);
     for (uint32_t i = 1; i <= SCRIPT_TXNS; i++) {
         const WriteSet *writes;
@@ -378,8 +392,7 @@ static void script_run(World *w, Script *script, uint64_t seed) {
         script->attempted = i;
         script->digests[i] = digest(w->db);
         if (next_random(&state) % 3 == 0) continue;
-        if (db_flush(w->db, NULL) != OK) return;
-        script->acknowledged = i;
+        if (script_flush(w, script, &state) != OK) return;
         if (w->checkpoints) db_checkpoint_step(w->db, next_random(&state) % 100000);
         db_checkpoint_tick(w->db);
     }
@@ -511,6 +524,120 @@ TEST(checkpoint, without_the_log_it_covers_is_corruption_and_so_is_the_log_witho
     options = (DbOptions){.io = io, .dir = "other", .page_file = "pages"};
     EXPECT_ERR(db_open(&options, &w.db, &torn, &diag), ERR_CORRUPT);
     EXPECT(strstr(diag.text, "the end of the log is lost"));
+    EXPECT_OK(world_open(&w));
+    world_deinit(&w);
+}
+
+static void remember_line(void *ctx, const char *line) {
+    snprintf(ctx, 256, "%s", line);
+}
+
+// A backup, then more transactions, each of which is a point in time to come back to.
+TEST(restore, gives_the_backup_or_any_commit_since) {
+    World w = {.checkpoints = true};
+    enum { MORE = 12 };
+    uint64_t digests[MORE + 1], offsets[MORE + 1], state = 5;
+    Script script;
+    Diag diag = {0};
+    world_make(&w, 3);
+    script_run(&w, &script, 1);
+    EXPECT_OK(db_checkpoint_now(w.db, &diag));
+    const Io *io = sim_io(w.sim);
+    StoreImage *image;
+    EXPECT_OK(store_image_open(db_store(w.db), &image, &diag));
+    Buf bytes = {0};
+    size_t len = (size_t)store_image_bytes(image);
+    EXPECT_OK(store_image_read(image, 0, buf_extend(&bytes, len), len, &diag));
+    store_image_close(db_store(w.db), &image);
+    EXPECT_OK(io_replace_file(io, "backup", buf_bytes(&bytes), false));
+    buf_deinit(&bytes);
+    for (int i = 0; i <= MORE; i++) {
+        digests[i] = digest(w.db);
+        offsets[i] = log_end(db_log(w.db)).v;
+        const WriteSet *writes;
+        bool changed;
+        db_begin(w.db, &(CommitInfo){.timestamp = INT64_C(2000000000000000) + i, .name = STR("x")});
+        script_step(&w, &state);
+        EXPECT_OK(db_commit(w.db, &writes, &changed));
+        EXPECT_OK(db_flush(w.db, &diag));
+    }
+    db_close(&w.db);
+    for (int i = 0; i <= MORE; i++) {
+        char log[32], pages[32];
+        snprintf(log, sizeof log, "restored%d", i);
+        snprintf(pages, sizeof pages, "restored%d-pages", i);
+        DbRestore restore = {
+            .io = io,
+            .image = "backup",
+            .log_from = i ? "db" : NULL,
+            .until = {i % 2 ? offsets[i] : UINT64_MAX},
+            .until_time = i % 2 ? INT64_MAX : INT64_C(2000000000000000) + i - 1,
+            .log_to = log,
+            .page_file = pages,
+        };
+        DbRestored restored;
+        Err err = db_restore(&restore, &restored, &diag);
+        if (err != OK) print_error("%s\n", diag.text);
+        EXPECT_OK(err);
+        EXPECT_EQ(restored.end.v, offsets[i]);
+        EXPECT_ERR(db_restore(&restore, &restored, &diag), ERR_EXISTS);
+        DbOptions options = {.io = io, .dir = log, .page_file = pages, .checkpoint_by_hand = true};
+        uint64_t torn;
+        EXPECT_OK(db_open(&options, &w.db, &torn, &diag));
+        EXPECT_EQ(digest(w.db), digests[i]);
+        EXPECT_OK(store_check(db_store(w.db), &diag));
+        db_close(&w.db);
+    }
+    DbRestore early = {
+        .io = io,
+        .image = "backup",
+        .until = {1},
+        .until_time = INT64_MAX,
+        .log_to = "early",
+        .page_file = "early-pages",
+    };
+    EXPECT_ERR(db_restore(&early, &(DbRestored){0}, &diag), ERR_INVALID);
+    EXPECT_OK(world_open(&w));
+    world_deinit(&w);
+}
+
+TEST(verify, says_what_is_wrong_where_and_nothing_when_nothing_is) {
+    World w = {.checkpoints = true};
+    Script script;
+    DbVerified found;
+    char line[256] = "";
+    world_make(&w, 3);
+    script_run(&w, &script, 1);
+    EXPECT_OK(db_checkpoint_now(w.db, NULL));
+    begin(&w);
+    EXPECT_EQ(insert_item(&w, 0, "after", 1, 424242, NULL), ABI_OK);
+    commit(&w);
+    EXPECT_OK(db_flush(w.db, NULL));
+    DbVerify verify = {sim_io(w.sim), "db", "pages", remember_line, line};
+    db_verify(&verify, &found);
+    EXPECT_STR(line, "a server has this database open");
+    uint64_t end = log_end(db_log(w.db)).v;
+    db_close(&w.db);
+
+    db_verify(&verify, &found);
+    EXPECT_EQ(found.problems, 0);
+    EXPECT(found.pages > 10 && found.rows > 10 && found.checkpoint_offset == end - 1);
+    EXPECT_EQ(found.log.end.v, end);
+    EXPECT_OK(sim_disk_flip(w.sim, "pages", 5 * PAGE_BYTES + 77, 4));
+    db_verify(&verify, &found);
+    EXPECT(found.problems == 1 && strstr(line, "page 4, at byte 40960: its checksum is"));
+    EXPECT_OK(sim_disk_flip(w.sim, "pages", 5 * PAGE_BYTES + 77, 4));
+    char segment[IO_PATH_MAX];
+    EXPECT_OK(world_open(&w));
+    snprintf(segment,
+             sizeof segment,
+             "db/%020llu.log",
+             (unsigned long long)log_begin(db_log(w.db)).v);
+    db_close(&w.db);
+    EXPECT_OK(sim_disk_flip(w.sim, segment, 70, 4));
+    db_verify(&verify, &found);
+    EXPECT(found.problems == 1 && strstr(line, "log: log segment db/"));
+    EXPECT_OK(sim_disk_flip(w.sim, segment, 70, 4));
     EXPECT_OK(world_open(&w));
     world_deinit(&w);
 }

@@ -59,6 +59,9 @@ struct Db {
     Checkpointer checkpointer;
 };
 
+// A LogReplay; ctx is a Db with store and catalog.
+Err db_replay_commit(void *ctx, const Commit *commit, Diag *diag);
+
 void head_init(Db *db);
 void head_deinit(Db *db);
 bool head_touched_schema(const Db *db);

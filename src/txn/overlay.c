@@ -489,8 +489,10 @@ Err overlay_validate(Overlay *overlay) {
     const ReadSet *reads = overlay->look.reads;
     // What was read since the last check has to be compared with everything.
     bool again = overlay->checked_version != readset_version(reads);
-    overlay->checked_version = readset_version(reads);
-    return history_check(&overlay->reader, again, reads_hit, reads);
+    Err err = history_check(&overlay->reader, again, reads_hit, reads);
+    // Whoever asks again after a conflict is told of it again.
+    if (err == OK) overlay->checked_version = readset_version(reads);
+    return err;
 }
 
 static Err writes_apply(Overlay *overlay) {

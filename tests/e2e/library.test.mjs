@@ -110,6 +110,7 @@ test('its console arrives in the log, with the place of the call', async () => {
   const lines = (await logs(server, db, ann.token)).filter(line => line.function === 'loud');
   assert.deepEqual(lines.map(line => line.level), ['Info', 'Warn', 'Info']);
   assert.match(lines[0].message, /^log 1 \{ a: \[ 2 \] \}$/);
+  for (const line of lines.slice(0, 2)) assert.match(line.filename, /src\/index\.ts$/);
   assert.ok(lines[1].line_number > lines[0].line_number, JSON.stringify(lines));
   assert.match(lines[2].message, /^Timing span "span": [\d.]+(ns|µs|ms|s)$/);
 });

@@ -162,8 +162,8 @@ test('the server stops in the middle of publishing, and holds what it acknowledg
   const statuses = (await Promise.all(answers)).map(answer => answer.status);
   await server.start();
   for (const [i, name] of names.entries()) {
-    const { status } = await http(server, 'GET', `/v1/database/${name}`);
-    if (statuses[i] === 200) assert.equal(status, 200, name);
+    const { status, text } = await http(server, 'GET', `/v1/database/${name}`);
+    if (statuses[i] === 200) assert.equal(status, 200, `${name}: ${text}\n${server.output.slice(-2000)}`);
     if (status === 200) await callOk(server, name, 'put', ['works'], ann.token);
   }
 });

@@ -288,6 +288,8 @@ export class Socket {
   pongs = [];
   answerPings = true;
   #input = Buffer.alloc(0);
+  #more = [];  // what came after #input; joined to it when a whole frame may be there
+  #missing = 0;
   #pieces = [];
   #waiting = [];
 
@@ -349,7 +351,10 @@ export class Socket {
   }
 
   #hear(data) {
-    this.#input = this.#input.length ? Buffer.concat([this.#input, data]) : data;
+    this.#more.push(data);
+    this.#missing -= data.length;
+    if (this.#missing > 0) return;
+    this.#input = Buffer.concat([this.#input, ...this.#more.splice(0)]);
     for (;;) {
       const b = this.#input;
       if (b.length < 2) return;
@@ -364,7 +369,10 @@ export class Socket {
         len = Number(b.readBigUInt64BE(2));
         at = 10;
       }
-      if (b.length < at + len) return;
+      if (b.length < at + len) {
+        this.#missing = at + len - b.length;
+        return;
+      }
       this.#input = b.subarray(at + len);
       this.#frame(b[0] & 15, (b[0] & 0x80) !== 0, b.subarray(at, at + len), b[0] & 0x70, b[1] & 0x80);
     }

@@ -147,13 +147,19 @@ static Err mappings_read(SourceMap *map, Str mappings) {
     return buf_ok(&map->spots) ? OK : ERR_NOMEM;
 }
 
+// Names are relative to where the bundle lay. That is dist/, a directory below the project, and a file
+// of the project is called as from there: src/index.ts.
+static Str name_from_project(const char *name) {
+    return str_from(strncmp(name, "../", 3) == 0 ? name + 3 : name);
+}
+
 static Err sources_read(SourceMap *map, const json_t *sources, const char *root) {
     size_t i;
     const json_t *source;
     json_array_foreach(sources, i, source) {
         const char *name = json_string_value(source);  // null: not known
         if (name) buf_put_str(&map->names, str_from(root));
-        buf_put_str(&map->names, str_from(name ? name : "<unknown>"));
+        buf_put_str(&map->names, name ? name_from_project(name) : STR("<unknown>"));
         if (map->names.len > UINT32_MAX) return ERR_MALFORMED;
         buf_put_u32(&map->name_ends, (uint32_t)map->names.len);
         map->source_count++;

@@ -4,16 +4,19 @@
 #include "base/mem.h"
 #include "base/test.h"
 
-static SourceMap *map_of(const char *mappings) {
+static SourceMap *map_with(const char *head, const char *mappings) {
     char json[512];
     snprintf(json,
              sizeof json,
-             "{\"version\":3,\"sourceRoot\":\"r/\",\"sources\":[\"a.ts\",\"b.ts\",null],"
-             "\"names\":[\"n\"],\"mappings\":\"%s\"}",
+             "{\"version\":3,%s,\"names\":[\"n\"],\"mappings\":\"%s\"}",
+             head,
              mappings);
     SourceMap *map = NULL;
     EXPECT_OK(sourcemap_read(str_bytes(str_from(json)), &map));
     return map;
+}
+static SourceMap *map_of(const char *mappings) {
+    return map_with("\"sourceRoot\":\"r/\",\"sources\":[\"a.ts\",\"b.ts\",null]", mappings);
 }
 static void expect_place(const SourceMap *map, uint32_t line, uint32_t column, const char *want) {
     Str file;
@@ -40,6 +43,13 @@ TEST(sourcemap, finds_the_segment_before_a_place) {
     expect_place(map, 4, 1, "-");
     expect_place(map, 0, 1, "-");
     expect_place(map, 1, 0, "-");
+    sourcemap_free(&map);
+}
+
+TEST(sourcemap, files_of_the_project_are_called_as_from_there) {
+    SourceMap *map = map_with("\"sources\":[\"../src/index.ts\",\"../../lib/x.ts\"]", "AAAA,QCEA");
+    expect_place(map, 1, 1, "src/index.ts:1");
+    expect_place(map, 1, 9, "../lib/x.ts:3");
     sourcemap_free(&map);
 }
 

@@ -422,6 +422,7 @@ static void do_log(JsInstance *js) {
         frame = (JsFrame){.line = UINT32_MAX};
         break;
     }
+    js_frame_map(js->program, &frame);
     Str message = bytes_str(buf_bytes(&js->text));
     abi_log(&js->abi, (uint8_t)js->mail[MAIL_A0], STR_NONE, frame.file, frame.line, message);
 }

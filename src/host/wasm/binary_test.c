@@ -13,7 +13,7 @@ static Diag diag;
 
 static void assemble(const char *wat, Buf *out) {
     char directory[256], command[1024], path[300];
-    EXPECT_OK(directory_temporary(directory, sizeof directory));
+    EXPECT_OK(directory_temporary(NULL, directory, sizeof directory));
     EXPECT_OK(file_write_whole(directory, "m.wat", str_bytes(str_from(wat))));
     snprintf(command,
              sizeof command,

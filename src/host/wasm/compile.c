@@ -130,7 +130,7 @@ static Err version_add(Work *work, const char *tool, Blake3 *hash) {
 static Err identity_make(Diag *diag) {
     Work work = {.limits = {.cpu_s = 10, .memory_bytes = (size_t)4 << 30, .file_bytes = 1 << 20},
                  .diag = diag};
-    Err err = directory_temporary(work.directory, sizeof work.directory);
+    Err err = directory_temporary(NULL, work.directory, sizeof work.directory);
     if (err != OK)
         return diag_fail(diag, err, "no temporary directory could be made: %s", err_text(err));
     Blake3 hash;
@@ -297,11 +297,11 @@ static ChildLimits limits_for(size_t program_bytes) {
                          .file_bytes = (size_t)1 << 30};
 }
 
-Err wasm_compile(const WasmBinary *binary, bool quick, Buf *object, Diag *diag) {
+Err wasm_compile(const WasmBinary *binary, bool quick, const char *place, Buf *object, Diag *diag) {
     Work work = {.limits = limits_for(binary->program.len), .diag = diag};
     char path[PATH_MAX + 32];
     uint32_t part_count = 0;
-    Err err = directory_temporary(work.directory, sizeof work.directory);
+    Err err = directory_temporary(place, work.directory, sizeof work.directory);
     if (err != OK)
         return diag_fail(diag, err, "no temporary directory could be made: %s", err_text(err));
     if ((err = translate(&work, binary)) != OK) goto done;

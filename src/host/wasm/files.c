@@ -90,8 +90,8 @@ Err file_publish(const char *directory, const char *name, Bytes content) {
     return err;
 }
 
-Err directory_temporary(char *out, size_t out_size) {
-    const char *parent = getenv("TMPDIR");
+Err directory_temporary(const char *parent, char *out, size_t out_size) {
+    if (!parent) parent = getenv("TMPDIR");
     if (!parent || !*parent) parent = "/tmp";
     if ((size_t)snprintf(out, out_size, "%s/lightcone-wasm-XXXXXX", parent) >= out_size)
         return ERR_TOO_LARGE;

@@ -7,6 +7,7 @@ MUST_USE Err file_write_whole(const char *directory, const char *name, Bytes con
 // Durable or not there at all: written beside, synced, renamed, the directory synced.
 MUST_USE Err file_publish(const char *directory, const char *name, Bytes content);
 
-// A new directory in TMPDIR (or /tmp), for this user only. `out` has room for PATH_MAX.
-MUST_USE Err directory_temporary(char *out, size_t out_size);
+// A new directory in `parent`, or in TMPDIR (or /tmp) when that is NULL, for this user only. `out` has
+// room for PATH_MAX.
+MUST_USE Err directory_temporary(const char *parent, char *out, size_t out_size);
 void directory_remove(const char *path);  // with the files in it

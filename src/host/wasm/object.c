@@ -11,13 +11,16 @@
 #define _GNU_SOURCE  // dladdr
 #include "host/wasm/object.h"
 
+#include <dirent.h>
 #include <dlfcn.h>
 #include <elf.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/blake3.h"
@@ -170,8 +173,32 @@ static Err cached_load(const char *directory, const char *name, WasmObject *out,
     Err err = file_read_whole(path, &file);
     if (err == OK && !sealed_check(buf_bytes(&file))) err = ERR_CORRUPT;
     if (err == OK) err = object_open(path, buf_bytes(&file), out, diag);
+    if (err == OK) (void)utimensat(AT_FDCWD, path, NULL, 0);  // see wasm_cache_clean
     buf_deinit(&file);
     return err;
+}
+
+// An object that is used is touched at each start and each publish.
+static bool is_wanted(int directory, const char *name) {
+    enum { UNUSED_DAYS = 30 };
+    size_t len = strlen(name);
+    struct stat info;
+    if (len < 3 || strcmp(name + len - 3, ".so") != 0) return false;
+    if (fstatat(directory, name, &info, AT_SYMLINK_NOFOLLOW) != 0) return true;
+    return time(NULL) - info.st_mtime < UNUSED_DAYS * 86400;
+}
+
+void wasm_cache_clean(const char *path) {
+    char inner[PATH_MAX];
+    DIR *directory = opendir(path);
+    if (!directory) return;
+    for (struct dirent *entry; (entry = readdir(directory));) {
+        if (entry->d_name[0] == '.' || is_wanted(dirfd(directory), entry->d_name)) continue;
+        if (unlinkat(dirfd(directory), entry->d_name, 0) == 0) continue;
+        if ((size_t)snprintf(inner, sizeof inner, "%s/%s", path, entry->d_name) < sizeof inner)
+            directory_remove(inner);
+    }
+    closedir(directory);
 }
 
 static Err cache_add(const char *directory, const char *name, Buf *object, Diag *diag) {
@@ -189,7 +216,7 @@ static Err cache_add(const char *directory, const char *name, Buf *object, Diag 
 // Not to be kept: loaded from a file that is gone as soon as it is mapped.
 static Err object_load_once(const char *name, Bytes object, WasmObject *out, Diag *diag) {
     char directory[PATH_MAX], path[PATH_MAX + 256];
-    Err err = directory_temporary(directory, sizeof directory);
+    Err err = directory_temporary(NULL, directory, sizeof directory);
     if (err != OK)
         return diag_fail(diag, err, "no temporary directory could be made: %s", err_text(err));
     snprintf(path, sizeof path, "%s/%s", directory, name);
@@ -219,7 +246,9 @@ Err wasm_object_load(const WasmBinary *binary,
     }
     uint64_t started = abi_monotonic_ns();
     bool keep = options->cache_dir && !options->describe_only;
-    if ((err = wasm_compile(binary, options->describe_only, &object, diag)) != OK) goto done;
+    if ((err = wasm_compile(binary, options->describe_only, options->cache_dir, &object, diag)) !=
+        OK)
+        goto done;
     if (keep && (err = cache_add(options->cache_dir, name, &object, diag)) != OK) goto done;
     err = keep ? cached_load(options->cache_dir, name, out, diag)
                : object_load_once(name, buf_bytes(&object), out, diag);

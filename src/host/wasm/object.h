@@ -29,6 +29,9 @@ MUST_USE Err wasm_object_load(const WasmBinary *binary,
                               WasmObject *out,
                               Diag *diag);
 void wasm_object_unload(WasmObject *object);
+// Remove what a crash left in the cache and objects that nothing has loaded for 30 days. Nothing may
+// be using it.
+void wasm_cache_clean(const char *path);
 
 // The function whose code `address` is in; WASM_NO_FUNC: none of this object.
 uint32_t wasm_object_func(const WasmObject *object, uintptr_t address);

@@ -3,6 +3,10 @@
 #include "host/wasm/object.h"
 
 #include <dirent.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
 
 #include "host/wasm/wasm_fixture.h"
 
@@ -42,7 +46,7 @@ static int entries(void) {
 }
 
 TEST(object, is_compiled_once_and_found_afterwards) {
-    EXPECT_OK(directory_temporary(cache, sizeof cache));
+    EXPECT_OK(directory_temporary(NULL, cache, sizeof cache));
     EXPECT(!load(wat, cache, false));
     EXPECT(load(wat, cache, false));
     EXPECT(load(wat, cache, true));
@@ -52,8 +56,42 @@ TEST(object, is_compiled_once_and_found_afterwards) {
     directory_remove(cache);
 }
 
+static void put(const char *name, int days_old) {
+    char path[1024];
+    struct timespec then[2] = {{.tv_sec = time(NULL) - days_old * 86400L}};
+    then[1] = then[0];
+    snprintf(path, sizeof path, "%s/%s", cache, name);
+    unlink(path);
+    EXPECT_OK(file_write_whole(cache, name, BYTES("x", 1)));
+    EXPECT_EQ(utimensat(AT_FDCWD, path, then, 0), 0);
+}
+
+TEST(object, is_removed_when_nobody_wants_it_and_so_is_what_a_crash_left) {
+    char crashed[512];
+    EXPECT_OK(directory_temporary(NULL, cache, sizeof cache));
+    EXPECT(!load(wat, cache, false));
+    EXPECT_EQ(entries(), 1);
+    char *kept = strrchr(entry, '/') + 1, name[256];
+    snprintf(name, sizeof name, "%s", kept);
+    EXPECT_OK(directory_temporary(cache, crashed, sizeof crashed));
+    EXPECT_OK(file_write_whole(crashed, "module.c", BYTES("int x;", 6)));
+    put("half.so.new", 0);
+    put("old.so", 31);
+    put("recent.so", 29);
+    EXPECT_EQ(entries(), 5);
+    wasm_cache_clean(cache);
+    EXPECT_EQ(entries(), 2);
+    put("recent.so", 31);
+    wasm_cache_clean(cache);
+    EXPECT_EQ(entries(), 1);
+    EXPECT(strstr(entry, name) != NULL);
+    EXPECT(load(wat, cache, false));
+    wasm_cache_clean("/nowhere at all");
+    directory_remove(cache);
+}
+
 TEST(object, is_not_kept_without_a_directory_or_for_its_description_only) {
-    EXPECT_OK(directory_temporary(cache, sizeof cache));
+    EXPECT_OK(directory_temporary(NULL, cache, sizeof cache));
     EXPECT(!load(wat, NULL, false));
     EXPECT(!load(wat, cache, true));
     EXPECT_EQ(entries(), 0);
@@ -61,7 +99,7 @@ TEST(object, is_not_kept_without_a_directory_or_for_its_description_only) {
 }
 
 TEST(object, is_compiled_again_when_damaged) {
-    EXPECT_OK(directory_temporary(cache, sizeof cache));
+    EXPECT_OK(directory_temporary(NULL, cache, sizeof cache));
     EXPECT(!load(wat, cache, false));
     EXPECT_EQ(entries(), 1);
     Buf good = {0}, bad = {0};
@@ -86,7 +124,7 @@ TEST(object, is_compiled_again_when_damaged) {
 
 TEST(object, two_programs_of_the_same_bytes_share_it) {
     Fixture f[2];
-    EXPECT_OK(directory_temporary(cache, sizeof cache));
+    EXPECT_OK(directory_temporary(NULL, cache, sizeof cache));
     HostLoadOptions options = {.cache_dir = cache};
     Buf program = {0};
     wat_program(wat, "", &program);

@@ -55,7 +55,7 @@ typedef struct Fixture {
 // Assemble `wat` with wabt's own assembler. `options`: features to enable.
 static void wat_program(const char *wat, const char *options, Buf *out) {
     char directory[256], command[1024], path[300];
-    EXPECT_OK(directory_temporary(directory, sizeof directory));
+    EXPECT_OK(directory_temporary(NULL, directory, sizeof directory));
     EXPECT_OK(file_write_whole(directory, "m.wat", str_bytes(str_from(wat))));
     snprintf(command,
              sizeof command,

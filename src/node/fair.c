@@ -1,0 +1,435 @@
+#include "node/fair.h"
+
+#include <string.h>
+
+#include "base/mem.h"
+
+// Within a party, an entry goes behind the others after so many messages. Not after each: what a
+// client gets in a turn leaves in one write, and with one message from everybody the writes cost a
+// busy turn a third of its time.
+#define BURST_MESSAGES 16
+#define DEBT_SHARES    1000  // what is owed beyond is forgiven: nobody is kept out for seconds
+#define TABLE_LEAST    64
+#define IDLE_LEAST     64
+
+// ── buckets ────────────────────────────────────────────────────────────────────────────────────
+
+static int64_t token_ns(BucketRule rule) {
+    return MAX(1000000000 / rule.rate, 1);
+}
+
+int64_t bucket_when(const Bucket *bucket, BucketRule rule, int64_t now_ns) {
+    if (!rule.rate) return now_ns;
+    return MAX(now_ns, bucket->full_ns - (MAX(rule.burst, 1) - 1) * token_ns(rule));
+}
+
+void bucket_take(Bucket *bucket, BucketRule rule, int64_t now_ns) {
+    if (rule.rate) bucket->full_ns = MAX(bucket->full_ns, now_ns) + token_ns(rule);
+}
+
+// ── parties ────────────────────────────────────────────────────────────────────────────────────
+
+void fair_init(Fair *fair) {
+    *fair = (Fair){.idle_limit = IDLE_LEAST};
+}
+
+static FairParty **party_link(const Fair *fair, const Identity *identity) {
+    uint64_t hash = load_u64(identity->le) * 0x9E3779B97F4A7C15u;
+    FairParty **link = &fair->table[(hash >> 32) & (fair->table_size - 1)];
+    while (*link && !identity_eq(&(*link)->identity, identity))
+        link = &(*link)->same_hash;
+    return link;
+}
+
+static bool table_grow(Fair *fair) {
+    uint32_t old_size = fair->table_size;
+    FairParty **old = fair->table;
+    uint32_t size = old_size ? old_size * 2 : TABLE_LEAST;
+    FairParty **table = mem_zalloc(size * sizeof *table);
+    if (!table) return old != NULL;  // fuller than it should be, and right all the same
+    fair->table = table;
+    fair->table_size = size;
+    for (uint32_t i = 0; i < old_size; i++) {
+        for (FairParty *p = old[i], *next; p; p = next) {
+            next = p->same_hash;
+            p->same_hash = NULL;
+            *party_link(fair, &p->identity) = p;
+        }
+    }
+    mem_free(old);
+    return true;
+}
+
+static void party_free(Fair *fair, FairParty *p) {
+    FairParty **link = party_link(fair, &p->identity);
+    *link = p->same_hash;
+    if (fair->served == p) fair->served = NULL;
+    fair->party_count--;
+    mem_free(p);
+}
+
+// (3) Looking is put off until there are as many to look at as there were left over last time.
+static void idle_sweep(Fair *fair, int64_t now_ns) {
+    if (fair->idle_count < fair->idle_limit) return;
+    for (uint32_t i = 0; i < fair->table_size; i++) {
+        for (FairParty *p = fair->table[i], *next; p; p = next) {
+            next = p->same_hash;
+            if (p->entries || p->bucket.full_ns > now_ns) continue;
+            party_free(fair, p);
+            fair->idle_count--;
+        }
+    }
+    fair->idle_limit = MAX(2 * fair->idle_count, IDLE_LEAST);
+}
+
+Err fair_join(Fair *fair, FairEntry *entry, const Identity *identity, bool is_client) {
+    if (fair->party_count >= fair->table_size && !table_grow(fair)) return ERR_NOMEM;
+    FairParty **link = party_link(fair, identity);
+    if (!*link) {
+        FairParty *fresh = MEM_NEW(FairParty);
+        if (!fresh) return ERR_NOMEM;
+        fresh->identity = *identity;
+        fresh->credit_ns = fair->share_ns;
+        fresh->round = fair->round;
+        *link = fresh;
+        fair->party_count++;
+    } else if ((*link)->entries == 0) {
+        fair->idle_count--;
+    }
+    FairParty *p = *link;
+    p->entries++;
+    if (is_client && p->clients++ == 0) fair->client_parties++;
+    *entry = (FairEntry){.party = p, .is_client = is_client};
+    return OK;
+}
+
+static void ring_remove(FairRing *ring, const FairParty *party) {
+    FairParty **link = &ring->first, *before = NULL;
+    while (*link && *link != party) {
+        before = *link;
+        link = &before->next;
+    }
+    if (!*link) return;
+    *link = party->next;
+    if (ring->last == party) ring->last = before;
+}
+
+static void entry_unready(Fair *fair, FairEntry *entry) {
+    FairParty *p = entry->party;
+    FairEntry **link = &p->first, *before = NULL;
+    if (!entry->is_ready) return;
+    while (*link != entry) {
+        before = *link;
+        link = &before->next;
+    }
+    *link = entry->next;
+    if (p->last == entry) p->last = before;
+    entry->is_ready = false;
+    if (p->first) return;
+    ring_remove(&fair->fresh, p);
+    ring_remove(&fair->rest, p);
+    p->is_ready = false;
+}
+
+void fair_leave(Fair *fair, FairEntry *entry, int64_t now_ns) {
+    FairParty *p = entry->party;
+    if (!p) return;
+    fair_unpark(fair, entry);
+    entry_unready(fair, entry);
+    entry->party = NULL;
+    if (entry->is_client && --p->clients == 0) fair->client_parties--;
+    if (--p->entries) return;
+    if (p->bucket.full_ns <= now_ns) {
+        party_free(fair, p);
+    } else {
+        fair->idle_count++;
+        idle_sweep(fair, now_ns);
+    }
+}
+
+void fair_deinit(Fair *fair) {
+    for (uint32_t i = 0; i < fair->table_size; i++) {
+        while (fair->table[i]) {
+            ASSERT(fair->table[i]->entries == 0);
+            party_free(fair, fair->table[i]);
+        }
+    }
+    mem_free(fair->table);
+    mem_free(fair->heap);
+    *fair = (Fair){0};
+}
+
+// ── rings ──────────────────────────────────────────────────────────────────────────────────────
+
+static void ring_add(FairRing *ring, FairParty *p) {
+    p->next = NULL;
+    if (ring->last) {
+        ring->last->next = p;
+    } else {
+        ring->first = p;
+    }
+    ring->last = p;
+}
+
+static FairParty *ring_take(FairRing *ring) {
+    FairParty *p = ring->first;
+    ring->first = p->next;
+    if (!ring->first) ring->last = NULL;
+    return p;
+}
+
+// Pay the shares of the rounds that passed. A share cannot be saved up.
+static void party_pay(const Fair *fair, FairParty *p) {
+    uint64_t rounds = fair->round - p->round;
+    p->round = fair->round;
+    if (rounds == 0) return;
+    int64_t missing = fair->share_ns - p->credit_ns;
+    bool all = missing <= 0 || rounds > (uint64_t)(missing / MAX(fair->share_ns, 1));
+    p->credit_ns = all ? fair->share_ns : p->credit_ns + (int64_t)rounds * fair->share_ns;
+}
+
+void fair_ready(Fair *fair, FairEntry *entry) {
+    FairParty *p = entry->party;
+    if (entry->is_ready) return;
+    entry->is_ready = true;
+    entry->next = NULL;
+    if (p->last) {
+        p->last->next = entry;
+    } else {
+        p->first = entry;
+    }
+    p->last = entry;
+    if (p->is_ready || fair->served == p) return;  // one that is served goes back in fair_take
+    p->is_ready = true;
+    party_pay(fair, p);
+    ring_add(p->credit_ns > 0 ? &fair->fresh : &fair->rest, p);
+}
+
+bool fair_any_ready(const Fair *fair) {
+    return fair->fresh.first || fair->rest.first || (fair->served && fair->served->first);
+}
+
+static void ring_clear(FairRing *ring) {
+    while (ring->first) {
+        FairParty *p = ring_take(ring);
+        p->is_ready = false;
+        for (FairEntry *e = p->first; e; e = e->next)
+            e->is_ready = false;
+        p->first = p->last = NULL;
+    }
+}
+
+void fair_clear_ready(Fair *fair) {
+    FairParty *p = fair->served;
+    if (p && p->first && !p->is_ready) {
+        p->is_ready = true;
+        ring_add(&fair->rest, p);
+    }
+    ring_clear(&fair->fresh);
+    ring_clear(&fair->rest);
+}
+
+void fair_again(Fair *fair, FairEntry *entry) {
+    FairParty *p = entry->party;
+    if (entry->is_ready || ++entry->burst >= BURST_MESSAGES) {
+        entry->burst = 0;
+        fair_ready(fair, entry);
+        return;
+    }
+    entry->is_ready = true;
+    entry->next = p->first;
+    p->first = entry;
+    if (!p->last) p->last = entry;
+    ASSERT(fair->served == p);
+}
+
+// ── whose turn ─────────────────────────────────────────────────────────────────────────────────
+
+static void charge(Fair *fair, int64_t now_ns) {
+    FairParty *p = fair->served;
+    if (p) {
+        int64_t credit = p->credit_ns - MAX(now_ns - fair->served_since_ns, 0);
+        p->credit_ns = MAX(credit, -DEBT_SHARES * fair->share_ns);
+    }
+    fair->served_since_ns = now_ns;
+}
+
+// The party that was served last goes back, if it has more to do. What is left of its share is not
+// lost to it because the turn ends.
+static void served_back(Fair *fair) {
+    FairParty *p = fair->served;
+    fair->served = NULL;
+    if (!p || !p->first) return;
+    p->is_ready = true;
+    if (p->credit_ns > 0 && fair->rest.first) {
+        p->next = fair->rest.first;
+        fair->rest.first = p;
+    } else {
+        ring_add(&fair->rest, p);
+    }
+}
+
+void fair_turn_begin(Fair *fair) {
+    fair->any_served = fair->rest_next = false;
+    fair->may_begin_round = true;
+}
+
+void fair_turn_end(Fair *fair, int64_t now_ns) {
+    charge(fair, now_ns);
+    served_back(fair);
+}
+
+static int64_t best_credit(const Fair *fair) {
+    int64_t best = INT64_MIN;
+    for (const FairParty *p = fair->rest.first; p; p = p->next)
+        best = MAX(best, p->credit_ns);
+    return best;
+}
+
+// (2) All of `rest` is in debt: let as many rounds pass as the one that owes least needs.
+static void rounds_pass(Fair *fair) {
+    int64_t owed = 1 - best_credit(fair);
+    fair->round += (uint64_t)(owed / MAX(fair->share_ns, 1)) + 1;
+}
+
+// A party that may be served; the others, seen on the way, go to the end. NULL: nobody is left.
+static FairParty *party_next(Fair *fair) {
+    bool rest = fair->rest_next ? fair->rest.first != NULL : !fair->fresh.first;
+    fair->rest_next = !rest;
+    if (!rest) {
+        FairParty *p = ring_take(&fair->fresh);
+        party_pay(fair, p);
+        return p;
+    }
+    for (FairParty *p; (p = fair->rest.first);) {
+        if (p->round == fair->round && p->credit_ns <= 0) {  // the ring was gone around
+            if (!fair->may_begin_round) break;
+            fair->may_begin_round = false;
+            fair->round++;
+        }
+        p = ring_take(&fair->rest);
+        party_pay(fair, p);
+        if (p->credit_ns > 0) return p;
+        fair->stats.in_debt++;
+        ring_add(&fair->rest, p);
+    }
+    return fair->fresh.first ? ring_take(&fair->fresh) : NULL;
+}
+
+static FairEntry *entry_take(FairParty *p) {
+    FairEntry *entry = p->first;
+    p->first = entry->next;
+    if (!p->first) p->last = NULL;
+    entry->is_ready = false;
+    return entry;
+}
+
+FairEntry *fair_take(Fair *fair, int64_t now_ns) {
+    charge(fair, now_ns);
+    if (!fair->served || !fair->served->first || fair->served->credit_ns <= 0) {
+        served_back(fair);
+        if (!fair_any_ready(fair)) return NULL;
+        FairParty *p = party_next(fair);
+        if (!p) {
+            // With nobody else there, looking at the sockets more often would gain nobody anything.
+            if (fair->any_served && fair->client_parties > 1) {
+                fair->stats.held_back++;
+                return NULL;
+            }
+            rounds_pass(fair);
+            fair->rest_next = true;
+            p = party_next(fair);
+        }
+        p->is_ready = false;
+        fair->served = p;
+    }
+    fair->any_served = true;
+    return entry_take(fair->served);
+}
+
+// ── parking ────────────────────────────────────────────────────────────────────────────────────
+
+static void heap_put(Fair *fair, uint32_t at, FairEntry *entry) {
+    fair->heap[at] = entry;
+    entry->parked = at + 1;
+}
+
+static void heap_up(Fair *fair, uint32_t at) {
+    FairEntry *entry = fair->heap[at];
+    for (; at && fair->heap[(at - 1) / 2]->due_ns > entry->due_ns; at = (at - 1) / 2)
+        heap_put(fair, at, fair->heap[(at - 1) / 2]);
+    heap_put(fair, at, entry);
+}
+
+static void heap_down(Fair *fair, uint32_t at) {
+    FairEntry *entry = fair->heap[at];
+    for (uint32_t child; (child = 2 * at + 1) < fair->heap_count; at = child) {
+        if (child + 1 < fair->heap_count &&
+            fair->heap[child + 1]->due_ns < fair->heap[child]->due_ns)
+            child++;
+        if (fair->heap[child]->due_ns >= entry->due_ns) break;
+        heap_put(fair, at, fair->heap[child]);
+    }
+    heap_put(fair, at, entry);
+}
+
+Err fair_park(Fair *fair, FairEntry *entry, int64_t due_ns) {
+    ASSERT(!entry->parked);
+    if (fair->heap_count == fair->heap_cap) {
+        uint32_t cap = fair->heap_cap ? fair->heap_cap * 2 : 16;
+        FairEntry **grown = mem_realloc(fair->heap, cap * sizeof(FairEntry *));
+        if (!grown) return ERR_NOMEM;
+        fair->heap = grown;
+        fair->heap_cap = cap;
+    }
+    entry->due_ns = due_ns;
+    fair->heap[fair->heap_count] = entry;
+    heap_up(fair, fair->heap_count++);
+    return OK;
+}
+
+void fair_unpark(Fair *fair, FairEntry *entry) {
+    if (!entry->parked) return;
+    uint32_t at = entry->parked - 1;
+    entry->parked = 0;
+    FairEntry *last = fair->heap[--fair->heap_count];
+    if (last == entry) return;
+    heap_put(fair, at, last);
+    heap_down(fair, at);
+    heap_up(fair, last->parked - 1);
+}
+
+void fair_wake(Fair *fair, int64_t now_ns) {
+    while (fair->heap_count && fair->heap[0]->due_ns <= now_ns) {
+        FairEntry *entry = fair->heap[0];
+        fair_unpark(fair, entry);
+        fair_ready(fair, entry);
+    }
+}
+
+int64_t fair_next_due_ns(const Fair *fair) {
+    return fair->heap_count ? fair->heap[0]->due_ns : INT64_MAX;
+}
+
+FairVerdict fair_admit(Fair *fair,
+                       FairEntry *entry,
+                       Bucket *also,
+                       BucketRule also_rule,
+                       int64_t wait_max_ns,
+                       int64_t now_ns,
+                       int64_t *wait_ns) {
+    if (entry->may_pass) {
+        entry->may_pass = false;
+        return FAIR_PASS;
+    }
+    Bucket *mine = &entry->party->bucket;
+    int64_t when = bucket_when(mine, fair->identity, now_ns);
+    if (also) when = MAX(when, bucket_when(also, also_rule, now_ns));
+    *wait_ns = when - now_ns;
+    if (*wait_ns > wait_max_ns) return FAIR_REFUSE;
+    if (*wait_ns && fair_park(fair, entry, when) != OK) return FAIR_REFUSE;
+    bucket_take(mine, fair->identity, now_ns);
+    if (also) bucket_take(also, also_rule, now_ns);
+    entry->may_pass = *wait_ns > 0;
+    return *wait_ns ? FAIR_WAIT : FAIR_PASS;
+}

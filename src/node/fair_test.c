@@ -1,0 +1,330 @@
+#include "node/fair.h"
+
+#include "base/mem.h"
+#include "base/test.h"
+
+#define US     1000
+#define MS     1000000
+#define SECOND 1000000000LL
+
+static Identity named(uint32_t n) {
+    Identity identity = {{0}};
+    store_u32(identity.le, n);
+    identity.le[31] = 0xc2;
+    return identity;
+}
+
+// A party with one connection that always has something to do, each time for `cost_ns`.
+typedef struct Client {
+    FairEntry entry;
+    int64_t cost_ns, used_ns;
+    uint64_t calls;
+    bool one_in_flight;
+    int64_t asked_ns, waited_max_ns;
+} Client;
+
+typedef struct World {
+    Fair fair;
+    Client client[100];
+    uint32_t count;
+    int64_t now;
+    int64_t turn_ns;
+} World;
+
+static void world_init(World *w, int64_t share_ns) {
+    *w = (World){.turn_ns = 4 * MS};
+    fair_init(&w->fair);
+    w->fair.share_ns = share_ns;
+}
+
+static Client *client_add(World *w, uint32_t identity, int64_t cost_ns) {
+    Client *c = &w->client[w->count++];
+    Identity id = named(identity);
+    EXPECT_OK(fair_join(&w->fair, &c->entry, &id, true));
+    c->cost_ns = cost_ns;
+    fair_ready(&w->fair, &c->entry);
+    return c;
+}
+
+static void turn(World *w) {
+    int64_t began = w->now;
+    FairEntry *entry;
+    fair_turn_begin(&w->fair);
+    while (w->now < began + w->turn_ns && (entry = fair_take(&w->fair, w->now))) {
+        Client *c = CONTAINER_OF(entry, Client, entry);
+        w->now += c->cost_ns;
+        c->used_ns += c->cost_ns;
+        c->calls++;
+        c->waited_max_ns = MAX(c->waited_max_ns, w->now - c->asked_ns);
+        c->asked_ns = w->now;
+        if (!c->one_in_flight) fair_again(&w->fair, entry);
+    }
+    fair_turn_end(&w->fair, w->now);
+    for (uint32_t i = 0; i < w->count; i++) {
+        if (w->client[i].one_in_flight) fair_ready(&w->fair, &w->client[i].entry);
+    }
+}
+
+static void world_deinit(World *w) {
+    for (uint32_t i = 0; i < w->count; i++)
+        fair_leave(&w->fair, &w->client[i].entry, INT64_MAX);
+    EXPECT_EQ(w->fair.party_count, 0);
+    fair_deinit(&w->fair);
+}
+
+TEST(bucket, lets_a_burst_pass_and_then_its_rate) {
+    Bucket bucket = {0};
+    BucketRule rule = {.rate = 10, .burst = 5};
+    int64_t now = 100 * SECOND;
+    for (int i = 0; i < 5; i++) {
+        EXPECT_EQ(bucket_when(&bucket, rule, now), now);
+        bucket_take(&bucket, rule, now);
+    }
+    for (int i = 1; i <= 20; i++) {
+        EXPECT_EQ(bucket_when(&bucket, rule, now), now + i * SECOND / 10);
+        bucket_take(&bucket, rule, now);
+    }
+    now += 20 * SECOND;  // full again, and not fuller
+    for (int i = 0; i < 5; i++)
+        bucket_take(&bucket, rule, now);
+    EXPECT_EQ(bucket_when(&bucket, rule, now), now + SECOND / 10);
+}
+
+TEST(bucket, without_a_rate_holds_nobody_back) {
+    Bucket bucket = {0};
+    for (int i = 0; i < 1000; i++)
+        bucket_take(&bucket, (BucketRule){0}, 7);
+    EXPECT_EQ(bucket_when(&bucket, (BucketRule){0}, 7), 7);
+}
+
+TEST(fair, time_is_shared_whatever_a_call_costs) {
+    World w;
+    world_init(&w, 250 * US);
+    Client *heavy = client_add(&w, 1, 1900 * US);
+    for (uint32_t i = 0; i < 64; i++)
+        client_add(&w, 2 + i, 20 * US);
+    while (w.now < 20 * SECOND)
+        turn(&w);
+    int64_t least = INT64_MAX, most = 0;
+    for (uint32_t i = 1; i < w.count; i++) {
+        least = MIN(least, w.client[i].used_ns);
+        most = MAX(most, w.client[i].used_ns);
+    }
+    EXPECT(most < least + least / 10);
+    EXPECT(heavy->used_ns < most + most / 10);
+    EXPECT(heavy->used_ns > least - least / 10);
+    world_deinit(&w);
+}
+
+TEST(fair, an_identity_counts_once_however_many_connections_it_has) {
+    World w;
+    world_init(&w, 250 * US);
+    Client *one = client_add(&w, 1, 10 * US);
+    for (uint32_t i = 0; i < 90; i++)
+        client_add(&w, 2, 10 * US);
+    for (int i = 0; i < 3000; i++)
+        turn(&w);
+    int64_t many = 0;
+    for (uint32_t i = 1; i < w.count; i++) {
+        EXPECT(w.client[i].calls > 0);  // and its connections take turns among themselves
+        many += w.client[i].used_ns;
+    }
+    EXPECT(one->used_ns > many - many / 10 && one->used_ns < many + many / 10);
+    world_deinit(&w);
+}
+
+TEST(fair, a_polite_client_waits_no_longer_than_a_share_behind_a_flood) {
+    World w;
+    world_init(&w, 250 * US);
+    client_add(&w, 1, 4 * US);
+    Client *polite = client_add(&w, 2, 20 * US);
+    polite->one_in_flight = true;
+    turn(&w);  // in the first, a flood uses what it had left and a share of the next round
+    polite->waited_max_ns = 0;
+    for (int i = 0; i < 1000; i++)
+        turn(&w);
+    EXPECT(polite->calls >= 999);
+    EXPECT(polite->waited_max_ns <= 250 * US + 3 * 20 * US);
+    EXPECT(w.fair.stats.held_back > 900);
+    world_deinit(&w);
+}
+
+TEST(fair, one_that_is_alone_gets_the_whole_turn) {
+    World w;
+    world_init(&w, 250 * US);
+    Client *c = client_add(&w, 1, 10 * US);
+    turn(&w);
+    EXPECT_EQ(c->calls, 400);
+    EXPECT_EQ(w.fair.stats.held_back, 0);
+    world_deinit(&w);
+}
+
+TEST(fair, no_time_is_lost_when_all_are_in_debt) {
+    World w;
+    world_init(&w, 250 * US);
+    for (uint32_t i = 0; i < 3; i++)
+        client_add(&w, i, 1900 * US);
+    for (int i = 0; i < 300; i++) {
+        int64_t before = w.now;
+        turn(&w);
+        EXPECT(w.now > before);
+    }
+    for (uint32_t i = 0; i < 3; i++)
+        EXPECT(w.client[i].calls >= w.client[0].calls - 1 &&
+               w.client[i].calls <= w.client[0].calls + 1);
+    world_deinit(&w);
+}
+
+TEST(fair, newcomers_without_end_do_not_starve_who_was_there) {
+    World w;
+    world_init(&w, 250 * US);
+    Client *old = client_add(&w, 1, 50 * US);
+    for (int i = 0; i < 500; i++)
+        turn(&w);
+    uint64_t before = old->calls;
+    for (uint32_t round = 0; round < 100; round++) {
+        FairEntry visitor[40];
+        for (uint32_t i = 0; i < ARRAY_LEN(visitor); i++) {
+            Identity id = named(1000 + round * 40 + i);
+            EXPECT_OK(fair_join(&w.fair, &visitor[i], &id, true));
+            fair_ready(&w.fair, &visitor[i]);
+        }
+        int64_t end = w.now + 1 * MS;
+        fair_turn_begin(&w.fair);
+        for (FairEntry *entry; w.now < end && (entry = fair_take(&w.fair, w.now));) {
+            w.now += 50 * US;
+            if (entry == &old->entry) {
+                old->calls++;
+                fair_again(&w.fair, entry);
+            }
+        }
+        fair_turn_end(&w.fair, w.now);
+        for (uint32_t i = 0; i < ARRAY_LEN(visitor); i++)
+            fair_leave(&w.fair, &visitor[i], w.now);
+    }
+    EXPECT(old->calls >= before + 300);
+    world_deinit(&w);
+}
+
+TEST(fair, over_the_rate_calls_wait_each_once_and_in_order) {
+    World w;
+    world_init(&w, 250 * US);
+    w.fair.identity = (BucketRule){.rate = 100, .burst = 2};
+    Client *c[5];
+    int64_t wait;
+    for (uint32_t i = 0; i < 5; i++)
+        c[i] = client_add(&w, 1, 0);  // one identity
+    for (uint32_t i = 0; i < 5; i++) {
+        FairVerdict verdict =
+            fair_admit(&w.fair, &c[i]->entry, NULL, (BucketRule){0}, SECOND, w.now, &wait);
+        EXPECT_EQ(verdict, i < 2 ? FAIR_PASS : FAIR_WAIT);
+        EXPECT_EQ(wait, i < 2 ? 0 : (int64_t)(i - 1) * 10 * MS);
+    }
+    fair_clear_ready(&w.fair);
+    EXPECT_EQ(fair_next_due_ns(&w.fair), 10 * MS);
+    fair_wake(&w.fair, 10 * MS - 1);
+    EXPECT(!fair_any_ready(&w.fair));
+    fair_wake(&w.fair, 10 * MS);
+    EXPECT(c[2]->entry.is_ready && !c[3]->entry.is_ready);
+    EXPECT_EQ(fair_admit(&w.fair, &c[2]->entry, NULL, (BucketRule){0}, SECOND, 10 * MS, &wait),
+              FAIR_PASS);
+    fair_unpark(&w.fair, &c[3]->entry);
+    EXPECT_EQ(fair_next_due_ns(&w.fair), 30 * MS);
+    world_deinit(&w);
+}
+
+TEST(fair, whoever_would_wait_too_long_is_refused_and_takes_nothing) {
+    World w;
+    world_init(&w, 250 * US);
+    Client *c = client_add(&w, 1, 0);
+    Bucket reducer = {0};
+    BucketRule rule = {.rate = 1, .burst = 1};
+    int64_t wait;
+    EXPECT_EQ(fair_admit(&w.fair, &c->entry, &reducer, rule, 0, SECOND, &wait), FAIR_PASS);
+    for (int i = 0; i < 3; i++) {
+        EXPECT_EQ(fair_admit(&w.fair, &c->entry, &reducer, rule, 0, SECOND, &wait), FAIR_REFUSE);
+        EXPECT_EQ(wait, SECOND);
+    }
+    EXPECT_EQ(fair_admit(&w.fair, &c->entry, &reducer, rule, 0, 2 * SECOND, &wait), FAIR_PASS);
+    world_deinit(&w);
+}
+
+TEST(fair, coming_back_does_not_fill_the_bucket) {
+    Fair fair;
+    FairEntry entry;
+    Identity me = named(1);
+    int64_t wait;
+    fair_init(&fair);
+    fair.share_ns = MS;
+    fair.identity = (BucketRule){.rate = 10, .burst = 1};
+    for (int i = 0; i < 3; i++) {
+        EXPECT_OK(fair_join(&fair, &entry, &me, true));
+        EXPECT_EQ(fair_admit(&fair, &entry, NULL, (BucketRule){0}, 0, SECOND, &wait),
+                  i == 0 ? FAIR_PASS : FAIR_REFUSE);
+        fair_leave(&fair, &entry, SECOND);
+    }
+    EXPECT_EQ(fair.party_count, 1);
+    for (uint32_t i = 2; i < 10000; i++) {  // those whose bucket is full are forgotten
+        Identity other = named(i);
+        int64_t now = SECOND + (int64_t)i * MS;
+        EXPECT_OK(fair_join(&fair, &entry, &other, true));
+        EXPECT_EQ(fair_admit(&fair, &entry, NULL, (BucketRule){0}, 0, now, &wait), FAIR_PASS);
+        fair_leave(&fair, &entry, now);
+    }
+    EXPECT(fair.party_count < 500);
+    fair_deinit(&fair);
+}
+
+// The heap against a slow twin.
+TEST(fair, the_parked_come_back_in_the_order_in_which_they_are_due) {
+    Fair fair;
+    enum { COUNT = 300 };
+    static FairEntry entry[COUNT];
+    uint64_t seed = 42;
+    fair_init(&fair);
+    fair.share_ns = MS;
+    for (uint32_t i = 0; i < COUNT; i++) {
+        Identity id = named(i);
+        EXPECT_OK(fair_join(&fair, &entry[i], &id, true));
+    }
+    for (int round = 0; round < 5000; round++) {
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        FairEntry *e = &entry[(seed >> 33) % COUNT];
+        if (e->parked) {
+            fair_unpark(&fair, e);
+        } else {
+            EXPECT_OK(fair_park(&fair, e, (int64_t)(seed >> 50)));
+        }
+        int64_t least = INT64_MAX;
+        for (uint32_t i = 0; i < COUNT; i++) {
+            if (entry[i].parked) least = MIN(least, entry[i].due_ns);
+        }
+        EXPECT_EQ(fair_next_due_ns(&fair), least);
+    }
+    for (uint32_t i = 0; i < COUNT; i++)
+        fair_leave(&fair, &entry[i], 0);
+    EXPECT_EQ(fair.heap_count, 0);
+    fair_deinit(&fair);
+}
+
+TEST(fair, no_memory_is_told_and_leaves_it_as_it_was) {
+    Fair fair;
+    FairEntry entry = {0};
+    Identity me = named(1);
+    fair_init(&fair);
+    for (int64_t countdown = 0;; countdown++) {
+        mem_fault_arm(countdown);
+        Err err = fair_join(&fair, &entry, &me, true);
+        if (err == OK) err = fair_park(&fair, &entry, 5);
+        bool hit = mem_fault_hit();
+        mem_fault_arm(-1);
+        EXPECT_EQ(err, hit ? ERR_NOMEM : OK);
+        if (entry.party) fair_leave(&fair, &entry, 0);
+        EXPECT_EQ(fair.party_count, 0);
+        entry = (FairEntry){0};
+        if (!hit) break;
+    }
+    fair_deinit(&fair);
+}
+
+TEST_MAIN()

@@ -1,0 +1,417 @@
+// read.c: reading on a snapshot, on a worker's thread.
+//
+// MEMORY
+//   An answer is one message, as the protocol has it. It stands in memory as rows (growing, so at worst
+//   twice), then as message and frame: the peak is about three times the answer while it is encoded,
+//   once while the client reads it. READS_ACTIVE_MAX of these are under way in a database; what is
+//   behind them waits as a question. the setting result_bytes_max bounds one.
+#include "node/read.h"
+
+#include <stdio.h>
+
+#include "base/mem.h"
+#include "node/session_private.h"
+
+#define READS_ACTIVE_MAX 4
+
+typedef struct SessionRead {
+    WorkerJob job;
+    LoopTask ended;
+    atomic_uint refs;  // the session's and the worker's
+    NodeLoop *loop;
+    Session *session;  // NULL: cancelled. The loop's
+    Snapshot *snapshot;
+    WireProtocol protocol;
+    ReadAsk ask;
+    uint64_t rows_max, bytes_max;
+    int64_t began_ns;
+
+    pthread_mutex_t mutex;  // (3) of read.h
+    atomic_bool stop;
+
+    // The worker's until `ended` runs.
+    Err err;
+    Diag diag;
+    NetFrame *frame;
+} SessionRead;
+
+static const Node *node_of(const Database *db) {
+    return db->loop->node;
+}
+
+static int64_t now_ns(const NodeLoop *loop) {
+    const Io *io = loop->node->io;
+    return io->clock_monotonic_ns(io->world);
+}
+
+uint64_t read_cost_max(const Database *db) {
+    return node_of(db)->workers ? READ_COST_MAX : UINT64_MAX;
+}
+
+void read_limit(const Database *db, Statement *statement) {
+    statement_limit(statement,
+                    NULL,
+                    (uint64_t)db->settings.result_rows_max,
+                    (uint64_t)db->settings.result_bytes_max);
+}
+
+static void too_large(uint64_t rows_max, uint64_t bytes_max, Diag *diag) {
+    char rows[64] = "";
+    if (rows_max) snprintf(rows, sizeof rows, " or %llu rows", (unsigned long long)rows_max);
+    (void)!diag_fail(diag,
+                     ERR_TOO_LARGE,
+                     "The answer is larger than this server allows (%llu bytes%s): ask for less "
+                     "with WHERE or LIMIT",
+                     (unsigned long long)bytes_max,
+                     rows);
+}
+
+void read_too_large(Database *db, Diag *diag) {
+    const Settings *set = &db->settings;
+    db->counters.reads_refused++;
+    too_large((uint64_t)set->result_rows_max, (uint64_t)set->result_bytes_max, diag);
+}
+
+// ── on the worker's thread ─────────────────────────────────────────────────────────────────────
+
+typedef struct RowsOf {
+    const Query *query;
+    RowList list;
+} RowsOf;
+
+static bool take_row(void *ctx, Bytes row) {
+    RowsOf *rows = ctx;
+    rowlist_add(&rows->list, query_shown(rows->query, row));
+    return rowlist_ok(&rows->list);
+}
+
+// The rows of all queries, each as a finished list in `bytes`; `tables` point at them once all are
+// there. What the earlier ones took is missing from the limits of the later ones.
+static Err rows_read(SessionRead *r, WireTableRows *tables, uint32_t *count, Buf *bytes) {
+    Err err = OK;
+    uint64_t rows_left = r->rows_max, bytes_left = r->bytes_max;
+    for (uint32_t i = 0; i < r->ask.query_count && err == OK; i++) {
+        Query *query = r->ask.queries[i];
+        if (table_row_count(query->table->table, r->snapshot) == 0) continue;
+        RowsOf rows = {.query = query};
+        size_t at = bytes->len;
+        rowlist_init(&rows.list);
+        query->stop = &r->stop;
+        query->rows_max = rows_left;
+        query->bytes_max = bytes_left;
+        err = query_run(query, r->snapshot, take_row, &rows);
+        if (err == OK) rowlist_encode(bytes, &rows.list);
+        if (err == ERR_LIMIT || (err == OK && !buf_ok(bytes))) err = ERR_NOMEM;
+        size_t len = rows.list.rows.len;
+        // What is exactly used up must not read as "no limit".
+        if (r->rows_max && err == OK) rows_left = MAX(rows_left - rows.list.count, 1u);
+        if (r->bytes_max && err == OK) bytes_left = MAX(bytes_left - MIN(bytes_left, len), 1u);
+        rowlist_deinit(&rows.list);
+        tables[(*count)++] =
+            (WireTableRows){.table_name = query->table->name, .rows = {NULL, bytes->len - at}};
+    }
+    const uint8_t *at = bytes->ptr;
+    for (uint32_t i = 0; i < *count; i++) {
+        tables[i].rows.ptr = at;
+        at += tables[i].rows.len;
+    }
+    return err;
+}
+
+static bool take_answer_row(void *ctx, Bytes row) {
+    RowList *list = ctx;
+    rowlist_add(list, row);
+    return rowlist_ok(list);
+}
+
+// The rows of a one-off query, which are whole rows of one table.
+static Err one_off_read(SessionRead *r, WireTableRows *table, Buf *bytes) {
+    Statement *statement = r->ask.statement;
+    RowList list;
+    rowlist_init(&list);
+    statement_limit(statement, &r->stop, r->rows_max, r->bytes_max);
+    Err err = statement_run(statement, r->snapshot, take_answer_row, &list, &r->diag);
+    if (err == OK) rowlist_encode(bytes, &list);
+    if (err == ERR_LIMIT || (err == OK && !buf_ok(bytes))) err = ERR_NOMEM;
+    *table =
+        (WireTableRows){.table_name = statement_table(statement)->name, .rows = buf_bytes(bytes)};
+    rowlist_deinit(&list);
+    return err;
+}
+
+static void message_write(const ReadAsk *ask,
+                          const WireTableRows *tables,
+                          uint32_t count,
+                          Buf *out) {
+    switch (ask->kind) {
+    case READ_ONE_OFF: wire_one_off_result(out, ask->request, &tables[0]); return;
+    case READ_SUBSCRIBE:
+        wire_subscribe_applied(out, ask->request, ask->query_set, tables, count);
+        return;
+    case READ_UNSUBSCRIBE:
+        wire_unsubscribe_applied(out, ask->request, ask->query_set, true, tables, count);
+        return;
+    case READ_SQL: break;
+    }
+    UNREACHABLE();
+}
+
+static Err frame_of(Bytes message, NetFrame **out) {
+    static const uint8_t tag = WIRE_TAG_PLAIN;
+    Bytes parts[2] = {{&tag, 1}, message};
+    *out = net_frame_ws_parts(parts, 2);
+    return *out ? OK : ERR_NOMEM;
+}
+
+static Err read_rows(SessionRead *r, Buf *message) {
+    Buf bytes = {0};
+    uint32_t count = 0;
+    WireTableRows *tables = mem_zalloc((r->ask.query_count + 1) * sizeof *tables);
+    Err err = ERR_NOMEM;
+    if (tables && r->ask.statement)
+        err = one_off_read(r, tables, &bytes);
+    else if (tables)
+        err = rows_read(r, tables, &count, &bytes);
+    if (err == OK) message_write(&r->ask, tables, count, message);
+    buf_deinit(&bytes);
+    mem_free(tables);
+    return err == OK && !buf_ok(message) ? ERR_NOMEM : err;
+}
+
+static Err read_json(SessionRead *r, Buf *body) {
+    statement_limit(r->ask.statement, &r->stop, r->rows_max, r->bytes_max);
+    buf_put_u8(body, '[');
+    int64_t micros = (now_ns(r->loop) - r->began_ns) / 1000;
+    Err err = statement_write_json(r->ask.statement, r->snapshot, NULL, micros, body, &r->diag);
+    buf_put_u8(body, ']');
+    return err == OK && !buf_ok(body) ? ERR_NOMEM : err;
+}
+
+static void job_run(WorkerJob *job) {
+    SessionRead *r = CONTAINER_OF(job, SessionRead, job);
+    Buf out = {0};
+    bool json = r->ask.kind == READ_SQL;
+    pthread_mutex_lock(&r->mutex);
+    r->err = atomic_load(&r->stop) ? ERR_CLOSED : json ? read_json(r, &out) : read_rows(r, &out);
+    store_guard_lower();  // before somebody may release the snapshot
+    pthread_mutex_unlock(&r->mutex);
+    if (r->err == ERR_TOO_LARGE) too_large(r->rows_max, r->bytes_max, &r->diag);
+    if (r->err == OK && json) {
+        r->frame = net_frame_raw(buf_bytes(&out));
+        if (!r->frame) r->err = ERR_NOMEM;
+    } else if (r->err == OK) {
+        r->err = frame_of(buf_bytes(&out), &r->frame);
+    }
+    buf_deinit(&out);
+    loop_post(r->loop, &r->ended);
+}
+
+// ── life ───────────────────────────────────────────────────────────────────────────────────────
+
+static void read_release(SessionRead *r) {
+    if (atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) != 1) return;
+    live_queries_free(&r->ask.queries, r->ask.query_count);
+    statement_free(&r->ask.statement);
+    if (r->frame) net_frame_release(&r->frame);
+    pthread_mutex_destroy(&r->mutex);
+    mem_free(r);
+}
+
+static void place_free(Database *db) {
+    db->reads_active--;
+    park_wake(db, PARK_READ, false);
+}
+
+bool read_place(Session *s) {
+    Database *db = s->database;
+    if (s->read_granted) return true;
+    bool any = db->reads_active < READS_ACTIVE_MAX && !db->parks[PARK_READ].first;
+    if (any) {
+        db->reads_active++;
+        s->read_granted = true;
+    } else {
+        park(s, PARK_READ);
+    }
+    return any;
+}
+
+void read_place_unused(Session *s) {
+    if (!s->read_granted) return;
+    s->read_granted = false;
+    place_free(s->database);
+}
+
+static void session_detach(Session *s) {
+    SessionRead *r = s->read;
+    s->read = NULL;
+    r->session = NULL;
+    snapshot_release(&r->snapshot);
+    place_free(s->database);
+}
+
+void read_cancel(Session *s) {
+    SessionRead *r = s->read;
+    read_place_unused(s);
+    if (!r) return;
+    atomic_store(&r->stop, true);
+    pthread_mutex_lock(&r->mutex);  // (3)
+    pthread_mutex_unlock(&r->mutex);
+    outbox_cut(&s->out);
+    s->database->counters.reads_cancelled++;
+    session_detach(s);
+    read_release(r);
+}
+
+// ── the answer, on the loop ────────────────────────────────────────────────────────────────────
+
+static const char *reason(const SessionRead *r) {
+    return r->diag.text[0] ? r->diag.text : err_text(r->err);
+}
+
+static void answer_http(Session *s, SessionRead *r) {
+    if (r->err != OK) {
+        int status = r->err == ERR_NOMEM ? 503 : r->err == ERR_TOO_LARGE ? 413 : 400;
+        session_http_answer(s, status, reason(r));
+        return;
+    }
+    session_http_answer(s, 200, "");
+    s->http.content_type = STR("application/json");
+    s->http.frame = r->frame;
+    r->frame = NULL;
+    s->http.has_duration = true;
+    s->http.duration_us = (now_ns(r->loop) - r->began_ns) / 1000;
+}
+
+static bool error_write(Session *s, const SessionRead *r, Buf *out) {
+    Str text = str_from(reason(r));
+    if (r->ask.kind == READ_ONE_OFF) {
+        wire_one_off_error(out, r->ask.request, text);
+        return buf_ok(out);
+    }
+    if (r->ask.kind == READ_SUBSCRIBE) {
+        LiveAnswer none;
+        Diag diag;
+        // It may have ended meanwhile, by a view or a schema that it needs.
+        (void)!live_unsubscribe_within(s->live, r->ask.query_set, false, 0, &none, &diag);
+    }
+    wire_subscription_error(out, &r->ask.request, r->ask.query_set, text);
+    return buf_ok(out);
+}
+
+// Updates of a set that has no first rows would reach the client: it cannot go on.
+static bool is_told_already(const Session *s, const SessionRead *r) {
+    return r->ask.kind == READ_SUBSCRIBE && s->out.held && s->out.held < s->out.count;
+}
+
+static void answer_ws(Session *s, SessionRead *r) {
+    if (r->err == OK) {
+        outbox_fill(&s->out, r->frame);
+        session_dirty(s);
+        return;
+    }
+    Buf message = {0};
+    bool ok = !is_told_already(s, r) && error_write(s, r, &message) &&
+              frame_of(buf_bytes(&message), &r->frame) == OK;
+    buf_deinit(&message);
+    if (ok) {
+        outbox_fill(&s->out, r->frame);
+        session_dirty(s);
+    } else {
+        outbox_cut(&s->out);
+        session_close(s, 1011, reason(r));
+    }
+}
+
+static void ended_run(LoopTask *task, NodeLoop *loop) {
+    SessionRead *r = CONTAINER_OF(task, SessionRead, ended);
+    Session *s = r->session;
+    (void)loop;
+    if (s) {
+        session_detach(s);
+        if (r->err == ERR_TOO_LARGE) s->database->counters.reads_refused++;
+        if (r->ask.kind == READ_SQL) {
+            answer_http(s, r);
+        } else {
+            answer_ws(s, r);
+        }
+        session_ready(s);
+        read_release(r);  // the session's
+    }
+    read_release(r);  // the worker's
+}
+
+Err read_begin(Session *s, ReadAsk *ask) {
+    Database *db = s->database;
+    const Node *node = node_of(db);
+    Err err = OK;
+    ASSERT(s->read_granted && !s->read);
+    SessionRead *r = MEM_NEW(SessionRead);
+    if (!r) {
+        live_queries_free(&ask->queries, ask->query_count);
+        statement_free(&ask->statement);
+        read_place_unused(s);
+        return ERR_NOMEM;
+    }
+    pthread_mutex_init(&r->mutex, NULL);
+    atomic_init(&r->refs, 1);
+    atomic_init(&r->stop, false);
+    r->job.run = job_run;
+    r->ended.run = ended_run;
+    r->loop = db->loop;
+    r->session = s;
+    r->ask = *ask;
+    r->rows_max = (uint64_t)db->settings.result_rows_max;
+    r->bytes_max = (uint64_t)db->settings.result_bytes_max;
+    r->began_ns = now_ns(db->loop);
+    ask->queries = NULL;
+    ask->statement = NULL;
+    if ((err = store_snapshot(db_store(db->db), &r->snapshot)) != OK) goto failed;
+    atomic_fetch_add(&r->refs, 1);
+    if ((err = worker_submit(node->workers, &r->job)) != OK) {
+        atomic_fetch_sub(&r->refs, 1);
+        snapshot_release(&r->snapshot);
+        goto failed;
+    }
+    s->read_granted = false;  // the place is the read's from here on
+    s->read = r;
+    if (ask->kind != READ_SQL) outbox_hold(&s->out);
+    db->counters.reads++;
+    return OK;
+failed:
+    read_place_unused(s);
+    read_release(r);
+    return err;
+}
+
+// ── waiting ────────────────────────────────────────────────────────────────────────────────────
+
+void park(Session *s, ParkKind why) {
+    ASSERT(why != PARK_NONE && s->parked == PARK_NONE);
+    ParkList *list = &s->database->parks[why];
+    s->parked = why;
+    s->next_parked = NULL;
+    s->prev_parked = list->last;
+    *(list->last ? &list->last->next_parked : &list->first) = s;
+    list->last = s;
+}
+
+void park_leave(Session *s) {
+    if (s->parked == PARK_NONE) return;
+    ParkList *list = &s->database->parks[s->parked];
+    *(s->prev_parked ? &s->prev_parked->next_parked : &list->first) = s->next_parked;
+    *(s->next_parked ? &s->next_parked->prev_parked : &list->last) = s->prev_parked;
+    s->parked = PARK_NONE;
+}
+
+void park_wake(Database *db, ParkKind why, bool all) {
+    do {
+        Session *s = db->parks[why].first;
+        if (!s) return;
+        park_leave(s);
+        if (why == PARK_READ) {  // with its place, so that nobody who came later takes it
+            db->reads_active++;
+            s->read_granted = true;
+        }
+        session_ready(s);
+    } while (all);
+}

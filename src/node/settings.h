@@ -1,0 +1,66 @@
+// settings.h: what the owner of a database may decide about it.
+//
+// PICTURE
+//   options of `lightcone start` ─> defaults of the server ─┐
+//   PUT /v1/database/NAME/settings ─> control database ─────┴─> Settings of a Database, applied at once
+//
+// ALWAYS TRUE
+//   (1) A value is in the bounds of its rule, wherever it came from.
+//   (2) What the owner did not set follows the server's defaults, also those of its next start.
+//   (3) Adding a setting is: a field, a line of the table in settings.c, a line of docs/server.md.
+//
+// START AT  the table in settings.c; settings_test.c.
+#pragma once
+#include "base/bytes.h"
+#include "base/err.h"
+
+typedef struct Settings {
+    // Lanes. Microseconds.
+    int64_t slice, deadline, exclusive, procedure_deadline, procedure_exclusive;
+    int64_t view_failure_aborts;  // 0, 1
+    int64_t view_slice;
+    int64_t slow_calls_max, slow_queue_max, procedures_max, procedure_queue_max;
+    int64_t identity_workers_max;  // 0: all but one
+    int64_t result_rows_max;       // 0: no limit
+    // Bytes; 0: no limit, or as it says in settings.c.
+    int64_t result_bytes_max;
+    int64_t memory_max, heap_max, transaction_max;
+    int64_t inbox_bytes_max, inbox_messages_max;
+    // Turns. Microseconds.
+    int64_t turn, share;
+    // Buckets: calls a second and calls at once; rate 0: no limit.
+    int64_t identity_rate, identity_burst, reducer_rate, reducer_burst;
+    int64_t call_wait_max;  // microseconds
+
+    uint64_t own;  // a bit a setting: set by the owner
+} Settings;
+
+typedef struct SettingRule {
+    const char *key;
+    size_t offset;       // of an int64_t in Settings
+    int64_t scale;       // of the value as it is shown: 1000 for milliseconds
+    int64_t min, max;    // as shown
+    bool zero;           // 0 is allowed too, below `min`
+    int64_t standard;    // as shown, when the server says nothing
+    const char *effect;  // the metric that counts what it did; NULL: none
+    const char *help;
+} SettingRule;
+
+#define SETTINGS_TEXT_MAX 4096
+
+extern const SettingRule setting_rules[];
+extern const uint32_t setting_count;
+
+// NULL: there is none of this name.
+const SettingRule *setting_find(Str key);
+int64_t setting_get(const Settings *settings, const SettingRule *rule);  // as shown
+bool setting_is_own(const Settings *settings, const SettingRule *rule);
+// ERR_INVALID: it is out of bounds; diag names them.
+MUST_USE Err setting_set(Settings *settings, const SettingRule *rule, int64_t value, Diag *diag);
+void setting_unset(Settings *settings, const SettingRule *rule, const Settings *defaults);
+
+void settings_standard(Settings *settings);
+// As they are stored: `key=value` lines of those that the owner set. A key that this version does not
+// know, or a value that it does not allow, is skipped: an older server opens a newer one's data.
+void settings_write(const Settings *settings, Buf *text);
+void settings_read(Settings *settings, Str text);

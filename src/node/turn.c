@@ -1,0 +1,162 @@
+// turn.c: one turn of a database: run calls, give the log its batch, let leave what it covers.
+//
+//   turn k     calls ─ batch k ──> disk ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┐ landed
+//   turn k+1                        calls ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄ answers of k leave ─ batch k+1 ──> disk
+//
+// While there is more to do, a batch is synced beside the next turn. When there is not, the turn
+// syncs itself: handing the sync to another thread and being woken by it would only add to what the
+// one who waits has to wait for.
+//
+// ALWAYS TRUE
+//   (1) What a confirmed session says leaves when the log covers everything committed before it was
+//       said. One batch is in flight at most; `sealed` is what waits for it, `dirty` for the next.
+//   (2) When a batch is lost, nothing that was sealed or said after it has left (database_fail).
+#include "base/log.h"
+#include "node/backup.h"
+#include "node/commit.h"
+#include "node/session_private.h"
+
+// From then on a turn ends as soon as the log could take its batch; Settings.turn is the longest that
+// it runs calls, and so holds answers back for the sake of a larger batch.
+#define TURN_SHORT_NS 1000000
+// A disk that is so far behind is waited for.
+#define BATCH_WAITING_BYTES_MAX (8u << 20)
+
+// ── when there is something to do ─────────────────────────────────────────────────────────────
+
+static bool schedule_due(const Database *db) {
+    return db->has_schedules && schedule_next_due(db->schedule) <= node_now(db->loop->node);
+}
+
+static Micros views_due(const Database *db) {
+    if (views_crowded(db->views)) return 0;
+    return views_any(db->views) ? db->views_checked + VIEWS_KEEP_US : INT64_MAX;
+}
+
+bool database_has_work(const Database *db) {
+    if (fair_any_ready(&db->fair) && !db->failed) return true;
+    // What is said while a batch is in flight waits for it, and so do we.
+    bool may_leave = db->failed || !db_flush_in_flight(db->db);
+    return may_leave && (db->dirty || db->sealed);
+}
+
+int64_t database_next_due_ns(const Database *db) {
+    // One that failed runs nothing: what is due stays due, and must not keep the loop awake.
+    if (db->failed) return INT64_MAX;
+    if (db->read_only != OK) return db->mend_ns;
+    Micros due = views_due(db), wall = node_now(db->loop->node);
+    int64_t parked = fair_next_due_ns(&db->fair);
+    if (db->has_schedules) due = MIN(due, schedule_next_due(db->schedule));
+    if (due == INT64_MAX) return parked;
+    const Io *io = db->loop->node->io;
+    int64_t now = io->clock_monotonic_ns(io->world);
+    if (due <= wall) return now;  // compared first: a module may ask for any instant there is
+    Micros wait = due - wall;
+    return wait > INT64_MAX / 2000 ? parked : MIN(parked, now + wait * 1000);
+}
+
+// ── the turn ──────────────────────────────────────────────────────────────────────────────────
+
+int64_t database_snapshot_age_ns(const Database *db) {
+    const Io *io = db->loop->node->io;
+    int64_t taken_ns = store_stats(db_store(db->db)).snapshot_oldest_ns;
+    return taken_ns ? io->clock_monotonic_ns(io->world) - taken_ns : 0;
+}
+
+#define SNAPSHOT_OLD_NS 60000000000ll
+
+// What a snapshot can see stays in memory, so one that is held for long is worth a line.
+static void snapshots_notice(Database *db) {
+    int64_t age = database_snapshot_age_ns(db);
+    if (age < SNAPSHOT_OLD_NS) return;
+    const Io *io = db->loop->node->io;
+    int64_t now = io->clock_monotonic_ns(io->world);
+    if (now < db->snapshots_noticed_ns + SNAPSHOT_OLD_NS) return;
+    db->snapshots_noticed_ns = now;
+    log_warn("%s: something has been reading, or running beside the others, for %lld s: what was "
+             "changed since is kept for it, %llu bytes",
+             db->dir,
+             (long long)(age / 1000000000),
+             (unsigned long long)store_stats(db_store(db->db)).snapshot_bytes);
+}
+
+// Between turns nothing is borrowed from the tables: memory may go, a checkpoint may begin or end.
+static void rest(Database *db) {
+    if (!db->failed && !db_in_transaction(db->db)) db_checkpoint_tick(db->db);
+    backups_tick(db);
+    store_breathe(db_store(db->db));
+    snapshots_notice(db);
+}
+
+// What was in flight may have landed. True: nothing is in flight.
+static bool log_is_free(Database *db, bool wait) {
+    if (db->read_only != OK || db->failed || !db_flush_in_flight(db->db)) return true;
+    Diag diag;
+    diag_clear(&diag);
+    if (db_flush_poll(db->db, wait, &diag) != OK) database_fail(db, &diag);
+    return db->failed || !db_flush_in_flight(db->db);
+}
+
+bool turn_is_over(Database *db, int64_t now_ns) {
+    int64_t ran_ns = now_ns - db->turn_began_ns;
+    if (ran_ns >= db->settings.turn * 1000) return true;
+    return ran_ns >= TURN_SHORT_NS && log_is_free(db, false);
+}
+
+// Commits wait for the log, which is free. True: their batch is in flight.
+static bool batch_send(Database *db) {
+    Diag diag = {0};
+    bool beside = fair_any_ready(&db->fair);
+    Err err = OK;
+    db->counters.flushes++;
+    if (beside) {
+        session_seal(db);
+        err = db_flush_start(db->db, &diag);
+    } else {
+        net_flush(db->loop->net);  // what may leave already does not wait for this
+        err = db_flush(db->db, &diag);
+    }
+    if (err != OK) database_fail(db, &diag);
+    return beside && err == OK;
+}
+
+static void let_leave(Database *db) {
+    session_deliver(db, false);
+    if (!log_is_free(db, log_pending(db_log(db->db)) > BATCH_WAITING_BYTES_MAX)) return;
+    session_deliver_sealed(db);
+    if (!db->failed && db_needs_flush(db->db) && batch_send(db)) return;
+    session_deliver_sealed(db);  // of a batch that could not be sent: these are closed
+    session_deliver(db, true);
+}
+
+static void calls_run(Database *db) {
+    const Io *io = db->loop->node->io;
+    db->counters.turns++;
+    arena_reset(&db->turn_arena);
+    db->turn_began_ns = io->clock_monotonic_ns(io->world);
+    db->turn_began = node_now(db->loop->node);
+    views_set_now(db->views, db->turn_began);
+    if (db->failed) return;
+    fair_turn_begin(&db->fair);
+    host_run(db->instance,
+             &(HostSource){.ctx = db, .next = session_next_call, .done = session_done});
+    database_mend(db);
+    commit_settle(db);
+    fair_turn_end(&db->fair, io->clock_monotonic_ns(io->world));
+}
+
+void database_turn(Database *db) {
+    bool is_due = schedule_due(db) || views_due(db) <= node_now(db->loop->node);
+    if (!db->failed && is_due) session_ready(db->system);
+    if (!db->failed && db->fair.heap_count) {
+        const Io *io = db->loop->node->io;
+        fair_wake(&db->fair, io->clock_monotonic_ns(io->world));
+    }
+    (void)log_is_free(db, false);
+    if (database_has_work(db)) {
+        calls_run(db);
+        let_leave(db);
+        modulelog_flush(db->log);
+    }
+    rest(db);
+}

@@ -1,0 +1,105 @@
+// flood_worker.mjs: a client that misbehaves, on a thread of its own so that it does not slow down the
+// one beside it that is measured. workerData: {port, database, kind, size, token, burn}.
+//
+//   calls      `size` calls at once, again as soon as they are answered
+//   silent     asks for a lot and never reads
+//   subscribe  subscribes and unsubscribes, `size` times, as fast as it can
+//   heavy      calls that compute (`burn` rounds), 16 of them under way
+//   many       a hundred connections of one identity, 20 calls under way on each
+//   slow       reducers for the slow lane, 8 connections
+//
+// Posts {done: how many} now and then, and the kind's end as {ended}.
+import { parentPort, workerData } from 'node:worker_threads';
+import { enc, session, w } from './support.mjs';
+
+const { port, database, kind, size = 16000, token, burn = 0 } = workerData;
+const server = { port };
+let stop = false;
+let done = 0;
+parentPort.on('message', () => (stop = true));
+const open = () => session(server, database, { token, protocols: [kind === 'many' ? 'v3.bsatn.spacetimedb' : 'v2.bsatn.spacetimedb'] });
+const tell = () => parentPort.postMessage({ done });
+
+async function answers(socket, kinds, count) {
+  for (let i = 0; i < count; ) if (kinds.includes((await socket.next()).kind)) i++;
+  done += count;
+}
+
+const kinds = {
+  async calls() {
+    const socket = await open();
+    const all = Array.from({ length: size }, (_, i) => enc.call(i, 'tick', w().u32(1).done()));
+    while (!stop) {
+      for (const one of all) socket.say(one);
+      tell();
+      await answers(socket, ['result'], size);
+    }
+  },
+  async silent() {
+    const socket = await open();
+    socket.tcp.pause();
+    const ended = new Promise(resolve => socket.tcp.on('close', resolve));
+    const asking = (async () => {
+      for (let i = 0; i < size && !socket.tcp.destroyed; i++) {
+        socket.say(enc.oneOff(i, 'SELECT * FROM big'));
+        if (i % 100 === 99) {
+          done = i + 1;
+          tell();
+          await new Promise(resolve => setTimeout(resolve, 1));
+        }
+      }
+    })();
+    await Promise.race([asking, ended]);
+    tell();
+    while (!stop) await new Promise(resolve => setTimeout(resolve, 20));
+    socket.tcp.resume();
+    parentPort.postMessage({ close: await Promise.race([socket.over(), new Promise(r => setTimeout(r, 5000, 'open'))]) });
+  },
+  async subscribe() {
+    const socket = await open();
+    const batch = 200;
+    for (let i = 0; i < size && !stop; i += batch) {
+      for (let k = 0; k < batch; k++) {
+        socket.say(enc.subscribe(i + k, i + k, 'SELECT * FROM counter WHERE id = 1'));
+        socket.say(enc.unsubscribe(i + k, i + k));
+      }
+      await answers(socket, ['unsubscribed'], batch);
+      tell();
+    }
+  },
+  async heavy() {
+    const socket = await open();
+    const one = enc.call(1, 'burn', w().u32(burn).done());
+    for (let i = 0; i < 16; i++) socket.say(one);
+    while (!stop) {
+      await answers(socket, ['result'], 1);
+      tell();
+      socket.say(one);
+    }
+  },
+  async many() {
+    const one = enc.call(1, 'tick', w().u32(1).done());
+    const sockets = await Promise.all(Array.from({ length: 100 }, open));
+    await Promise.all(sockets.map(async socket => {
+      while (!stop) {
+        socket.say(...Array(20).fill(one));
+        await answers(socket, ['result'], 20);
+        tell();
+      }
+    }));
+  },
+  async slow() {
+    const one = enc.call(1, 'burn', w().u32(burn).done());
+    const sockets = await Promise.all(Array.from({ length: 8 }, open));
+    await Promise.all(sockets.map(async socket => {
+      while (!stop) {
+        socket.say(one);
+        await answers(socket, ['result'], 1);
+        tell();
+      }
+    }));
+  },
+};
+await kinds[kind]();
+parentPort.postMessage({ ended: true, done });
+process.exit(0);

@@ -20,13 +20,13 @@ const rowsOf = () => Number(process.env.ROWS || 1_000_000);
 const sleep = ms => new Promise(done => setTimeout(done, ms));
 
 async function call(server, name, args) {
-  const answer = await fetch(`http://${server.url}/v1/database/bench/call/${name}`, {
+  const answer = await fetch(`http://${server.url}/v1/database/interference/call/${name}`, {
     method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify(args),
   });
   if (!answer.ok) throw new Error(`${name}: ${answer.status} ${await answer.text()}`);
 }
 async function sql(server, text) {
-  const answer = await fetch(`http://${server.url}/v1/database/bench/sql`, { method: 'POST', body: text });
+  const answer = await fetch(`http://${server.url}/v1/database/interference/sql`, { method: 'POST', body: text });
   const body = await answer.text();
   if (!answer.ok) throw new Error(`${text}: ${answer.status} ${body}`);
   return body;
@@ -41,7 +41,7 @@ function readAll(server) {
     let head = '', need = -1, seen = 0, frames = 0, rest = Buffer.alloc(0);
     socket.on('error', failed);
     socket.on('close', () => failed(new Error('a subscriber was cut off')));
-    socket.write(`GET /v1/database/bench/subscribe?compression=None HTTP/1.1\r\nhost: ${host}\r\nconnection: Upgrade\r\n`
+    socket.write(`GET /v1/database/interference/subscribe?compression=None HTTP/1.1\r\nhost: ${host}\r\nconnection: Upgrade\r\n`
       + `upgrade: websocket\r\nsec-websocket-version: 13\r\nsec-websocket-key: ${randomBytes(16).toString('base64')}\r\n`
       + 'sec-websocket-protocol: v2.bsatn.spacetimedb\r\n\r\n');
     const ask = () => {

@@ -3,7 +3,6 @@
 //   make bench [ONLY=insert|interference]   or, when everything is built:  ONLY=insert bench/run
 //
 // ONLY     run the scenarios whose name contains this; wasm and javascript are the engines by themselves
-// MODULE   which of bench/modules is called: transfer (TypeScript, the default) or transfer-c
 // SECONDS_EACH  measured seconds of one run (5)
 // ROUNDS   alternations; the table shows medians, `spread` is (max - min) / median (3)
 // KEEP=1   leave the servers' data and output in build/bench/work
@@ -25,6 +24,7 @@ const work = join(out, 'work');
 const tool = name => join(root, 'build/release/bench', name);
 const lightcone = join(root, 'build/lightcone');
 const modules = { // by the name of their database
+  'interference': join(root, 'bench/modules/interference'),
   'bench': join(root, 'bench/modules/transfer'),
   'bench-c': join(root, 'bench/modules/transfer-c'),
 };
@@ -208,7 +208,7 @@ function finish() {
 
 // The transfers of interference.mjs.
 async function measureTransfers(server, seconds) {
-  const args = ['--url', server.url, '--database', 'bench', '--protocol', 'v3', '--scenario', 'transfer',
+  const args = ['--url', server.url, '--database', 'interference', '--protocol', 'v3', '--scenario', 'transfer',
     '--connections', '16', '--in-flight', '1', '--warmup', '0.5', '--seconds', String(seconds), '--json', '--no-verify'];
   const child = spawn(tool('load'), args, { stdio: ['ignore', 'pipe', 'inherit'] });
   let text = '';
@@ -220,7 +220,7 @@ async function runInterference() {
   rmSync(work, { recursive: true, force: true });
   mkdirSync(work, { recursive: true });
   const server = await startServer(['--outbound-http', 'all']);
-  publish(server, 'bench', join(root, 'bench/modules/interference'));
+  publish(server, 'interference');
   await interference({ server, record, measure: seconds => measureTransfers(server, seconds), rounds, atMost });
   await stop(server);
   finish();

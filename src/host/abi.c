@@ -11,6 +11,9 @@
 //       swallows the exception cannot commit what the server could not do.
 //   (4) A transaction that a procedure began ends before abi_end returns: committed, aborted, or
 //       found open there and aborted. No two are open at once.
+//   (5) A module does not write to the server's own tables: rows of st_table that disagree with the
+//       catalog would keep the database from starting. The node's own writes do not come this way.
+//   (6) What a call's open iterators hold is bounded; one scan too many is ABI_FATAL.
 //
 // CALLERS   host/js/syscalls.c, host/wasm/. START AT  abi_test.c, "an iterator".
 #include "host/abi.h"
@@ -20,7 +23,16 @@
 
 #include "base/mem.h"
 
-enum { KEEP_BYTES = 1 << 20 };  // memory of a closed iterator that is worth keeping
+#define HOST_NAME "__spacetimedb__"  // of whatever the server logs itself
+
+enum { LEVEL_ERROR = 0, LEVEL_INFO = 2, LEVEL_DEBUG = 3, LEVEL_TRACE = 4, LEVEL_PANIC = 101 };
+
+enum {
+    KEEP_BYTES = 1 << 20,         // memory of a closed iterator that is worth keeping …
+    KEEP_ALL_BYTES = 8 << 20,     // … as long as all of them have no more
+    ITER_BYTES = 256,             // what an open one costs without its rows
+    ITERS_BYTES_MAX = 256 << 20,  // (6), unless the instance's memory has a limit
+};
 
 void abi_init(Abi *abi, const HostEnv *env) {
     *abi = (Abi){.env = env};
@@ -54,7 +66,10 @@ static void iter_release(Abi *abi, AbiIter *iter) {
     iter->open = false;
     iter->next_free = abi->iter_free;
     abi->iter_free = (uint32_t)(iter - abi->iters) + 1;
-    if (iter->rows.cap > KEEP_BYTES) buf_deinit(&iter->rows);
+    abi->iter_bytes -= iter->counted;
+    if (iter->rows.cap > KEEP_BYTES || abi->iter_kept + iter->rows.cap > KEEP_ALL_BYTES)
+        buf_deinit(&iter->rows);
+    abi->iter_kept += iter->rows.cap;
 }
 
 static void timer_release(Abi *abi, AbiTimer *timer) {
@@ -91,6 +106,21 @@ static AbiErrno remember(Abi *abi, AbiErrno result) {
     return result;
 }
 
+// (5) May it change this table, or what this index finds?
+static AbiErrno write_check(const Abi *abi, uint32_t id) {
+    AbiErrno result = access_check(abi);
+    if (result != ABI_OK || LIKELY(id >= abi->env->first_writable_id)) return result;
+    return ABI_TRANSACTION_IS_READ_ONLY;
+}
+
+static AbiErrno table_write_check(const Abi *abi, uint32_t table) {
+    AbiErrno result = write_check(abi, table);
+    if (LIKELY(result != ABI_TRANSACTION_IS_READ_ONLY)) return result;
+    uint64_t count;  // one that is not there is told as such
+    AbiErrno there = abi->access->ops->row_count(abi->access, table, &count);
+    return there == ABI_NO_SUCH_TABLE ? there : result;
+}
+
 AbiErrno abi_table_id(Abi *abi, Str name, uint32_t *out) {
     AbiErrno result = access_check(abi);
     if (result != ABI_OK) return result;
@@ -110,19 +140,19 @@ AbiErrno abi_row_count(Abi *abi, uint32_t table, uint64_t *out) {
 }
 
 AbiErrno abi_insert(Abi *abi, uint32_t table, Bytes row, Buf *generated) {
-    AbiErrno result = access_check(abi);
+    AbiErrno result = table_write_check(abi, table);
     if (result != ABI_OK) return result;
     return remember(abi, abi->access->ops->insert(abi->access, table, row, generated));
 }
 
 AbiErrno abi_update(Abi *abi, uint32_t table, uint32_t index, Bytes row, Buf *generated) {
-    AbiErrno result = access_check(abi);
+    AbiErrno result = table_write_check(abi, table);
     if (result != ABI_OK) return result;
     return remember(abi, abi->access->ops->update(abi->access, table, index, row, generated));
 }
 
 AbiErrno abi_delete_point(Abi *abi, uint32_t index, Bytes point, uint32_t *deleted) {
-    AbiErrno result = access_check(abi);
+    AbiErrno result = write_check(abi, index);
     if (result != ABI_OK) return result;
     return remember(abi, abi->access->ops->delete_point(abi->access, index, point, deleted));
 }
@@ -133,20 +163,20 @@ static bool range_ok(const AccessRange *range) {
 }
 
 AbiErrno abi_delete_range(Abi *abi, uint32_t index, const AccessRange *range, uint32_t *deleted) {
-    AbiErrno result = access_check(abi);
+    AbiErrno result = write_check(abi, index);
     if (result != ABI_OK) return result;
     if (!range_ok(range)) return ABI_BSATN_DECODE_ERROR;
     return remember(abi, abi->access->ops->delete_range(abi->access, index, range, deleted));
 }
 
 AbiErrno abi_delete_all_by_eq(Abi *abi, uint32_t table, Bytes relation, uint32_t *deleted) {
-    AbiErrno result = access_check(abi);
+    AbiErrno result = table_write_check(abi, table);
     if (result != ABI_OK) return result;
     return remember(abi, abi->access->ops->delete_all_by_eq(abi->access, table, relation, deleted));
 }
 
 AbiErrno abi_clear(Abi *abi, uint32_t table, uint64_t *deleted) {
-    AbiErrno result = access_check(abi);
+    AbiErrno result = table_write_check(abi, table);
     if (result != ABI_OK) return result;
     return remember(abi, abi->access->ops->clear(abi->access, table, deleted));
 }
@@ -173,6 +203,7 @@ static AbiIter *iter_acquire(Abi *abi) {
     if (abi->iter_free) {
         AbiIter *iter = &abi->iters[abi->iter_free - 1];
         abi->iter_free = iter->next_free;
+        abi->iter_kept -= iter->rows.cap;
         return iter;
     }
     AbiIter *iters = slab_grow(abi->iters, &abi->iter_cap, abi->iter_count, sizeof *iters);
@@ -183,8 +214,22 @@ static AbiIter *iter_acquire(Abi *abi) {
     return iter;
 }
 
+static size_t iter_bytes_max(const Abi *abi) {
+    return abi->env->memory_max ? abi->env->memory_max : ITERS_BYTES_MAX;
+}
+
+static bool iter_count_bytes(AbiIter *iter, size_t bytes) {
+    Abi *abi = iter->abi;
+    iter->counted += bytes;
+    abi->iter_bytes += bytes;
+    if (LIKELY(abi->iter_bytes <= iter_bytes_max(abi))) return true;
+    abi->iter_overflow = true;
+    return false;
+}
+
 static bool iter_add_row(void *ctx, Bytes row) {
     AbiIter *iter = ctx;
+    if (!iter_count_bytes(iter, row.len)) return false;
     buf_put_bytes(&iter->rows, row);
     if (UNLIKELY(iter->rows.len - iter->at > ABI_CHUNK_BYTES)) {  // `at`: the open chunk's start
         buf_put_u64(&iter->ends, iter->rows.len);
@@ -193,13 +238,29 @@ static bool iter_add_row(void *ctx, Bytes row) {
     return buf_ok(&iter->rows) && buf_ok(&iter->ends);
 }
 
-static RowSink iter_open(AbiIter *iter) {
+static RowSink iter_open(Abi *abi, AbiIter *iter) {
     buf_clear(&iter->rows);
     buf_clear(&iter->ends);
+    iter->abi = abi;
+    iter->counted = 0;
+    (void)iter_count_bytes(iter, ITER_BYTES);
     iter->at = 0;
     iter->next_chunk = 0;
     iter->open = true;
     return (RowSink){.row = iter_add_row, .ctx = iter};
+}
+
+static void iters_overflowed(Abi *abi) {
+    char text[160];
+    int len =
+        snprintf(text,
+                 sizeof text,
+                 "the open iterators of this call hold more than %zu bytes of rows: read what "
+                 "is needed, by an index, and close iterators early",
+                 iter_bytes_max(abi));
+    abi->iter_overflow = false;
+    Str host = STR(HOST_NAME);
+    abi_log(abi, LEVEL_ERROR, host, host, UINT32_MAX, (Str){text, (size_t)len});
 }
 
 // Close the last chunk and give out the handle, or give the slot back.
@@ -209,6 +270,10 @@ static AbiErrno iter_finish(Abi *abi, AbiIter *iter, AbiErrno result, uint32_t *
         if (!buf_ok(&iter->ends)) result = ABI_FATAL;
     }
     iter->at = 0;
+    if (abi->iter_overflow) {
+        iters_overflowed(abi);
+        result = ABI_FATAL;
+    }
     if (result != ABI_OK) {
         iter_release(abi, iter);
         return remember(abi, result);
@@ -222,7 +287,7 @@ AbiErrno abi_scan_table(Abi *abi, uint32_t table, uint32_t *handle) {
     if (result != ABI_OK) return result;
     AbiIter *iter = iter_acquire(abi);
     if (!iter) return remember(abi, ABI_FATAL);
-    result = abi->access->ops->scan_table(abi->access, table, iter_open(iter));
+    result = abi->access->ops->scan_table(abi->access, table, iter_open(abi, iter));
     return iter_finish(abi, iter, result, handle);
 }
 
@@ -231,7 +296,7 @@ AbiErrno abi_scan_point(Abi *abi, uint32_t index, Bytes point, uint32_t *handle)
     if (result != ABI_OK) return result;
     AbiIter *iter = iter_acquire(abi);
     if (!iter) return remember(abi, ABI_FATAL);
-    result = abi->access->ops->scan_point(abi->access, index, point, iter_open(iter));
+    result = abi->access->ops->scan_point(abi->access, index, point, iter_open(abi, iter));
     return iter_finish(abi, iter, result, handle);
 }
 
@@ -241,7 +306,7 @@ AbiErrno abi_scan_range(Abi *abi, uint32_t index, const AccessRange *range, uint
     if (!range_ok(range)) return ABI_BSATN_DECODE_ERROR;
     AbiIter *iter = iter_acquire(abi);
     if (!iter) return remember(abi, ABI_FATAL);
-    result = abi->access->ops->scan_range(abi->access, index, range, iter_open(iter));
+    result = abi->access->ops->scan_range(abi->access, index, range, iter_open(abi, iter));
     return iter_finish(abi, iter, result, handle);
 }
 
@@ -394,8 +459,6 @@ bool abi_sleep_until(Abi *abi, Micros wake, Micros *now, const char **why) {
 
 // ---- console
 
-enum { LEVEL_ERROR = 0, LEVEL_INFO = 2, LEVEL_DEBUG = 3, LEVEL_TRACE = 4, LEVEL_PANIC = 101 };
-
 static void emit(Abi *abi, HostLogRecord *record) {
     if (!abi->env->log) return;
     record->ts = abi->env->now ? abi->env->now(abi->env->ctx) : 0;
@@ -419,7 +482,7 @@ static void tx_dangling(Abi *abi) {
     buf_put_str(&text, STR("aborting dangling anonymous transaction in procedure "));
     buf_put_str(&text, abi->function);
     if (buf_ok(&text)) {
-        Str host = STR("__spacetimedb__");  // the name of whatever the server logs itself
+        Str host = STR(HOST_NAME);
         abi_log(abi, LEVEL_ERROR, host, host, UINT32_MAX, bytes_str(buf_bytes(&text)));
     }
     buf_deinit(&text);

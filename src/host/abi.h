@@ -13,6 +13,8 @@ typedef struct AbiIter {
     Buf ends;   // u64 each: where a chunk ends in `rows`
     size_t at;  // bytes handed out
     size_t next_chunk;
+    struct Abi *abi;     // while a scan fills it
+    size_t counted;      // its part of iter_bytes
     uint32_t next_free;  // in the free list while closed: index + 1, 0 ends it
     bool open;
 } AbiIter;
@@ -37,6 +39,8 @@ typedef struct Abi {
     uint64_t waited_ns;    // time of this call spent waiting: not counted against its budget
     AbiIter *iters;
     uint32_t iter_count, iter_cap, iter_free;
+    size_t iter_bytes, iter_kept;  // of open ones; of closed ones
+    bool iter_overflow;            // open ones have more than they may
     AbiTimer *timers;
     uint32_t timer_count, timer_cap, timer_free;
 } Abi;

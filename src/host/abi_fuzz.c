@@ -227,9 +227,14 @@ static AbiErrno model_delete_eq(Model *model, int table, Bytes relation, uint32_
     uint32_t count = load_u32(relation.ptr);
     Bytes rest = BYTES(relation.ptr + 4, relation.len - 4);
     *deleted = 0;
+    Bytes all = rest;
+    for (uint32_t i = 0; i < count; i++) {
+        size_t len = row_len(table, all);
+        if (len == 0) return ABI_BSATN_DECODE_ERROR;
+        all = BYTES(all.ptr + len, all.len - len);
+    }
     for (uint32_t i = 0; i < count; i++) {
         size_t len = row_len(table, rest);
-        if (len == 0) return ABI_BSATN_DECODE_ERROR;
         size_t at = rows_find(&model->tables[table], BYTES(rest.ptr, len));
         if (at < model->tables[table].count) {
             rows_remove(&model->tables[table], at);

@@ -463,6 +463,63 @@ TEST(abi_procedure, a_reducer_has_one_transaction_and_cannot_wait) {
     fixture_end(f);
 }
 
+// Table 1 is the server's, table 2 the module's.
+TEST(abi, what_is_the_servers_own_can_only_be_read) {
+    AbiFixture *f = fixture_new();
+    Buf generated = {0};
+    uint32_t iter, deleted = 7;
+    uint64_t count;
+    add_rows(f, 3, 8);
+    f->env.first_writable_id = 2;
+    AbiErrno no = ABI_TRANSACTION_IS_READ_ONLY;
+    Bytes row = BYTES("12345678", 8), relation = BYTES("\1\0\0\0"
+                                                       "12345678",
+                                                       12);
+    AccessRange range = {0};
+    EXPECT_EQ(abi_insert(&f->abi, 1, row, &generated), no);
+    EXPECT_EQ(abi_update(&f->abi, 1, 1, row, &generated), no);
+    EXPECT_EQ(abi_delete_point(&f->abi, 1, row, &deleted), no);
+    EXPECT_EQ(abi_delete_range(&f->abi, 1, &range, &deleted), no);
+    EXPECT_EQ(abi_delete_all_by_eq(&f->abi, 1, relation, &deleted), no);
+    EXPECT_EQ(abi_clear(&f->abi, 1, &count), no);
+    EXPECT_EQ(f->tables[0].row_count, 3);
+    EXPECT_EQ(abi_row_count(&f->abi, 1, &count), ABI_OK);
+    EXPECT_EQ(abi_scan_table(&f->abi, 1, &iter), ABI_OK);
+    EXPECT_EQ(abi_insert(&f->abi, 0, row, &generated), ABI_NO_SUCH_TABLE);
+    EXPECT_EQ(abi_clear(&f->abi, 0, &count), ABI_NO_SUCH_TABLE);
+    EXPECT_EQ(abi_insert(&f->abi, 2, row, &generated), ABI_OK);
+    EXPECT_EQ(abi_clear(&f->abi, 2, &count), ABI_OK);
+    fixture_end(f);
+}
+
+TEST(abi, open_iterators_of_a_call_have_a_limit_together) {
+    AbiFixture *f = fixture_new();
+    uint32_t iter;
+    add_rows(f, 10, 100000);
+    f->env.memory_max = 4 << 20;
+    for (int i = 0; i < 4; i++)
+        EXPECT_EQ(abi_scan_table(&f->abi, 1, &iter), ABI_OK);
+    for (int i = 0; i < 50; i++) {  // closed ones do not count
+        EXPECT_EQ(abi_iter_close(&f->abi, iter), ABI_OK);
+        EXPECT_EQ(abi_scan_table(&f->abi, 1, &iter), ABI_OK);
+    }
+    EXPECT_EQ(abi_scan_table(&f->abi, 1, &iter), ABI_FATAL);
+    EXPECT(strstr(f->log, "open iterators of this call hold more than 4194304 bytes") != NULL);
+    abi_end(&f->abi);
+    EXPECT_EQ(f->abi.iter_bytes, 0);
+    EXPECT(f->abi.iter_kept <= 8 << 20);
+    abi_begin(&f->abi, &f->call);
+    EXPECT_EQ(abi_scan_table(&f->abi, 1, &iter), ABI_OK);
+    // Empty ones cost something as well.
+    AbiErrno result = ABI_OK;
+    int opened = 0;
+    for (; result == ABI_OK && opened < 100000; opened++)
+        result = abi_scan_table(&f->abi, 2, &iter);
+    EXPECT_EQ(result, ABI_FATAL);
+    EXPECT(opened > 10000);
+    fixture_end(f);
+}
+
 TEST(abi, levels_that_do_not_exist_are_debug) {
     AbiFixture *f = fixture_new();
     static const uint8_t levels[] = {0, 1, 2, 3, 4, 5, 100, 101, 102, 255};

@@ -16,6 +16,7 @@ typedef struct HostEngine {
     void (*run)(HostInstance *instance, const HostSource *source);
     void (*idle)(HostInstance *instance);
     void (*stop)(HostInstance *instance);  // any thread
+    bool cheap_instances;
 } HostEngine;
 
 // The engines' own structures begin with these.

@@ -61,6 +61,10 @@ bool host_instance_ok(const HostInstance *instance) {
     return instance->engine->ok(instance);
 }
 
+bool host_instances_are_cheap(const HostProgram *program) {
+    return program->engine->cheap_instances;
+}
+
 void host_run(HostInstance *instance, const HostSource *source) {
     instance->engine->run(instance, source);
 }

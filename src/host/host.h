@@ -40,6 +40,8 @@ typedef struct HostEnv {
     // §1.11: queue a reducer call outside the transaction. May be NULL.
     void (*schedule_now)(void *ctx, Str function, Bytes args);
     size_t memory_max;  // heap limit of one instance; 0: 1 GiB
+    // Tables and indexes with smaller ids are the server's own: modules may only read them.
+    uint32_t first_writable_id;
 } HostEnv;
 
 // What a procedure or an HTTP handler can do beside working on data (§1.12). Each is called on the
@@ -133,8 +135,12 @@ MUST_USE Err host_instance_new(HostProgram *program,
                                HostInstance **out,
                                Diag *diag);
 void host_instance_free(HostInstance **instance);
-// False after something that leaves the instance unusable (heap exhausted): replace it.
+// False after something that leaves the instance unusable: its heap is exhausted, or a call was torn
+// out of it (deadline, stop, trap) and may have left things half done for good. Replace it.
 bool host_instance_ok(const HostInstance *instance);
+// Making one is a matter of microseconds.
+bool host_instances_are_cheap(const HostProgram *program);
+// Returns early when the instance is not ok any more; the source then has more.
 void host_run(HostInstance *instance, const HostSource *source);
 // End the running call with HOST_STOPPED as soon as it can be ended, or the next one if none runs.
 // The one function that may be called from another thread; the instance must not be freed meanwhile.

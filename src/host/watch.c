@@ -33,10 +33,12 @@ static void see(HostWatch *watch, uint64_t word, uint64_t now) {
     watch->seen_cpu_ns = thread_cpu_ns(watch);
 }
 
-// Its time is over: was it its own?
+// Its time is over: was it its own? What it used before it was seen first is not known and not charged.
 static bool was_waiting(const HostWatch *watch, uint64_t word, uint64_t now) {
     if (watch->seen_cpu_ns == 0 || now - word > WATCH_GRACE_US * UINT64_C(1000)) return false;
-    return 2 * (thread_cpu_ns(watch) - watch->seen_cpu_ns) <= now - watch->seen_ns;
+    uint64_t left = word > watch->seen_ns ? word - watch->seen_ns : 0;
+    uint64_t used = thread_cpu_ns(watch) - watch->seen_cpu_ns;
+    return used < MAX(left, WATCH_TICK_US * UINT64_C(1000)) * WATCH_RUN_PERCENT / 100;
 }
 
 // Fire the call if it is due. True: a call runs.

@@ -19,8 +19,8 @@
 //
 // BUSY MACHINES  A call that is late because its thread had to wait for a processor would only be
 //   late again elsewhere, and the machine would do its work twice. So a call is fired when its time
-//   is over and its thread has run for at least half of the time that it was looked at, or when it
-//   is late by WATCH_GRACE_US.
+//   is over and its thread has itself run for (nearly) as long as was left when the watch first saw
+//   the call, at least for a tick; or when it is late by WATCH_GRACE_US, whatever it waited for.
 #pragma once
 #include <stdatomic.h>
 #include <time.h>
@@ -28,8 +28,9 @@
 #include "base/base.h"
 #include "base/err.h"
 
-#define WATCH_TICK_US  1000
-#define WATCH_GRACE_US 20000
+#define WATCH_TICK_US     1000
+#define WATCH_GRACE_US    100000
+#define WATCH_RUN_PERCENT 90  // clocks differ a little
 
 typedef struct HostWatch {
     _Atomic uint64_t word;  // 0: no call runs; else its end (monotonic ns), two low bits: state

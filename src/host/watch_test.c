@@ -104,6 +104,24 @@ TEST(watch, is_patient_with_a_thread_that_does_not_run_but_not_for_ever) {
     watch_deinit(&caller.watch);
 }
 
+// A thread that gets a tenth of a processor has used a tenth of its slice when that is over.
+TEST(watch, does_not_charge_for_what_others_used) {
+    Caller caller;
+    caller_init(&caller);
+    watch_thread(&caller.watch);
+    struct timespec nap = {.tv_nsec = 4500000};
+    for (int round = 0; round < 3; round++) {
+        call_begin(&caller, 5000000);
+        for (int i = 0; i < 4; i++) {
+            spin(300000);
+            clock_nanosleep(CLOCK_MONOTONIC, 0, &nap, NULL);
+        }
+        EXPECT(!call_end(&caller));
+    }
+    EXPECT_EQ(caller.fired, 0);
+    watch_deinit(&caller.watch);
+}
+
 TEST(watch, stops_the_running_call_or_the_next_one) {
     Caller caller;
     caller_init(&caller);

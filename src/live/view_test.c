@@ -11,6 +11,7 @@
 #include "live/world_testing.h"
 #include "schema/def_text.h"
 #include "sim/sim.h"
+#include "txn/lookout.h"
 #include "txn/reader.h"
 
 static const DefText module_text = {
@@ -676,6 +677,87 @@ TEST(views, cannot_write_and_do_not_see_results) {
     EXPECT_EQ(access->ops->clear(access, table_named(access, "note"), &deleted),
               ABI_TRANSACTION_IS_READ_ONLY);
     reader_free(&reader);
+    world_deinit(&w);
+}
+
+// A commit whose views take too long.
+static void commit_deferred(ViewWorld *w, uint64_t id, uint8_t owner, uint32_t level) {
+    ViewRun run;
+    const WriteSet *writes;
+    bool changed;
+    const LiveUpdate *updates;
+    size_t count;
+    tx_begin(w);
+    put_account(w, id, owner, level);
+    EXPECT_OK(views_find_stale(w->views));
+    while (views_next(w->views, &run)) {
+        views_defer(w->views);
+    }
+    EXPECT_OK(db_commit(w->db, &writes, &changed));
+    views_committed(w->views, view_over, w);
+    EXPECT_OK(live_commit(w->live, writes->changes, writes->count, &updates, &count));
+    EXPECT_EQ(count, 0);
+}
+
+// Run what is late on what it sees now, and let something happen before its result is committed.
+static void late_run(ViewWorld *w, uint64_t then_id) {
+    ViewLate late;
+    Lookout *lookout;
+    Buf out = {0};
+    Diag diag;
+    EXPECT(views_next_late(w->views, &late));
+    EXPECT_OK(lookout_new(w->db, &lookout));
+    ViewRun run = {.def = late.def, .sender = late.sender, .access = lookout_access(lookout)};
+    EXPECT(module_run(w, &run, &out));
+    if (then_id) commit_account(w, then_id, 2, 9);
+    tx_begin(w);
+    EXPECT_OK(views_late_begin(late.view,
+                               lookout_reads(lookout),
+                               lookout_version(lookout),
+                               lookout_fresh(lookout) == OK));
+    EXPECT_OK(views_returned(w->views, buf_bytes(&out), &diag));
+    tx_commit(w);
+    lookout_free(&lookout);
+    buf_deinit(&out);
+}
+
+TEST(views, that_take_long_follow_their_commits) {
+    ViewWorld w;
+    Watcher ann, bob;
+    ViewLate none;
+    Diag diag;
+    world_init(&w);
+    watcher_open(&w, &ann, 1);
+    watcher_open(&w, &bob, 2);
+    expect_subscribed(&w, &ann, 0, 2);  // high
+    commit_deferred(&w, 1, 2, 9);
+    EXPECT_EQ(ann.sets[0].rows.count, 0);
+    // Who comes now waits for it; nothing of it is run within the next commits.
+    Str sql = str_from(texts[2].sql);
+    const LiveRows *rows;
+    uint32_t count;
+    EXPECT_ERR(live_subscribe(bob.client, 0, &sql, 1, &rows, &count, &diag), ERR_BUSY);
+    uint64_t asked = store_stats(db_store(w.db)).version;
+    late_run(&w, 2);  // stale as it ends: shown, and run again
+    EXPECT_EQ(ann.heard, 1);
+    EXPECT_EQ(ann.sets[0].rows.count, 1);
+    EXPECT_ERR(live_subscribe(bob.client, 0, &sql, 1, &rows, &count, &diag), ERR_BUSY);
+    views_since(w.views, asked);  // it is no older than his question
+    EXPECT_OK(live_subscribe(bob.client, 0, &sql, 1, &rows, &count, &diag));
+    bob.sets[0].live = true;
+    EXPECT(rows_apply(&bob.sets[0].rows, 0, rows[0].rows, 1));
+    views_since(w.views, UINT64_MAX);
+    late_run(&w, 0);
+    EXPECT_EQ(ann.sets[0].rows.count, 2);
+    EXPECT_EQ(bob.sets[0].rows.count, 2);
+    EXPECT(!views_next_late(w.views, &none));  // it is current
+    // It begins beside the loop from now on, until it was quick.
+    commit_account(&w, 3, 2, 9);
+    EXPECT_EQ(ann.heard, 2);
+    late_run(&w, 0);
+    EXPECT_EQ(ann.sets[0].rows.count, 3);
+    watcher_close(&ann);
+    watcher_close(&bob);
     world_deinit(&w);
 }
 

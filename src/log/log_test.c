@@ -667,6 +667,31 @@ TEST(log, a_failed_sync_ends_it_and_the_acknowledged_is_there_afterwards) {
     }
 }
 
+// The process begins again, the machine does not: the kernel shows what it could not write, calls it
+// clean, and would forget it with the power.
+TEST(log, what_is_opened_after_a_failed_sync_survives_the_power) {
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        for (uint64_t nth = 0; nth < 12; nth++) {
+            Seen seen;
+            uint64_t torn, acknowledged;
+            begin(seed);
+            EXPECT_OK(open_log(&seen, &torn));
+            sim_disk_fail_at(sim, SIM_SYNC, nth, ERR_IO);
+            EXPECT_ERR(write_commits(log_, 60, &acknowledged), ERR_IO);
+            log_close(&log_);
+            EXPECT_OK(open_log(&seen, &torn));
+            uint64_t found = seen.commits;
+            EXPECT(!seen.wrong && found >= acknowledged);
+            log_close(&log_);
+            sim_disk_reboot(sim, seed);
+            EXPECT_OK(open_log(&seen, &torn));
+            EXPECT(!seen.wrong);
+            EXPECT_EQ(seen.commits, found);
+            finish();
+        }
+    }
+}
+
 TEST(log, a_full_disk_ends_it_at_a_segment_and_room_brings_it_back) {
     begin(1);
     Seen seen;

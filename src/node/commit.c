@@ -1,5 +1,6 @@
 #include "node/commit.h"
 
+#include "node/instance.h"
 #include "node/session_private.h"
 
 // ── the end of a transaction ───────────────────────────────────────────────────────────────────
@@ -181,10 +182,13 @@ static void settle_done(void *ctx, const HostCall *call, const HostOutcome *outc
 
 void commit_settle(Database *db) {
     while (commit_pending(db)) {
-        host_run(db->instance, &(HostSource){.ctx = db, .next = settle_next, .done = settle_done});
-        if (database_mend(db) || !commit_pending(db)) continue;
-        views_fail_waiting(db->views, STR("the module cannot be started again"));
-        end(db, OK);
+        if (database_mend(db, true)) {
+            host_run(db->instance->host,
+                     &(HostSource){.ctx = db, .next = settle_next, .done = settle_done});
+        } else {
+            views_fail_waiting(db->views, STR("the module cannot be started again"));
+            end(db, OK);
+        }
     }
 }
 

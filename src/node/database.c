@@ -9,19 +9,10 @@
 #include "base/mem.h"
 #include "node/backup.h"
 #include "node/commit.h"
+#include "node/lane.h"
 #include "node/session_private.h"
 
-// ── what the module needs from us ──────────────────────────────────────────────────────────────
-
-static void module_log(void *ctx, const HostLogRecord *record) {
-    Database *db = ctx;
-    modulelog_add(db->log, record);
-}
-
-static Micros module_now(void *ctx) {
-    Database *db = ctx;
-    return node_now(db->loop->node);
-}
+// ── its log ────────────────────────────────────────────────────────────────────────────────────
 
 void database_log_record(Database *db, int level, Str function, Str message, Micros ts) {
     HostLogRecord record = {
@@ -43,22 +34,6 @@ void database_log_line(Database *db, int level, const char *function, Str messag
 
 static void catalog_log_line(void *ctx, Str line) {
     database_log_line(ctx, 2, NULL, line);
-}
-
-static void module_schedule_now(void *ctx, Str function, Bytes args) {
-    Database *db = ctx;
-    if (db->lanes) lanes_schedule_now(db, function, args);
-}
-
-static Err instance_make(Database *db, HostProgram *program, HostInstance **out, Diag *diag) {
-    HostEnv env = {.ctx = db,
-                   .database = db->identity,
-                   .log = module_log,
-                   .now = module_now,
-                   .schedule_now = module_schedule_now,
-                   .memory_max = (size_t)db->settings.heap_max};
-    db->instances_made++;
-    return host_instance_new(program, &env, out, diag);
 }
 
 // ── names for queries ──────────────────────────────────────────────────────────────────────────
@@ -238,8 +213,8 @@ done:
 
 // Takes the instance and the module with its program. Workers that still run the one before hold it
 // as long as they need.
-static void module_set(Database *db, LaneModule **module, HostInstance *instance) {
-    if (db->instance) host_instance_free(&db->instance);
+static void module_set(Database *db, LaneModule **module, ModuleInstance *instance) {
+    instance_free(&db->instance);
     db->program = lanes_module_set(db->lanes, module);
     db->instance = instance;
     db->def = host_program_def(db->program);
@@ -258,7 +233,7 @@ static Err database_wake(Database *db) {
 Err database_open(const DatabaseOpen *open, Database **out, Diag *diag) {
     Database *db = NULL;
     HostProgram *program = NULL;
-    HostInstance *instance = NULL;
+    ModuleInstance *instance = NULL;
     LaneModule *lane_module = NULL;
     CatalogModule module;
     Err err = OK;
@@ -273,8 +248,9 @@ Err database_open(const DatabaseOpen *open, Database **out, Diag *diag) {
     HostLoadOptions load = {.cache_dir = node_cache_dir(open->loop->node)};
     err = host_program_load((HostKind)module.program_kind, module.program, &load, &program, diag);
     if (err != OK) goto done;
-    if ((err = lanes_module_new(db, &program, &lane_module)) != OK) goto done;
-    if ((err = instance_make(db, lanes_program(lane_module), &instance, diag)) != OK) goto done;
+    if ((err = lanes_module_new(db->lanes, &program, &lane_module)) != OK) goto done;
+    if ((err = instance_new(db, lane_module, lanes_program(lane_module), &instance, diag)) != OK)
+        goto done;
     module_set(db, &lane_module, instance);
     if (open->read_only == OK && (err = database_wake(db)) != OK) goto done;
     *out = db;
@@ -347,7 +323,8 @@ static Err database_fill(Database *db, Bytes program_bytes, HostKind kind, Diag 
                    .diag = diag};
     if (err == OK && run.function) {
         database_log_line(db, 2, NULL, STR("Invoking `init` reducer"));
-        host_run(db->instance, &(HostSource){.ctx = &run, .next = init_next, .done = init_done});
+        host_run(db->instance->host,
+                 &(HostSource){.ctx = &run, .next = init_next, .done = init_done});
         err = run.err;
     }
     if (err != OK) {
@@ -371,11 +348,11 @@ Err database_create(const DatabaseOpen *open,
                     Database **out,
                     Diag *diag) {
     Database *db = NULL;
-    HostInstance *instance = NULL;
+    ModuleInstance *instance = NULL;
     LaneModule *module = NULL;
     Err err = database_new(open, &db, diag);
-    if (err == OK) err = lanes_module_new(db, program, &module);
-    if (err == OK) err = instance_make(db, lanes_program(module), &instance, diag);
+    if (err == OK) err = lanes_module_new(db->lanes, program, &module);
+    if (err == OK) err = instance_new(db, module, lanes_program(module), &instance, diag);
     if (err == OK) {
         module_set(db, &module, instance);
         err = database_fill(db, program_bytes, kind, diag);
@@ -404,9 +381,9 @@ Err database_try_init(const Node *node,
     NodeLoop loop = {.node = &trial};
     DatabaseOpen open = {.loop = &loop, .identity = *identity, .owner = *owner};
     Database *db = NULL;
-    HostInstance *instance = NULL;
+    ModuleInstance *instance = NULL;
     Err err = database_new(&open, &db, diag);
-    if (err == OK) err = instance_make(db, program, &instance, diag);
+    if (err == OK) err = instance_new(db, NULL, program, &instance, diag);
     if (err == OK) {
         db->instance = instance;
         db->def = host_program_def(program);
@@ -420,7 +397,7 @@ Err database_try_init(const Node *node,
 
 static void update_adopt(Database *db,
                          LaneModule **module,
-                         HostInstance *instance,
+                         ModuleInstance *instance,
                          const WriteSet *writes,
                          bool breaks) {
     module_set(db, module, instance);
@@ -462,7 +439,7 @@ Err database_update(Database *db,
                     Diag *diag) {
     HostProgram *program = *handle;
     const ModuleDef *new_def = host_program_def(program);
-    HostInstance *instance = NULL;
+    ModuleInstance *instance = NULL;
     LaneModule *lane_module = NULL;
     MigratePlan *plan = NULL;
     CatalogModule module;
@@ -501,8 +478,9 @@ Err database_update(Database *db,
             "Migration plan contains a client-breaking change which is disallowed under current policy");
         goto done;
     }
-    if ((err = instance_make(db, program, &instance, diag)) != OK) goto done;
-    if ((err = lanes_module_new(db, &program, &lane_module)) != OK) goto done;
+    if ((err = lanes_module_new(db->lanes, &program, &lane_module)) != OK) goto done;
+    if ((err = instance_new(db, lane_module, lanes_program(lane_module), &instance, diag)) != OK)
+        goto done;
 
     lanes_interrupt(db, "a new version of the module was published");
     db->now = node_now(db->loop->node);
@@ -518,7 +496,7 @@ Err database_update(Database *db,
     if (err == OK) {
         // What clients watch is computed by the new functions, or there is no new version.
         views_define(db->views, new_def);
-        err = commit_views_renewed(db, instance, diag);
+        err = commit_views_renewed(db, instance->host, diag);
     }
     if (err == OK) {
         err = db_commit(db->db, &writes, &changed);
@@ -550,7 +528,7 @@ Err database_update(Database *db,
     modulelog_flush(db->log);
 done:
     migrate_plan_free(&plan);
-    host_instance_free(&instance);
+    instance_free(&instance);
     host_program_free(&program);
     lanes_module_free(&lane_module);
     return err;
@@ -642,7 +620,7 @@ void database_close(Database **handle, const char *why, bool remove_files) {
         }
         session_free(&s);
     }
-    if (db->instance) host_instance_free(&db->instance);
+    instance_free(&db->instance);
     lanes_free(&db->lanes);  // and with them the program
     if (db->live) live_close(&db->live);
     if (db->views) views_close(&db->views);
@@ -693,9 +671,9 @@ void database_settings_apply(Database *db, const Settings *settings) {
         db->memory_max_waits = !store_memory_max(db_store(db->db), (size_t)settings->memory_max);
     if (old.heap_max == settings->heap_max) return;
     Diag diag = {0};
-    HostInstance *fresh = NULL;
-    if (instance_make(db, db->program, &fresh, &diag) == OK) {
-        host_instance_free(&db->instance);
+    ModuleInstance *fresh = NULL;
+    if (instance_new(db, lanes_module(db), db->program, &fresh, &diag) == OK) {
+        instance_free(&db->instance);
         db->instance = fresh;
     } else {
         log_error("%s: the module goes on with its former heap limit: %s", db->dir, diag.text);
@@ -731,16 +709,60 @@ void database_fail(Database *db, const Diag *diag) {
     fair_clear_ready(&db->fair);
 }
 
-bool database_mend(Database *db) {
-    if (host_instance_ok(db->instance)) return true;
+// How long the calls of a database wait for an instance that no worker has begun to make, and for one
+// that is being made, before the loop makes one itself; and when it tries again if that failed.
+#define MEND_QUEUED_NS INT64_C(50000000)
+#define MEND_MAKING_NS INT64_C(2000000000)
+#define MEND_AGAIN_NS  INT64_C(1000000000)
+
+// Is it worth waiting for the one in the making?
+static bool mend_may_wait(Database *db, int64_t now_ns) {
+    ReserveState state = reserve_state(lanes_module(db));
+    if (state != RESERVE_QUEUED && state != RESERVE_MAKING) return false;
+    db->mend_wake_ns =
+        db->mend_began_ns + (state == RESERVE_QUEUED ? MEND_QUEUED_NS : MEND_MAKING_NS);
+    return now_ns < db->mend_wake_ns;
+}
+
+static bool mend_inline(Database *db, bool reserves, int64_t now_ns) {
     Diag diag = {0};
-    HostInstance *fresh = NULL;
-    Err err = instance_make(db, db->program, &fresh, &diag);
-    if (err == OK) {
-        host_instance_free(&db->instance);
-        db->instance = fresh;
-    } else {
-        log_error("%s: the module cannot be started again: %s", db->dir, diag.text);
+    Err err = instance_new(db, lanes_module(db), db->program, &db->instance, &diag);
+    db->mend_failed = err != OK;
+    db->counters.instances_inline += reserves;
+    if (err == OK) return true;
+    log_error("%s: the module cannot be started again: %s", db->dir, diag.text);
+    db->mend_wake_ns = now_ns + MEND_AGAIN_NS;
+    return false;
+}
+
+static bool mend(Database *db, bool now, int64_t now_ns) {
+    LaneModule *module = lanes_module(db);
+    bool reserves = module && !host_instances_are_cheap(db->program);
+    if (db->instance) {
+        db->mend_began_ns = now_ns;
+        db->mend_failed = false;
+        if (reserves) {
+            reserve_bury(&db->instance, db->loop);
+        } else {
+            instance_free(&db->instance);
+        }
     }
-    return err == OK;
+    if (db->mend_failed && !now && now_ns < db->mend_wake_ns) return false;
+    if (reserves) {
+        db->instance = reserve_take(module, db);
+        reserve_want(module, db->loop);
+        if (db->instance) db->instances_made++;
+        if (db->instance) return true;
+        if (!now && mend_may_wait(db, now_ns)) return false;
+    }
+    return mend_inline(db, reserves, now_ns);
+}
+
+bool database_mend(Database *db, bool now) {
+    if (LIKELY(db->instance && host_instance_ok(db->instance->host))) return true;
+    const Io *io = db->loop->node->io;
+    if (!mend(db, now, io->clock_monotonic_ns(io->world))) return false;
+    db->counters.instance_wait_ns +=
+        (uint64_t)(io->clock_monotonic_ns(io->world) - db->mend_began_ns);
+    return true;
 }

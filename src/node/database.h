@@ -33,6 +33,7 @@ typedef struct DatabaseCounters {
     uint64_t procedures, procedures_failed, procedures_deadline;
     uint64_t retries, calls_delayed, calls_over_rate, lane_refused, inboxes_full;
     uint64_t reads, reads_cancelled, reads_refused;
+    uint64_t instances_inline, instance_wait_ns;
 } DatabaseCounters;
 
 struct Database {
@@ -49,7 +50,10 @@ struct Database {
     Live *live;
     QueryCatalog query_catalog;
     HostProgram *program;
-    HostInstance *instance;
+    struct ModuleInstance *instance;  // instance.h; NULL while there is none: no call is begun
+    int64_t mend_began_ns;            // monotonic: when the last one was lost …
+    int64_t mend_wake_ns;             // … and while there is none, when to look again
+    bool mend_failed;
     const ModuleDef *def;  // of program
     ModuleLog *log;
     struct Backup *backups;  // being streamed
@@ -159,8 +163,9 @@ MUST_USE Err database_try_init(const Node *node,
 void database_settings_load(Database *database);
 void database_settings_apply(Database *database, const Settings *settings);
 
-// Replace the module's instance if it is not fit to run any more. False: it could not be.
-bool database_mend(Database *database);
+// Replace the module's instance if it is not fit to run any more. False: there is none yet, or it
+// could not be made. `now`: it cannot wait until one has been made elsewhere.
+bool database_mend(Database *database, bool now);
 
 // After a commit: tell schedules and subscribers. `caller` (may be NULL) gets its part as *own
 // (valid until the next commit) instead of a message.

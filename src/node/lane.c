@@ -35,16 +35,30 @@ void lanes_free(Lanes **handle) {
     for (int i = 0; i < LANE_KINDS; i++) {
         ASSERT(!lanes->lane[i].first && lanes->lane[i].active == 0);
     }
-    if (lanes->module) lane_module_retire(lanes->module);
+    if (lanes->module) module_retire(lanes->module);
     buf_deinit(&lanes->scheduled_now);
     mem_free(lanes);
 }
 
+Err lanes_module_new(Lanes *lanes, HostProgram **program, LaneModule **out) {
+    const Database *db = lanes->database;
+    return module_new(db, program, out);
+}
+
+void lanes_module_free(LaneModule **module) {
+    if (*module) module_release(*module);
+    *module = NULL;
+}
+
+HostProgram *lanes_program(const LaneModule *module) {
+    return module_program(module);
+}
+
 HostProgram *lanes_module_set(Lanes *lanes, LaneModule **module) {
-    if (lanes->module) lane_module_retire(lanes->module);
+    if (lanes->module) module_retire(lanes->module);
     lanes->module = *module;
     *module = NULL;
-    return lanes_program(lanes->module);
+    return module_program(lanes->module);
 }
 
 void lanes_interrupt(Database *db, const char *why) {
@@ -135,7 +149,11 @@ bool lanes_take_scheduled(Database *db, Buf *name, Buf *args) {
 }
 
 SlowHistory *lanes_history(const Database *db, const FunctionDef *reducer) {
-    return lane_module_history(db->lanes->module, reducer);
+    return module_history(db->lanes->module, reducer);
+}
+
+LaneModule *lanes_module(const Database *db) {
+    return db->lanes ? db->lanes->module : NULL;
 }
 
 LaneStats lanes_stats(const Database *db, LaneKind kind) {
@@ -164,7 +182,7 @@ Err lane_call_init(LaneCall *call, LaneKind kind, Session *s, const HostCall *ho
     call->ended.run = ended_run;
     call->loop = db->loop;
     call->module = db->lanes->module;
-    lane_module_retain(call->module);
+    module_retain(call->module);
     call->kind = kind;
     call->session = s;
     call->host = *host;
@@ -196,7 +214,7 @@ void lane_call_deinit(LaneCall *call) {
     pthread_cond_destroy(&call->changed);
     pthread_mutex_destroy(&call->mutex);
     lane_guard_deinit(&call->guard);
-    lane_module_release(call->module);
+    module_release(call->module);
 }
 
 void lane_retain(LaneCall *call) {
@@ -311,7 +329,7 @@ void lane_leave(LaneCall *call) {
 
 void lanes_settings_changed(Database *db) {
     if (!db->lanes) return;
-    if (db->lanes->module) lane_module_heap_max(db->lanes->module, (size_t)db->settings.heap_max);
+    if (db->lanes->module) module_heap_max(db->lanes->module, (size_t)db->settings.heap_max);
     for (int i = 0; i < LANE_KINDS; i++)
         lane_refill(&db->lanes->lane[i]);
 }
@@ -404,7 +422,7 @@ static void run_done(void *ctx, const HostCall *host, const HostOutcome *outcome
 }
 
 // Tie the call to the instance so that lane_cancel can stop it. False: it was cancelled before.
-static bool instance_attach(LaneCall *call, LaneInstance *instance) {
+static bool instance_attach(LaneCall *call, ModuleInstance *instance) {
     pthread_mutex_lock(&call->mutex);
     bool go = !call->cancelled;
     if (go) call->instance = instance;
@@ -424,11 +442,11 @@ static bool instance_detach(LaneCall *call) {
 
 static void call_run(LaneCall *call) {
     Diag diag = {0};
-    LaneInstance *instance = NULL;
+    ModuleInstance *instance = NULL;
     Run run = {.call = call};
     call->status = HOST_STOPPED;
     if (lane_is_cancelled(call)) return;
-    if (lane_instance_take(call->module, &instance, &diag) != OK) {
+    if (instance_take(call->module, &instance, &diag) != OK) {
         call->status = HOST_FATAL;
         buf_printf(&call->message, "the module cannot be started: %s", diag.text);
         return;
@@ -442,7 +460,7 @@ static void call_run(LaneCall *call) {
             buf_put_str(&call->message, STR("the module did not take the call"));
         }
     }
-    lane_instance_give(instance, unharmed && host_instance_ok(instance->host));
+    instance_give(instance, unharmed && host_instance_ok(instance->host));
 }
 
 static void job_run(WorkerJob *job) {

@@ -21,21 +21,19 @@
 //       time (procedure.c). A worker waits for the loop only in lane_ask, which lane_cancel ends.
 //   (3) What a try of a call logged is kept with the call until somebody decides that it counts.
 //
+//   instance.c     the program and running copies of it
 //   lane.c         queues; a call's life, asking and answering
-//   lane_module.c  the program and its instances
 //   lane_guard.c   the guard
 //   slow.c         reducers: slices, overlays, retries
 //   procedure.c    procedures and HTTP handlers and their transactions
 #pragma once
+#include "node/instance.h"
 #include "node/session.h"
 #include "node/worker.h"
 #include "txn/lookout.h"
 #include "txn/overlay.h"
 
-typedef struct Lanes Lanes;            // of one database
-typedef struct LaneModule LaneModule;  // a program and its spare instances, shared with workers
-typedef struct LaneInstance LaneInstance;
-typedef struct LaneCall LaneCall;
+typedef struct Lanes Lanes;  // of one database
 
 typedef enum LaneKind { LANE_REDUCER, LANE_PROCEDURE, LANE_VIEW, LANE_KINDS } LaneKind;
 
@@ -81,10 +79,10 @@ struct LaneCall {
     pthread_mutex_t mutex;
     pthread_cond_t changed;
     bool cancelled, was_stopped;
-    LaneInstance *instance;  // while it runs
-    LaneAsk ask;             // not answered yet
-    bool arrives;            // `arrived` is posted
-    bool has_head;           // the loop waits for it: procedure.c
+    ModuleInstance *instance;  // while it runs
+    LaneAsk ask;               // not answered yet
+    bool arrives;              // `arrived` is posted
+    bool has_head;             // the loop waits for it: procedure.c
     AbiErrno answer;
     struct {
         uint32_t table, sequence, count;
@@ -99,7 +97,7 @@ MUST_USE Err lanes_new(Database *database, Lanes **out);
 void lanes_free(Lanes **lanes);  // after its sessions
 // Calls run a module's program; it lives until the last worker that runs it is done. Takes *program
 // on OK. lanes_module_set makes it the one that calls are for from now on.
-MUST_USE Err lanes_module_new(const Database *database, HostProgram **program, LaneModule **out);
+MUST_USE Err lanes_module_new(Lanes *lanes, HostProgram **program, LaneModule **out);
 void lanes_module_free(LaneModule **module);  // of one that was not set
 HostProgram *lanes_program(const LaneModule *module);
 HostProgram *lanes_module_set(Lanes *lanes, LaneModule **module);  // gives its program
@@ -114,13 +112,7 @@ void lanes_session_gone(Session *session);
 void lanes_schedule_now(Database *database, Str function, Bytes args);
 bool lanes_take_scheduled(Database *database, Buf *name, Buf *args);  // false: none waits
 
-// How long the last calls of a reducer took, whichever lane they ran in.
-typedef struct SlowHistory {
-    uint8_t overran;        // a bit a call, the newest lowest: it needed more than the slice
-    uint8_t slow_in_a_row;  // calls that began in the slow lane since one was tried on the loop
-    uint8_t calls;          // on the loop, up to a few
-    Bucket bucket;          // of Settings.reducer_rate
-} SlowHistory;
+LaneModule *lanes_module(const Database *database);  // NULL in a trial
 SlowHistory *lanes_history(const Database *database, const FunctionDef *reducer);
 
 // Limits may be wider now; instances made from now on have the new heap limit.

@@ -123,6 +123,8 @@ DB_METRIC(m_checkpoint_bytes, checkpoint_stats(db).bytes)
 DB_METRIC(m_checkpoint_log, checkpoint_stats(db).log_bytes)
 DB_METRIC(m_module_log, modulelog_bytes(db->log))
 DB_METRIC(m_instances, db->instances_made)
+DB_METRIC(m_instances_inline, db->counters.instances_inline)
+DB_METRIC(m_instance_wait, db->counters.instance_wait_ns / 1000)
 DB_METRIC(m_failed, db->failed)
 DB_METRIC(m_read_only, db->read_only != OK)
 
@@ -191,6 +193,8 @@ static const Metric metrics[] = {
     {"spacetime_message_log_size_bytes", "gauge", "size of the commit log", m_log_bytes},
     {"spacetime_module_log_file_size_bytes", "gauge", "size of today's module log", m_module_log},
     {"lightcone_module_instances_made_total", "counter", "module instances made", m_instances},
+    {"lightcone_module_instances_inline_total", "counter", "of those that replaced another, made on the loop because no worker had one", m_instances_inline},
+    {"lightcone_module_instance_wait_microseconds_total", "counter", "time in which calls waited for an instance", m_instance_wait},
     {"lightcone_database_failed", "gauge", "1: the log cannot be written, nothing is accepted", m_failed},
     {"lightcone_database_read_only", "gauge", "1: nothing can be written, the durable state is served", m_read_only},
 };

@@ -12,6 +12,8 @@
 #define LOOPS_MAX_DEFAULT              64
 #define DEADLINE_US_DEFAULT            10000000
 #define SLICE_US_DEFAULT               2000
+#define COLD_SLICE_US_DEFAULT          50000
+#define MAKERS                         2
 #define EXCLUSIVE_US_DEFAULT           1000000
 #define PROCEDURE_US_DEFAULT           60000000
 #define PROCEDURE_EXCLUSIVE_US_DEFAULT 250000
@@ -231,7 +233,10 @@ static Err node_open(Node *node, Diag *diag) {
     if ((err = path_join(path, node->data_dir, "control")) != OK) return err;
     if ((err = control_open(node->io, path, o->in_memory, &node->control, diag)) != OK) return err;
 
-    if ((err = worker_pool_new(0, WAITING_MAX, &node->workers)) != OK) return err;
+    WorkerOptions slow = {.waiting_max = WAITING_MAX, .nice = WORKER_NICE};
+    WorkerOptions urgent = {.threads = MAKERS};
+    if ((err = worker_pool_new(&slow, &node->workers)) != OK) return err;
+    if ((err = worker_pool_new(&urgent, &node->makers)) != OK) return err;
     node->loops = mem_zalloc(sizeof(NodeLoop *));
     NodeLoop *front = node->loops ? MEM_NEW(NodeLoop) : NULL;
     if (!front) return ERR_NOMEM;
@@ -239,6 +244,7 @@ static Err node_open(Node *node, Diag *diag) {
     NetHandler handler = routes_handler(front);
     if ((err = loop_init(front, node, 0, &handler, diag)) != OK) return err;
     if ((err = databases_open(node)) != OK) return err;
+    // What is in use was used just now.
     if ((err = net_listen(front->net, o->host, o->port, &node->port, diag)) != OK) return err;
     return loop_start(front, diag);
 }
@@ -248,6 +254,7 @@ static void options_fill(NodeOptions *o) {
     if (!o->deadline) o->deadline = DEADLINE_US_DEFAULT;
     if (!o->slice) o->slice = SLICE_US_DEFAULT;
     if (o->slice == SLICE_OFF) o->slice = 0;
+    if (!o->cold_slice) o->cold_slice = COLD_SLICE_US_DEFAULT;
     if (!o->exclusive) o->exclusive = EXCLUSIVE_US_DEFAULT;
     if (!o->procedure_deadline) o->procedure_deadline = PROCEDURE_US_DEFAULT;
     if (!o->procedure_exclusive) o->procedure_exclusive = PROCEDURE_EXCLUSIVE_US_DEFAULT;
@@ -316,9 +323,10 @@ void node_stop(Node **handle) {
     }
     // Their databases are closed: what still runs on workers was told to end and has nobody to tell.
     // They use the pool to their last step, so the node keeps it until they are gone.
-    WorkerPool *workers = node->workers;
+    WorkerPool *workers = node->workers, *makers = node->makers;
+    worker_pool_free(&makers);
     worker_pool_free(&workers);
-    node->workers = NULL;
+    node->workers = node->makers = NULL;
     // Loops that went on posted tasks to some that had stopped, and those may post again.
     for (bool any = true; any;) {
         any = false;

@@ -39,8 +39,9 @@ typedef struct NodeOptions {
     Micros deadline;           // of one reducer or view; 0: 10 s
     bool view_failure_aborts;  // a view that fails undoes the transaction that made it run
     // Two lanes (lane.h). A reducer that needs more than its slice goes on beside the others.
-    Micros slice;      // 0: 2 ms; SLICE_OFF: everything runs on the loop; SLICE_NONE: nothing does
-    Micros exclusive;  // a reducer that keeps conflicting has the head so long; 0: 1 s
+    Micros slice;       // 0: 2 ms; SLICE_OFF: everything runs on the loop; SLICE_NONE: nothing does
+    Micros cold_slice;  // of a reducer that is new to its instance of the module; 0: 50 ms
+    Micros exclusive;   // a reducer that keeps conflicting has the head so long; 0: 1 s
     Micros procedure_deadline;     // of a procedure, waiting not counted; 0: 60 s
     Micros procedure_exclusive;    // a procedure's transaction after a conflict; 0: 250 ms
     OutboundAccess outbound;       // HTTP requests of modules

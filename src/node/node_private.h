@@ -13,6 +13,7 @@ struct Node {
     Control *control;
     IoFile *lock;
     WorkerPool *workers;  // NULL in a trial (database_try_init): nothing leaves the loop
+    WorkerPool *makers;   // of instances (instance.h): loops wait for those
     char data_dir[IO_PATH_MAX];
     char cache_dir[IO_PATH_MAX];  // of compiled modules (host.h); may be deleted at any time
     uint16_t port;

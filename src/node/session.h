@@ -95,6 +95,7 @@ struct Session {
     struct LaneCall *lane;         // of this session; until it ends nothing behind it is taken up
     struct Procedure *procedures;  // procedures it called that have not ended
     bool is_sliced;                // the call in the module has a slice, not its deadline
+    bool is_cold;                  // … and a longer one, because it is new to its instance
     ModuleLogMark log_mark;        // where that call's log lines begin
     Str deadline_text;             // what HOST_DEADLINE means for this call, if not the usual
     Str redo;                      // the reducer to call again with call_args; ptr NULL: none

@@ -114,8 +114,9 @@ void session_seal(Database *db) {
             continue;
         }
         s->is_dirty = false;
-        // What stands behind an answer that is still being made waits for that.
-        if (!outbox_split(&s->out, &s->sealed)) continue;
+        // What stands behind an answer that is still being made waits for that. Sealed all the same
+        // when nothing stands before it: the session may have ended.
+        (void)outbox_split(&s->out, &s->sealed);
         s->next_sealed = db->sealed;
         db->sealed = s;
     }

@@ -32,8 +32,10 @@
 #define OVERRUNS_TO_TRUST 3   // of the last 8: it begins in the slow lane
 #define FAST_TRY_EVERY    16  // … but for each so manieth call
 
-#define COLD_CALLS  4
-#define COLD_FACTOR 10
+#define FAST_TRY_FACTOR 4  // … if it does not need many times its slice over there
+
+#define COLD_CALLS     4  // that ran to their end in an instance, until it counts as warm there
+#define COLD_STOPS_MAX 1
 
 typedef struct SlowCall {
     LaneCall lane;
@@ -55,25 +57,33 @@ static const Settings *settings_of(const Session *s) {
 static void history_add(Session *s, const FunctionDef *f, bool overran) {
     SlowHistory *history = lanes_history(s->database, f);
     history->overran = (uint8_t)(history->overran << 1 | overran);
+    if (!overran) history->cold_stops = 0;
 }
 
-// An engine interprets before it compiles: the first calls of a reducer say little about it, and what
-// they are given here they would pay again, twice, in an instance that has not seen it either.
-static Micros slice_of(const Session *s, SlowHistory *history) {
+// Cold code is slow: an engine interprets before it compiles, libraries make things at first use. The
+// first calls of a reducer in an instance say little about it; what they are given here they would
+// pay again, twice, in an instance that has not seen it either; and a stop costs the instance. So they
+// get longer, unless even that was not enough the last times.
+static bool is_cold(const Session *s, const FunctionDef *f) {
+    return *instance_runs(s->database->instance, f) < COLD_CALLS &&
+           lanes_history(s->database, f)->cold_stops < COLD_STOPS_MAX;
+}
+
+static Micros slice_of(const Session *s, bool cold) {
     Micros slice = settings_of(s)->slice;
-    if (history->calls >= COLD_CALLS) return slice;
-    history->calls++;
-    return slice * COLD_FACTOR;
+    return cold ? MAX(slice, s->database->loop->node->options.cold_slice) : slice;
 }
 
 int64_t slow_budget(Session *s) {
     Database *db = s->database;
     s->is_sliced = false;
+    db->instance->is_used = true;
     if (s->lane) return settings_of(s)->exclusive;
     if (!db->lanes || !settings_of(s)->slice) return settings_of(s)->deadline;
     s->is_sliced = true;
+    s->is_cold = is_cold(s, s->function);
     s->log_mark = modulelog_mark(db->log);
-    return slice_of(s, lanes_history(db, s->function));
+    return slice_of(s, s->is_cold);
 }
 
 static bool begins_slow(const Session *s, const FunctionDef *f) {
@@ -82,7 +92,7 @@ static bool begins_slow(const Session *s, const FunctionDef *f) {
     if (__builtin_popcount(history->overran) < OVERRUNS_TO_TRUST) return false;
     if (++history->slow_in_a_row < FAST_TRY_EVERY) return true;
     history->slow_in_a_row = 0;
-    return false;
+    return history->slow_us >= settings_of(s)->slice * FAST_TRY_FACTOR;
 }
 
 // ── into the slow lane ─────────────────────────────────────────────────────────────────────────
@@ -149,6 +159,14 @@ bool slow_divert(Session *s, const HostCall *call) {
     return true;
 }
 
+static void ended_in_time(Session *s, int64_t elapsed_us) {
+    uint8_t *runs = instance_runs(s->database->instance, s->function);
+    bool overran = elapsed_us >= settings_of(s)->slice;
+    if (*runs < COLD_CALLS) ++*runs;
+    if (overran && s->is_cold) return;  // says nothing yet
+    history_add(s, s->function, overran);
+}
+
 bool slow_intercept(Session *s, const HostCall *call, const HostOutcome *outcome) {
     Database *db = s->database;
     if (s->lane) {  // it had the head to itself; what came of it is the answer
@@ -166,9 +184,12 @@ bool slow_intercept(Session *s, const HostCall *call, const HostOutcome *outcome
     }
     if (!s->is_sliced) return false;
     s->is_sliced = false;
-    bool overran = outcome->status == HOST_DEADLINE;
-    history_add(s, s->function, overran || outcome->elapsed_us >= settings_of(s)->slice);
-    if (!overran) return false;
+    if (outcome->status != HOST_DEADLINE) {
+        ended_in_time(s, outcome->elapsed_us);
+        return false;
+    }
+    history_add(s, s->function, true);
+    lanes_history(db, s->function)->cold_stops += s->is_cold;
     db->counters.slices_used_up++;
     modulelog_rewind(db->log, s->log_mark);
     Err err = slow_enter(s, s->call, s->function, call);
@@ -268,6 +289,7 @@ static bool ended(Session *s, HostCall *call) {
     LaneCall *lane = &c->lane;
     Diag diag = {0};
     lane_guard_shut(lane);
+    lanes_history(s->database, c->function)->slow_us = lane->elapsed_us;
     history_add(s,
                 c->function,
                 lane->status == HOST_DEADLINE || lane->elapsed_us >= settings_of(s)->slice);

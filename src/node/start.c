@@ -29,6 +29,8 @@ static const char usage[] =
     "      --reducer-deadline MS     stop a reducer that runs longer (default 10000)\n"
     "      --slice-ms MS             a reducer that needs longer goes on beside the others (default 2;\n"
     "                                0: it is waited for; none: every reducer begins there)\n"
+    "      --cold-slice-ms MS        the same for its first runs in an instance of the module, which are\n"
+    "                                slower (default 50)\n"
     "      --exclusive-ms MS         how long one that keeps conflicting with others may have the\n"
     "                                database to itself (default 1000)\n"
     "      --procedure-exclusive-ms MS  the same for a procedure's transaction (default 250)\n"
@@ -68,6 +70,7 @@ enum {
     OPT_LOOPS,
     OPT_DEADLINE,
     OPT_SLICE,
+    OPT_COLD_SLICE,
     OPT_EXCLUSIVE,
     OPT_PROCEDURE_EXCLUSIVE,
     OPT_PROCEDURE_DEADLINE,
@@ -98,6 +101,7 @@ static const struct option options_known[] = {
     {"loops", required_argument, NULL, OPT_LOOPS},
     {"reducer-deadline", required_argument, NULL, OPT_DEADLINE},
     {"slice-ms", required_argument, NULL, OPT_SLICE},
+    {"cold-slice-ms", required_argument, NULL, OPT_COLD_SLICE},
     {"exclusive-ms", required_argument, NULL, OPT_EXCLUSIVE},
     {"procedure-exclusive-ms", required_argument, NULL, OPT_PROCEDURE_EXCLUSIVE},
     {"procedure-deadline", required_argument, NULL, OPT_PROCEDURE_DEADLINE},
@@ -218,6 +222,12 @@ static int arguments(int argc, char **argv, StartArgs *args) {
             if (!number(optarg, 0, 10000, &value))
                 return complain("--slice-ms takes milliseconds from 0 to 10000, not `%s`", optarg);
             args->node.slice = value ? value * 1000 : SLICE_OFF;
+            break;
+        case OPT_COLD_SLICE:
+            if (!number(optarg, 1, 10000, &value))
+                return complain("--cold-slice-ms takes milliseconds from 1 to 10000, not `%s`",
+                                optarg);
+            args->node.cold_slice = value * 1000;
             break;
         case OPT_EXCLUSIVE:
             if (!number(optarg, 1, 60000, &value))

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "node/backup.h"
 #include "node/commit.h"
+#include "node/lane.h"
 #include "node/session_private.h"
 
 // From then on a turn ends as soon as the log could take its batch; Settings.turn is the longest that
@@ -34,7 +35,8 @@ static Micros views_due(const Database *db) {
 }
 
 bool database_has_work(const Database *db) {
-    if (fair_any_ready(&db->fair) && !db->failed) return true;
+    // What has to wait for an instance of the module is no work for now.
+    if (fair_any_ready(&db->fair) && !db->failed && db->instance) return true;
     // What is said while a batch is in flight waits for it, and so do we.
     bool may_leave = db->failed || !db_flush_in_flight(db->db);
     return may_leave && (db->dirty || db->sealed);
@@ -44,6 +46,7 @@ int64_t database_next_due_ns(const Database *db) {
     // One that failed runs nothing: what is due stays due, and must not keep the loop awake.
     if (db->failed) return INT64_MAX;
     if (db->read_only != OK) return db->mend_ns;
+    if (!db->instance) return db->mend_wake_ns;
     Micros due = views_due(db), wall = node_now(db->loop->node);
     int64_t parked = fair_next_due_ns(&db->fair);
     if (db->has_schedules) due = MIN(due, schedule_next_due(db->schedule));
@@ -129,6 +132,18 @@ static void let_leave(Database *db) {
     session_deliver(db, true);
 }
 
+// A call that is torn out of its instance ends that, not the turn: those behind it go on in another.
+static void module_run(Database *db) {
+    HostSource source = {.ctx = db, .next = session_next_call, .done = session_done};
+    do {
+        host_run(db->instance->host, &source);
+    } while (!host_instance_ok(db->instance->host) && database_mend(db, false));
+    commit_settle(db);
+    bool wants_reserve = db->lanes && db->instance && db->instance->is_used;
+    if (wants_reserve && !host_instances_are_cheap(db->program))
+        reserve_want(lanes_module(db), db->loop);
+}
+
 static void calls_run(Database *db) {
     const Io *io = db->loop->node->io;
     db->counters.turns++;
@@ -136,12 +151,9 @@ static void calls_run(Database *db) {
     db->turn_began_ns = io->clock_monotonic_ns(io->world);
     db->turn_began = node_now(db->loop->node);
     views_set_now(db->views, db->turn_began);
-    if (db->failed) return;
+    if (db->failed || !database_mend(db, false)) return;
     fair_turn_begin(&db->fair);
-    host_run(db->instance,
-             &(HostSource){.ctx = db, .next = session_next_call, .done = session_done});
-    database_mend(db);
-    commit_settle(db);
+    module_run(db);
     fair_turn_end(&db->fair, io->clock_monotonic_ns(io->world));
 }
 
@@ -153,6 +165,7 @@ void database_turn(Database *db) {
         fair_wake(&db->fair, io->clock_monotonic_ns(io->world));
     }
     (void)log_is_free(db, false);
+    if (!db->failed && !db->instance) (void)database_mend(db, false);
     if (database_has_work(db)) {
         calls_run(db);
         let_leave(db);

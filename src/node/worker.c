@@ -28,10 +28,6 @@
 #define THREADS_LEAST 4  // also on one core: a slow call of one database does not hold up another's
 #define STACK_BYTES   (16u << 20)  // engines recurse
 
-// The loops' threads come first: a machine that is full delays slow work before short work. Not
-// by much, because procedures are waited for as well.
-#define NICENESS 5
-
 struct WorkerPool {
     pthread_mutex_t mutex;
     pthread_cond_t work;  // a job or a place has come, or the pool ends
@@ -39,6 +35,7 @@ struct WorkerPool {
     pthread_t *threads;
     uint32_t thread_count, thread_cap;
     uint32_t thread_max, waiting_max;
+    int nice;
     uint32_t idle;
     bool ending;
     struct {
@@ -59,12 +56,14 @@ static Err threads_reserve(WorkerPool *pool) {
     return pool->threads && pool->payers ? OK : ERR_NOMEM;
 }
 
-Err worker_pool_new(uint32_t threads, uint32_t waiting_max, WorkerPool **out) {
+Err worker_pool_new(const WorkerOptions *options, WorkerPool **out) {
     WorkerPool *pool = MEM_NEW(WorkerPool);
     if (!pool) return ERR_NOMEM;
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    pool->thread_max = threads ? threads : MAX((uint32_t)MAX(cores, 1), THREADS_LEAST);
-    pool->waiting_max = waiting_max;
+    pool->thread_max =
+        options->threads ? options->threads : MAX((uint32_t)MAX(cores, 1), THREADS_LEAST);
+    pool->waiting_max = options->waiting_max;
+    pool->nice = options->nice;
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->work, NULL);
     Err err = threads_reserve(pool);
@@ -145,7 +144,7 @@ static void thread_want(WorkerPool *pool);
 
 static void *worker_main(void *arg) {
     WorkerPool *pool = arg;
-    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICENESS);
+    if (pool->nice) setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), pool->nice);
     pthread_mutex_lock(&pool->mutex);
     for (;;) {
         while (!job_may_begin(pool) && !(pool->ending && !pool->first)) {

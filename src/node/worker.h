@@ -18,8 +18,17 @@ struct WorkerJob {
     uint32_t payer_max;
 };
 
-// `threads` run at once (0: one a core), `waiting_max` more may be asleep in worker_wait_begin.
-MUST_USE Err worker_pool_new(uint32_t threads, uint32_t waiting_max, WorkerPool **out);
+// The loops' threads come first: a machine that is full delays slow work before short work. Not
+// by much, because procedures are waited for as well.
+#define WORKER_NICE 5
+
+typedef struct WorkerOptions {
+    uint32_t threads;      // run at once; 0: one a core
+    uint32_t waiting_max;  // so many more may be asleep in worker_wait_begin
+    int nice;              // how far they step back behind the loops; 0: not at all
+} WorkerOptions;
+
+MUST_USE Err worker_pool_new(const WorkerOptions *options, WorkerPool **out);
 void worker_pool_free(WorkerPool **pool);  // runs what is queued, joins the threads
 // ERR_LIMIT: the queue is full; the caller answers that the server is busy.
 MUST_USE Err worker_submit(WorkerPool *pool, WorkerJob *job);

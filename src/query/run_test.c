@@ -309,6 +309,13 @@ TEST(run, yields_the_rows_of_a_full_scan_whatever_the_indexes) {
             EXPECT_EQ(got.count, want.count);
             EXPECT_EQ(got.sum, want.sum);
             found += got.count;
+            // Without the catalog, on the snapshot, it says the same.
+            want = scan_all(query, snapshot);
+            EXPECT_OK(query_detach(query));
+            got = (Seen){0};
+            EXPECT_OK(query_run(query, snapshot, see, &got));
+            EXPECT_EQ(got.count, want.count);
+            EXPECT_EQ(got.sum, want.sum);
             query_free(&query);
         }
         store_commit(w.store);
@@ -331,6 +338,49 @@ TEST(run, stops_when_the_sink_says_so) {
     int left = 2;
     EXPECT_ERR(query_run(query, NULL, stop, &left), ERR_LIMIT);
     EXPECT_EQ(left, 0);
+    query_free(&query);
+    world_close(&w);
+}
+
+static uint64_t cost(World *w, const char *sql, uint64_t most) {
+    Query *query = compiled(w, sql);
+    uint64_t result = query_cost(query, most);
+    query_free(&query);
+    return result;
+}
+
+TEST(run, knows_what_a_query_would_cost) {
+    World w = world_open();
+    inventory(&w);
+    EXPECT_EQ(cost(&w, "select * from inventory", 100), 5);
+    EXPECT_EQ(cost(&w, "select * from inventory", 3), 4);
+    EXPECT_EQ(cost(&w, "select * from inventory limit 2", 3), 2);
+    EXPECT_EQ(cost(&w, "select * from inventory where name = 'x' limit 2", 3), 4);
+    EXPECT_EQ(cost(&w, "select * from inventory where inventory_id = 2", 3), 1);
+    EXPECT_EQ(cost(&w, "select * from inventory where inventory_id > 3", 3), 2);
+    EXPECT_EQ(cost(&w, "select count(*) as n from inventory", 3), 0);
+    world_close(&w);
+}
+
+TEST(run, ends_with_an_answer_that_is_too_large) {
+    World w = world_open();
+    inventory(&w);
+    Query *query = compiled(&w, "select * from inventory");
+    int many = 100;
+    query->rows_max = 5;
+    EXPECT_OK(query_run(query, NULL, stop, &many));
+    query->rows_max = 4;
+    EXPECT_ERR(query_run(query, NULL, stop, &many), ERR_TOO_LARGE);
+    query->rows_max = 0;
+    query->bytes_max = 5 * 19;  // u64, and u32 with seven letters
+    EXPECT_OK(query_run(query, NULL, stop, &many));
+    query->bytes_max--;
+    EXPECT_ERR(query_run(query, NULL, stop, &many), ERR_TOO_LARGE);
+    Buf out = {0};
+    Diag diag;
+    query->bytes_max = 5 * 19;
+    EXPECT_ERR(query_write_json(query, NULL, 7, &out, &diag), ERR_TOO_LARGE);  // of text
+    buf_deinit(&out);
     query_free(&query);
     world_close(&w);
 }

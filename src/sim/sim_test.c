@@ -255,6 +255,30 @@ TEST(sim_disk, has_a_limit_that_removing_files_makes_room_under) {
     sim_free(&sim);
 }
 
+TEST(sim_disk, rots_until_it_is_written_or_healed_and_fails_reads) {
+    uint8_t bytes[3];
+    size_t got;
+    begin(3);
+    IoFile *file = open_file("f");
+    write_text(file, 0, "abc");
+    EXPECT_OK(sim_disk_rot(sim, "f", 1, 1));
+    EXPECT_OK(sim_disk_rot(sim, "f", 2, 1));
+    EXPECT_ERR(sim_disk_rot(sim, "f", 3, 1), ERR_INVALID);
+    EXPECT_OK(io->file_read(io->world, file, 0, bytes, 3, &got));
+    EXPECT_BYTES(BYTES(bytes, got), BYTES("acb", 3));
+    write_text(file, 1, "b");
+    EXPECT_EQ(sim_disk_rotten(sim), 1);
+    EXPECT_OK(io->file_read(io->world, file, 0, bytes, 3, &got));
+    EXPECT_BYTES(BYTES(bytes, got), BYTES("abb", 3));
+    sim_disk_heal(sim);
+    sim_disk_fail_at(sim, SIM_READ, 1, ERR_IO);
+    EXPECT_OK(io->file_read(io->world, file, 0, bytes, 3, &got));
+    EXPECT_BYTES(BYTES(bytes, got), BYTES("abc", 3));
+    EXPECT_ERR(io->file_read(io->world, file, 0, bytes, 3, &got), ERR_IO);
+    io->file_close(io->world, &file);
+    sim_free(&sim);
+}
+
 static Err collect(void *ctx, const char *name) {
     buf_printf(ctx, "%s,", name);
     return OK;

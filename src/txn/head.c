@@ -127,7 +127,7 @@ static AbiErrno head_delete_all_by_eq(Access *access,
     Bytes row;
     if ((status = incoming_rows(&rows, table, relation)) != ABI_OK) return status;
     *deleted = 0;
-    while (incoming_next(&rows, &row, &status)) {
+    while (incoming_next(&rows, &row)) {
         Err err = table_delete_row(table->table, row);
         if (err == OK) (*deleted)++;
         if (err != OK && err != ERR_NOT_FOUND) return ABI_FATAL;

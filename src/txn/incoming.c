@@ -52,17 +52,19 @@ AbiErrno incoming_schedule(const CatalogTable *table, Bytes row, Micros now) {
 AbiErrno incoming_rows(IncomingRows *rows, const CatalogTable *table, Bytes relation) {
     if (relation.len < 4) return ABI_BSATN_DECODE_ERROR;
     *rows = (IncomingRows){table, {relation.ptr + 4, relation.len - 4}, load_u32(relation.ptr)};
+    Bytes rest = rows->rest;
+    for (uint32_t i = 0; i < rows->left; i++) {
+        size_t len;
+        if (bsatn_check(table->row_type, rest, &len, NULL) != OK) return ABI_BSATN_DECODE_ERROR;
+        rest = BYTES(rest.ptr + len, rest.len - len);
+    }
     return ABI_OK;
 }
 
-bool incoming_next(IncomingRows *rows, Bytes *row, AbiErrno *status) {
+bool incoming_next(IncomingRows *rows, Bytes *row) {
     size_t len;
-    *status = ABI_OK;
     if (rows->left == 0) return false;
-    if (bsatn_check(rows->table->row_type, rows->rest, &len, NULL) != OK) {
-        *status = ABI_BSATN_DECODE_ERROR;
-        return false;
-    }
+    ASSERT(bsatn_check(rows->table->row_type, rows->rest, &len, NULL) == OK);  // as it was before
     *row = BYTES(rows->rest.ptr, len);
     rows->rest = (Bytes){rows->rest.ptr + len, rows->rest.len - len};
     rows->left--;

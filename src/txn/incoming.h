@@ -15,12 +15,12 @@ AbiErrno incoming_row(CatalogTable *table,
 // A row of a scheduled table must not lie too far ahead (§5.8).
 AbiErrno incoming_schedule(const CatalogTable *table, Bytes row, Micros now);
 
-// Walks the rows of a relation, BSATN Array of rows. False at the end or when one is malformed
-// (*status says which).
+// Walks the rows of a relation, BSATN Array of rows. All of it is checked first: a relation with a
+// malformed row does nothing.
 typedef struct IncomingRows {
     const CatalogTable *table;
     Bytes rest;
     uint32_t left;
 } IncomingRows;
 AbiErrno incoming_rows(IncomingRows *rows, const CatalogTable *table, Bytes relation);
-bool incoming_next(IncomingRows *rows, Bytes *row, AbiErrno *status);
+bool incoming_next(IncomingRows *rows, Bytes *row);

@@ -372,7 +372,7 @@ static AbiErrno overlay_delete_all_by_eq(Access *access,
     OwnTable *own = own_make(overlay, table);
     if (!own) return ABI_FATAL;
     *deleted = 0;
-    while (incoming_next(&rows, &row, &status)) {
+    while (incoming_next(&rows, &row)) {
         if (row_delete(overlay, own, row, deleted) != ABI_OK) return ABI_FATAL;
         look_breathe(&overlay->look);
     }

@@ -279,6 +279,38 @@ TEST(history, a_commit_larger_than_the_bound_ends_everybody_and_nothing_else) {
     world_deinit(&w);
 }
 
+// Two rows that are there, then half a row.
+static void delete_half_a_relation(World *w, Access *access) {
+    Buf relation = {0};
+    uint32_t deleted = 0;
+    uint64_t count = 0;
+    uint32_t table = testdef_table(w->db, TEST_ITEM)->table_id;
+    for (uint32_t i = 1; i <= 2; i++)
+        EXPECT_EQ(insert_item(w, access, i, 1, i, NULL), ABI_OK);
+    buf_put_u32(&relation, 3);
+    testdef_item(&relation, 1, "x", 1, 1);
+    testdef_item(&relation, 2, "x", 1, 2);
+    buf_put_u32(&relation, 3);
+    EXPECT_EQ(access->ops->delete_all_by_eq(access, table, buf_bytes(&relation), &deleted),
+              ABI_BSATN_DECODE_ERROR);
+    EXPECT_EQ(access->ops->row_count(access, table, &count), ABI_OK);
+    EXPECT_EQ(count, 2);
+    buf_deinit(&relation);
+}
+
+TEST(overlay, deletes_no_row_of_a_relation_that_is_malformed_nor_does_the_head) {
+    World w;
+    Overlay *overlay;
+    world_init(&w, 0);
+    EXPECT_OK(overlay_make(&w, &overlay));
+    delete_half_a_relation(&w, overlay_access(overlay));
+    overlay_free(&overlay);
+    db_begin(w.db, &info);
+    delete_half_a_relation(&w, db_access(w.db));
+    db_rollback(w.db);
+    world_deinit(&w);
+}
+
 TEST(overlay, ends_a_call_that_wants_too_much_memory) {
     World w;
     Overlay *overlay;

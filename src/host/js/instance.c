@@ -2,13 +2,19 @@
 //
 // PICTURE
 //   js_run: lock ─> enter the VM once ─> run() of prelude.js: step, call, step, call, …, step
-//             a call over its time ends run() too: its outcome is told, run() is entered again
+//             a call over its time ends run() too: its outcome is told, and that was all (3)
 //           unlock
 //
 // ALWAYS TRUE
 //   (1) The watchdog ends only what has a limit: loading and calls. The driver itself and our own
 //       functions are never cut in half.
-//   (2) Promise jobs never run (§2.3), not even when the VM is freed.
+//   (2) Promise jobs never run (§2.3), not even when the VM is freed. Nor can they be thrown away
+//       between calls: the library empties its queue without running it only for a VM that was
+//       forbidden, for good, to run anything, and otherwise runs it as soon as nobody delays it. What
+//       a module queues therefore stays until its instance goes; a module that does so in every call
+//       comes to the memory limit in the end, and its instance is replaced.
+//   (3) An instance that a call was torn out of is not used again: module code was cut somewhere, and
+//       what it was about to finish (libraries build things at first use) would be broken for good.
 //
 // SLICES    A call is ended by the watch (watch.h): its thread asks the VM to terminate
 //           (terminate.c) when, and only when, a call has used up its time. So a budget of 2 ms costs
@@ -433,10 +439,8 @@ static bool js_ok(const HostInstance *base) {
 
 // run() was left by an exception: the engine's own, because the driver catches the module's.
 static void run_ended(JsInstance *js, JSValueRef exception) {
-    if (!js->call_running) {
-        js->ok = false;  // the driver itself could not go on
-        return;
-    }
+    js->ok = false;                 // (3)
+    if (!js->call_running) return;  // the driver itself could not go on
     bool ended = js_watch_end(js);
     if (js->end == JS_NOT_ENDED && ended && !js->abi.fatal)
         js->end = watch_stop_wanted(&js->watch) ? JS_END_STOPPED : JS_END_DEADLINE;
@@ -480,15 +484,11 @@ static void js_run(HostInstance *base, const HostSource *source) {
     if (!js->ok) return;
     js->source = source;
     vm_enter(js);
-    while (js->ok) {
-        JSValueRef exception = NULL;
-        js->phase = JS_BETWEEN;
-        JSObjectCallAsFunction(js->ctx, js->run, NULL, 0, NULL, &exception);
-        if (!exception) break;
-        run_ended(js, exception);
-        if (js->end == JS_END_MEMORY) collect(js);
-        js->end = JS_NOT_ENDED;
-    }
+    JSValueRef exception = NULL;
+    js->phase = JS_BETWEEN;
+    JSObjectCallAsFunction(js->ctx, js->run, NULL, 0, NULL, &exception);
+    if (exception) run_ended(js, exception);
+    js->end = JS_NOT_ENDED;
     js->calls_since_look += js->calls;
     js->calls = 0;
     // By the clock, not by calls: the library goes through every object to tell the heap's size.

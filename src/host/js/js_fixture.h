@@ -177,8 +177,17 @@ static inline void fixture_deinit(JsFixture *f) {
     buf_deinit(&f->body);
 }
 
+// What everybody has to do who owns an instance.
+static inline void fixture_renew(JsFixture *f) {
+    if (host_instance_ok(f->instance)) return;
+    Diag diag = {0};
+    host_instance_free(&f->instance);
+    EXPECT_OK(host_instance_new(f->program, &f->env, &f->instance, &diag));
+}
+
 static inline void fixture_run(JsFixture *f, uint32_t times) {
     f->calls_left = times;
+    fixture_renew(f);
     host_run(f->instance, &(HostSource){.ctx = f, .next = fixture_next, .done = fixture_done});
 }
 

@@ -85,6 +85,21 @@ static void connection_write(JsInstance *js, const ConnectionId *connection) {
     js->connection_known[slot] = true;
 }
 
+// Only what prelude.js will read: whoever is written counts as known from then on.
+static void caller_write(JsInstance *js, const HostCall *call) {
+    switch (call->kind) {
+    case HOST_REDUCER:
+    case HOST_PROCEDURE:
+        sender_write(js, &call->sender);
+        connection_write(js, &call->connection);
+        return;
+    case HOST_VIEW: sender_write(js, &call->sender); return;
+    case HOST_VIEW_ANON:
+    case HOST_HTTP: return;
+    }
+    UNREACHABLE();
+}
+
 // The driver was stopped between reading a new identity and keeping its bigint, perhaps.
 static void slots_forget(JsInstance *js) {
     js->sender_known[js->mail[MAIL_SENDER] % JS_SLOTS] = false;
@@ -108,8 +123,7 @@ static void call_begin(JsInstance *js) {
     js->mail[MAIL_ID] = call->id;
     js->mail[MAIL_CONSUMED] = 0;
     js->mail[MAIL_ARGS_LEN] = (uint32_t)call->args.len;
-    sender_write(js, &call->sender);
-    connection_write(js, &call->connection);
+    caller_write(js, call);
     store64(js, MAIL64_TIME, &call->timestamp, 1);
     if (call->args.len && call->args.len <= JS_ARGS_BYTES)
         memcpy(js->args.bytes, call->args.ptr, call->args.len);

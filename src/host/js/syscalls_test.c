@@ -38,6 +38,20 @@ TEST(syscalls, names_become_ids) {
     fixture_end(f);
 }
 
+TEST(syscalls, tables_of_the_server_are_read_only) {
+    JsFixture *f = fixture_new();
+    const char *no = "errno 19: ABI call can only be made while within a mutable transaction";
+    f->env.first_writable_id = 2;
+    host_instance_free(&f->instance);
+    Diag diag = {0};
+    EXPECT_OK(host_instance_new(f->program, &f->env, &f->instance, &diag));
+    EXPECT_STR(ask(f, "tried(() => sys.datastore_insert_bsatn(1, new ArrayBuffer(8), 8))"), no);
+    EXPECT_STR(ask(f, "tried(() => sys21.datastore_clear(1))"), no);
+    EXPECT_STR(ask(f, "tried(() => sys.datastore_table_row_count(1))"), "0");
+    EXPECT_STR(ask(f, "tried(() => sys21.datastore_clear(3))"), "0");
+    fixture_end(f);
+}
+
 TEST(syscalls, numbers_must_be_integers_in_range) {
     JsFixture *f = fixture_new();
     EXPECT_STR(ask(f, "tried(() => sys.datastore_table_row_count('1'))"),

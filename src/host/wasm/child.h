@@ -12,13 +12,18 @@ typedef struct ChildLimits {
 
 // Start `argv` (argv[0] is looked up in PATH) in `directory`, with its output going to the file
 // `log` there, nothing else open, a bare environment and a low priority. It is killed when the
-// thread that started it ends. *pid is then to be waited for with child_wait.
+// thread that started it ends, and with it what it has started itself: a compiler is a driver of
+// others. *child is then to be waited for with child_wait.
 //   ERR_NOT_FOUND  no such program
+typedef struct Child {
+    pid_t pid;
+    int tty;  // our end of its terminal; -1: it has none
+} Child;
 MUST_USE Err child_start(const char *const *argv,
                          const char *directory,
                          const char *log,
                          const ChildLimits *limits,
-                         pid_t *pid);
+                         Child *child);
 
 // ERR_MODULE: it failed; `how` says "exited with 1", "ran out of its 60 s of time", …
-MUST_USE Err child_wait(pid_t pid, const ChildLimits *limits, char *how, size_t how_size);
+MUST_USE Err child_wait(const Child *child, const ChildLimits *limits, char *how, size_t how_size);

@@ -77,17 +77,17 @@ static Err tool_missing(Diag *diag, const char *tool) {
         package);
 }
 
-static Err tool_start(Work *work, const char *const *argv, const char *log, pid_t *pid) {
-    Err err = child_start(argv, work->directory, log, &work->limits, pid);
+static Err tool_start(Work *work, const char *const *argv, const char *log, Child *child) {
+    Err err = child_start(argv, work->directory, log, &work->limits, child);
     if (err == ERR_NOT_FOUND) return tool_missing(work->diag, argv[0]);
     if (err != OK) return diag_fail(work->diag, err, "`%s` could not be started", argv[0]);
     return OK;
 }
 
 // `said`: "wasm2c refused the module", followed by the tool's own words.
-static Err tool_wait(Work *work, pid_t pid, const char *log, const char *said) {
+static Err tool_wait(Work *work, const Child *child, const char *log, const char *said) {
     char how[128], path[PATH_MAX + 32];
-    Err err = child_wait(pid, &work->limits, how, sizeof how);
+    Err err = child_wait(child, &work->limits, how, sizeof how);
     if (err == OK) return OK;
     if (err != ERR_MODULE) return diag_fail(work->diag, err, "%s", err_text(err));
     Buf words = {0};
@@ -104,9 +104,9 @@ static Err tool_wait(Work *work, pid_t pid, const char *log, const char *said) {
 }
 
 static Err tool_run(Work *work, const char *const *argv, const char *log, const char *said) {
-    pid_t pid = 0;
-    Err err = tool_start(work, argv, log, &pid);
-    return err == OK ? tool_wait(work, pid, log, said) : err;
+    Child child;
+    Err err = tool_start(work, argv, log, &child);
+    return err == OK ? tool_wait(work, &child, log, said) : err;
 }
 
 // ---- identity
@@ -244,7 +244,7 @@ static Err parts_write(Work *work, const WasmBinary *binary, uint32_t *part_coun
 
 static const char said_by_compiler[] = "the C compiler did not compile the module";
 
-static Err part_start(Work *work, uint32_t part, bool quick, pid_t *pid) {
+static Err part_start(Work *work, uint32_t part, bool quick, Child *child) {
     char source[32], object[32], log[32];
     const char *argv[ARGS_MAX] =
         {"cc", "-c", quick ? flag_quick : flag_good, "-I.", "-o", object, source};
@@ -254,20 +254,21 @@ static Err part_start(Work *work, uint32_t part, bool quick, pid_t *pid) {
     snprintf(source, sizeof source, "part%u.c", part);
     snprintf(object, sizeof object, "part%u.o", part);
     snprintf(log, sizeof log, "part%u.log", part);
-    return tool_start(work, argv, log, pid);
+    return tool_start(work, argv, log, child);
 }
 
 // Every part is waited for, even when one could not be started or failed.
 static Err parts_compile(Work *work, uint32_t part_count, bool quick) {
-    pid_t pids[PARTS_MAX];
+    Child children[PARTS_MAX];
     char log[32];
     Err err = OK;
     uint32_t started = 0;
-    while (started < part_count && (err = part_start(work, started, quick, &pids[started])) == OK)
+    while (started < part_count &&
+           (err = part_start(work, started, quick, &children[started])) == OK)
         started++;
     for (uint32_t i = 0; i < started; i++) {
         snprintf(log, sizeof log, "part%u.log", i);
-        Err failed = tool_wait(work, pids[i], log, said_by_compiler);
+        Err failed = tool_wait(work, &children[i], log, said_by_compiler);
         if (err == OK) err = failed;
     }
     return err;

@@ -175,6 +175,23 @@ TEST(imports, insert_update_and_delete_write_back_what_the_abi_says) {
     fixture_close(&f);
 }
 
+TEST(imports, tables_of_the_server_are_read_only) {
+    Fixture f;
+    ask_open(&f);
+    uint8_t row[20] = {16, 0, 0, 0};
+    f.env.first_writable_id = T_AUTO;
+    fixture_instance(&f);
+    ask(&f, "datastore_insert_bsatn", BYTES(row, 20), T_KEYED, ASK_DATA + 4, ASK_DATA);
+    EXPECT_EQ(ask_result(&f), ABI_TRANSACTION_IS_READ_ONLY);
+    ask(&f, "datastore_clear", BYTES_NONE, T_PLAIN, 2048);
+    EXPECT_EQ(ask_result(&f), ABI_TRANSACTION_IS_READ_ONLY);
+    ask(&f, "datastore_table_row_count", BYTES_NONE, T_KEYED, 2048);
+    EXPECT_EQ(ask_result(&f), ABI_OK);
+    ask(&f, "datastore_insert_bsatn", BYTES(row, 20), T_AUTO, ASK_DATA + 4, ASK_DATA);
+    EXPECT_EQ(ask_result(&f), ABI_OK);
+    fixture_close(&f);
+}
+
 TEST(imports, range_scans_hand_over_prefix_and_bounds) {
     Fixture f;
     ask_open(&f);

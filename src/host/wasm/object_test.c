@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "host/wasm/files.h"
 #include "host/wasm/wasm_fixture.h"
 
 static const char wat[] = WAT_HEAD WAT_TAIL WAT_SILENT_REDUCER ")";

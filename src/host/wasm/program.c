@@ -74,4 +74,5 @@ const HostEngine wasm_engine = {
     .run = wasm_run,
     .idle = wasm_idle,
     .stop = wasm_stop,
+    .cheap_instances = true,
 };

@@ -270,12 +270,6 @@ static Err put_average(Groups *groups, const PlanOutput *output, const Tally *ta
     return OK;
 }
 
-static void put_column(const PlanOutput *output, const Group *group, Buf *out) {
-    Bytes value = group->columns[output->group];
-    if (output->wraps) buf_put_u8(out, value.ptr ? 0 : 1);
-    if (value.ptr) buf_put_bytes(out, value);
-}
-
 Err groups_row(Groups *groups, uint64_t at, Buf *out) {
     const Group *group = group_at(groups, at);
     Err err = OK;
@@ -284,7 +278,7 @@ Err groups_row(Groups *groups, uint64_t at, Buf *out) {
         const Tally *tally = &group->tallies[i];
         bool counts = output->function == SQL_COUNT || output->function == SQL_COUNT_ALL;
         if (output->function == SQL_PLAIN) {
-            put_column(output, group, out);
+            plan_put_value(out, output, group->columns[output->group]);
             continue;
         }
         if (counts) {

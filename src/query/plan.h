@@ -219,6 +219,12 @@ MUST_USE Err plan_run(const Plan *plan,
                       PlanStats *stats,
                       Diag *diag);
 
+// A column's value as its output shows it; ptr NULL: missing.
+static inline void plan_put_value(Buf *row, const PlanOutput *output, Bytes value) {
+    if (!value.ptr || output->wraps) buf_put_u8(row, value.ptr ? 0 : 1);
+    if (value.ptr) buf_put_bytes(row, value);
+}
+
 // Memory of a run: counts against plan->memory_max.
 typedef struct PlanMemory {
     size_t used, max;

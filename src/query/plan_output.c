@@ -31,7 +31,9 @@ static bool is_nullable(const Outputs *o, uint32_t relation) {
     return o->b->select->relations[relation].join == SQL_JOIN_LEFT;
 }
 
+// An Option can say already that there is nothing.
 static Err wrap(Outputs *o, PlanOutput *output) {
+    if (output->type->special == SPECIAL_OPTION) return OK;
     output->wraps = true;
     output->type = type_option(o->b->arena, output->type);
     return output->type ? OK : ERR_NOMEM;

@@ -43,8 +43,7 @@ static Err answer_row(PlanRun *run, Bytes *out) {
     for (uint32_t i = 0; i < plan->output_count; i++) {
         const PlanOutput *output = &plan->outputs[i];
         Bytes value = join_run_value(run->join, output->column);
-        if (output->wraps) buf_put_u8(&run->row, value.ptr ? 0 : 1);
-        if (value.ptr) buf_put_bytes(&run->row, value);
+        plan_put_value(&run->row, output, value);
     }
     *out = buf_bytes(&run->row);
     return buf_ok(&run->row) ? OK : ERR_NOMEM;

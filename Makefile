@@ -10,7 +10,7 @@ VARIANT ?= release
 OUT     := build/$(VARIANT)
 
 # Build with what make finds installed; tools/deps installs it (make run, make test do).
-PKGS := javascriptcoregtk-4.1 openssl jansson libcurl
+PKGS := javascriptcoregtk-4.1 openssl jansson libcurl libedit
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lunistring -lm -lpthread
 

@@ -1,6 +1,10 @@
 // SQL statements among everything else a server does: subscribers, views, workers.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { lightcone, temporaryDirectory } from './harness.mjs';
 import { bundle, callOk, enc, newIdentity, published, rows, session, sql, startServer } from './support.mjs';
 
 let server, ann, ben;
@@ -89,4 +93,23 @@ test('case 121: a view in a join is everybody\'s own', async () => {
   assert.deepEqual(await rows(server, 'shop', "SELECT COUNT(*) AS n FROM tag t LEFT JOIN mine m ON m.id = t.item WHERE m.id IS NULL AND t.word = 'his'", ann.token), [[1]]);
   const refused = await sql(server, 'shop', 'DELETE FROM mine', ann.token);
   assert.equal(refused.text, '`mine` is a view; DML on views is not supported');
+});
+
+test('the prompt edits lines and remembers them; --json is the answer as it came', async () => {
+  const home = temporaryDirectory('prompt');
+  const env = { ...process.env, HOME: home, XDG_CONFIG_HOME: join(home, '.config'), TERM: 'xterm', LC_ALL: 'C.UTF-8' };
+  const words = ['sql', '--no-config', '-s', server.url, 'shop'];
+  execFileSync(lightcone, ['login', '--token', ann.token], { env });
+  const json = execFileSync(lightcone, [...words, '--json', 'SELECT COUNT(*) AS n FROM tag WHERE false'], { env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] });
+  assert.deepEqual(JSON.parse(json)[0].rows, [[0]]);
+  const up = '\x1b[A';
+  writeFileSync(join(home, 'typed'), `SELECT 40 FROM tag\nSELECT COUNT(*) AS nn FROM tag WHERE false\n${up}\n.exit\n`);
+  const shown = execFileSync('script', ['-qec', [lightcone, ...words, '--interactive'].join(' '), '/dev/null'], {
+    env, encoding: 'utf8', input: readFileSync(join(home, 'typed')),
+  });
+  assert.equal(shown.match(/ nn /g).length, 2, shown);
+  assert.match(shown, /Error: Unsupported projection expression: 40/);
+  const history = join(home, '.config/lightcone/sql_history');
+  assert.match(readFileSync(history, 'utf8'), /SELECT/);
+  assert.equal(statSync(history).mode & 0o077, 0, 'for its owner only');
 });

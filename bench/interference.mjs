@@ -38,7 +38,7 @@ function readAll(server) {
   const [host, port] = server.url.split(':');
   return new Promise((done, failed) => {
     const socket = connect(Number(port), host);
-    let head = '', need = -1, seen = 0, frames = 0, rest = Buffer.alloc(0);
+    let said = '', head = '', need = -1, seen = 0, rest = Buffer.alloc(0);
     socket.on('error', failed);
     socket.on('close', () => failed(new Error('a subscriber was cut off')));
     socket.write(`GET /v1/database/interference/subscribe?compression=None HTTP/1.1\r\nhost: ${host}\r\nconnection: Upgrade\r\n`
@@ -63,7 +63,7 @@ function readAll(server) {
         head = null;
         ask();
       }
-      // Frame after frame; the second is the rows.
+      // Frame after frame.
       for (rest = rest.length ? Buffer.concat([rest, data]) : data; rest.length; ) {
         if (need < 0) {
           const small = rest.length > 1 ? rest[1] & 127 : 0;
@@ -74,15 +74,18 @@ function readAll(server) {
           seen = 0;
         }
         const part = Math.min(need - seen, rest.length);
+        if (need < 1000) said = rest.subarray(0, part).toString();
         seen += part;
         rest = rest.subarray(part);
         if (seen < need) continue;
-        if (++frames === 2) {
+        // What is small is who we are, or a ping, or a refusal.
+        if (need > 24 * rowsOf()) {
           socket.removeAllListeners('close');
           socket.destroy();
           done(need);
           return;
         }
+        if (/executing|larger than|busy/.test(said)) failed(new Error(said));
         need = -1;
       }
     });
@@ -115,6 +118,8 @@ export async function interference({ server, record, measure, rounds, atMost }) 
     await call(server, 'fill', [from, Math.min(50_000, rows - from)]);
     process.stderr.write(`\rrows: ${from}`);
   }
+  const [{ rows: [[there]] }] = JSON.parse(await sql(server, 'SELECT COUNT(*) AS n FROM big'));
+  if (there !== rows) throw new Error(`there are ${there} rows`);
   const waiting = new Set();
   const web = createServer((_request, answer) => waiting.add(answer)).listen(0, '127.0.0.1');
   const figures = new Map();

@@ -144,7 +144,7 @@ TEST(worker, the_jobs_of_one_payer_leave_a_thread_to_others) {
     atomic_int done = 0, running = 0, most = 0, others = 0;
     WorkerPool *pool = NULL;
     gate_init(&gate);
-    EXPECT_OK(worker_pool_new(3, 0, &pool));
+    EXPECT_OK(worker_pool_new(&(WorkerOptions){3, 0, 0}, &pool));
     Job greedy[6], other[4];
     for (int i = 0; i < 6; i++) {
         greedy[i] = (Job){.job = {.run = job_run, .payer = 7},
@@ -175,7 +175,7 @@ TEST(worker, a_payer_whose_job_sleeps_may_run_another) {
     atomic_int done = 0, running = 0, most = 0;
     WorkerPool *pool = NULL;
     gate_init(&gate);
-    EXPECT_OK(worker_pool_new(2, 4, &pool));
+    EXPECT_OK(worker_pool_new(&(WorkerOptions){2, 4, 0}, &pool));
     Job jobs[5];
     for (int i = 0; i < 5; i++) {
         jobs[i] = (Job){.job = {.run = job_run, .payer = 7, .payer_max = 1},

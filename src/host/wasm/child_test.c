@@ -60,7 +60,7 @@ static void expect_over(pid_t pid) {
 }
 
 TEST(child, ends_with_what_it_started_when_the_server_is_killed) {
-    EXPECT_OK(directory_temporary(directory, sizeof directory));
+    EXPECT_OK(directory_temporary(NULL, directory, sizeof directory));
     pid_t server = fork();
     if (server == 0) {
         Child child;
@@ -80,7 +80,7 @@ TEST(child, ends_with_what_it_started_when_the_server_is_killed) {
 TEST(child, ends_with_what_it_started_when_it_is_killed) {
     char how[128];
     Child child;
-    EXPECT_OK(directory_temporary(directory, sizeof directory));
+    EXPECT_OK(directory_temporary(NULL, directory, sizeof directory));
     EXPECT_OK(driver_start(&child));
     pid_t worker = grandchild();
     kill(child.pid, SIGKILL);

@@ -189,8 +189,7 @@ static Err compile(Compiler *c, Str text, const QueryCatalog *catalog) {
     if ((err = refuse_fancy(c, text, &select)) != OK) return err;
     if ((err = compile_table(catalog, c->caller, select.table, &table, c->diag)) != OK) return err;
     if ((err = take_table(c, table)) != OK) return err;
-    if ((err = finish(c, catalog, &select)) != OK) return err;
-    return limit_check_query(catalog, c->caller, c->query, c->diag);
+    return finish(c, catalog, &select);
 }
 
 static Err compile_end(Compiler *c, Err err, Query **out) {

@@ -66,11 +66,6 @@ MUST_USE Err compile_rows(const RowsQuery *what, Query **out, Diag *diag);
 
 // Add what row-level security demands to the predicate (rls.c). A rule with a join is ERR_UNSUPPORTED.
 MUST_USE Err compile_rules(Compiler *c, const QueryCatalog *catalog, SqlSelect *select);
-// The row limit of others than the owner (limit.c). ERR_INVALID.
-MUST_USE Err limit_check_query(const QueryCatalog *catalog,
-                               const QueryCaller *caller,
-                               const Query *query,
-                               Diag *diag);
 // Fill c->typed: every node a type, every literal a value (§1.8).
 MUST_USE Err compile_types(Compiler *c);
 // §1.9: types whose values can be compared.

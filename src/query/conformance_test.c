@@ -363,6 +363,7 @@ static void ask_subscription(World *w, const QueryCaller *caller, Str text, Answ
     Query *query = NULL;
     Buf rows = {0};
     a->err = query_compile(text, QUERY_SUBSCRIBE, &w->catalog, caller, &query, &a->diag);
+    if (a->err == OK) a->err = query_check_limit(&w->catalog, caller, query, &a->diag);
     if (a->err == OK) a->err = query_run(query, NULL, add_row, &rows);
     if (a->err == OK) rows_json(a, &rows, query->table, query->hidden_bytes);
     query_free(&query);

@@ -49,7 +49,7 @@ static Err rows_looked_at(const Query *q, uint64_t limit, uint64_t *rows) {
     return err;
 }
 
-Err limit_check_query(const QueryCatalog *catalog,
+Err query_check_limit(const QueryCatalog *catalog,
                       const QueryCaller *caller,
                       const Query *query,
                       Diag *diag) {

@@ -1,4 +1,5 @@
-// query.h: SQL. Lex, parse, type, plan, run. Spec: sql-and-subscriptions §1, §2.
+// query.h: a query of one table: what a subscription is, and what plans are made of. Spec:
+// sql-and-subscriptions §1, §2. Whole statements (joins, groups, writes): statement.h.
 //
 //   text ──lex, parse──> SqlSelect ──resolve, type──> Query (template + parameters) ──> rows
 //
@@ -132,6 +133,11 @@ MUST_USE Err query_compile(Str text,
                            Query **out,
                            Diag *diag);
 void query_free(Query **query);
+// The row limit for others than the owner (§2.4), for who is about to run the query. ERR_INVALID.
+MUST_USE Err query_check_limit(const QueryCatalog *catalog,
+                               const QueryCaller *caller,
+                               const Query *query,
+                               Diag *diag);
 // Is this a row-level security rule that the schema allows (§2.3)? ERR_INVALID with "Row-level
 // security invalid: …". One with a join is applied by statements (statement.h); query_compile fails
 // for everyone but the owner, with the rule in the message.

@@ -95,7 +95,7 @@ static Err compile_select_statement(Statement *s,
     if (!plain) return compile_plan(s, select, catalog, caller, scratch, diag);
     err = compile_select(select, &what, &s->query, diag);
     if (err == OK) err = query_columns(s);
-    return err == OK ? limit_check_query(catalog, caller, s->query, diag) : err;
+    return err == OK ? query_check_limit(catalog, caller, s->query, diag) : err;
 }
 
 // ── together ───────────────────────────────────────────────────────────────────────────────────

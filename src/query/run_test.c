@@ -378,9 +378,12 @@ TEST(run, ends_with_an_answer_that_is_too_large) {
     EXPECT_ERR(query_run(query, NULL, stop, &many), ERR_TOO_LARGE);
     Buf out = {0};
     Diag diag;
-    query->bytes_max = 5 * 19;
-    EXPECT_ERR(query_write_json(query, NULL, 7, &out, &diag), ERR_TOO_LARGE);  // of text
+    Statement *statement = stated(&w, "select * from inventory");
+    statement_limit(statement, NULL, 0, 5 * 19);
+    EXPECT_ERR(statement_write_json(statement, NULL, NULL, 7, &out, &diag),
+               ERR_TOO_LARGE);  // of text
     buf_deinit(&out);
+    statement_free(&statement);
     query_free(&query);
     world_close(&w);
 }

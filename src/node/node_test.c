@@ -635,7 +635,7 @@ static uint64_t metric(const World *world, const char *name) {
 // Each of the slow calls costs the loop its instance. Those it had are never entered again (they would
 // refuse), and no other is made on the loop.
 TEST(node, an_instance_that_a_call_was_torn_out_of_is_replaced_beside_the_loop) {
-    World world;
+    World world = {0};
     world_start(&world);
     EXPECT_EQ(publish(&world, 0), 200);
     Client *c = MEM_NEW(Client);

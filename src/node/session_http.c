@@ -113,8 +113,10 @@ static void sql_again(Session *s, Err err, const LiveUpdate *own) {
     }
 }
 
-static void sql_refuse(Session *s, Err err, const Diag *diag) {
-    int status = err == ERR_NOMEM || err == ERR_LIMIT ? 503 : err == ERR_TOO_LARGE ? 413 : 400;
+// `ran`: its answer was at fault, not its text.
+static void sql_refuse(Session *s, Err err, bool ran, const Diag *diag) {
+    int status = err == ERR_NOMEM || err == ERR_LIMIT ? 503 : 400;
+    if (ran && err == ERR_TOO_LARGE) status = 413;
     session_http_answer(s, status, diag->text[0] ? diag->text : err_text(err));
 }
 
@@ -179,7 +181,7 @@ static void sql_write(Session *s, Statement *statement, int64_t began) {
     if (err == OK) err = sql_answer(s, statement, &stats, began, &diag);
     if (err != OK) {
         db_rollback(db->db);
-        sql_refuse(s, err, &diag);
+        sql_refuse(s, err, true, &diag);
         return;
     }
     commit_start(s, false, sql_committed);
@@ -210,7 +212,7 @@ static void sql_run(Session *s, Statement **statement, int64_t began) {
         sql_write(s, *statement, began);
     else if (err == OK)
         err = sql_answer(s, *statement, NULL, began, &diag);
-    if (err != OK) sql_refuse(s, err, &diag);
+    if (err != OK) sql_refuse(s, err, true, &diag);
 }
 
 static void step_http_sql(Session *s) {
@@ -232,9 +234,8 @@ static void step_http_sql(Session *s) {
     } else if (err == OK) {
         sql_run(s, &statement, began);
     } else {
-        // Also a text that is too long is a mistake in the question.
         db->counters.sql_queries++;
-        sql_refuse(s, err == ERR_TOO_LARGE ? ERR_INVALID : err, &diag);
+        sql_refuse(s, err, false, &diag);
     }
     statement_free(&statement);
 }

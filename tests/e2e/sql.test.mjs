@@ -76,6 +76,14 @@ test('joins, groups and order, small on the loop and large on a worker', async (
   assert.equal(scan, 'scan `tag` as `t` by (id =)');
   assert.equal(lookup, 'look up `item` as `i` by unique (id)');
 
+  const analyzed = await rows(server, 'shop', "EXPLAIN ANALYZE SELECT i.id FROM tag t JOIN item i ON i.id = t.item WHERE t.word = 'odd' ORDER BY i.id LIMIT 3", ann.token);
+  assert.deepEqual(analyzed.map(([plan, , touched, kept]) => [plan, touched, kept]), [
+    ['scan `tag` as `t`, filter', [0, 20_000], [0, 10_000]],
+    ['look up `item` as `i` by unique (id)', [0, 10_000], [0, 10_000]],
+    ['sort by id', [1, []], [0, 3]],
+    ['limit 3', [1, []], [1, []]],
+  ]);
+
   const socket = await session(server, 'shop', { protocols: ['v3.bsatn.spacetimedb'], token: ben.token });
   open.push(socket);
   socket.say(enc.oneOff(1, "SELECT i.* FROM item i JOIN tag t ON t.item = i.id WHERE t.word = 'odd'"));

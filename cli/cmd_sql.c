@@ -1,10 +1,11 @@
 // cmd_sql.c: `lightcone sql`: a query's rows as a table on stdout. Spec: cli-and-codegen §7.
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "cli/commands.h"
+#include "cli/prompt.h"
 #include "cli/satn.h"
 #include "cli/session.h"
 #include "cli/table_print.h"
@@ -94,28 +95,56 @@ static double seconds_now(void) {
     return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
-static int interactive(const CliTarget *target, const char *confirmed) {
-    bool person = isatty(STDIN_FILENO);
-    if (person)
-        printf("Connected to %s. Write SQL; `.exit` leaves, `.clear` clears.\n", target->name);
-    for (;;) {
-        char *line = cli_ask(person ? cli_format("%s> ", target->name) : "");
-        if (!line || strcmp(line, ".exit") == 0) break;
-        if (line[0] == 0) continue;
-        if (strcmp(line, ".clear") == 0) {
-            fputs("\033[2J\033[H", stdout);
-            continue;
-        }
-        double began = seconds_now();
-        HttpReply reply = query_send(target, line, confirmed);
-        if (!http_ok(&reply)) {
-            fprintf(stderr, "Error: %s\n", reply.len ? reply.body : http_status_line(&reply));
-            continue;
-        }
+static const char interactive_help[] =
+    "Write one statement a line:\n"
+    "  SELECT … FROM t [JOIN u ON …] [WHERE …] [GROUP BY …] [ORDER BY …] [LIMIT n] [OFFSET n]\n"
+    "  INSERT INTO t (…) VALUES (…), …    UPDATE t SET … [WHERE …]    DELETE FROM t [WHERE …]\n"
+    "  EXPLAIN [ANALYZE] SELECT …         SET row_limit = n           SHOW row_limit\n"
+    "  SELECT table_name FROM st_table WHERE table_type = 'user'      the tables there are\n"
+    ".help shows this, .clear clears the screen, .exit or Ctrl-D leaves.\n";
+
+// False: that was not a statement but a word for the prompt.
+static bool is_statement(const char *line) {
+    if (strcmp(line, ".help") == 0) {
+        fputs(interactive_help, stdout);
+    } else if (strcmp(line, ".clear") == 0) {
+        fputs("\033[2J\033[H", stdout);
+    } else {
+        return line[0] != 0;
+    }
+    return false;
+}
+
+static void answer_line(const CliTarget *target,
+                        const char *line,
+                        const char *confirmed,
+                        bool as_json) {
+    double began = seconds_now();
+    HttpReply reply = query_send(target, line, confirmed);
+    if (!http_ok(&reply)) {
+        fprintf(stderr, "Error: %s\n", reply.len ? reply.body : http_status_line(&reply));
+        return;
+    }
+    if (as_json) {
+        puts(reply.body);
+    } else {
         answer_print(reply.body, true);
         printf("Roundtrip time: %s\n", duration_text(seconds_now() - began));
-        fflush(stdout);
     }
+    fflush(stdout);
+}
+
+static int interactive(const CliTarget *target, const char *confirmed, bool as_json) {
+    Prompt prompt = prompt_open(cli_format("%s> ", target->name), "sql_history");
+    if (prompt.is_person)
+        printf("Connected to %s. Write SQL; `.help` tells more, `.exit` leaves.\n", target->name);
+    for (;;) {
+        char *line = prompt_read(&prompt);
+        if (!line && prompt.is_person) putchar('\n');
+        if (!line || strcmp(line, ".exit") == 0) break;
+        if (is_statement(line)) answer_line(target, line, confirmed, as_json);
+    }
+    prompt_close(&prompt);
     return 0;
 }
 
@@ -124,16 +153,17 @@ static int sql_run(const Args *args) {
     const char *format = args_value(args, "format");
     if (format && strcmp(format, "text") != 0 && strcmp(format, "json") != 0)
         args_fail(args->command, "invalid value '%s' for '--format': say text or json", format);
+    bool as_json = args_has(args, "json") || (format && strcmp(format, "json") == 0);
     args_bool(args, "confirmed", true);  // refuses what is neither true nor false
     const char *confirmed = args_value(args, "confirmed");
     DbArg db = session_database(args, ask ? DB_ARG_ONE : DB_ARG_REST_ANY, "query");
-    if (ask) return interactive(&db.target, confirmed);
+    if (ask) return interactive(&db.target, confirmed, as_json);
     const char *query = "";
     for (int i = 0; i < db.rest_count; i++)
         query = cli_format("%s%s%s", query, i ? " " : "", db.rest[i]);
     HttpReply reply = query_send(&db.target, query, confirmed);
     http_expect_json(&reply);
-    if (format && strcmp(format, "json") == 0)
+    if (as_json)
         puts(reply.body);
     else
         answer_print(reply.body, false);
@@ -143,6 +173,7 @@ static int sql_run(const Args *args) {
 static const ArgSpec specs[] = {
     {"interactive", NULL, 'i', ARG_FLAG, NULL, "Ask for queries one after another"},
     {"format", NULL, 0, ARG_VALUE, "text|json", "A table, or the server's JSON"},
+    {"json", NULL, 0, ARG_FLAG, NULL, "The same as --format json"},
     {"confirmed", NULL, 0, ARG_VALUE, "true|false", "Wait until what is read is on disk (true)"},
     SPEC_ANON,
     SPEC_SERVER,
@@ -152,10 +183,13 @@ static const ArgSpec specs[] = {
 const CliCommand command_sql = {
     .name = "sql",
     .usage = "[OPTIONS] [DATABASE] <QUERY>",
-    .summary = "Run a SQL query",
+    .summary = "Run a SQL statement",
     .about = "Examples:\n"
              "  lightcone sql my-db \"SELECT * FROM user WHERE online = true\"\n"
-             "  lightcone sql my-db --format json \"SELECT * FROM message\"\n"
+             "  lightcone sql my-db \"SELECT u.name, COUNT(*) AS n FROM user u\n"
+             "      JOIN message m ON m.sender = u.id GROUP BY u.name ORDER BY n DESC\"\n"
+             "  lightcone sql my-db \"UPDATE user SET online = false WHERE id = 7\"\n"
+             "  lightcone sql my-db --json \"EXPLAIN ANALYZE SELECT * FROM message\"\n"
              "  lightcone sql my-db --interactive\n",
     .specs = specs,
     .run = sql_run,

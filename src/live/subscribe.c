@@ -209,13 +209,23 @@ static Err view_check(const Sub *sub, const Query *query, Diag *diag) {
     return err == OK || waits ? err : fail_query(diag, &cause, err, sub->text);
 }
 
+// Who subscribes is held to the row limit; who did so before it was set goes on.
+static Err limit_check(const Sub *sub, const Query *query, Diag *diag) {
+    Diag cause;
+    diag_clear(&cause);
+    const LiveClient *client = sub->set->client;
+    Err err = query_check_limit(client->live->catalog, &client->caller, query, &cause);
+    return err == OK ? OK : fail_query(diag, &cause, err, sub->text);
+}
+
 static Err sub_join(Sub *sub, bool answers, Diag *diag) {
     Live *live = sub->set->client->live;
     Query *query;
     Group *group;
     Err err = sub_compile(sub, &query, diag);
     if (err != OK) return err;
-    if (answers && (err = view_check(sub, query, diag)) != OK) {
+    if (answers && (err = limit_check(sub, query, diag)) == OK) err = view_check(sub, query, diag);
+    if (err != OK) {
         query_free(&query);
         return err;
     }

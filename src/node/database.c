@@ -61,6 +61,27 @@ static Err query_each_rule(void *ctx,
     return catalog_each_rule(db_catalog(db->db), table->table_id, each, ectx);
 }
 
+// The variable `row_limit` of st_var, which is a number or some other kind of value.
+static bool query_row_limit(void *ctx, uint64_t *out) {
+    const Database *db = ctx;
+    const CatalogTable *vars = catalog_table(db_catalog(db->db), ST_VAR);
+    TableScan scan;
+    Bytes row;
+    bool found = false;
+    if (!vars || table_row_count(vars->table, NULL) == 0) return false;
+    table_scan_begin(&scan, vars->table, NULL, TABLE_ROWS, BYTES_NONE, BYTES_NONE);
+    while (!found && table_scan_next(&scan, &row)) {
+        const RowLayout *layout = table_layout(vars->table);
+        Reader name = reader_of(row_column(layout, row, 0));
+        Bytes value = row_column(layout, row, 1);
+        const Type *type = vars->columns[1].type->fields[value.ptr[0]].type;
+        found = str_eq(reader_str(&name), STR("row_limit")) && type->kind == TYPE_U64;
+        if (found) *out = load_u64(value.ptr + 1);
+    }
+    table_scan_end(&scan);
+    return found;
+}
+
 // Inside the transaction that makes the schema, when its tables are there.
 static Err rules_check(const Database *db, const ModuleDef *def, Diag *diag) {
     Err err = OK;
@@ -166,7 +187,8 @@ static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
     db->query_catalog = (QueryCatalog){.ctx = db,
                                        .table_by_name = query_table,
                                        .each_table = query_each_table,
-                                       .each_rule = query_each_rule};
+                                       .each_rule = query_each_rule,
+                                       .row_limit = query_row_limit};
     schema_noticed(db);
     if ((err = views_open(db->db, &db->query_catalog, &db->views)) != OK) goto done;
     if ((err = live_open(&db->query_catalog, db->views, &db->live)) != OK) goto done;

@@ -11,7 +11,6 @@
 
 #include "base/mem.h"
 #include "node/session_private.h"
-#include "query/query.h"
 
 #define READS_ACTIVE_MAX 4
 
@@ -49,9 +48,11 @@ uint64_t read_cost_max(const Database *db) {
     return node_of(db)->workers ? READ_COST_MAX : UINT64_MAX;
 }
 
-void read_limit(const Database *db, Query *query) {
-    query->rows_max = (uint64_t)db->settings.result_rows_max;
-    query->bytes_max = (uint64_t)db->settings.result_bytes_max;
+void read_limit(const Database *db, Statement *statement) {
+    statement_limit(statement,
+                    NULL,
+                    (uint64_t)db->settings.result_rows_max,
+                    (uint64_t)db->settings.result_bytes_max);
 }
 
 static void too_large(uint64_t rows_max, uint64_t bytes_max, Diag *diag) {
@@ -91,8 +92,7 @@ static Err rows_read(SessionRead *r, WireTableRows *tables, uint32_t *count, Buf
     uint64_t rows_left = r->rows_max, bytes_left = r->bytes_max;
     for (uint32_t i = 0; i < r->ask.query_count && err == OK; i++) {
         Query *query = r->ask.queries[i];
-        bool subscribes = r->ask.kind != READ_ONE_OFF;
-        if (subscribes && table_row_count(query->table->table, r->snapshot) == 0) continue;
+        if (table_row_count(query->table->table, r->snapshot) == 0) continue;
         RowsOf rows = {.query = query};
         size_t at = bytes->len;
         rowlist_init(&rows.list);
@@ -115,6 +115,27 @@ static Err rows_read(SessionRead *r, WireTableRows *tables, uint32_t *count, Buf
         tables[i].rows.ptr = at;
         at += tables[i].rows.len;
     }
+    return err;
+}
+
+static bool take_answer_row(void *ctx, Bytes row) {
+    RowList *list = ctx;
+    rowlist_add(list, row);
+    return rowlist_ok(list);
+}
+
+// The rows of a one-off query, which are whole rows of one table.
+static Err one_off_read(SessionRead *r, WireTableRows *table, Buf *bytes) {
+    Statement *statement = r->ask.statement;
+    RowList list;
+    rowlist_init(&list);
+    statement_limit(statement, &r->stop, r->rows_max, r->bytes_max);
+    Err err = statement_run(statement, r->snapshot, take_answer_row, &list, &r->diag);
+    if (err == OK) rowlist_encode(bytes, &list);
+    if (err == ERR_LIMIT || (err == OK && !buf_ok(bytes))) err = ERR_NOMEM;
+    *table =
+        (WireTableRows){.table_name = statement_table(statement)->name, .rows = buf_bytes(bytes)};
+    rowlist_deinit(&list);
     return err;
 }
 
@@ -146,7 +167,11 @@ static Err read_rows(SessionRead *r, Buf *message) {
     Buf bytes = {0};
     uint32_t count = 0;
     WireTableRows *tables = mem_zalloc((r->ask.query_count + 1) * sizeof *tables);
-    Err err = tables ? rows_read(r, tables, &count, &bytes) : ERR_NOMEM;
+    Err err = ERR_NOMEM;
+    if (tables && r->ask.statement)
+        err = one_off_read(r, tables, &bytes);
+    else if (tables)
+        err = rows_read(r, tables, &count, &bytes);
     if (err == OK) message_write(&r->ask, tables, count, message);
     buf_deinit(&bytes);
     mem_free(tables);
@@ -154,13 +179,10 @@ static Err read_rows(SessionRead *r, Buf *message) {
 }
 
 static Err read_json(SessionRead *r, Buf *body) {
-    Query *query = r->ask.queries[0];
-    query->stop = &r->stop;
-    query->rows_max = r->rows_max;
-    query->bytes_max = r->bytes_max;
+    statement_limit(r->ask.statement, &r->stop, r->rows_max, r->bytes_max);
     buf_put_u8(body, '[');
     int64_t micros = (now_ns(r->loop) - r->began_ns) / 1000;
-    Err err = query_write_json(query, r->snapshot, micros, body, &r->diag);
+    Err err = statement_write_json(r->ask.statement, r->snapshot, NULL, micros, body, &r->diag);
     buf_put_u8(body, ']');
     return err == OK && !buf_ok(body) ? ERR_NOMEM : err;
 }
@@ -189,6 +211,7 @@ static void job_run(WorkerJob *job) {
 static void read_release(SessionRead *r) {
     if (atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) != 1) return;
     live_queries_free(&r->ask.queries, r->ask.query_count);
+    statement_free(&r->ask.statement);
     if (r->frame) net_frame_release(&r->frame);
     pthread_mutex_destroy(&r->mutex);
     mem_free(r);
@@ -325,6 +348,7 @@ Err read_begin(Session *s, ReadAsk *ask) {
     SessionRead *r = MEM_NEW(SessionRead);
     if (!r) {
         live_queries_free(&ask->queries, ask->query_count);
+        statement_free(&ask->statement);
         read_place_unused(s);
         return ERR_NOMEM;
     }
@@ -340,6 +364,7 @@ Err read_begin(Session *s, ReadAsk *ask) {
     r->bytes_max = (uint64_t)db->settings.result_bytes_max;
     r->began_ns = now_ns(db->loop);
     ask->queries = NULL;
+    ask->statement = NULL;
     if ((err = store_snapshot(db_store(db->db), &r->snapshot)) != OK) goto failed;
     atomic_fetch_add(&r->refs, 1);
     if ((err = worker_submit(node->workers, &r->job)) != OK) {

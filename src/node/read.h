@@ -18,6 +18,7 @@
 //   (4) Queries are detached (query.h): a new schema does not concern a read that has begun.
 #pragma once
 #include "node/session.h"
+#include "query/statement.h"
 
 // In the units of query_cost. A hand-over costs about 100 µs, and so does this.
 #define READ_COST_MAX 1000
@@ -27,7 +28,9 @@ typedef enum ReadKind { READ_SQL, READ_ONE_OFF, READ_SUBSCRIBE, READ_UNSUBSCRIBE
 typedef struct ReadAsk {
     ReadKind kind;
     uint32_t request, query_set;
-    Query **queries;  // detached; taken over by read_begin
+    // Detached; taken over by read_begin.
+    Statement *statement;  // READ_SQL, READ_ONE_OFF
+    Query **queries;       // the others
     uint32_t query_count;
 } ReadAsk;
 
@@ -45,8 +48,8 @@ MUST_USE Err read_begin(Session *session, ReadAsk *ask);
 void read_cancel(Session *session);
 // Text of an answer that is larger than it may be, in `diag`.
 void read_too_large(Database *database, Diag *diag);
-// The limits of an answer, for a query that is about to run.
-void read_limit(const Database *database, Query *query);
+// The limits of an answer, for a statement that is about to run.
+void read_limit(const Database *database, Statement *statement);
 
 // ── sessions that wait for something other than their turn ────────────────────────────────────
 

@@ -1,10 +1,9 @@
 // session_http.c: one call or one query that came over HTTP, between a connect and a disconnect.
 #include <stdio.h>
 
-#include "base/mem.h"
 #include "node/commit.h"
 #include "node/session_private.h"
-#include "query/query.h"
+#include "query/statement.h"
 #include "sats/json.h"
 
 static QueryCaller caller_of(const Session *s) {
@@ -122,35 +121,35 @@ static void sql_refuse(Session *s, Err err, bool ran, const Diag *diag) {
 }
 
 // True: it was begun, or will be when there is a place. False: *err says why not.
-static bool sql_elsewhere(Session *s, Query **query, Err *err) {
-    Query **queries = mem_alloc(sizeof *queries);
-    if (!queries || query_detach(*query) != OK) {
-        mem_free(queries);
-        *err = ERR_NOMEM;
+static bool sql_elsewhere(Session *s, Statement **statement, Err *err) {
+    if (!read_place(s)) return true;
+    if ((*err = statement_detach(*statement)) != OK) {
+        read_place_unused(s);
         return false;
     }
-    if (!read_place(s)) {
-        mem_free(queries);
-        return true;
-    }
-    queries[0] = *query;
-    *query = NULL;
-    ReadAsk ask = {.kind = READ_SQL, .queries = queries, .query_count = 1};
+    ReadAsk ask = {.kind = READ_SQL, .statement = *statement};
+    *statement = NULL;
     *err = read_begin(s, &ask);
     return *err == OK;
 }
 
-static void sql_here(Session *s, Query *query, int64_t began, Err *err, Diag *diag) {
+// Put the answer together; of a write (stats not NULL) what was done.
+static Err sql_answer(Session *s,
+                      Statement *statement,
+                      const StatementStats *stats,
+                      int64_t began,
+                      Diag *diag) {
     const Io *io = s->database->loop->node->io;
     Buf *body = &s->http.body;
-    read_limit(s->database, query);
+    read_limit(s->database, statement);
+    buf_clear(body);
     buf_put_u8(body, '[');
     int64_t micros = (io->clock_monotonic_ns(io->world) - began) / 1000;
-    *err = query_write_json(query, NULL, micros, body, diag);
+    Err err = statement_write_json(statement, NULL, stats, micros, body, diag);
     buf_put_u8(body, ']');
-    if (*err == OK && !buf_ok(body)) *err = ERR_NOMEM;
-    if (*err == ERR_TOO_LARGE) read_too_large(s->database, diag);
-    if (*err != OK) return;
+    if (err == OK && !buf_ok(body)) err = ERR_NOMEM;
+    if (err == ERR_TOO_LARGE) read_too_large(s->database, diag);
+    if (err != OK) return err;
     s->http.done = true;
     s->http.status = 200;
     s->http.content_type = STR("application/json");
@@ -158,35 +157,87 @@ static void sql_here(Session *s, Query *query, int64_t began, Err *err, Diag *di
     s->http.duration_us = (io->clock_monotonic_ns(io->world) - began) / 1000;
     s->closing = true;
     session_dirty(s);
+    return OK;
+}
+
+// What was written is committed, or it is not and the answer was said too early; nobody has it yet.
+static void sql_committed(Session *s, Err err, const LiveUpdate *own) {
+    (void)own;
+    if (err != OK) session_http_answer(s, err_http_status(err), err_text(err));
+}
+
+static void sql_write(Session *s, Statement *statement, int64_t began) {
+    Database *db = s->database;
+    StatementStats stats;
+    Diag diag;
+    diag_clear(&diag);
+    if (db->read_only != OK) {
+        session_http_answer(s, db->read_only == ERR_DISK_FULL ? 507 : 503, db->read_only_why);
+        return;
+    }
+    s->call_timestamp = db->now;
+    session_transaction_begin(s, STR("<sql>"));
+    Err err = statement_execute(statement, db->db, &stats, &diag);
+    if (err == OK) err = sql_answer(s, statement, &stats, began, &diag);
+    if (err != OK) {
+        db_rollback(db->db);
+        sql_refuse(s, err, true, &diag);
+        return;
+    }
+    commit_start(s, false, sql_committed);
+}
+
+typedef struct SqlViews {
+    Views *views;
+    Diag *diag;
+} SqlViews;
+
+static Err view_check(void *ctx, const Query *query) {
+    const SqlViews *check = ctx;
+    return views_check(check->views, query, check->diag);
+}
+
+static void sql_run(Session *s, Statement **statement, int64_t began) {
+    Database *db = s->database;
+    Diag diag;
+    Err err = OK;
+    diag_clear(&diag);
+    uint64_t most = read_cost_max(db);
+    bool writes = statement_writes(*statement);
+    bool elsewhere = !writes && most != UINT64_MAX && statement_cost(*statement, most) > most &&
+                     sql_elsewhere(s, statement, &err);
+    if (s->parked == PARK_NONE) db->counters.sql_queries++;
+    if (elsewhere) return;
+    if (err == OK && writes)
+        sql_write(s, *statement, began);
+    else if (err == OK)
+        err = sql_answer(s, *statement, NULL, began, &diag);
+    if (err != OK) sql_refuse(s, err, true, &diag);
 }
 
 static void step_http_sql(Session *s) {
     Database *db = s->database;
     const Io *io = db->loop->node->io;
     int64_t began = io->clock_monotonic_ns(io->world);
-    Diag diag = {0};
-    Query *query = NULL;
+    Diag diag;
+    Statement *statement = NULL;
     QueryCaller caller = caller_of(s);
-    uint64_t most = read_cost_max(db);
-    Err err = query_compile(s->http.text, QUERY_SQL, &db->query_catalog, &caller, &query, &diag);
-    if (err == OK) err = views_check(db->views, query, &diag);
+    SqlViews views = {db->views, &diag};
+    diag_clear(&diag);
+    Err err =
+        statement_compile(s->http.text, QUERY_SQL, &db->query_catalog, &caller, &statement, &diag);
+    if (err == OK) err = statement_each_query(statement, view_check, &views);
     if (err == ERR_AGAIN) {
-        query_free(&query);
         commit_views(s, sql_again);
-        return;
-    }
-    if (err == ERR_BUSY) {
-        query_free(&query);
+    } else if (err == ERR_BUSY) {
         session_await_views(s);
-        return;
+    } else if (err == OK) {
+        sql_run(s, &statement, began);
+    } else {
+        db->counters.sql_queries++;
+        sql_refuse(s, err, false, &diag);
     }
-    bool ran = err == OK;
-    bool elsewhere = ran && most != UINT64_MAX && query_cost(query, most) > most &&
-                     sql_elsewhere(s, &query, &err);
-    if (s->parked == PARK_NONE) db->counters.sql_queries++;
-    if (!elsewhere && err == OK) sql_here(s, query, began, &err, &diag);
-    query_free(&query);
-    if (err != OK) sql_refuse(s, err, ran, &diag);
+    statement_free(&statement);
 }
 
 bool session_http_step(Session *s, HostCall *call) {

@@ -2,7 +2,7 @@
 #include "base/mem.h"
 #include "node/commit.h"
 #include "node/session_private.h"
-#include "query/query.h"
+#include "query/statement.h"
 
 static const char busy_text[] = "the server is busy: too many queries wait for a worker";
 
@@ -156,15 +156,20 @@ static void answer_unsubscribe(Session *s, const ClientMessage *m) {
     outbox_end(&s->out);
 }
 
-typedef struct OneOffRows {
-    const Query *query;
-    RowList list;
-} OneOffRows;
-
 static bool one_off_row(void *ctx, Bytes row) {
-    OneOffRows *rows = ctx;
-    rowlist_add(&rows->list, query_shown(rows->query, row));
-    return rowlist_ok(&rows->list);
+    RowList *list = ctx;
+    rowlist_add(list, row);
+    return rowlist_ok(list);
+}
+
+typedef struct OneOffViews {
+    Views *views;
+    Diag *diag;
+} OneOffViews;
+
+static Err one_off_view(void *ctx, const Query *query) {
+    const OneOffViews *check = ctx;
+    return views_check(check->views, query, check->diag);
 }
 
 static void refuse_one_off(Session *s, const ClientMessage *m, const char *text) {
@@ -173,22 +178,16 @@ static void refuse_one_off(Session *s, const ClientMessage *m, const char *text)
     outbox_end(&s->out);
 }
 
-static void one_off_elsewhere(Session *s, const ClientMessage *m, Query **query) {
+static void one_off_elsewhere(Session *s, const ClientMessage *m, Statement **statement) {
     Err err = ERR_AGAIN;
-    Query **queries = mem_alloc(sizeof *queries);
-    if (!queries || query_detach(*query) != OK) {
-        err = ERR_NOMEM;
-        mem_free(queries);
-    } else if (read_place(s)) {
-        queries[0] = *query;
-        *query = NULL;
-        ReadAsk ask = {.kind = READ_ONE_OFF,
-                       .request = m->request_id,
-                       .queries = queries,
-                       .query_count = 1};
+    if (read_place(s)) {
+        err = statement_detach(*statement);
+        if (err != OK) read_place_unused(s);
+    }
+    if (err == OK) {
+        ReadAsk ask = {.kind = READ_ONE_OFF, .request = m->request_id, .statement = *statement};
+        *statement = NULL;
         err = read_begin(s, &ask);
-    } else {
-        mem_free(queries);
     }
     if (err == ERR_AGAIN) {
         session_ws_untake(s);
@@ -198,23 +197,24 @@ static void one_off_elsewhere(Session *s, const ClientMessage *m, Query **query)
     if (err != ERR_AGAIN) s->database->counters.sql_queries++;
 }
 
-static Err one_off_here(Session *s, const ClientMessage *m, Query *query) {
-    OneOffRows rows = {.query = query};
+static Err one_off_here(Session *s, const ClientMessage *m, Statement *statement, Diag *diag) {
+    RowList rows;
     Buf encoded = {0};
-    rowlist_init(&rows.list);
-    read_limit(s->database, query);
-    Err err = query_run(query, NULL, one_off_row, &rows);
+    rowlist_init(&rows);
+    read_limit(s->database, statement);
+    Err err = statement_run(statement, NULL, one_off_row, &rows, diag);
     if (err == OK) {
-        rowlist_encode(&encoded, &rows.list);
+        rowlist_encode(&encoded, &rows);
         if (!buf_ok(&encoded)) err = ERR_NOMEM;
     }
     if (err == OK) {
         Buf *out = outbox_begin(&s->out);
-        WireTableRows table = {.table_name = query->table->name, .rows = buf_bytes(&encoded)};
+        WireTableRows table = {.table_name = statement_table(statement)->name,
+                               .rows = buf_bytes(&encoded)};
         wire_one_off_result(out, m->request_id, &table);
         outbox_end(&s->out);
     }
-    rowlist_deinit(&rows.list);
+    rowlist_deinit(&rows);
     buf_deinit(&encoded);
     return err;
 }
@@ -222,31 +222,33 @@ static Err one_off_here(Session *s, const ClientMessage *m, Query *query) {
 static void answer_one_off(Session *s, const ClientMessage *m) {
     Database *db = s->database;
     Diag diag = {0};
-    Query *query = NULL;
+    Statement *statement = NULL;
     QueryCaller caller = caller_of(s);
     uint64_t most = read_cost_max(db);
-    Err err = query_compile(m->text, QUERY_ONE_OFF, &db->query_catalog, &caller, &query, &diag);
-    if (err == OK) err = views_check(db->views, query, &diag);
+    OneOffViews views = {db->views, &diag};
+    Err err =
+        statement_compile(m->text, QUERY_ONE_OFF, &db->query_catalog, &caller, &statement, &diag);
+    if (err == OK) err = statement_each_query(statement, one_off_view, &views);
     if (err == ERR_AGAIN) {
-        query_free(&query);
+        statement_free(&statement);
         ask_later(s, m);
         return;
     }
     if (err == ERR_BUSY) {
-        query_free(&query);
+        statement_free(&statement);
         ask_when_there(s);
         return;
     }
-    if (err == OK && most != UINT64_MAX && query_cost(query, most) > most) {
-        one_off_elsewhere(s, m, &query);
-        query_free(&query);
+    if (err == OK && most != UINT64_MAX && statement_cost(statement, most) > most) {
+        one_off_elsewhere(s, m, &statement);
+        statement_free(&statement);
         return;
     }
-    if (err == OK) err = one_off_here(s, m, query);
+    if (err == OK) err = one_off_here(s, m, statement, &diag);
     if (err == ERR_TOO_LARGE) read_too_large(db, &diag);
     if (err != OK) refuse_one_off(s, m, diag.text[0] ? diag.text : err_text(err));
     db->counters.sql_queries++;
-    query_free(&query);
+    statement_free(&statement);
 }
 
 // The views that a question waited for were run; which of them failed it will hear now.

@@ -10,7 +10,7 @@
 #include "base/blake3.h"
 #include "base/mem.h"
 
-static Err check_text(Str text, Diag *diag) {
+Err compile_check_text(Str text, Diag *diag) {
     if (text.len > QUERY_TEXT_MAX)
         return diag_fail(diag,
                          ERR_TOO_LARGE,
@@ -40,17 +40,25 @@ static void resolve_view(Compiler *c) {
     q->hidden_bytes = sizeof q->view_key.hash;
 }
 
-static Err resolve_table(Compiler *c, const QueryCatalog *catalog) {
-    Str name = c->select->table;
-    c->table = catalog->table_by_name(catalog->ctx, name);
-    if (c->table && !c->table->is_public && !c->caller->is_owner) c->table = NULL;
-    if (!c->table)
-        return diag_fail(c->diag,
-                         ERR_INVALID,
-                         "no such table: `%.*s`. If the table exists, it may be marked private.",
-                         (int)utf8_cut(name, 200),
-                         name.ptr);
-    c->query->table = c->table;
+Err compile_table(const QueryCatalog *catalog,
+                  const QueryCaller *caller,
+                  Str name,
+                  const CatalogTable **out,
+                  Diag *diag) {
+    const CatalogTable *table = catalog->table_by_name(catalog->ctx, name);
+    if (table && (table->is_public || caller->is_owner)) {
+        *out = table;
+        return OK;
+    }
+    return diag_fail(diag,
+                     ERR_INVALID,
+                     "no such table: `%.*s`. If the table exists, it may be marked private.",
+                     (int)utf8_cut(name, 200),
+                     name.ptr);
+}
+
+static Err take_table(Compiler *c, const CatalogTable *table) {
+    c->table = c->query->table = table;
     if (c->table->is_view) resolve_view(c);
     RowLayout *layout = arena_new(&c->query->arena, RowLayout);
     if (!layout) return ERR_NOMEM;
@@ -79,7 +87,8 @@ static Err project_row(Compiler *c) {
     if (qualifier.ptr && !str_eq(qualifier, c->select->alias))
         return compile_fail_name(c, qualifier);
     Err err = columns_reserve(c->query, c->table->column_count);
-    for (uint32_t i = compile_first_column(c); err == OK && i < c->table->column_count; i++) {
+    for (uint32_t i = compile_first_column(c->table); err == OK && i < c->table->column_count;
+         i++) {
         err = column_add(c->query, (uint16_t)i, c->table->columns[i].name);
     }
     return err;
@@ -112,8 +121,10 @@ static Err project_columns(Compiler *c) {
     Err err = columns_reserve(c->query, c->select->item_count);
     for (uint32_t i = 0; err == OK && i < c->select->item_count; i++) {
         const SqlItem *item = &c->select->items[i];
+        uint32_t relation;
         uint16_t column;
-        if ((err = compile_column(c, item->qualifier, item->column, &column)) != OK) break;
+        if ((err = compile_column(c, item->qualifier, item->column, &relation, &column)) != OK)
+            break;
         err = column_add(c->query, column, item->as.ptr ? item->as : item->column);
     }
     return err == OK ? refuse_duplicates(c) : err;
@@ -144,20 +155,51 @@ static Err check_returns_table(const Compiler *c) {
 
 // ── the passes in their order ──────────────────────────────────────────────────────────────────
 
-static Err compile(Compiler *c, Str text, const QueryCatalog *catalog) {
-    SqlSelect select;
+// From names that are known to the program.
+static Err finish(Compiler *c, const QueryCatalog *rules, SqlSelect *select) {
     Err err = OK;
-    if ((err = check_text(text, c->diag)) != OK) return err;
-    if ((err = sql_parse(text, c->query->door, c->scratch, &select, c->diag)) != OK) return err;
-    c->select = &select;
-    c->query->has_limit = select.has_limit;
-    c->query->limit = select.limit;
-    if ((err = resolve_table(c, catalog)) != OK) return err;
+    c->select = select;
+    c->query->has_limit = select->has_limit;
+    c->query->limit = select->limit;
     if ((err = project(c)) != OK) return err;
-    if ((err = compile_rules(c, catalog, &select)) != OK) return err;
+    if (rules && (err = compile_rules(c, rules, select)) != OK) return err;
+    c->nodes = select->nodes;
+    c->node_count = select->node_count;
     if ((err = compile_types(c)) != OK) return err;
     if ((err = check_returns_table(c)) != OK) return err;
     return compile_predicate(c);
+}
+
+static Err refuse_fancy(const Compiler *c, Str text, const SqlSelect *select) {
+    if (sql_select_is_plain(select)) return OK;
+    return diag_fail(c->diag,
+                     ERR_UNSUPPORTED,
+                     select->relation_count > 1 ? "Unsupported: JOIN: %.*s" : "Unsupported: %.*s",
+                     (int)utf8_cut(text, 1000),
+                     text.ptr);
+}
+
+static Err compile(Compiler *c, Str text, const QueryCatalog *catalog) {
+    SqlSelect select;
+    const CatalogTable *table;
+    Err err = OK;
+    if ((err = compile_check_text(text, c->diag)) != OK) return err;
+    if ((err = sql_parse_select(text, c->query->door, c->scratch, &select, c->diag)) != OK)
+        return err;
+    if ((err = refuse_fancy(c, text, &select)) != OK) return err;
+    if ((err = compile_table(catalog, c->caller, select.table, &table, c->diag)) != OK) return err;
+    if ((err = take_table(c, table)) != OK) return err;
+    return finish(c, catalog, &select);
+}
+
+static Err compile_end(Compiler *c, Err err, Query **out) {
+    if (err == ERR_NOMEM) diag_fail(c->diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
+    arena_deinit(c->scratch);
+    if (err == OK)
+        *out = c->query;
+    else
+        query_free(&c->query);
+    return err;
 }
 
 Err query_compile(Str text,
@@ -171,14 +213,29 @@ Err query_compile(Str text,
     if (!query) return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     query->door = door;
     Compiler c = {.caller = caller, .scratch = &scratch, .query = query, .diag = diag};
-    Err err = compile(&c, text, catalog);
-    if (err == ERR_NOMEM) diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
-    arena_deinit(&scratch);
-    if (err == OK)
-        *out = query;
-    else
-        query_free(&query);
-    return err;
+    return compile_end(&c, compile(&c, text, catalog), out);
+}
+
+Err compile_select(SqlSelect *select, const RowsQuery *what, Query **out, Diag *diag) {
+    Arena scratch = {0};
+    Query *query = MEM_NEW(Query);
+    if (!query) return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
+    query->door = what->door;
+    Compiler c = {.caller = what->caller, .scratch = &scratch, .query = query, .diag = diag};
+    Err err = take_table(&c, what->table);
+    if (err == OK) err = finish(&c, what->rules, select);
+    return compile_end(&c, err, out);
+}
+
+Err compile_rows(const RowsQuery *what, Query **out, Diag *diag) {
+    SqlSelect select = {
+        .projection = QPROJECT_ROW,
+        .table = what->table->name,
+        .alias = what->alias,
+        .nodes = what->nodes,
+        .node_count = what->node_count,
+    };
+    return compile_select(&select, what, out, diag);
 }
 
 void query_free(Query **query) {

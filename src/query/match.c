@@ -4,7 +4,7 @@
 //
 // Equality is equality of bytes for every comparable type except floats, where -0 = 0 and any NaN
 // equals any NaN; there, and for order, bsatn_cmp decides (spec §1.9).
-#include "query/query.h"
+#include "query/compile.h"
 
 static bool op_holds(QueryOp op, int order) {
     switch (op) {
@@ -44,7 +44,7 @@ static bool compares_as_bytes(const Type *type) {
     return type->kind != TYPE_F32 && type->kind != TYPE_F64;
 }
 
-static bool test_values(const Type *type, QueryOp op, Bytes a, Bytes b) {
+bool query_values_hold(const Type *type, QueryOp op, Bytes a, Bytes b) {
     if (op <= QUERY_NE && compares_as_bytes(type)) return bytes_eq(a, b) == (op == QUERY_EQ);
     return op_holds(op, compare(type, a.ptr, b.ptr));
 }
@@ -67,16 +67,19 @@ bool query_matches_with(const Query *query, const Bytes *values, Bytes row) {
         bool holds = false;
         switch (test->kind) {
         case QTEST_COMPARE:
-            holds = test_values(type,
-                                test->op,
-                                column_bytes(layout, row, test->column),
-                                values[test->param]);
+            holds = query_values_hold(type,
+                                      test->op,
+                                      column_bytes(layout, row, test->column),
+                                      values[test->param]);
             break;
         case QTEST_COLUMNS:
-            holds = test_values(type,
-                                test->op,
-                                column_bytes(layout, row, test->column),
-                                column_bytes(layout, row, test->other_column));
+            holds = query_values_hold(type,
+                                      test->op,
+                                      column_bytes(layout, row, test->column),
+                                      column_bytes(layout, row, test->other_column));
+            break;
+        case QTEST_NONE:
+            holds = (column_bytes(layout, row, test->column).ptr[0] == 1) == (test->op == QUERY_EQ);
             break;
         case QTEST_PUSH:
             bits = bits << 1 | test->bit;

@@ -25,11 +25,32 @@ bool token_is_ident(const SqlToken *token);
 // A word that begins something other than a column in an expression (§1.2).
 bool expr_word_is_reserved(const SqlToken *token);
 
+Err parse_refuse(Parser *p, Err err, const char *text);
 Str parse_span(const Parser *p, uint32_t first, uint32_t behind_last);  // the text they cover
 Err parse_expected(Parser *p, const char *what);                        // ERR_INVALID
 Err parse_unsupported(Parser *p, const char *what, Str text);           // ERR_UNSUPPORTED
+Err parse_unsupported_statement(Parser *p);                             // likewise, all of it
 
 // ident {"." ident}: the last part, and the parts before it joined (ptr NULL when there are none).
 MUST_USE Err parse_name(Parser *p, Str *qualifier, Str *last);
+MUST_USE Err parse_names_join(Parser *p, Str a, Str b, Str *out);  // a "." b
+// The same as one name.
+MUST_USE Err parse_table_name(Parser *p, Str *out);
+MUST_USE Err parse_where(Parser *p, SqlSelect *out);
+MUST_USE Err parse_statement_end(Parser *p);
+// A number without a sign, as LIMIT wants it; steps behind it.
+MUST_USE Err parse_count(Parser *p, uint64_t *out);
+// [AS] ident for a relation; stays as it is when there is none.
+MUST_USE Err parse_table_alias(Parser *p, Str *out);
+// [AS] ident for an item; stays as it is when there is none.
+MUST_USE Err parse_column_alias(Parser *p, Str *out);
+
+// parse_items.c: what stands between SELECT and FROM.
+MUST_USE Err parse_items(Parser *p, SqlSelect *out);
+// parse_from.c: FROM and its joins.
+MUST_USE Err parse_from(Parser *p, SqlSelect *out);
+// parse_write.c: everything but SELECT. At its verb; the caller ends the statement.
+MUST_USE Err parse_write(Parser *p, SqlStatement *out, bool *known);
+
 // A predicate up to the first token that cannot belong to it.
 MUST_USE Err parse_expr(Parser *p, SqlNode **nodes, uint32_t *count);

@@ -270,6 +270,94 @@ static Err refuse_operator(Expr *e) {
     }
 }
 
+// ── IS NULL, IN, BETWEEN ───────────────────────────────────────────────────────────────────────
+
+static bool is_leaf(const SqlNode *node) {
+    return node->kind <= SQL_COLUMN;
+}
+
+// `subject` again, then the next operand, then the comparison of both.
+static Err compare_next(Expr *e, const SqlNode *subject, QueryOp op) {
+    Err err = node_push(e, *subject);
+    if (err == OK) err = operand(e);
+    if (err != OK) return err;
+    operator_push(e, OP_COMPARE, op);
+    return reduce(e);
+}
+
+static Err in_list(Expr *e, const SqlNode *subject) {
+    Parser *p = e->p;
+    for (bool first = true;; first = false) {
+        p->at++;  // the parenthesis or the comma
+        Err err = compare_next(e, subject, QUERY_EQ);
+        if (err == OK && !first) {
+            operator_push(e, OP_OR, 0);
+            err = reduce(e);
+        }
+        if (err != OK) return err;
+        if (parser_token(p, 0)->kind == TOK_COMMA) continue;
+        if (parser_token(p, 0)->kind != TOK_RPAREN) return parse_expected(p, "',' or ')'");
+        p->at++;
+        return OK;
+    }
+}
+
+static Err between(Expr *e, const SqlNode *subject) {
+    Parser *p = e->p;
+    p->at++;
+    Err err = compare_next(e, subject, QUERY_GE);
+    if (err != OK) return err;
+    if (!sql_token_is(parser_token(p, 0), "AND")) return parse_expected(p, "AND");
+    p->at++;
+    if ((err = compare_next(e, subject, QUERY_LE)) != OK) return err;
+    operator_push(e, OP_AND, 0);
+    return reduce(e);
+}
+
+static Err is_null(Expr *e, const SqlNode *subject, bool *negated) {
+    Parser *p = e->p;
+    p->at++;
+    *negated = sql_token_is(parser_token(p, 0), "NOT");
+    if (*negated) p->at++;
+    if (!sql_token_is(parser_token(p, 0), "NULL")) return unsupported_expr(e, e->operand_begin);
+    p->at++;
+    Err err = node_push(e, *subject);
+    if (err != OK) return err;
+    uint32_t left = e->operands[--e->operand_count];
+    return node_push(e, (SqlNode){.kind = SQL_IS_NULL, .left = left});
+}
+
+// What may stand behind an operand and is a predicate with it. The operand's node is given up: the
+// form repeats it, so that each subtree stays in one piece.
+static Err postfix(Expr *e, bool *took) {
+    Parser *p = e->p;
+    bool negated = sql_token_is(parser_token(p, 0), "NOT");
+    const SqlToken *word = parser_token(p, negated);
+    bool in = sql_token_is(word, "IN"), range = sql_token_is(word, "BETWEEN");
+    bool null = !negated && sql_token_is(word, "IS");
+    *took = in || range || null;
+    if (!*took) return OK;
+    uint32_t at = e->operands[e->operand_count - 1];
+    SqlNode subject = e->nodes[at];
+    const SqlToken *inside = parser_token(p, negated + 2);
+    if (!is_leaf(&subject) || at != e->node_count - 1 || (null && subject.kind != SQL_COLUMN) ||
+        (in && (parser_token(p, negated + 1)->kind != TOK_LPAREN ||
+                sql_token_is(inside, "SELECT") || sql_token_is(inside, "WITH"))))
+        return unsupported_expr(e, e->operand_begin);
+    e->operand_count--;
+    e->node_count--;
+    p->at += negated;
+    uint32_t begin = e->operand_begin;
+    if (in) p->at++;
+    Err err = in      ? in_list(e, &subject)
+              : range ? between(e, &subject)
+                      : is_null(e, &subject, &negated);
+    e->operand_begin = begin;
+    if (err != OK || !negated) return err;
+    operator_push(e, OP_NOT, 0);
+    return reduce(e);
+}
+
 typedef enum Step { STEP_OPERAND, STEP_OPERATOR, STEP_END } Step;
 
 static Err close_paren(Expr *e, Step *next) {
@@ -290,6 +378,9 @@ static Err operator_step(Expr *e, Step *next) {
     const SqlToken *token = parser_token(e->p, 0);
     OpKind kind;
     QueryOp op = QUERY_EQ;
+    bool took;
+    Err err = postfix(e, &took);
+    if (err != OK || took) return err;
     if (token->kind == TOK_RPAREN) return close_paren(e, next);
     if (token_compares(token, &op)) {
         kind = OP_COMPARE;
@@ -301,7 +392,7 @@ static Err operator_step(Expr *e, Step *next) {
         *next = STEP_END;
         return refuse_operator(e);
     }
-    Err err = reduce_down_to(e, kind);
+    err = reduce_down_to(e, kind);
     if (err != OK) return err;
     operator_push(e, kind, op);
     e->p->at++;
@@ -328,8 +419,9 @@ static Err expr_run(Expr *e) {
 }
 
 Err parse_expr(Parser *p, SqlNode **nodes, uint32_t *count) {
-    // Every node, operand and operator takes a token of its own.
-    uint32_t most = p->count - p->at + 1;
+    // Every node, operand and operator takes a token of its own, or half a one where IN and BETWEEN
+    // repeat what stands before them.
+    uint32_t most = 2 * (p->count - p->at + 1);
     Expr e = {
         .p = p,
         .nodes = arena_array(p->arena, SqlNode, most),

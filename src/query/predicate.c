@@ -24,6 +24,7 @@ typedef enum PredKind {  // in the order in which operands are evaluated: cheap 
     PRED_FALSE,
     PRED_COMPARE,  // column op constant
     PRED_COLUMNS,  // column op column
+    PRED_NONE,     // column has no value (QUERY_EQ) or has one (QUERY_NE)
     PRED_TRUTHS,   // predicate op predicate
     PRED_AND,
     PRED_OR,
@@ -122,7 +123,7 @@ static Pred compare_columns(uint16_t a, uint16_t b, QueryOp op) {
 // A syntax node of type Bool as a predicate. Nodes that are predicates were made before.
 static Pred as_predicate(const Normal *n, uint32_t at) {
     static const uint8_t truths[] = {0, 1};
-    const SqlNode *node = &n->c->select->nodes[at];
+    const SqlNode *node = &n->c->nodes[at];
     bool wanted = !n->negated[at];
     if (node->kind == SQL_BOOL) return hashed(truth(node->value == wanted));
     if (node->kind != SQL_COLUMN) return n->made[at];
@@ -140,7 +141,7 @@ typedef struct Folded {
 } Folded;
 
 static Folded fold_of(const Normal *n, uint32_t at) {
-    const SqlNode *nodes = n->c->select->nodes, *node = &nodes[at];
+    const SqlNode *nodes = n->c->nodes, *node = &nodes[at];
     QueryOp op = n->negated[at] ? op_negated(node->op) : node->op;
     const SqlNode *constant = &nodes[node->right];
     Folded fold = {.operand = node->left};
@@ -165,7 +166,7 @@ static Err compare_truths(Normal *n, const SqlNode *node, QueryOp op, Pred *out)
 }
 
 static Err make_compare(Normal *n, uint32_t at, Pred *out) {
-    const SqlNode *nodes = n->c->select->nodes, *node = &nodes[at];
+    const SqlNode *nodes = n->c->nodes, *node = &nodes[at];
     const SqlNode *a = &nodes[node->left], *b = &nodes[node->right];
     const Typed *x = &n->c->typed[node->left], *y = &n->c->typed[node->right];
     QueryOp op = n->negated[at] ? op_negated(node->op) : node->op;
@@ -185,6 +186,14 @@ static Err make_compare(Normal *n, uint32_t at, Pred *out) {
         *out = compare_columns(x->column, y->column, op);
     }
     return OK;
+}
+
+// Only an Option can be without a value.
+static Pred make_is_null(const Normal *n, uint32_t at) {
+    const Typed *typed = &n->c->typed[n->c->nodes[at].left];
+    bool negated = n->negated[at];
+    if (typed->type->special != SPECIAL_OPTION) return truth(negated);
+    return (Pred){.kind = PRED_NONE, .op = negated ? QUERY_NE : QUERY_EQ, .column = typed->column};
 }
 
 static void list_join(Pred *list, const Pred *more) {
@@ -236,7 +245,7 @@ static void list_close(Pred *list) {
 }
 
 static Err make_list(Normal *n, uint32_t at, Pred *out) {
-    const SqlNode *node = &n->c->select->nodes[at];
+    const SqlNode *node = &n->c->nodes[at];
     *out = (Pred){.kind = (node->kind == SQL_AND) != n->negated[at] ? PRED_AND : PRED_OR};
     Err err = list_add(n, out, as_predicate(n, node->left));
     if (err == OK) err = list_add(n, out, as_predicate(n, node->right));
@@ -260,7 +269,7 @@ static Err view_narrow(Normal *n, Pred *root) {
 }
 
 static Err make(Normal *n, uint32_t at) {
-    const SqlNode *node = &n->c->select->nodes[at];
+    const SqlNode *node = &n->c->nodes[at];
     Pred p;
     Err err = OK;
     switch (node->kind) {
@@ -268,6 +277,7 @@ static Err make(Normal *n, uint32_t at) {
     case SQL_AND:
     case SQL_OR: err = make_list(n, at, &p); break;
     case SQL_NOT: p = as_predicate(n, node->left); break;  // it was turned over
+    case SQL_IS_NULL: p = make_is_null(n, at); break;
     default: return OK;
     }
     if (err == OK) n->made[at] = hashed(p);
@@ -276,8 +286,8 @@ static Err make(Normal *n, uint32_t at) {
 
 // Parents stand behind their children, so going down the array goes down the tree.
 static void push_negations_down(Normal *n) {
-    const SqlNode *nodes = n->c->select->nodes;
-    for (uint32_t at = n->c->select->node_count; at-- > 0;) {
+    const SqlNode *nodes = n->c->nodes;
+    for (uint32_t at = n->c->node_count; at-- > 0;) {
         const SqlNode *node = &nodes[at];
         if (node->kind == SQL_NOT) n->negated[node->left] = !n->negated[at];
         if (node->kind == SQL_AND || node->kind == SQL_OR) {
@@ -332,7 +342,7 @@ static int pred_order(const void *a, const void *b) {
 static bool is_duplicate(const Pred *a, const Pred *b) {  // of leaves; neighbours in the order
     if (a->kind != b->kind || a->op != b->op || a->column != b->column) return false;
     if (a->kind == PRED_COMPARE) return bytes_eq(a->value, b->value);
-    return a->kind == PRED_COLUMNS && a->other_column == b->other_column;
+    return a->kind <= PRED_NONE && a->other_column == b->other_column;
 }
 
 static Err frame_push(Layout *l, Pred *pred, uint32_t if_true, uint32_t if_false, uint32_t depth) {
@@ -364,8 +374,13 @@ static void key_add(Layout *l, const Pred *p) {
 
 static uint32_t lay_leaf(Layout *l, const Frame *f) {
     Pred *p = f->pred;
+    static const QueryTestKind kinds[] = {
+        [PRED_COMPARE] = QTEST_COMPARE,
+        [PRED_COLUMNS] = QTEST_COLUMNS,
+        [PRED_NONE] = QTEST_NONE,
+    };
     QueryTest test = {
-        .kind = p->kind == PRED_COMPARE ? QTEST_COMPARE : QTEST_COLUMNS,
+        .kind = kinds[p->kind],
         .op = p->op,
         .column = p->column,
         .other_column = p->other_column,
@@ -452,7 +467,8 @@ static Err step(Layout *l, bool *returned, uint32_t *result) {
     case PRED_TRUE: *result = f->if_true; break;
     case PRED_FALSE: *result = f->if_false; break;
     case PRED_COMPARE:
-    case PRED_COLUMNS: *result = lay_leaf(l, f); break;
+    case PRED_COLUMNS:
+    case PRED_NONE: *result = lay_leaf(l, f); break;
     case PRED_TRUTHS: err = truths_step(l, f, result, &done); break;
     case PRED_AND:
     case PRED_OR:
@@ -550,7 +566,7 @@ static Err lay_out(Layout *l, Pred *root) {
 }
 
 Err compile_predicate(Compiler *c) {
-    uint32_t count = c->select->node_count;
+    uint32_t count = c->node_count;
     Normal n = {
         .c = c,
         .made = arena_array(c->scratch, Pred, count),

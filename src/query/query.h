@@ -1,4 +1,5 @@
-// query.h: SQL. Lex, parse, type, plan, run. Spec: sql-and-subscriptions §1, §2.
+// query.h: a query of one table: what a subscription is, and what plans are made of. Spec:
+// sql-and-subscriptions §1, §2. Whole statements (joins, groups, writes): statement.h.
 //
 //   text ──lex, parse──> SqlSelect ──resolve, type──> Query (template + parameters) ──> rows
 //
@@ -30,6 +31,9 @@ typedef struct QueryCatalog {
                      const CatalogTable *table,
                      bool (*each)(void *ectx, Str sql),
                      void *ectx);
+    // Rows that a query of anybody but the owner may look at (§2.4). False: as many as it likes.
+    // NULL: always false.
+    bool (*row_limit)(void *ctx, uint64_t *out);
 } QueryCatalog;
 
 typedef enum QueryDoor {
@@ -48,6 +52,7 @@ typedef enum QueryTestKind {
     QTEST_COLUMNS,  // column `op` other_column
     QTEST_PUSH,     // remember `bit`: the left side of a comparison of two predicates
     QTEST_POP,      // remembered bit `op` `bit`
+    QTEST_NONE,     // column, an Option, has no value (QUERY_EQ) or has one (QUERY_NE)
 } QueryTestKind;
 
 #define QUERY_ACCEPT UINT32_MAX
@@ -114,12 +119,12 @@ typedef struct Query {
     QueryPath path;           // of a detached query; others find theirs as they run
     const atomic_bool *stop;  // may be NULL; set by another thread, it ends a run with ERR_CLOSED
     uint64_t rows_max;   // a run that yields more than these ends with ERR_TOO_LARGE; 0: no limit
-    uint64_t bytes_max;  // of rows, or of the text that query_write_json makes
+    uint64_t bytes_max;  // of rows, 0: no limit
 } Query;
 
 #define QUERY_TEXT_MAX 50000  // bytes (§1.2)
 
-// Compile one SELECT. Errors are of §1.13's classes and wording: ERR_INVALID (parse, type, names),
+// Compile one SELECT of one table: what subscriptions watch. Everything else is statement.h's. Errors are of §1.13's classes and wording: ERR_INVALID (parse, type, names),
 // ERR_UNSUPPORTED, ERR_TOO_LARGE; diag holds the message.
 MUST_USE Err query_compile(Str text,
                            QueryDoor door,
@@ -128,9 +133,14 @@ MUST_USE Err query_compile(Str text,
                            Query **out,
                            Diag *diag);
 void query_free(Query **query);
+// The row limit for others than the owner (§2.4), for who is about to run the query. ERR_INVALID.
+MUST_USE Err query_check_limit(const QueryCatalog *catalog,
+                               const QueryCaller *caller,
+                               const Query *query,
+                               Diag *diag);
 // Is this a row-level security rule that the schema allows (§2.3)? ERR_INVALID with "Row-level
-// security invalid: …". One with a join is allowed but cannot be applied yet: queries of its table
-// fail for everyone but the owner, with the rule in the message.
+// security invalid: …". One with a join is applied by statements (statement.h); query_compile fails
+// for everyone but the owner, with the rule in the message.
 MUST_USE Err query_check_rule(Str text, const QueryCatalog *catalog, Diag *diag);
 
 // The result of a view that a caller gets: spec module-abi §5.9.
@@ -162,10 +172,3 @@ MUST_USE Err query_detach(Query *query);
 
 // Add to `reads` what query_run looks at, as narrowly as the index it uses allows. ERR_NOMEM.
 MUST_USE Err query_reads(const Query *query, ReadSet *reads);
-
-// HTTP's answer (§2.1): the JSON object {schema, rows, total_duration_micros, stats}.
-MUST_USE Err query_write_json(const Query *query,
-                              const Snapshot *snapshot,
-                              int64_t micros,
-                              Buf *out,
-                              Diag *diag);

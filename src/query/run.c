@@ -1,121 +1,9 @@
-// run.c: a query's rows, from the head or a snapshot.
-//
-// PICTURE
-//   conjuncts   a = $0   b > $1   b <= $2            index (a, b, c)
-//   scan        [ key($0) key($1)⁺ , key($0) key($2)⁺ )    x⁺: the first key behind all that begin with x
-//   then        query_matches on every row: the scan only has to be wide enough
-//
-// The index that fixes the most columns by equality wins; one range column behind them narrows it
-// further. A primary key is an index over one column: the table itself is in its order.
+// run.c: a query's rows, from the head or a snapshot: every row of its place (place.h) that matches.
 //
 // A query that is to run on another thread is detached first: it takes its path and copies of what it
 // needs of the catalog along, because the catalog may change while it runs.
-#include "query/query.h"
-#include "sats/key.h"
-
-// ── choosing where to scan ─────────────────────────────────────────────────────────────────────
-
-static const QueryConjunct *equality_on(const Query *q, uint16_t column) {
-    for (uint32_t i = 0; i < q->conjunct_count; i++) {
-        const QueryConjunct *c = &q->conjuncts[i];
-        if (c->column == column && c->op == QUERY_EQ) return c;
-    }
-    return NULL;
-}
-
-static bool has_range_on(const Query *q, uint16_t column) {
-    for (uint32_t i = 0; i < q->conjunct_count; i++) {
-        if (q->conjuncts[i].column == column && q->conjuncts[i].op != QUERY_EQ) return true;
-    }
-    return false;
-}
-
-static void consider(const Query *q,
-                     uint32_t index_id,
-                     const uint16_t *columns,
-                     uint32_t count,
-                     QueryPath *best) {
-    QueryPath access = {.index_id = index_id, .columns = columns};
-    while (access.equal < count && equality_on(q, columns[access.equal])) {
-        access.equal++;
-    }
-    access.ranged = access.equal < count && has_range_on(q, columns[access.equal]);
-    if (access.equal > best->equal || (access.equal == best->equal && access.ranged > best->ranged))
-        *best = access;
-}
-
-static QueryPath choose(const Query *q, const uint16_t *primary) {
-    const Table *table = q->table->table;
-    QueryPath best = {.index_id = TABLE_ROWS};
-    if (q->conjunct_count == 0) return best;
-    // The clustered tree comes first: at equal merit it saves the step from key to row.
-    if (q->table->primary_key >= 0) consider(q, TABLE_ROWS, primary, 1, &best);
-    for (uint32_t i = 0; i < table_index_count(table); i++) {
-        StoreIndexInfo index = table_index_at(table, i);
-        consider(q, index.index_id, index.columns, index.column_count, &best);
-    }
-    return best;
-}
-
-// ── its bounds ─────────────────────────────────────────────────────────────────────────────────
-
-typedef struct Bounds {
-    Buf lower, upper;
-    bool unbounded;  // above: no key is behind all that begin with the prefix
-} Bounds;
-
-// prefix ++ the parameter's key, stepped behind everything that begins with it when asked. False:
-// there is no such key.
-static bool bound_of(const Query *q,
-                     const Buf *prefix,
-                     const QueryConjunct *c,
-                     bool step,
-                     Buf *out) {
-    buf_clear(out);
-    buf_put_bytes(out, buf_bytes(prefix));
-    buf_put_bytes(out, q->keys[c->param]);
-    return !step || key_successor(out);
-}
-
-static void narrow(const Query *q, const Buf *prefix, const QueryConjunct *c, Bounds *b) {
-    Buf bound = {0};
-    bool is_lower = c->op == QUERY_GT || c->op == QUERY_GE;
-    bool step = c->op == QUERY_GT || c->op == QUERY_LE;
-    if (!bound_of(q, prefix, c, step, &bound)) {
-        // Nothing is above: an upper bound says nothing, a lower one leaves no row, which
-        // query_matches will find out.
-    } else if (is_lower) {
-        if (bytes_cmp(buf_bytes(&bound), buf_bytes(&b->lower)) > 0) {
-            buf_clear(&b->lower);
-            buf_put_bytes(&b->lower, buf_bytes(&bound));
-        }
-    } else if (b->unbounded || bytes_cmp(buf_bytes(&bound), buf_bytes(&b->upper)) < 0) {
-        buf_clear(&b->upper);
-        buf_put_bytes(&b->upper, buf_bytes(&bound));
-        b->unbounded = false;
-    }
-    b->lower.failed |= bound.failed;
-    buf_deinit(&bound);
-}
-
-static Err bounds_of(const Query *q, const QueryPath *access, Bounds *b) {
-    Buf prefix = {0};
-    for (uint32_t i = 0; i < access->equal; i++) {
-        const QueryConjunct *c = equality_on(q, access->columns[i]);
-        buf_put_bytes(&prefix, q->keys[c->param]);
-    }
-    buf_put_bytes(&b->lower, buf_bytes(&prefix));
-    buf_put_bytes(&b->upper, buf_bytes(&prefix));
-    b->unbounded = !key_successor(&b->upper);
-    for (uint32_t i = 0; access->ranged && i < q->conjunct_count; i++) {
-        const QueryConjunct *c = &q->conjuncts[i];
-        if (c->column == access->columns[access->equal] && c->op != QUERY_EQ)
-            narrow(q, &prefix, c, b);
-    }
-    bool ok = buf_ok(&prefix) && buf_ok(&b->lower) && buf_ok(&b->upper);
-    buf_deinit(&prefix);
-    return ok ? OK : ERR_NOMEM;
-}
+#include "query/compile.h"
+#include "query/place.h"
 
 // ── running ────────────────────────────────────────────────────────────────────────────────────
 
@@ -149,40 +37,12 @@ static Err scan(Run *run, const Snapshot *snapshot, uint32_t index_id, Bytes low
         if (err == OK && matches && !counts && !run->sink(run->ctx, row)) err = ERR_LIMIT;
         if (seen % TABLE_BREATHE_ROWS == 0) {
             table_breathe(q->table->table, snapshot);
-            if (q->stop && atomic_load_explicit(q->stop, memory_order_relaxed)) err = ERR_CLOSED;
+            if (query_stopped(q)) err = ERR_CLOSED;
         }
         if (q->has_limit && run->taken == q->limit) break;
     }
     table_scan_end(&cursor);
     return err == OK ? cursor.err : err;
-}
-
-// Where a query's rows are: [lower, upper) of an index.
-typedef struct Place {
-    uint32_t index_id;  // or TABLE_ROWS
-    Bounds bounds;
-    bool narrowed, empty;
-} Place;
-
-static Err place_find(const Query *q, Place *place) {
-    uint16_t primary = q->table->primary_key < 0 ? 0 : (uint16_t)q->table->primary_key;
-    QueryPath access = q->is_detached ? q->path : choose(q, &primary);
-    Err err = bounds_of(q, &access, &place->bounds);
-    const Bounds *b = &place->bounds;
-    place->index_id = access.index_id;
-    place->narrowed = access.equal > 0 || access.ranged;
-    place->empty =
-        err == OK && !b->unbounded && bytes_cmp(buf_bytes(&b->lower), buf_bytes(&b->upper)) >= 0;
-    return err;
-}
-
-static Bytes place_upper(const Place *place) {
-    return place->bounds.unbounded ? BYTES_NONE : buf_bytes(&place->bounds.upper);
-}
-
-static void place_deinit(Place *place) {
-    buf_deinit(&place->bounds.lower);
-    buf_deinit(&place->bounds.upper);
 }
 
 static Err run_rows(Run *run, const Snapshot *snapshot) {
@@ -275,8 +135,7 @@ uint64_t query_cost(const Query *q, uint64_t most) {
     return MIN(cost, most + 1);
 }
 
-// A type of our own: the catalog's goes with the table.
-static Err type_own(Arena *arena, const Type *type, const Type **out) {
+Err query_type_own(Arena *arena, const Type *type, const Type **out) {
     Buf bytes = {0};
     type_encode(&bytes, type);
     Err err = buf_ok(&bytes) ? OK : ERR_NOMEM;
@@ -295,10 +154,14 @@ static Err table_own(Query *q, CatalogTable *own) {
     own->name = arena_str(arena, own->name);
     CatalogColumn *columns = arena_array(arena, CatalogColumn, MAX(own->column_count, 1u));
     if (!own->name.ptr || !columns) return ERR_NOMEM;
-    Err err = type_own(arena, q->table->row_type, &own->row_type);
+    Err err = query_type_own(arena, q->table->row_type, &own->row_type);
     if (err != OK) return err;
     for (uint32_t i = 0; i < own->column_count; i++) {
-        columns[i] = (CatalogColumn){.type = own->row_type->fields[i].type};
+        columns[i] = (CatalogColumn){
+            .name = arena_str(arena, own->columns[i].name),
+            .type = own->row_type->fields[i].type,
+        };
+        if (!columns[i].name.ptr) return ERR_NOMEM;
     }
     own->columns = columns;
     own->indexes = NULL;
@@ -316,7 +179,7 @@ Err query_detach(Query *q) {
     if (err == OK) err = row_layout_init(layout, own->row_type, &q->arena);
     if (err != OK) return err;
     *primary = q->table->primary_key < 0 ? 0 : (uint16_t)q->table->primary_key;
-    q->path = choose(q, primary);
+    q->path = place_choose(q, primary);
     q->table = own;
     q->layout = layout;
     q->is_detached = true;

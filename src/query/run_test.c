@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "base/test.h"
 #include "query/fake_testing.h"
+#include "query/statement.h"
 
 typedef struct World {
     FakeCatalog *fake;
@@ -40,11 +41,21 @@ static Query *compiled(World *w, const char *sql) {
     return query;
 }
 
+static Statement *stated(World *w, const char *sql) {
+    Statement *statement = NULL;
+    Diag diag;
+    Err err =
+        statement_compile(str_from(sql), QUERY_SQL, &w->fake->door, &w->caller, &statement, &diag);
+    if (err != OK) print_error("%s\n  %s\n", sql, diag.text);
+    EXPECT_EQ(err, OK);
+    return statement;
+}
+
 static void expect_answer(World *w, const char *sql, const char *json) {
-    Query *query = compiled(w, sql);
+    Statement *statement = stated(w, sql);
     Buf out = {0};
     Diag diag;
-    EXPECT_OK(query_write_json(query, NULL, 7, &out, &diag));
+    EXPECT_OK(statement_write_json(statement, NULL, NULL, 7, &out, &diag));
     buf_put_u8(&out, 0);
     // The rows are what differs; schema and stats have a test of their own.
     const char *rows = strstr((const char *)out.ptr, "\"rows\":");
@@ -58,7 +69,7 @@ static void expect_answer(World *w, const char *sql, const char *json) {
                     json);
     EXPECT(strlen(json) == (size_t)(end - rows - 7) && memcmp(rows + 7, json, strlen(json)) == 0);
     buf_deinit(&out);
-    query_free(&query);
+    statement_free(&statement);
 }
 
 static CatalogTable *inventory(World *w) {
@@ -81,10 +92,11 @@ static CatalogTable *inventory(World *w) {
 TEST(run, answers_with_schema_rows_and_stats) {
     World w = world_open();
     inventory(&w);
-    Query *query = compiled(&w, "select name as \"n\"\"x\", inventory_id from inventory limit 1");
+    Statement *statement =
+        stated(&w, "select name as \"n\"\"x\", inventory_id from inventory limit 1");
     Buf out = {0};
     Diag diag;
-    EXPECT_OK(query_write_json(query, NULL, 123, &out, &diag));
+    EXPECT_OK(statement_write_json(statement, NULL, NULL, 123, &out, &diag));
     buf_put_u8(&out, 0);
     EXPECT_STR((char *)out.ptr,
                "{\"schema\":{\"elements\":["
@@ -93,7 +105,7 @@ TEST(run, answers_with_schema_rows_and_stats) {
                "\"rows\":[[\"health1\",1]],\"total_duration_micros\":123,"
                "\"stats\":{\"rows_inserted\":0,\"rows_deleted\":0,\"rows_updated\":0}}");
     buf_deinit(&out);
-    query_free(&query);
+    statement_free(&statement);
     world_close(&w);
 }
 
@@ -366,9 +378,12 @@ TEST(run, ends_with_an_answer_that_is_too_large) {
     EXPECT_ERR(query_run(query, NULL, stop, &many), ERR_TOO_LARGE);
     Buf out = {0};
     Diag diag;
-    query->bytes_max = 5 * 19;
-    EXPECT_ERR(query_write_json(query, NULL, 7, &out, &diag), ERR_TOO_LARGE);  // of text
+    Statement *statement = stated(&w, "select * from inventory");
+    statement_limit(statement, NULL, 0, 5 * 19);
+    EXPECT_ERR(statement_write_json(statement, NULL, NULL, 7, &out, &diag),
+               ERR_TOO_LARGE);  // of text
     buf_deinit(&out);
+    statement_free(&statement);
     query_free(&query);
     world_close(&w);
 }
@@ -376,19 +391,20 @@ TEST(run, ends_with_an_answer_that_is_too_large) {
 TEST(run, survives_each_allocation_failing) {
     World w = world_open();
     inventory(&w);
-    Query *query = compiled(&w, "select * from inventory where inventory_id > 1 and name < 'i'");
+    Statement *statement =
+        stated(&w, "select * from inventory where inventory_id > 1 and name < 'i'");
     for (int64_t n = 0;; n++) {
         Buf out = {0};
         Diag diag;
         mem_fault_arm(n);
-        Err err = query_write_json(query, NULL, 7, &out, &diag);
+        Err err = statement_write_json(statement, NULL, NULL, 7, &out, &diag);
         bool hit = mem_fault_hit();
         mem_fault_arm(-1);
         EXPECT_EQ(err, hit ? ERR_NOMEM : OK);
         buf_deinit(&out);
         if (!hit) break;
     }
-    query_free(&query);
+    statement_free(&statement);
     world_close(&w);
 }
 

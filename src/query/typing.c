@@ -7,18 +7,18 @@
 #include "query/compile.h"
 #include "sats/key.h"
 
-static Err fail_memory(const Compiler *c) {
-    return diag_fail(c->diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
+static Err fail_memory(Diag *diag) {
+    return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
 }
 
 static int cut(Str text) {
     return (int)utf8_cut(text, 200);
 }
 
-static Err fail_with_type(const Compiler *c, const char *before, Str shown, const Type *type) {
+static Err fail_with_type(Diag *diag, const char *before, Str shown, const Type *type) {
     Buf name = {0};
     type_print(&name, type);
-    Err err = diag_fail(c->diag,
+    Err err = diag_fail(diag,
                         ERR_INVALID,
                         "%s `%.*s` %s type `%.*s`",
                         before,
@@ -29,23 +29,23 @@ static Err fail_with_type(const Compiler *c, const char *before, Str shown, cons
                         (const char *)name.ptr);
     bool ok = buf_ok(&name);
     buf_deinit(&name);
-    return ok ? err : fail_memory(c);
+    return ok ? err : fail_memory(diag);
 }
 
-static Err fail_literal(const Compiler *c, Str text, const Type *type) {
-    return fail_with_type(c, "The literal expression", text, type);
+Err compile_fail_literal(Diag *diag, Str text, const Type *type) {
+    return fail_with_type(diag, "The literal expression", text, type);
 }
 
 static Err fail_operator(const Compiler *c, QueryOp op, const Type *type) {
     static const char *const spelled[] = {"=", "<>", "<", "<=", ">", ">="};
-    return fail_with_type(c, "Invalid binary operator", str_from(spelled[op]), type);
+    return fail_with_type(c->diag, "Invalid binary operator", str_from(spelled[op]), type);
 }
 
-static Err fail_type(const Compiler *c, const Type *expected, const Type *inferred) {
+Err compile_fail_type(Diag *diag, const Type *expected, const Type *inferred) {
     Buf a = {0}, b = {0};
     type_print(&a, expected);
     type_print(&b, inferred);
-    Err err = diag_fail(c->diag,
+    Err err = diag_fail(diag,
                         ERR_INVALID,
                         "Unexpected type: (expected) %.*s != %.*s (inferred)",
                         cut(bytes_str(buf_bytes(&a))),
@@ -55,7 +55,7 @@ static Err fail_type(const Compiler *c, const Type *expected, const Type *inferr
     bool ok = buf_ok(&a) && buf_ok(&b);
     buf_deinit(&a);
     buf_deinit(&b);
-    return ok ? err : fail_memory(c);
+    return ok ? err : fail_memory(diag);
 }
 
 static bool is_bytes(const Type *type) {
@@ -63,7 +63,7 @@ static bool is_bytes(const Type *type) {
 }
 
 // §1.9. Everything else cannot be compared, not even to itself.
-static bool comparable(const Type *type) {
+bool compile_comparable(const Type *type) {
     switch (type->kind) {
     case TYPE_ARRAY: return is_bytes(type);
     case TYPE_PRODUCT:
@@ -79,14 +79,14 @@ static Err keep_value(Compiler *c, Typed *typed, Buf *value) {
     typed->value = arena_bytes(c->scratch, buf_bytes(value));
     bool ok = buf_ok(value) && typed->value.ptr;
     buf_deinit(value);
-    return ok ? OK : fail_memory(c);
+    return ok ? OK : fail_memory(c->diag);
 }
 
 static Err expect_literal(Compiler *c, const SqlNode *node, Typed *typed, const Type *expected) {
     Buf value = {0};
     if (!sql_literal(expected, node->text, &value)) {
         buf_deinit(&value);
-        return fail_literal(c, node->text, expected);
+        return compile_fail_literal(c->diag, node->text, expected);
     }
     typed->type = expected;
     return keep_value(c, typed, &value);
@@ -95,7 +95,7 @@ static Err expect_literal(Compiler *c, const SqlNode *node, Typed *typed, const 
 // :sender is an Identity, or its 32 bytes in the order of its hex text.
 static Err expect_sender(Compiler *c, Typed *typed, const Type *expected) {
     if (expected->special == SPECIAL_IDENTITY) return OK;
-    if (!is_bytes(expected)) return fail_type(c, expected, typed->type);
+    if (!is_bytes(expected)) return compile_fail_type(c->diag, expected, typed->type);
     Buf value = {0};
     buf_put_u32(&value, sizeof c->caller->identity.le);
     for (size_t i = sizeof c->caller->identity.le; i-- > 0;) {
@@ -106,11 +106,11 @@ static Err expect_sender(Compiler *c, Typed *typed, const Type *expected) {
 }
 
 static Err expect(Compiler *c, uint32_t at, const Type *expected) {
-    const SqlNode *node = &c->select->nodes[at];
+    const SqlNode *node = &c->nodes[at];
     Typed *typed = &c->typed[at];
     if (node->kind == SQL_LITERAL) return expect_literal(c, node, typed, expected);
     if (node->kind == SQL_SENDER) return expect_sender(c, typed, expected);
-    return type_eq(typed->type, expected) ? OK : fail_type(c, expected, typed->type);
+    return type_eq(typed->type, expected) ? OK : compile_fail_type(c->diag, expected, typed->type);
 }
 
 static bool is_constant(const SqlNode *node) {
@@ -118,52 +118,65 @@ static bool is_constant(const SqlNode *node) {
 }
 
 static Err type_compare(Compiler *c, const SqlNode *node) {
-    bool from_right = is_constant(&c->select->nodes[node->left]);
+    bool from_right = is_constant(&c->nodes[node->left]);
     uint32_t anchor = from_right ? node->right : node->left;
     uint32_t other = from_right ? node->left : node->right;
     const Type *type = c->typed[anchor].type;
     if (!type) return diag_fail(c->diag, ERR_INVALID, "Cannot resolve type for literal expression");
     Err err = expect(c, other, type);
     if (err != OK) return err;
-    return comparable(type) ? OK : fail_operator(c, node->op, type);
+    return compile_comparable(type) ? OK : fail_operator(c, node->op, type);
 }
 
 Err compile_fail_name(const Compiler *c, Str name) {
     return diag_fail(c->diag, ERR_INVALID, "`%.*s` is not in scope", cut(name), name.ptr);
 }
 
-Err compile_column(const Compiler *c, Str qualifier, Str name, uint16_t *out) {
-    if (qualifier.ptr && !str_eq(qualifier, c->select->alias))
-        return compile_fail_name(c, qualifier);
-    const CatalogTable *table = c->table;
+static bool column_find(const CatalogTable *table, Str name, uint16_t *out) {
     for (uint32_t pass = 0; pass < 2; pass++) {  // accessor first, then canonical (§1.3)
-        for (uint32_t i = compile_first_column(c); i < table->column_count; i++) {
+        for (uint32_t i = compile_first_column(table); i < table->column_count; i++) {
             const CatalogColumn *column = &table->columns[i];
             if (!str_eq(pass == 0 ? column->source : column->name, name)) continue;
             *out = (uint16_t)i;
-            return OK;
+            return true;
         }
     }
-    return compile_fail_name(c, name);
+    return false;
+}
+
+Err compile_column(const Compiler *c, Str qualifier, Str name, uint32_t *relation, uint16_t *out) {
+    const Scope alone = {c->select->alias, c->table};
+    const Scope *scope = c->scope ? c->scope : &alone;
+    uint32_t count = c->scope ? c->scope_count : 1, at = 0;
+    while (qualifier.ptr && at < count && !str_eq(qualifier, scope[at].alias)) {
+        at++;
+    }
+    if (at == count) return compile_fail_name(c, qualifier);
+    *relation = at;
+    return column_find(scope[at].table, name, out) ? OK : compile_fail_name(c, name);
 }
 
 static Err type_node(Compiler *c, uint32_t at) {
     static const uint8_t truth[] = {0, 1};
-    const SqlNode *node = &c->select->nodes[at];
+    const SqlNode *node = &c->nodes[at];
     Typed *typed = &c->typed[at];
     const Type *boolean = type_simple(TYPE_BOOL);
+    const CatalogTable *table = c->table;
     Err err = OK;
     switch (node->kind) {
-    case SQL_BOOL: *typed = (Typed){boolean, BYTES(&truth[node->value], 1), 0}; return OK;
+    case SQL_BOOL:
+        *typed = (Typed){.type = boolean, .value = BYTES(&truth[node->value], 1)};
+        return OK;
     case SQL_LITERAL: return OK;
     case SQL_SENDER:
         typed->type = type_special(SPECIAL_IDENTITY);
         typed->value = BYTES(c->caller->identity.le, sizeof c->caller->identity.le);
-        c->query->mentions_sender = true;
+        if (c->query) c->query->mentions_sender = true;
         return OK;
     case SQL_COLUMN:
-        err = compile_column(c, node->qualifier, node->text, &typed->column);
-        if (err == OK) typed->type = c->table->columns[typed->column].type;
+        err = compile_column(c, node->qualifier, node->text, &typed->relation, &typed->column);
+        if (err == OK && c->scope) table = c->scope[typed->relation].table;
+        if (err == OK) typed->type = table->columns[typed->column].type;
         return err;
     case SQL_COMPARE: err = type_compare(c, node); break;
     case SQL_AND:
@@ -172,15 +185,16 @@ static Err type_node(Compiler *c, uint32_t at) {
         if (err == OK) err = expect(c, node->right, boolean);
         break;
     case SQL_NOT: err = expect(c, node->left, boolean); break;
+    case SQL_IS_NULL: break;  // of a column of whatever type
     }
     typed->type = boolean;
     return err;
 }
 
 Err compile_types(Compiler *c) {
-    uint32_t count = c->select->node_count;
+    uint32_t count = c->node_count;
     c->typed = arena_array(c->scratch, Typed, count);
-    if (!c->typed) return fail_memory(c);
+    if (!c->typed) return fail_memory(c->diag);
     for (uint32_t i = 0; i < count; i++) {
         Err err = type_node(c, i);
         if (err != OK) return err;

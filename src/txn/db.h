@@ -19,6 +19,7 @@
 #pragma once
 #include "log/log.h"
 #include "txn/access.h"
+#include "txn/catalog.h"
 #include "txn/writeset.h"
 
 typedef struct Db Db;
@@ -63,6 +64,16 @@ Access *db_access(Db *db);  // the head, inside the open transaction; outside AB
 MUST_USE Err db_commit(Db *db, const WriteSet **set, bool *changed);
 void db_rollback(Db *db);
 bool db_in_transaction(const Db *db);
+
+// Single rows, inside the open transaction, for SQL (rows.c). A column that is generated draws where
+// it is 0. *inserted is false when the identical row was there.
+//   ERR_UNIQUE  with the constraint's name, columns and value in diag; the row is not there
+MUST_USE Err
+db_row_insert(Db *db, const CatalogTable *table, Bytes row, bool *inserted, Diag *diag);
+MUST_USE Err db_row_delete(Db *db, const CatalogTable *table, Bytes row, Diag *diag);
+// Of a table with a primary key: in the place of the row with the same key, if there is one.
+MUST_USE Err db_row_upsert(Db *db, const CatalogTable *table, Bytes row, bool *changed, Diag *diag);
+
 // Write and sync everything committed. After an error the database takes no more transactions.
 // db_needs_flush: something committed is neither durable nor in flight.
 MUST_USE Err db_flush(Db *db, Diag *diag);

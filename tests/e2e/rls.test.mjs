@@ -68,16 +68,28 @@ test('everybody but the owner sees what a rule allows: queries, counts, subscrip
   assert.deepEqual(await rows(server, name, 'SELECT sql FROM st_row_level_security', ben.token), [[mine], [opened]]);
 });
 
-test('a rule that needs a join fails closed for everybody but the owner', async () => {
+test('a rule that needs a join shows what it finds a partner for; who subscribes is refused', async () => {
   const name = 'joined';
   const join = 'SELECT n.* FROM note n JOIN other o ON n.id = o.id';
   await published(server, name, diary(join), as());
-  await callOk(server, name, 'write', [true, 'x'], ben.token);
-  assert.deepEqual(await texts(name, ann), ['x']);
-  const answer = await sql(server, name, 'SELECT * FROM note', ben.token);
-  assert.equal(answer.status, 400);
-  assert.ok(answer.text.includes(join), answer.text);
-  assert.deepEqual(await rows(server, name, 'SELECT * FROM other', ben.token), [], 'other tables are not concerned');
+  for (const text of ['x', 'y', 'z']) await callOk(server, name, 'write', [true, text], ben.token);
+  assert.deepEqual(await texts(name, ann), ['x', 'y', 'z']);
+  assert.deepEqual(await texts(name, ben), []);
+  await rows(server, name, 'INSERT INTO other (id) VALUES (2), (3)', ann.token);
+  assert.deepEqual(await texts(name, ben), ['y', 'z']);
+  assert.deepEqual(await rows(server, name, 'SELECT COUNT(*) AS n FROM note', ben.token), [[2]]);
+  assert.deepEqual(await rows(server, name, 'SELECT n.text FROM other o LEFT JOIN note n ON n.id = o.id WHERE o.id < 3', ben.token), [[[0, 'y']]]);
+  assert.deepEqual(await rows(server, name, 'SELECT * FROM other ORDER BY id', ben.token), [[2], [3]], 'other tables are not concerned');
+  const explained = await sql(server, name, 'EXPLAIN ANALYZE SELECT * FROM note', ben.token);
+  assert.equal(explained.status, 400, 'it would tell how many rows are hidden');
+
+  const socket = await session(server, name, { protocols: ['v3.bsatn.spacetimedb'], token: ben.token });
+  open.push(socket);
+  socket.say(enc.subscribe(1, 1, 'SELECT * FROM note'));
+  const refused = await socket.next();
+  assert.ok(refused.error.includes(join), refused.error);
+  socket.say(enc.oneOff(2, 'SELECT * FROM note'));
+  assert.equal((await socket.next()).tables[0].rows.length, 2);
 });
 
 test('a rule that is wrong is refused when it is published, and the old ones stay', async () => {

@@ -1,0 +1,333 @@
+// plan_order.c: in which order relations are joined, and how each finds its rows.
+//
+// Greedy, from every relation that may stand first (from the smallest, where there are many): of the
+// relations that are left, the one that costs least comes next, and of all beginnings the cheapest
+// counts. What it costs is known from row counts and from what is unique; a rule of thumb stands
+// for everything else. A wrong guess costs time, never a row.
+#include "query/plan.h"
+#include "sats/key.h"
+
+enum {
+    ROWS_A_KEY = 10,   // that an index which is not unique finds
+    STARTS_TRIED = 8,  // beyond that many relations only the smallest begins
+    COST_LOOKUP = 2,   // of an index look-up, in rows read in order
+};
+
+static uint64_t times(uint64_t a, uint64_t b) {
+    uint64_t out;
+    return __builtin_mul_overflow(a, b, &out) ? UINT64_MAX : out;
+}
+static uint64_t plus(uint64_t a, uint64_t b) {
+    uint64_t out;
+    return __builtin_add_overflow(a, b, &out) ? UINT64_MAX : out;
+}
+
+uint64_t leaf_estimate(const Query *q) {
+    const Table *table = q->table->table;
+    if (!table || q->entry == QUERY_REJECT) return 0;
+    uint64_t rows = table_row_count(table, NULL);
+    uint16_t primary = q->table->primary_key < 0 ? 0 : (uint16_t)q->table->primary_key;
+    QueryPath access = place_choose(q, &primary);
+    StoreIndexInfo index;
+    bool unique = access.index_id == TABLE_ROWS;
+    uint32_t width = 1;
+    if (!unique && table_index(table, access.index_id, &index)) {
+        unique = index.unique;
+        width = index.column_count;
+    }
+    if (access.equal == width && unique) return MIN(rows, 1);
+    if (access.equal > 0) rows = MIN(rows, ROWS_A_KEY);
+    if (access.ranged) rows = rows / 4 + (rows > 0);
+    bool more = q->conjunct_count > access.equal + access.ranged;
+    return more ? rows / 4 + (rows > 0) : rows;
+}
+
+// ── how one relation joins those before it ─────────────────────────────────────────────────────
+
+typedef struct Ordering {
+    PlanBuilder *b;
+    Conjunct *conjuncts;
+    Join *join;
+    RelationSet there;  // relations before
+    uint64_t rows, cost;
+} Ordering;
+
+// May this conjunct help to find rows of `r`? Of a LEFT JOIN only its own condition.
+static bool usable(const Ordering *o, uint32_t r, const Conjunct *c) {
+    bool left = o->b->select->relations[r].join == SQL_JOIN_LEFT;
+    return c->left_join == (left ? r : 0);
+}
+
+// The conjunct that says `r.column = column of a relation before`.
+static Conjunct *link_of(const Ordering *o, uint32_t r, uint16_t column, PlanColumn *outer) {
+    for (Conjunct *c = o->conjuncts; c; c = c->next) {
+        uint16_t own;
+        if (usable(o, r, c) && conjunct_links(c, r, &own, outer) && own == column &&
+            relations_have(&o->there, outer->relation))
+            return c;
+    }
+    return NULL;
+}
+
+static bool any_link(const Ordering *o, uint32_t r) {
+    for (Conjunct *c = o->conjuncts; c; c = c->next) {
+        uint16_t own;
+        PlanColumn outer;
+        if (usable(o, r, c) && conjunct_links(c, r, &own, &outer) &&
+            relations_have(&o->there, outer.relation))
+            return true;
+    }
+    return false;
+}
+
+typedef struct Lookup {
+    uint32_t index_id;
+    const uint16_t *columns;
+    uint32_t count;  // leading columns whose values are known; 0: there is no such index
+    bool unique;     // and all of them, so that one row is found at most
+} Lookup;
+
+static void lookup_consider(const Ordering *o,
+                            uint32_t r,
+                            const StoreIndexInfo *index,
+                            Lookup *best) {
+    const Query *q = o->join->leaves[r].query;
+    Lookup found = {.index_id = index->index_id, .columns = index->columns};
+    bool linked = false;
+    for (; found.count < index->column_count; found.count++) {
+        PlanColumn outer;
+        uint16_t column = index->columns[found.count];
+        bool link = link_of(o, r, column, &outer) != NULL;
+        if (!link && !place_equality(q, column)) break;
+        linked |= link;
+    }
+    if (!linked) return;
+    found.unique = index->unique && found.count == index->column_count;
+    if (found.unique > best->unique || (found.unique == best->unique && found.count > best->count))
+        *best = found;
+}
+
+static Lookup lookup_find(const Ordering *o, uint32_t r) {
+    Lookup best = {0};
+    const CatalogTable *table = o->join->leaves[r].query->table;
+    if (!table->table) return best;
+    uint16_t primary = table->primary_key < 0 ? 0 : (uint16_t)table->primary_key;
+    for (uint32_t i = 0; i < table_index_count(table->table); i++) {
+        StoreIndexInfo index = table_index_at(table->table, i);
+        // The index of a primary key is the table itself, without a step in between.
+        if (table->primary_key >= 0 && index.column_count == 1 && index.columns[0] == primary)
+            index.index_id = TABLE_ROWS;
+        lookup_consider(o, r, &index, &best);
+    }
+    return best;
+}
+
+// What taking `r` next costs, and how many rows there are then.
+static void weigh(const Ordering *o, uint32_t r, uint64_t *cost, uint64_t *rows) {
+    const PlanLeaf *leaf = &o->join->leaves[r];
+    Lookup lookup = lookup_find(o, r);
+    if (lookup.count > 0) {
+        uint64_t found = lookup.unique ? 1 : MIN(ROWS_A_KEY, MAX(leaf->rows, 1));
+        *cost = times(o->rows, COST_LOOKUP + found);
+        uint64_t share = leaf->estimate >= leaf->rows ? found : (found + 1) / 2;
+        *rows = times(o->rows, MAX(share, 1));
+    } else if (any_link(o, r)) {
+        *cost = plus(o->rows, leaf->rows);
+        *rows = MAX(o->rows, leaf->estimate);
+    } else {
+        *cost = times(o->rows, MAX(leaf->rows, 1));
+        *rows = times(o->rows, MAX(leaf->estimate, 1));
+    }
+}
+
+// ── the order ──────────────────────────────────────────────────────────────────────────────────
+
+// Relations [0, free) may be put in any order.
+static uint32_t free_count(const PlanBuilder *b) {
+    uint32_t r = 1;
+    while (r < b->select->relation_count && b->select->relations[r].join != SQL_JOIN_LEFT) {
+        r++;
+    }
+    return r;
+}
+
+static void put_next(Ordering *o, uint32_t *order, uint32_t at, uint32_t r) {
+    uint64_t cost, rows;
+    weigh(o, r, &cost, &rows);
+    order[at] = r;
+    o->cost = plus(o->cost, cost);
+    o->rows = rows;
+    relations_add(&o->there, r);
+}
+
+static void order_from(Ordering *o, uint32_t *order, uint32_t start) {
+    uint32_t free = free_count(o->b), count = o->join->count;
+    const PlanLeaf *leaf = &o->join->leaves[start];
+    o->there = (RelationSet){0};
+    o->rows = MAX(leaf->estimate, 1);
+    o->cost = o->rows;
+    order[0] = start;
+    relations_add(&o->there, start);
+    for (uint32_t at = 1; at < free; at++) {
+        uint32_t best = UINT32_MAX;
+        uint64_t best_cost = 0, best_rows = 0;
+        for (uint32_t r = 0; r < free; r++) {
+            uint64_t cost, rows;
+            if (relations_have(&o->there, r)) continue;
+            weigh(o, r, &cost, &rows);
+            if (best == UINT32_MAX || cost < best_cost || (cost == best_cost && rows < best_rows)) {
+                best = r;
+                best_cost = cost;
+                best_rows = rows;
+            }
+        }
+        put_next(o, order, at, best);
+    }
+    for (uint32_t at = free; at < count; at++)
+        put_next(o, order, at, at);
+}
+
+static uint32_t smallest(const Join *join, uint32_t count) {
+    uint32_t best = 0;
+    for (uint32_t r = 1; r < count; r++) {
+        if (join->leaves[r].estimate < join->leaves[best].estimate) best = r;
+    }
+    return best;
+}
+
+static Err order_choose(Ordering *o, uint32_t given, uint32_t *best) {
+    uint32_t count = o->join->count, free = free_count(o->b);
+    uint32_t *order = arena_array(o->b->scratch, uint32_t, count);
+    if (!order) return ERR_NOMEM;
+    if (given != UINT32_MAX || free > STARTS_TRIED) {
+        order_from(o, best, given != UINT32_MAX ? given : smallest(o->join, free));
+        return OK;
+    }
+    uint64_t least = UINT64_MAX;
+    for (uint32_t start = 0; start < free; start++) {
+        order_from(o, order, start);
+        if (start > 0 && o->cost >= least) continue;
+        least = o->cost;
+        memcpy(best, order, count * sizeof *order);
+    }
+    return OK;
+}
+
+// ── the steps ──────────────────────────────────────────────────────────────────────────────────
+
+static Err expr_add(Ordering *o, const Conjunct *c, PlanExpr **list) {
+    Arena *arena = o->b->arena;
+    PlanExpr *expr = arena_new(arena, PlanExpr);
+    uint32_t count = c->root - c->first + 1;
+    PlanNode *nodes = arena_array(arena, PlanNode, count);
+    if (!expr || !nodes) return ERR_NOMEM;
+    for (uint32_t i = 0; i < count; i++) {
+        const SqlNode *node = &c->source[c->first + i];
+        const Typed *typed = &c->typed[c->first + i];
+        nodes[i] = (PlanNode){
+            .kind = node->kind,
+            .op = node->op,
+            .left = node->left - c->first,
+            .right = node->right - c->first,
+            .column = {typed->relation, typed->column},
+            .type = typed->type,
+        };
+        if (!typed->value.ptr) continue;
+        nodes[i].value = arena_bytes(arena, typed->value);
+        if (!nodes[i].value.ptr) return ERR_NOMEM;
+    }
+    *expr = (PlanExpr){.next = *list, .nodes = nodes, .count = count};
+    *list = expr;
+    o->join->node_max = MAX(o->join->node_max, count);
+    return OK;
+}
+
+static Err keys_reserve(Ordering *o, JoinStep *step) {
+    uint32_t count = o->join->leaves[step->relation].query->table->column_count;
+    step->keys = arena_array(o->b->arena, StepKey, count);
+    return step->keys ? OK : ERR_NOMEM;
+}
+
+static Err lookup_keys(Ordering *o, JoinStep *step, const Lookup *lookup) {
+    const Query *q = o->join->leaves[step->relation].query;
+    Err err = keys_reserve(o, step);
+    step->access = STEP_LOOKUP;
+    step->index_id = lookup->index_id;
+    step->is_unique = lookup->unique;
+    for (uint32_t i = 0; err == OK && i < lookup->count; i++) {
+        StepKey *key = &step->keys[step->key_count++];
+        key->column = lookup->columns[i];
+        Conjunct *link = link_of(o, step->relation, key->column, &key->outer);
+        if (link) {
+            link->done = true;
+            continue;
+        }
+        key->constant = arena_bytes(o->b->arena, q->keys[place_equality(q, key->column)->param]);
+        if (!key->constant.ptr) err = ERR_NOMEM;
+    }
+    return err;
+}
+
+static Err hash_keys(Ordering *o, JoinStep *step) {
+    uint32_t columns = o->join->leaves[step->relation].query->table->column_count;
+    Err err = keys_reserve(o, step);
+    step->access = STEP_HASH;
+    for (uint32_t column = 0; err == OK && column < columns; column++) {
+        PlanColumn outer;
+        Conjunct *link = link_of(o, step->relation, (uint16_t)column, &outer);
+        if (!link) continue;
+        step->keys[step->key_count++] = (StepKey){.column = (uint16_t)column, .outer = outer};
+        link->done = true;
+    }
+    return err;
+}
+
+static Err step_access(Ordering *o, JoinStep *step, uint32_t at, uint32_t given) {
+    step->left = o->b->select->relations[step->relation].join == SQL_JOIN_LEFT;
+    if (at == 0) {
+        step->access = given == step->relation ? STEP_GIVEN : STEP_SCAN;
+        return OK;
+    }
+    Lookup lookup = lookup_find(o, step->relation);
+    if (lookup.count > 0) return lookup_keys(o, step, &lookup);
+    if (any_link(o, step->relation)) return hash_keys(o, step);
+    step->access = STEP_SCAN;
+    return OK;
+}
+
+// Whatever can be said now and has not been said by an index or a leaf.
+static Err step_conditions(Ordering *o, JoinStep *step) {
+    for (Conjunct *c = o->conjuncts; c; c = c->next) {
+        if (c->done || !relations_within(&c->uses, &o->there)) continue;
+        bool on = step->left && c->left_join == step->relation;
+        if (c->left_join != 0 && !on) continue;
+        Err err = expr_add(o, c, on ? &step->on : &step->filter);
+        if (err != OK) return err;
+        c->done = true;
+    }
+    return OK;
+}
+
+Err steps_build(PlanBuilder *b, uint32_t given, Conjunct *conjuncts, Join *join) {
+    Ordering o = {.b = b, .conjuncts = conjuncts, .join = join};
+    uint32_t *order = arena_array(b->scratch, uint32_t, join->count);
+    if (!order) return ERR_NOMEM;
+    Err err = order_choose(&o, given, order);
+    join->cost = join->leaves[order[0]].rows;
+    o.there = (RelationSet){0};
+    o.rows = MAX(join->leaves[order[0]].estimate, 1);
+    for (uint32_t at = 0; err == OK && at < join->count; at++) {
+        JoinStep *step = &join->steps[at];
+        uint64_t cost;
+        step->relation = order[at];
+        if (at > 0) {
+            weigh(&o, order[at], &cost, &o.rows);
+            join->cost = plus(join->cost, cost);
+        }
+        step->estimate = o.rows;
+        if ((err = step_access(&o, step, at, given)) != OK) break;
+        relations_add(&o.there, order[at]);
+        err = step_conditions(&o, step);
+    }
+    return err;
+}

@@ -1,0 +1,261 @@
+// statement.c: which of the machines a statement is for, and its life.
+#include "query/statement_private.h"
+
+#include "base/mem.h"
+
+// ── compiling SELECT ───────────────────────────────────────────────────────────────────────────
+
+typedef struct JoinSearch {
+    Arena *scratch;
+    bool found;
+} JoinSearch;
+
+static bool search_join(void *ctx, Str sql) {
+    JoinSearch *search = ctx;
+    SqlSelect rule;
+    Diag ignored;
+    Str copy = arena_str(search->scratch, sql);
+    diag_clear(&ignored);
+    search->found =
+        copy.ptr &&
+        sql_parse_select(copy, QUERY_SUBSCRIBE, search->scratch, &rule, &ignored) == OK &&
+        !sql_select_is_plain(&rule);
+    return !search->found;
+}
+
+// One table, and nothing that needs a plan; row-level security may.
+static Err is_plain(const QueryCatalog *catalog,
+                    const QueryCaller *caller,
+                    const SqlSelect *select,
+                    const CatalogTable *table,
+                    Arena *scratch,
+                    bool *out) {
+    *out = sql_select_is_plain(select);
+    if (!*out || caller->is_owner || !catalog->each_rule) return OK;
+    JoinSearch search = {.scratch = scratch};
+    Err err = catalog->each_rule(catalog->ctx, table, search_join, &search);
+    *out = !search.found;
+    return err;
+}
+
+static Err columns_reserve(Statement *s, uint32_t count) {
+    s->columns = arena_array(&s->arena, StatementColumn, count);
+    s->column_count = count;
+    return s->columns ? OK : ERR_NOMEM;
+}
+
+static Err query_columns(Statement *s) {
+    const Query *q = s->query;
+    Err err = columns_reserve(s, q->projected_count);
+    for (uint32_t i = 0; err == OK && i < q->projected_count; i++) {
+        const Type *type = q->projection == QPROJECT_COUNT
+                               ? type_simple(TYPE_U64)
+                               : q->table->columns[q->projected[i]].type;
+        s->columns[i] = (StatementColumn){q->column_names[i], type};
+    }
+    return err;
+}
+
+static Err plan_columns(Statement *s) {
+    Err err = columns_reserve(s, s->plan->output_count);
+    for (uint32_t i = 0; err == OK && i < s->plan->output_count; i++)
+        s->columns[i] = (StatementColumn){s->plan->outputs[i].name, s->plan->outputs[i].type};
+    return err;
+}
+
+static Err compile_plan(Statement *s,
+                        SqlSelect *select,
+                        const QueryCatalog *catalog,
+                        const QueryCaller *caller,
+                        Arena *scratch,
+                        Diag *diag) {
+    // COUNT(*) alone has a form of its own for one table; to a plan it is a group like any.
+    if (select->projection == QPROJECT_COUNT) select->projection = QPROJECT_COLUMNS;
+    PlanBuilder builder = {.catalog = catalog,
+                           .caller = caller,
+                           .door = s->door,
+                           .scratch = scratch,
+                           .diag = diag};
+    Err err = plan_new(&builder, select, &s->plan);
+    if (err == OK) err = plan_columns(s);
+    return err == OK ? limit_check_plan(catalog, caller, s->plan, diag) : err;
+}
+
+static Err compile_select_statement(Statement *s,
+                                    SqlSelect *select,
+                                    const QueryCatalog *catalog,
+                                    const QueryCaller *caller,
+                                    Arena *scratch,
+                                    Diag *diag) {
+    RowsQuery what = {.door = s->door, .caller = caller, .rules = catalog};
+    bool plain;
+    Err err = compile_table(catalog, caller, select->table, &what.table, diag);
+    if (err == OK) err = is_plain(catalog, caller, select, what.table, scratch, &plain);
+    if (err != OK) return err;
+    if (!plain) return compile_plan(s, select, catalog, caller, scratch, diag);
+    err = compile_select(select, &what, &s->query, diag);
+    if (err == OK) err = query_columns(s);
+    return err == OK ? query_check_limit(catalog, caller, s->query, diag) : err;
+}
+
+// ── together ───────────────────────────────────────────────────────────────────────────────────
+
+// It would tell how many rows there are that the caller may not see, and which rules hide them.
+static Err check_may_explain(const QueryCaller *caller, Diag *diag) {
+    char hex[IDENTITY_HEX_LEN + 1];
+    if (caller->is_owner) return OK;
+    identity_hex(&caller->identity, hex);
+    return diag_fail(diag, ERR_DENIED, "Caller %s is not authorized to run EXPLAIN", hex);
+}
+
+static Err compile(Statement *s,
+                   Str text,
+                   const QueryCatalog *catalog,
+                   const QueryCaller *caller,
+                   Arena *scratch,
+                   Diag *diag) {
+    SqlStatement syntax;
+    Err err = compile_check_text(text, diag);
+    if (err == OK) err = sql_parse(text, s->door, scratch, &syntax, diag);
+    if (err != OK) return err;
+    s->verb = syntax.verb;
+    s->explain = syntax.explain;
+    s->analyze = syntax.analyze;
+    if (syntax.verb == SQL_SELECT)
+        err = compile_select_statement(s, &syntax.select, catalog, caller, scratch, diag);
+    else
+        err = write_compile(s, &syntax, catalog, caller, scratch, diag);
+    if (err == OK && s->verb == SQL_SHOW) err = query_columns(s);
+    if (err != OK || !s->explain) return err;
+    if ((err = check_may_explain(caller, diag)) != OK) return err;
+    if (s->query) s->estimate = leaf_estimate(s->query);
+    return explain_columns(s);
+}
+
+Err statement_compile(Str text,
+                      QueryDoor door,
+                      const QueryCatalog *catalog,
+                      const QueryCaller *caller,
+                      Statement **out,
+                      Diag *diag) {
+    Arena scratch = {0};
+    Statement *s = MEM_NEW(Statement);
+    if (!s) return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
+    s->door = door;
+    Err err = compile(s, text, catalog, caller, &scratch, diag);
+    if (err == ERR_NOMEM) diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
+    arena_deinit(&scratch);
+    if (err == OK)
+        *out = s;
+    else
+        statement_free(&s);
+    return err;
+}
+
+void statement_free(Statement **statement) {
+    Statement *s = *statement;
+    if (!s) return;
+    query_free(&s->query);
+    plan_free(&s->plan);
+    arena_deinit(&s->arena);
+    mem_free(s);
+    *statement = NULL;
+}
+
+// ── what it is ─────────────────────────────────────────────────────────────────────────────────
+
+bool statement_writes(const Statement *s) {
+    return s->verb != SQL_SELECT && s->verb != SQL_SHOW && !s->explain;
+}
+
+const StatementColumn *statement_columns(const Statement *s, uint32_t *count) {
+    *count = s->column_count;
+    return s->columns;
+}
+
+const CatalogTable *statement_table(const Statement *s) {
+    if (s->explain || s->verb != SQL_SELECT) return NULL;
+    if (s->query) return s->query->projection == QPROJECT_ROW ? s->query->table : NULL;
+    return s->plan->whole_row ? s->plan->join.leaves[s->plan->shown].query->table : NULL;
+}
+
+static Err join_each(const Join *join, Err (*each)(void *ctx, const Query *query), void *ctx) {
+    Err err = OK;
+    for (uint32_t r = 0; err == OK && r < join->count; r++) {
+        const PlanLeaf *leaf = &join->leaves[r];
+        err = each(ctx, leaf->query);
+        for (uint32_t i = 0; err == OK && i < leaf->rule_count; i++)
+            err = join_each(leaf->rules[i], each, ctx);
+    }
+    return err;
+}
+
+Err statement_each_query(const Statement *s,
+                         Err (*each)(void *ctx, const Query *query),
+                         void *ctx) {
+    if (s->explain && !s->analyze) return OK;
+    if (s->query) return each(ctx, s->query);
+    return s->plan ? join_each(&s->plan->join, each, ctx) : OK;
+}
+
+// ── elsewhere ──────────────────────────────────────────────────────────────────────────────────
+
+uint64_t statement_cost(const Statement *s, uint64_t most) {
+    if (s->explain && !s->analyze) return 0;
+    return s->plan ? plan_cost(s->plan, most) : query_cost(s->query, most);
+}
+
+Err statement_detach(Statement *s) {
+    ASSERT(!statement_writes(s));
+    Err err = s->plan ? plan_detach(s->plan) : query_detach(s->query);
+    if (err != OK || s->explain) return err;
+    return s->plan ? plan_columns(s) : query_columns(s);
+}
+
+void statement_limit(Statement *s, const atomic_bool *stop, uint64_t rows_max, uint64_t bytes_max) {
+    s->bytes_max = bytes_max;
+    if (s->plan) {
+        s->plan->stop = stop;
+        s->plan->rows_max = rows_max;
+        s->plan->bytes_max = bytes_max;
+    } else if (s->query) {
+        s->query->stop = stop;
+        s->query->rows_max = rows_max;
+        s->query->bytes_max = bytes_max;
+    }
+}
+
+// ── running ────────────────────────────────────────────────────────────────────────────────────
+
+typedef struct Shown {
+    const Query *query;
+    QuerySink sink;
+    void *ctx;
+    Buf row;
+} Shown;
+
+static bool show(void *ctx, Bytes row) {
+    Shown *shown = ctx;
+    const Query *q = shown->query;
+    if (q->projection == QPROJECT_COUNT) return shown->sink(shown->ctx, row);
+    if (q->projection == QPROJECT_ROW) return shown->sink(shown->ctx, query_shown(q, row));
+    buf_clear(&shown->row);
+    for (uint32_t i = 0; i < q->projected_count; i++)
+        buf_put_bytes(&shown->row, row_column(q->layout, row, q->projected[i]));
+    return buf_ok(&shown->row) && shown->sink(shown->ctx, buf_bytes(&shown->row));
+}
+
+Err statement_run(const Statement *s,
+                  const Snapshot *snapshot,
+                  QuerySink sink,
+                  void *ctx,
+                  Diag *diag) {
+    ASSERT(!statement_writes(s));
+    if (s->explain) return explain_run(s, snapshot, sink, ctx, diag);
+    if (s->plan) return plan_run(s->plan, snapshot, sink, ctx, NULL, diag);
+    Shown shown = {.query = s->query, .sink = sink, .ctx = ctx};
+    Err err = query_run(s->query, snapshot, show, &shown);
+    if (!buf_ok(&shown.row)) err = ERR_NOMEM;
+    buf_deinit(&shown.row);
+    return err;
+}

@@ -1,0 +1,226 @@
+// Statements where memory, rights and schemas are against them. What they answer is conformance_test.c's
+// and sqlite_test.c's.
+#include "query/statement.h"
+
+#include "base/mem.h"
+#include "base/test.h"
+#include "query/fake_testing.h"
+#include "query/statement_private.h"
+
+typedef struct World {
+    FakeCatalog *fake;
+    Store *store;
+    CatalogTable *t, *u;
+} World;
+
+static const QueryCaller owner = {.identity = {{1}}, .is_owner = true};
+static const QueryCaller other = {.identity = {{2}}};
+
+static void add(CatalogTable *table, uint64_t a, uint32_t b, const char *s) {
+    Buf row = {0};
+    buf_put_u64(&row, a);
+    buf_put_u32(&row, b);
+    buf_put_lp(&row, str_bytes(str_from(s)));
+    EXPECT_OK(table_insert(table->table, buf_bytes(&row), NULL, NULL));
+    buf_deinit(&row);
+}
+
+static World world_open(uint32_t rows) {
+    static const char *const words[] = {"x", "y", "zz"};
+    World w = {.fake = fake_new()};
+    EXPECT_OK(store_open(&(StoreOptions){.address_bytes = (uint64_t)1 << 30}, &w.store));
+    store_begin(w.store);
+    for (int i = 0; i < 2; i++) {
+        CatalogTable *table = FAKE_TABLE(w.fake,
+                                         i ? "u" : "t",
+                                         {"a", type_simple(TYPE_U64), NULL},
+                                         {"b", type_simple(TYPE_U32), NULL},
+                                         {"s", type_simple(TYPE_STRING), NULL});
+        fake_store_table(table, w.store, 0, (const char *const[]){"1"}, (uint32_t)i);
+        *(i ? &w.u : &w.t) = table;
+        for (uint32_t n = 0; n < rows; n++)
+            add(table, n, n % 5, words[n % 3]);
+    }
+    store_commit(w.store);
+    return w;
+}
+
+static void world_close(World *w) {
+    store_close(&w->store);
+    fake_free(&w->fake);
+}
+
+static Err compiled(World *w,
+                    const QueryCaller *who,
+                    const char *sql,
+                    Statement **out,
+                    Diag *diag) {
+    diag_clear(diag);
+    return statement_compile(str_from(sql), QUERY_SQL, &w->fake->door, who, out, diag);
+}
+
+static bool count_row(void *ctx, Bytes row) {
+    (void)row;
+    ++*(uint64_t *)ctx;
+    return true;
+}
+
+static uint64_t rows_of(World *w, const QueryCaller *who, const char *sql) {
+    Statement *statement = NULL;
+    Diag diag;
+    uint64_t rows = 0;
+    Err err = compiled(w, who, sql, &statement, &diag);
+    if (err != OK) fail_msg("%s: %s", sql, diag.text);
+    EXPECT_OK(statement_run(statement, NULL, count_row, &rows, &diag));
+    statement_free(&statement);
+    return rows;
+}
+
+static const char *const forms[] = {
+    "select t.a, u.s as word from t join u on t.b = u.b where t.a > 3 and u.s = 'x'",
+    "select t.a, u.a as other from t left join u on t.s = u.s and t.b < u.b where u.a is null or t.b > 1",
+    "select s, count(*) as n, max(a) as top, avg(b) as mean from t group by s order by n desc, s limit 2",
+    "select t.* from t join u on t.a = u.a order by t.s desc limit 3 offset 1",
+    "explain analyze select t.a from t join u on t.s = u.s order by t.b",
+    "select a from t where b in (1, 2)",
+};
+
+TEST(statement, survives_each_allocation_failing) {
+    World w = world_open(12);
+    fake_rule(w.fake, w.u, "select * from u where u.b = 1");
+    fake_rule(w.fake, w.u, "select u.* from u join t on u.s = t.s where t.b = 3");
+    for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
+        const QueryCaller *who = strstr(forms[i], "explain") ? &owner : &other;
+        Err err = ERR_NOMEM;
+        for (int64_t n = 0; err != OK; n++) {
+            Statement *statement = NULL;
+            Buf out = {0};
+            Diag diag;
+            mem_fault_arm(n);
+            err = compiled(&w, who, forms[i], &statement, &diag);
+            if (err == OK) err = statement_write_json(statement, NULL, NULL, 1, &out, &diag);
+            if (err == OK) err = statement_detach(statement);
+            mem_fault_arm(-1);
+            EXPECT(err == OK || err == ERR_NOMEM);
+            statement_free(&statement);
+            buf_deinit(&out);
+        }
+    }
+    world_close(&w);
+}
+
+TEST(statement, says_when_it_needs_too_much_memory) {
+    World w = world_open(2000);
+    static const char *const hungry[] = {
+        "select t.a, u.a as other from t join u on t.s = u.s limit 1",
+        "select a, count(*) as n from t group by a",
+        "select a, s from t order by s",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(hungry); i++) {
+        Statement *statement = NULL;
+        Diag diag;
+        uint64_t rows = 0;
+        EXPECT_OK(compiled(&w, &owner, hungry[i], &statement, &diag));
+        statement->plan->memory_max = 20000;
+        EXPECT_ERR(statement_run(statement, NULL, count_row, &rows, &diag), ERR_INVALID);
+        EXPECT(str_starts(str_from(diag.text), STR("The query needs more than ")));
+        statement_free(&statement);
+    }
+    EXPECT_EQ(rows_of(&w, &owner, "select a, s from t order by s limit 7"), 7);
+    world_close(&w);
+}
+
+TEST(statement, keeps_no_more_rows_than_a_limit_can_ask_for) {
+    World w = world_open(20000);
+    Statement *statement = NULL;
+    Diag diag;
+    uint64_t rows = 0;
+    EXPECT_OK(
+        compiled(&w, &owner, "select a from t order by s, a desc limit 5", &statement, &diag));
+    statement->plan->memory_max = 200000;  // of 20,000 rows it would be more than a million
+    EXPECT_OK(statement_run(statement, NULL, count_row, &rows, &diag));
+    EXPECT_EQ(rows, 5);
+    statement_free(&statement);
+    world_close(&w);
+}
+
+TEST(statement, ends_when_it_is_told_to_stop_or_says_too_much) {
+    World w = world_open(2000);
+    static const char *const long_ones[] = {
+        "select t.a, u.a as other from t join u on t.s = u.s",
+        "select t.a, u.a as other from t cross join u",
+        "select count(*) as n from t join u where t.a > u.a",
+        "select a from t where b > 0",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(long_ones); i++) {
+        Statement *statement = NULL;
+        Diag diag;
+        uint64_t rows = 0;
+        atomic_bool stop = true;
+        EXPECT_OK(compiled(&w, &owner, long_ones[i], &statement, &diag));
+        statement_limit(statement, &stop, 0, 0);
+        EXPECT_ERR(statement_run(statement, NULL, count_row, &rows, &diag), ERR_CLOSED);
+        if (i != 2) {
+            statement_limit(statement, NULL, 10, 0);
+            EXPECT_ERR(statement_run(statement, NULL, count_row, &rows, &diag), ERR_TOO_LARGE);
+        }
+        statement_free(&statement);
+    }
+    world_close(&w);
+}
+
+// What a stranger gets through any form of query is what the rules leave.
+TEST(statement, never_shows_a_row_that_the_rules_hide) {
+    World w = world_open(30);
+    fake_rule(w.fake, w.t, "select * from t where t.a < 4");
+    fake_rule(w.fake, w.t, "select t.* from t join u on t.a = u.a where u.b = 4");
+    // 0 to 3, and 4, 9, 14, 19, 24, 29.
+    EXPECT_EQ(rows_of(&w, &other, "select * from t"), 10);
+    EXPECT_EQ(rows_of(&w, &owner, "select * from t"), 30);
+    EXPECT_EQ(rows_of(&w, &other, "select * from t where b = 4"), 6);
+    EXPECT_EQ(rows_of(&w, &other, "select * from t where a = 5"), 0);
+    EXPECT_EQ(rows_of(&w, &other, "select u.a from u join t on u.a = t.a"), 10);
+    EXPECT_EQ(rows_of(&w, &other, "select t.a from u join t on u.b = t.b where u.a = 4"), 6);
+    EXPECT_EQ(rows_of(&w, &other, "select u.a from u left join t on u.a = t.a where t.a is null"),
+              20);
+    EXPECT_EQ(rows_of(&w, &other, "select a from t group by a"), 10);
+    EXPECT_EQ(rows_of(&w, &other, "select x.a from t x join t y on x.a = y.a"), 10);
+    EXPECT_EQ(rows_of(&w, &other, "select a from t order by a limit 100 offset 8"), 2);
+    Statement *statement = NULL;
+    Diag diag;
+    EXPECT_ERR(compiled(&w, &other, "explain select * from t", &statement, &diag), ERR_DENIED);
+    EXPECT_ERR(compiled(&w, &other, "delete from t where a = 5", &statement, &diag), ERR_DENIED);
+    world_close(&w);
+}
+
+TEST(statement, runs_two_hundred_relations_without_recursion) {
+    World w = world_open(6);
+    Buf sql = {0};
+    buf_printf(&sql, "select t0.a from t t0");
+    for (int i = 1; i < 200; i++)
+        buf_printf(&sql, " join t t%d on t%d.a = t%d.a", i, i - 1, i);
+    buf_put_u8(&sql, 0);
+    EXPECT_EQ(rows_of(&w, &owner, (const char *)sql.ptr), 6);
+    buf_deinit(&sql);
+    world_close(&w);
+}
+
+static bool stop_at_once(void *ctx, Bytes row) {
+    (void)ctx;
+    (void)row;
+    return false;
+}
+
+TEST(statement, stops_when_the_sink_says_so) {
+    World w = world_open(6);
+    for (size_t i = 0; i < ARRAY_LEN(forms); i++) {
+        Statement *statement = NULL;
+        Diag diag;
+        EXPECT_OK(compiled(&w, &owner, forms[i], &statement, &diag));
+        EXPECT_ERR(statement_run(statement, NULL, stop_at_once, NULL, &diag), ERR_LIMIT);
+        statement_free(&statement);
+    }
+    world_close(&w);
+}
+
+TEST_MAIN()

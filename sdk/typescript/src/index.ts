@@ -1,6 +1,6 @@
 // lightcone: the client, for browsers, Node, Deno and Bun. Applications get it through their generated
 // bindings (`lightcone generate --lang typescript`), which are made of what is exported here.
-export { Reader, Writer, DecodeError, type Codec, type Result } from './core/bytes.js';
+export { Reader, Writer, DecodeError, type Codec, type Decoder, type Encoder, type Result } from './core/bytes.js';
 export { ConnectionId, Identity, ScheduleAt, TimeDuration, Timestamp, Uuid } from './core/ids.js';
 export { t, TypeBuilder, type Infer, type Unit } from './core/types.js';
 export { table, Query, TableDef, Predicate, Column, type TableOptions } from './client/query.js';
@@ -13,7 +13,9 @@ export {
   procedure,
   reducer,
   type Bound,
+  type Callbacks,
   type CallOptions,
+  type Config,
   type Db,
   type Draft,
   type ErrorContext,

@@ -18,7 +18,7 @@
 //   (2) A call's own rows are in the tables, and its guess (optimistic) is gone, before its promise resolves.
 //   (3) A call is sent twice only if the server can tell (CallOnce) or the caller said that it is
 //       idempotent. Otherwise, lost after sending, it rejects with ConnectionLostError.
-import { Reader, Writer, type Codec } from '../core/bytes.js';
+import { Reader, Writer, type Decoder, type Encoder } from '../core/bytes.js';
 import { ConnectionId, Identity, Timestamp } from '../core/ids.js';
 import { randomFill } from '../core/random.js';
 import { ConnectionLostError, InternalError, NotConnectedError, SenderError, SubscriptionError } from './errors.js';
@@ -37,7 +37,7 @@ export class ReducerDef<Args> {
   declare readonly args: Args;
   constructor(
     readonly name: string,
-    readonly codec: Codec<Args>
+    readonly codec: Encoder<Args>
   ) {}
 }
 export class ProcedureDef<Args, Returns> {
@@ -45,15 +45,15 @@ export class ProcedureDef<Args, Returns> {
   declare readonly returns: Returns;
   constructor(
     readonly name: string,
-    readonly codec: Codec<Args>,
-    readonly result: Codec<Returns>
+    readonly codec: Encoder<Args>,
+    readonly result: Decoder<Returns>
   ) {}
 }
-export const reducer = <Args>(name: string, codec: Codec<Args>): ReducerDef<Args> => new ReducerDef(name, codec);
+export const reducer = <Args>(name: string, codec: Encoder<Args>): ReducerDef<Args> => new ReducerDef(name, codec);
 export const procedure = <Args, Returns>(
   name: string,
-  codec: Codec<Args>,
-  result: Codec<Returns>
+  codec: Encoder<Args>,
+  result: Decoder<Returns>
 ): ProcedureDef<Args, Returns> => new ProcedureDef(name, codec, result);
 
 /** Tables or functions by name, those of a submodule in an object of their own. */
@@ -1082,7 +1082,7 @@ class SharedQuery {
 
 // ---- building one
 
-type Build<C> = new (config: Config, callbacks: Callbacks) => C;
+type Build<C> = (config: Config, callbacks: Callbacks) => C;
 
 export class ConnectionBuilder<C extends Connection<any>> {
   private uri: string | URL | undefined;
@@ -1144,7 +1144,7 @@ export class ConnectionBuilder<C extends Connection<any>> {
       ...made.context({ tag: 'Transaction' }),
       error: error ?? new NotConnectedError('The connection is closed'),
     });
-    const made: C = new this.make(
+    const made: C = this.make(
       {
         uri: this.uri,
         databaseName: this.databaseName,

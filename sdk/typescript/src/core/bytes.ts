@@ -14,8 +14,11 @@ export type Read<T> = (r: Reader) => T;
 export type Write<T> = (w: Writer, value: T) => void;
 
 /** How values of one type become bytes, and bytes values. Generated bindings are full of these. */
-export interface Codec<T> {
+export interface Codec<T> extends Decoder<T>, Encoder<T> {}
+export interface Decoder<T> {
   read(r: Reader): T;
+}
+export interface Encoder<T> {
   write(w: Writer, value: T): void;
 }
 

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync } from 'node:fs';
 import { connect as tcpConnect } from 'node:net';
 import { join } from 'node:path';
 import { sleep, startServer, top, until } from './harness.mjs';
@@ -56,8 +56,15 @@ export function bundle(source, ...words) {
 }
 
 // A module of tests/modules.
-export function moduleCode(name) {
-  return bundle(readFileSync(join(top, 'tests/modules', name, 'src/index.ts'), 'utf8'));
+export function moduleCode(name, ...words) {
+  return bundle(readFileSync(join(top, 'tests/modules', name, 'src/index.ts'), 'utf8'), ...words);
+}
+
+// The same on our own module library: the bundler takes it where the source says `spacetimedb`. What is
+// kept is kept by what the library is, too.
+export function ourModuleCode(name) {
+  const built = statSync(join(top, 'sdk/typescript/dist/.built')).mtimeMs;
+  return moduleCode(name, '--alias:spacetimedb=lightcone', `--define:LIBRARY_BUILT=${built}`);
 }
 
 // ---- HTTP

@@ -194,69 +194,71 @@ export type Procedures<P> = {
 
 type AnyContext = EventContext<any>;
 
+// Private names, because the columns of the table become properties beside these.
 class TableView implements TableBase<any> {
   readonly tableName: string;
-  private readonly inserted = new Set<RowCallback<any>>();
-  private readonly deleted = new Set<RowCallback<any>>();
-  private readonly updated = new Set<UpdateCallback<any>>();
-  private isListening = false;
-  constructor(
-    readonly store: Store,
-    private readonly context: () => AnyContext
-  ) {
+  readonly #inserted = new Set<RowCallback<any>>();
+  readonly #deleted = new Set<RowCallback<any>>();
+  readonly #updated = new Set<UpdateCallback<any>>();
+  #isListening = false;
+  readonly #store: Store;
+  readonly #context: () => AnyContext;
+  constructor(store: Store, context: () => AnyContext) {
+    this.#store = store;
+    this.#context = context;
     this.tableName = store.name;
   }
   count(): bigint {
-    return BigInt(this.store.size);
+    return BigInt(this.#store.size);
   }
   iter(): IterableIterator<any> {
-    return this.store.iter();
+    return this.#store.iter();
   }
   [Symbol.iterator](): IterableIterator<any> {
-    return this.store.iter();
+    return this.#store.iter();
   }
   // Changes are accounted for only where somebody wants to hear of them.
-  private listen(): void {
-    const wanted = this.inserted.size + this.deleted.size + this.updated.size > 0;
-    if (wanted === this.isListening) return;
-    this.isListening = wanted;
-    if (wanted) this.store.onChange.add(this.tell);
-    else this.store.onChange.delete(this.tell);
+  #listen(): void {
+    const wanted = this.#inserted.size + this.#deleted.size + this.#updated.size > 0;
+    if (wanted === this.#isListening) return;
+    this.#isListening = wanted;
+    if (wanted) this.#store.onChange.add(this.#tell);
+    else this.#store.onChange.delete(this.#tell);
   }
-  private readonly tell = (changes: readonly Change<any>[]) => {
-    const context = this.context();
+  readonly #tell = (changes: readonly Change<any>[]) => {
+    const context = this.#context();
     for (const { before, after } of changes) {
-      if (before === undefined) for (const each of this.inserted) guard(() => each(context, after));
-      else if (after === undefined) for (const each of this.deleted) guard(() => each(context, before));
-      else for (const each of this.updated) guard(() => each(context, before, after));
+      if (before === undefined) for (const each of this.#inserted) guard(() => each(context, after));
+      else if (after === undefined) for (const each of this.#deleted) guard(() => each(context, before));
+      else for (const each of this.#updated) guard(() => each(context, before, after));
     }
   };
-  private add<F>(set: Set<F>, callback: F): () => void {
+  #add<F>(set: Set<F>, callback: F): () => void {
     set.add(callback);
-    this.listen();
-    return () => this.remove(set, callback);
+    this.#listen();
+    return () => this.#remove(set, callback);
   }
-  private remove<F>(set: Set<F>, callback: F): void {
+  #remove<F>(set: Set<F>, callback: F): void {
     set.delete(callback);
-    this.listen();
+    this.#listen();
   }
   onInsert(callback: RowCallback<any>): () => void {
-    return this.add(this.inserted, callback);
+    return this.#add(this.#inserted, callback);
   }
   onDelete(callback: RowCallback<any>): () => void {
-    return this.add(this.deleted, callback);
+    return this.#add(this.#deleted, callback);
   }
   onUpdate(callback: UpdateCallback<any>): () => void {
-    return this.add(this.updated, callback);
+    return this.#add(this.#updated, callback);
   }
   removeOnInsert(callback: RowCallback<any>): void {
-    this.remove(this.inserted, callback);
+    this.#remove(this.#inserted, callback);
   }
   removeOnDelete(callback: RowCallback<any>): void {
-    this.remove(this.deleted, callback);
+    this.#remove(this.#deleted, callback);
   }
   removeOnUpdate(callback: UpdateCallback<any>): void {
-    this.remove(this.updated, callback);
+    this.#remove(this.#updated, callback);
   }
 }
 

@@ -51,7 +51,7 @@ const seen: (Seen | undefined)[] = /* @__PURE__ */ new Array(SEEN).fill(undefine
 
 export class Reader {
   at = 0;
-  readonly end: number;
+  end: number;
   private readonly view: DataView;
   constructor(readonly data: Uint8Array) {
     this.end = data.length;

@@ -33,8 +33,9 @@ export async function within(promise, what, ms = patience) {
 const bundles = join(top, 'build/test/bundles');
 
 // TypeScript on the npm module library, bundled as `lightcone build` does. Kept by content. `words`
-// are more for the bundler.
+// are more for the bundler. LIBRARY=lightcone: on our own library, whatever the source says.
 export function bundle(source, ...words) {
+  if (process.env.LIBRARY === 'lightcone') words.push(...onOurLibrary());
   mkdirSync(bundles, { recursive: true });
   const content = [source, ...words].join('\0');
   const file = join(bundles, `${createHash('sha256').update(content).digest('hex').slice(0, 24)}.js`);
@@ -60,11 +61,11 @@ export function moduleCode(name, ...words) {
   return bundle(readFileSync(join(top, 'tests/modules', name, 'src/index.ts'), 'utf8'), ...words);
 }
 
-// The same on our own module library: the bundler takes it where the source says `spacetimedb`. What is
-// kept is kept by what the library is, too.
-export function ourModuleCode(name) {
+// Words that make the bundler take our library where a source says `spacetimedb`. What is kept is kept by
+// what the library is, too.
+export function onOurLibrary() {
   const built = statSync(join(top, 'sdk/typescript/dist/.built')).mtimeMs;
-  return moduleCode(name, '--alias:spacetimedb=lightcone', `--define:LIBRARY_BUILT=${built}`);
+  return ['--alias:spacetimedb=lightcone', `--define:LIBRARY_BUILT=${built}`];
 }
 
 // ---- HTTP

@@ -14,14 +14,15 @@ export function inspect(value: unknown, depth = DEPTH, seen: readonly object[] =
   if (seen.includes(value)) return '[itself]';
   if (depth === 0) return Array.isArray(value) ? '[…]' : '{…}';
   const inner = (part: unknown) => inspect(part, depth - 1, [...seen, value]);
-  if (Array.isArray(value)) return `[${value.map(inner).join(', ')}]`;
-  if (ArrayBuffer.isView(value)) return `${value.constructor.name} [${Array.from(value as Uint8Array).join(', ')}]`;
-  if (value instanceof Map) return `Map {${[...value].map(([k, v]) => `${inner(k)} => ${inner(v)}`).join(', ')}}`;
-  if (value instanceof Set) return `Set {${[...value].map(inner).join(', ')}}`;
+  if (Array.isArray(value)) return value.length ? `[ ${value.map(inner).join(', ')} ]` : '[]';
+  if (ArrayBuffer.isView(value)) return `${value.constructor.name} [ ${Array.from(value as Uint8Array).join(', ')} ]`;
+  if (value instanceof Map) return `Map { ${[...value].map(([k, v]) => `${inner(k)} => ${inner(v)}`).join(', ')} }`;
+  if (value instanceof Set) return `Set { ${[...value].map(inner).join(', ')} }`;
   const name = Object.getPrototypeOf(value)?.constructor?.name as string | undefined;
   if (Object.hasOwn(Object.getPrototypeOf(value) ?? {}, 'toString') && name !== 'Object') return String(value);
   const parts = Object.entries(value).map(([key, part]) => `${key}: ${inner(part)}`);
-  return `${name && name !== 'Object' ? `${name} ` : ''}{${parts.join(', ')}}`;
+  const kind = name && name !== 'Object' ? `${name} ` : '';
+  return parts.length ? `${kind}{ ${parts.join(', ')} }` : `${kind}{}`;
 }
 
 const text = (parts: unknown[]) => parts.map(part => inspect(part)).join(' ');

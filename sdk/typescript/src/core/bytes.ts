@@ -310,7 +310,8 @@ export class Writer {
   }
   u8(n: number): void {
     if ((n & 0xff) !== n) refuse(n, 'u8');
-    this.data[this.room(1)] = n;
+    const at = this.room(1); // which may replace data
+    this.data[at] = n;
   }
   i8(n: number): void {
     if ((n << 24) >> 24 !== n) refuse(n, 'i8');
@@ -319,7 +320,8 @@ export class Writer {
   }
   bool(value: boolean): void {
     if (typeof value !== 'boolean') refuse(value, 'bool');
-    this.data[this.room(1)] = value ? 1 : 0;
+    const at = this.room(1);
+    this.data[at] = value ? 1 : 0;
   }
   u16(n: number): void {
     if ((n & 0xffff) !== n) refuse(n, 'u16');

@@ -92,8 +92,6 @@ const special = {
 };
 const kinds = [...Object.keys(simple), ...Object.keys(special)];
 let names = 0;
-const show = (type, value) =>
-  JSON.stringify([type.shape, value], (_key, part) => (typeof part === 'bigint' ? `${part}n` : typeof part === 'function' ? part() : part));
 
 // A type: `of(lib)` is it in that library, `value(r)` gives a function that makes the same value for each.
 function randomType(r, depth) {
@@ -153,7 +151,7 @@ test('random values of random types are the same bytes as from the npm package',
     for (let k = 0; k < 5; k++) {
       const value = made.value(r);
       const bytes = encode(ours, value(own));
-      assert.equal(bytes, npmBytes(theirs, value(npm)), `seed ${seed}, type ${i}: ${show(ours, value(own))}`);
+      assert.equal(bytes, npmBytes(theirs, value(npm)), `seed ${seed}, type ${i}`);
       assert.equal(encode(ours, decode(ours, bytes)), bytes, `seed ${seed}, type ${i}: there and back`);
     }
   }

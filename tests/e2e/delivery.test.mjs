@@ -485,7 +485,8 @@ test('G12: what the log says again is what was there, events and results of view
       await one.call('flash', [i]);
     }
     const tables = ['item', 'ticket', 'counter', 'pair'];
-    const had = await Promise.all(tables.map(table => all[0].query(`SELECT * FROM ${table}`)));
+    const had = [];
+    for (const table of tables) had.push(await all[0].query(`SELECT * FROM ${table}`));
     await own.kill();
     await own.start();
     const again = await enter(name, 'v1.json', { token: who.token }, own);

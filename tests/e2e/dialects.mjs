@@ -67,7 +67,7 @@ export class Speaker {
   // What a list of tables means, in one form: [{set, table, inserts, deletes, events}].
   #changes(tables, set = 0, as) {
     return tables.flatMap(({ table, rows }) => {
-      if (as) rows = [{ inserts: [], deletes: [], [as]: rows.flatMap(x => (typeof x === 'string' ? [x] : [...x.inserts, ...x.deletes])) }];
+      if (as && rows.length) rows = [{ inserts: [], deletes: [], [as]: rows.flatMap(x => (typeof x === 'string' ? [x] : [...x.inserts, ...x.deletes])) }];
       return rows.map(one => ({
         set, table, ...Object.fromEntries(['inserts', 'deletes', 'events'].map(key => [key, (one[key] ?? []).map(x => this.#row(table, x))])),
       }));

@@ -93,7 +93,7 @@ async function procedures(server) {
     socket.say(enc.procedure(i, 'deposit', w().u32(random(64)).done()));
     const result = await socket.nextOf('procedure');
     // Publishing a version ends the old one's procedures, which says so.
-    if (result.internal && !/updated/.test(result.internal)) throw new Error(result.internal);
+    if (result.internal && !/new version/.test(result.internal)) throw new Error(result.internal);
     count(result.internal ? 'procedures ended by a publish' : 'procedures');
   }
   await socket.bye();

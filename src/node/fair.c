@@ -8,7 +8,8 @@
 // client gets in a turn leaves in one write, and with one message from everybody the writes cost a
 // busy turn a third of its time.
 #define BURST_MESSAGES 16
-#define DEBT_SHARES    1000  // what is owed beyond is forgiven: nobody is kept out for seconds
+#define DEBT_SHARES    1000       // what is owed beyond is forgiven: nobody is kept out for seconds
+#define CROWDED_NS     100000000  // somebody who was fresh so long ago is still about
 #define TABLE_LEAST    64
 #define IDLE_LEAST     64
 
@@ -64,6 +65,9 @@ static void party_free(Fair *fair, FairParty *p) {
     FairParty **link = party_link(fair, &p->identity);
     *link = p->same_hash;
     if (fair->served == p) fair->served = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(fair->seen); i++) {
+        if (fair->seen[i].party == p) fair->seen[i] = (FairSeen){0};
+    }
     fair->party_count--;
     mem_free(p);
 }
@@ -202,7 +206,8 @@ void fair_ready(Fair *fair, FairEntry *entry) {
     if (p->is_ready || fair->served == p) return;  // one that is served goes back in fair_take
     p->is_ready = true;
     party_pay(fair, p);
-    ring_add(p->credit_ns > 0 ? &fair->fresh : &fair->rest, p);
+    p->is_fresh = p->credit_ns > 0;
+    ring_add(p->is_fresh ? &fair->fresh : &fair->rest, p);
 }
 
 bool fair_any_ready(const Fair *fair) {
@@ -223,6 +228,7 @@ void fair_clear_ready(Fair *fair) {
     FairParty *p = fair->served;
     if (p && p->first && !p->is_ready) {
         p->is_ready = true;
+        p->is_fresh = false;
         ring_add(&fair->rest, p);
     }
     ring_clear(&fair->fresh);
@@ -261,6 +267,7 @@ static void served_back(Fair *fair) {
     fair->served = NULL;
     if (!p || !p->first) return;
     p->is_ready = true;
+    p->is_fresh = false;
     if (p->credit_ns > 0 && fair->rest.first) {
         p->next = fair->rest.first;
         fair->rest.first = p;
@@ -316,6 +323,17 @@ static FairParty *party_next(Fair *fair) {
     return fair->fresh.first ? ring_take(&fair->fresh) : NULL;
 }
 
+static void seen_fresh(Fair *fair, const FairParty *p, int64_t now_ns) {
+    if (!p->clients) return;
+    if (fair->seen[0].party != p) fair->seen[1] = fair->seen[0];
+    fair->seen[0] = (FairSeen){p, now_ns};
+}
+
+bool fair_is_crowded(const Fair *fair, int64_t now_ns) {
+    const FairSeen *other = &fair->seen[fair->seen[0].party == fair->served];
+    return !fair->served_fresh && other->party && now_ns - other->at_ns < CROWDED_NS;
+}
+
 static FairEntry *entry_take(FairParty *p) {
     FairEntry *entry = p->first;
     p->first = entry->next;
@@ -342,9 +360,13 @@ FairEntry *fair_take(Fair *fair, int64_t now_ns) {
         }
         p->is_ready = false;
         fair->served = p;
+        fair->served_fresh = p->is_fresh;
+        if (p->is_fresh) seen_fresh(fair, p, now_ns);
     }
     fair->any_served = true;
-    return entry_take(fair->served);
+    FairEntry *entry = entry_take(fair->served);
+    entry->was_fresh = fair->served_fresh;
+    return entry;
 }
 
 // ── parking ────────────────────────────────────────────────────────────────────────────────────

@@ -13,7 +13,9 @@
 //
 //   Who begins to want something and owes nothing is `fresh` and comes first, in alternation with
 //   the rest: a polite client does not queue behind those that always have something to do (as in
-//   fq_codel, RFC 8290), and identities made for one call each cannot starve the others.
+//   fq_codel, RFC 8290), and identities made for one call each cannot starve the others. The turn
+//   wants to know too: who is fresh gets his answer as soon as the disk allows it, and beside him the
+//   calls of the rest should not be long (fair_is_crowded).
 //
 // ALWAYS TRUE
 //   (1) A party is in a ring exactly while it has an entry that is ready.
@@ -63,6 +65,7 @@ struct FairEntry {  // inside of a session
     uint32_t parked;  // place in the heap and 1; 0: not there
     int64_t due_ns;   // until when it is parked
     bool may_pass;    // its token was taken while it was parked
+    bool was_fresh;   // its party was, when the entry was taken last
 };
 
 struct FairParty {
@@ -72,6 +75,7 @@ struct FairParty {
     FairEntry *first, *last;  // ready
     uint32_t entries, clients;
     bool is_ready;
+    bool is_fresh;      // while it is ready: in that ring
     int64_t credit_ns;  // left of its share; below 0: a debt
     uint64_t round;     // up to which it was given its shares
     Bucket bucket;
@@ -81,6 +85,12 @@ struct FairParty {
 typedef struct FairRing {
     FairParty *first, *last;
 } FairRing;
+
+// A party that was fresh, and when it was last.
+typedef struct FairSeen {
+    const FairParty *party;
+    int64_t at_ns;
+} FairSeen;
 
 typedef struct FairStats {
     uint64_t parties;    // known now
@@ -97,6 +107,8 @@ typedef struct Fair {
     uint64_t round;
     FairParty *served;  // by the last fair_take, since `served_since_ns`
     int64_t served_since_ns;
+    bool served_fresh;
+    FairSeen seen[2];      // the last two fresh parties with clients, the latest first
     bool any_served;       // in this turn
     bool may_begin_round;  // in this turn
     FairParty **table;
@@ -123,6 +135,9 @@ void fair_turn_end(Fair *fair, int64_t now_ns);
 // Who goes next; it is not ready any more. The time from here to the next fair_take or
 // fair_turn_end is its party's cost. NULL: nobody has anything to do, or the turn should end.
 FairEntry *fair_take(Fair *fair, int64_t now_ns);
+// Is the party that is being served one of those that always have something to do, while others ask
+// for little?
+bool fair_is_crowded(const Fair *fair, int64_t now_ns);
 // The entry that was taken has more to do: it keeps its place for a burst of messages.
 void fair_again(Fair *fair, FairEntry *entry);
 

@@ -16,7 +16,7 @@
 
 typedef struct Settings {
     // Lanes. Microseconds.
-    int64_t slice, deadline, exclusive, procedure_deadline, procedure_exclusive;
+    int64_t slice, crowded_slice, deadline, exclusive, procedure_deadline, procedure_exclusive;
     int64_t view_failure_aborts;  // 0, 1
     int64_t view_slice;
     int64_t slow_calls_max, slow_queue_max, procedures_max, procedure_queue_max;

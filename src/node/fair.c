@@ -9,7 +9,8 @@
 // busy turn a third of its time.
 #define BURST_MESSAGES 16
 #define DEBT_SHARES    1000       // what is owed beyond is forgiven: nobody is kept out for seconds
-#define CROWDED_NS     100000000  // somebody who was fresh so long ago is still about
+#define CROWDED_NS     100000000  // somebody who was sparse so long ago is still about
+#define SPARSE_TIMES   4          // … who uses so many times less than another
 #define TABLE_LEAST    64
 #define IDLE_LEAST     64
 
@@ -251,10 +252,28 @@ void fair_again(Fair *fair, FairEntry *entry) {
 
 // ── whose turn ─────────────────────────────────────────────────────────────────────────────────
 
+static void use_add(FairUse *use, int64_t cost_ns, int64_t now_ns) {
+    int64_t window = now_ns / FAIR_WINDOW_NS;
+    if (use->window != window) {
+        use->last_ns = use->window + 1 == window ? use->now_ns : 0;
+        use->now_ns = 0;
+        use->window = window;
+    }
+    use->now_ns += cost_ns;
+}
+
+static int64_t use_of(const FairUse *use) {
+    return MAX(use->now_ns, use->last_ns);
+}
+
 static void charge(Fair *fair, int64_t now_ns) {
     FairParty *p = fair->served;
     if (p) {
-        int64_t credit = p->credit_ns - MAX(now_ns - fair->served_since_ns, 0);
+        int64_t cost = MAX(now_ns - fair->served_since_ns, 0);
+        use_add(&p->use, cost, now_ns);
+        use_add(&fair->most, 0, now_ns);
+        fair->most.now_ns = MAX(fair->most.now_ns, p->use.now_ns);
+        int64_t credit = p->credit_ns - cost;
         p->credit_ns = MAX(credit, -DEBT_SHARES * fair->share_ns);
     }
     fair->served_since_ns = now_ns;
@@ -323,15 +342,26 @@ static FairParty *party_next(Fair *fair) {
     return fair->fresh.first ? ring_take(&fair->fresh) : NULL;
 }
 
-static void seen_fresh(Fair *fair, const FairParty *p, int64_t now_ns) {
-    if (!p->clients) return;
+static bool is_sparse(Fair *fair, FairParty *p, int64_t now_ns) {
+    if (!p->is_fresh || !p->clients) return false;
+    use_add(&p->use, 0, now_ns);
+    use_add(&fair->most, 0, now_ns);
+    if (use_of(&p->use) * SPARSE_TIMES >= use_of(&fair->most)) return false;
     if (fair->seen[0].party != p) fair->seen[1] = fair->seen[0];
     fair->seen[0] = (FairSeen){p, now_ns};
+    return true;
+}
+
+static bool seen_lately(const FairSeen *seen, int64_t now_ns) {
+    return seen->party && now_ns - seen->at_ns < CROWDED_NS;
 }
 
 bool fair_is_crowded(const Fair *fair, int64_t now_ns) {
-    const FairSeen *other = &fair->seen[fair->seen[0].party == fair->served];
-    return !fair->served_fresh && other->party && now_ns - other->at_ns < CROWDED_NS;
+    return seen_lately(&fair->seen[fair->seen[0].party == fair->served], now_ns);
+}
+
+bool fair_any_sparse(const Fair *fair, int64_t now_ns) {
+    return seen_lately(&fair->seen[0], now_ns);
 }
 
 static FairEntry *entry_take(FairParty *p) {
@@ -360,12 +390,11 @@ FairEntry *fair_take(Fair *fair, int64_t now_ns) {
         }
         p->is_ready = false;
         fair->served = p;
-        fair->served_fresh = p->is_fresh;
-        if (p->is_fresh) seen_fresh(fair, p, now_ns);
+        fair->served_sparse = is_sparse(fair, p, now_ns);
     }
     fair->any_served = true;
     FairEntry *entry = entry_take(fair->served);
-    entry->was_fresh = fair->served_fresh;
+    entry->was_sparse = fair->served_sparse;
     return entry;
 }
 

@@ -84,14 +84,14 @@ static bool waits(const Session *s) {
 }
 
 // Those who ask for little go first: what leaves is written in this order, a system call each.
-static void deliver_some(Database *db, bool confirmed, bool fresh) {
+static void deliver_some(Database *db, bool confirmed, bool sparse) {
     Session *keep = NULL;
     Session *dirty = db->dirty;
     db->dirty = NULL;
     while (dirty) {
         Session *s = dirty;
         dirty = s->next_dirty;
-        if (waits(s) == confirmed && s->fair.was_fresh == fresh) {
+        if (waits(s) == confirmed && s->fair.was_sparse == sparse) {
             deliver_whole(s, &s->out);
         } else {
             s->next_dirty = keep;
@@ -132,14 +132,14 @@ void session_seal(Database *db) {
     db->dirty = keep;
 }
 
-static void deliver_sealed_some(Database *db, bool fresh) {
+static void deliver_sealed_some(Database *db, bool sparse) {
     Session *keep = NULL;
     Session *sealed = db->sealed;
     db->sealed = NULL;
     while (sealed) {
         Session *s = sealed;
         sealed = s->next_sealed;
-        if (s->fair.was_fresh != fresh) {
+        if (s->fair.was_sparse != sparse) {
             s->next_sealed = keep;
             keep = s;
         } else if (s->is_dirty) {

@@ -7,7 +7,7 @@
 // syncs itself: handing the sync to another thread and being woken by it would only add to what the
 // one who waits has to wait for.
 //
-// Somebody who asks for little (fresh, in fair.h) beside others who always have something to do must not
+// Somebody who asks for little (sparse, in fair.h) beside others who always have something to do must not
 // wait for what these want next. When all such have been served, the turn ends as soon as the log could
 // take its batch, and again as soon as that has landed; and their batch is synced here if that has been
 // quicker, as it is where the cores are busy and a thread that is woken has to wait for one.
@@ -120,7 +120,7 @@ static bool log_is_free(Database *db, bool wait) {
 }
 
 // Both ways are tried now and then, because the machine may have become busier, or less.
-#define SYNC_OTHER_WAY_EVERY 64
+#define SYNC_OTHER_WAY_EVERY 256
 
 static bool sync_here_is_quicker(Database *db) {
     bool here = !db->sync_here_ns || (db->sync_beside_ns && db->sync_here_ns < db->sync_beside_ns);
@@ -141,7 +141,8 @@ bool turn_is_over(Database *db, int64_t now_ns) {
 // Commits wait for the log, which is free. True: their batch is in flight.
 static bool batch_send(Database *db) {
     Diag diag = {0};
-    bool beside = fair_any_ready(&db->fair) && !(db->hurried && sync_here_is_quicker(db));
+    bool sparse = fair_any_sparse(&db->fair, clock_ns(db));
+    bool beside = fair_any_ready(&db->fair) && !(sparse && sync_here_is_quicker(db));
     Err err = OK;
     db->counters.flushes++;
     if (beside) {

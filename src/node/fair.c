@@ -10,7 +10,8 @@
 #define BURST_MESSAGES 16
 #define DEBT_SHARES    1000       // what is owed beyond is forgiven: nobody is kept out for seconds
 #define CROWDED_NS     100000000  // somebody who was sparse so long ago is still about
-#define SPARSE_TIMES   4          // … who uses so many times less than another
+#define GREEDY_NS      (FAIR_WINDOW_NS / 4)  // who uses so much is who makes others sparse …
+#define SPARSE_TIMES   4                     // … who use so many times less
 #define TABLE_LEAST    64
 #define IDLE_LEAST     64
 
@@ -346,7 +347,8 @@ static bool is_sparse(Fair *fair, FairParty *p, int64_t now_ns) {
     if (!p->is_fresh || !p->clients) return false;
     use_add(&p->use, 0, now_ns);
     use_add(&fair->most, 0, now_ns);
-    if (use_of(&p->use) * SPARSE_TIMES >= use_of(&fair->most)) return false;
+    int64_t most = use_of(&fair->most);
+    if (most < GREEDY_NS || use_of(&p->use) * SPARSE_TIMES >= most) return false;
     if (fair->seen[0].party != p) fair->seen[1] = fair->seen[0];
     fair->seen[0] = (FairSeen){p, now_ns};
     return true;

@@ -354,16 +354,17 @@ static bool is_sparse(Fair *fair, FairParty *p, int64_t now_ns) {
     return true;
 }
 
-static bool seen_lately(const FairSeen *seen, int64_t now_ns) {
-    return seen->party && now_ns - seen->at_ns < CROWDED_NS;
+static bool seen_within(const FairSeen *seen, int64_t within_ns, int64_t now_ns) {
+    return seen->party && now_ns - seen->at_ns < within_ns;
 }
 
 bool fair_is_crowded(const Fair *fair, int64_t now_ns) {
-    return seen_lately(&fair->seen[fair->seen[0].party == fair->served], now_ns);
+    bool self = fair->seen[0].party == fair->served;
+    return seen_within(&fair->seen[self], CROWDED_NS, now_ns);
 }
 
-bool fair_any_sparse(const Fair *fair, int64_t now_ns) {
-    return seen_lately(&fair->seen[0], now_ns);
+bool fair_sparse_within(const Fair *fair, int64_t within_ns, int64_t now_ns) {
+    return seen_within(&fair->seen[0], within_ns, now_ns);
 }
 
 static FairEntry *entry_take(FairParty *p) {

@@ -147,7 +147,7 @@ void fair_turn_end(Fair *fair, int64_t now_ns);
 FairEntry *fair_take(Fair *fair, int64_t now_ns);
 // Is somebody sparse about, other than who is being served?
 bool fair_is_crowded(const Fair *fair, int64_t now_ns);
-bool fair_any_sparse(const Fair *fair, int64_t now_ns);  // is anybody?
+bool fair_sparse_within(const Fair *fair, int64_t within_ns, int64_t now_ns);  // was anybody?
 // The entry that was taken has more to do: it keeps its place for a burst of messages.
 void fair_again(Fair *fair, FairEntry *entry);
 

@@ -122,6 +122,18 @@ static bool log_is_free(Database *db, bool wait) {
 // Both ways are tried now and then, because the machine may have become busier, or less.
 #define SYNC_OTHER_WAY_EVERY 256
 
+// Who asked a moment ago is likely to ask again, and would have to wait for what is in flight then. Where
+// that takes many times longer, "a moment" is longer too.
+#define SPARSE_WITHIN_NS      5000000
+#define SPARSE_WITHIN_BUSY_NS 100000000
+#define SYNC_BUSY_TIMES       4
+
+static bool expects_sparse(const Database *db) {
+    bool busy = db->sync_here_ns && db->sync_beside_ns > SYNC_BUSY_TIMES * db->sync_here_ns;
+    int64_t within_ns = busy ? SPARSE_WITHIN_BUSY_NS : SPARSE_WITHIN_NS;
+    return fair_sparse_within(&db->fair, within_ns, clock_ns(db));
+}
+
 static bool sync_here_is_quicker(Database *db) {
     bool here = !db->sync_here_ns || (db->sync_beside_ns && db->sync_here_ns < db->sync_beside_ns);
     return ++db->hurried_syncs % SYNC_OTHER_WAY_EVERY ? here : !here;
@@ -134,15 +146,22 @@ static bool is_hurried(Database *db) {
 
 bool turn_is_over(Database *db, int64_t now_ns) {
     int64_t ran_ns = now_ns - db->turn_began_ns;
-    if (ran_ns >= db->settings.turn * 1000 || is_hurried(db)) return true;
+    if (ran_ns >= db->settings.turn * 1000) return true;
+    if (is_hurried(db)) {
+        db->counters.hurried++;
+        return true;
+    }
     return ran_ns >= TURN_SHORT_NS && log_is_free(db, false);
 }
 
 // Commits wait for the log, which is free. True: their batch is in flight.
 static bool batch_send(Database *db) {
     Diag diag = {0};
-    bool sparse = fair_any_sparse(&db->fair, clock_ns(db));
-    bool beside = fair_any_ready(&db->fair) && !(sparse && sync_here_is_quicker(db));
+    bool beside = fair_any_ready(&db->fair);
+    if (beside && expects_sparse(db) && sync_here_is_quicker(db)) {
+        db->counters.syncs_here_hurried++;
+        beside = false;
+    }
     Err err = OK;
     db->counters.flushes++;
     if (beside) {

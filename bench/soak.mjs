@@ -191,7 +191,7 @@ async function start() {
   const port = Number(process.env.PORT || await freePort());
   const log = openSync(join(dir, 'server.log'), 'w');
   const child = spawn(join(dir, 'lightcone'), ['start', '--listen-addr', `127.0.0.1:${port}`, '--data-dir', join(dir, 'data'),
-    '--memory-max', String(24 << 20), '--checkpoint-log', String(32 << 20)], { stdio: ['ignore', log, log], cwd: dir });
+    '--memory-max', String(24 << 20), '--checkpoint-log', String(32 << 20), '--setting', `module_log_max=${512 << 10}`], { stdio: ['ignore', log, log], cwd: dir });
   child.on('exit', (code, signal) => {
     if (!over) trouble('the server ended by itself', new Error(`${code ?? signal}`));
     over = true;

@@ -57,7 +57,7 @@ export const series = {
   'log': { unit: MB, bound: 400 * MB, floor: 8 * MB },
   'pages': { unit: MB, bound: 400 * MB, floor: 4 * MB },
   'control': { unit: MB, bound: 300 * MB, floor: 2 * MB },
-  'module logs': { unit: MB, bound: 64 * MB, floor: 1 * MB },
+  'module logs': { unit: MB, bound: 2 * MB, floor: 1 * MB },
   'other files': { unit: MB, bound: 64 * MB, floor: 1 * MB },
   'files': { bound: 200, floor: 3 },
   'lightcone_store_bytes': { unit: MB, bound: 300 * MB, floor: 4 * MB },
@@ -73,7 +73,8 @@ export const series = {
   'spacetime_worker_connected_clients': { bound: 200, floor: 5 },
   'lightcone_connections': { bound: 400, floor: 5 },
   'lightcone_page_file_bytes': { unit: MB, bound: 400 * MB, floor: 4 * MB },
-  'latency of a short call, p99': { unit: 1, bound: 10_000, floor: 20, share: 0.25 },
+  // Of eight at once, beside everything else there is, so it says little but that nothing got stuck.
+  'latency of a short call, p99': { unit: 1, bound: 60_000, floor: 200, share: 0.5 },
 };
 const SHARE = 0.03;
 const STRETCHES = 30;

@@ -24,7 +24,7 @@ typedef struct Settings {
     int64_t result_rows_max;       // 0: no limit
     // Bytes; 0: no limit, or as it says in settings.c.
     int64_t result_bytes_max;
-    int64_t memory_max, heap_max, transaction_max;
+    int64_t memory_max, heap_max, transaction_max, module_log_max;
     int64_t inbox_bytes_max, inbox_messages_max;
     // Turns. Microseconds.
     int64_t turn, share;

@@ -71,6 +71,7 @@ typedef struct NetFrame {
 } NetFrame;
 NetFrame *net_frame_ws_binary(Bytes payload);                 // framed, refs 1; NULL: no memory
 NetFrame *net_frame_ws_parts(const Bytes *parts, int count);  // payload in parts, one frame
+NetFrame *net_frame_ws_text(Bytes payload);                   // UTF-8
 NetFrame *net_frame_raw(Bytes bytes);                         // the body of an HTTP answer
 void net_frame_retain(NetFrame *frame);
 void net_frame_release(NetFrame **frame);

@@ -353,7 +353,8 @@ bool slow_redo(Session *s, HostCall *call) {
     char text[DIAG_TEXT_MAX + 512];
     Str name = s->redo;
     s->redo = STR_NONE;
-    const FunctionDef *f = session_admit(s, name, buf_bytes(&s->call_args), text, sizeof text);
+    const FunctionDef *f =
+        session_admit(s, name, buf_bytes(&s->call_args), false, text, sizeof text);
     if (f) {
         session_transaction_begin(s, f->name);
         session_call_begin(s, CALL_REDUCER, f, buf_bytes(&s->call_args), call);
@@ -364,8 +365,8 @@ bool slow_redo(Session *s, HostCall *call) {
         session_http_answer(s, 404, text);
         return false;
     }
-    Buf *out = outbox_begin(&s->out);
-    wire_reducer_internal_error(out, s->request_id, s->call_timestamp, str_from(text));
+    WireCall refused = session_wire_call(s);
+    s->codec->failed(outbox_begin(&s->out), &refused, false, str_from(text));
     outbox_end(&s->out);
     session_dirty(s);
     return false;

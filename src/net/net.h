@@ -123,6 +123,10 @@ void net_wake(NetLoop *loop);  // from any thread: ends a net_turn's wait
 // its request handler is called there as if it had arrived there. Thread-safe hand-over.
 MUST_USE Err net_move(NetConn *conn, NetLoop *to);
 
+// Its request was put aside and can be handled now: the handler is called again, as if it had arrived
+// just now. Between turns or from a handler of another connection.
+void net_request_again(NetConn *conn);
+
 void *net_conn_data(const NetConn *conn);
 void net_conn_set_data(NetConn *conn, void *data);
 const char *net_conn_peer(const NetConn *conn);

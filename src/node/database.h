@@ -33,6 +33,7 @@ typedef struct DatabaseCounters {
     uint64_t procedures, procedures_failed, procedures_deadline;
     uint64_t retries, calls_delayed, calls_over_rate, lane_refused, inboxes_full;
     uint64_t reads, reads_cancelled, reads_refused;
+    uint64_t hurried, syncs_here_hurried;
     uint64_t instances_inline, instance_wait_ns;
 } DatabaseCounters;
 
@@ -66,8 +67,13 @@ struct Database {
     Fair fair;              // who has something to do, and whose turn it is
     Session *dirty;         // have something to say once what they did is durable
     Session *sealed;        // whose words wait for the batch in flight
-    Session *system;        // runs scheduled reducers and clean-up
-    Session *running;       // whose call is in the module now
+    bool hurried;           // somebody who asks for little is among the dirty: turn.c
+    bool hurried_sealed;    // … among the sealed
+    int64_t sync_here_ns, sync_beside_ns;  // how long one takes, on average; 0: unknown
+    int64_t sync_began_ns;                 // of the batch in flight
+    uint32_t hurried_syncs;
+    Session *system;   // runs scheduled reducers and clean-up
+    Session *running;  // whose call is in the module now
     ParkList parks[PARK_KINDS];
     uint32_t reads_active;         // on workers, or about to begin
     int64_t snapshots_noticed_ns;  // when a log line last spoke of an old one

@@ -318,6 +318,7 @@ bool session_next_call(void *ctx, HostCall *call) {
         }
         db->now = db->turn_began + (now_ns - db->turn_began_ns) / 1000;
         bool more;
+        if (taken->was_sparse && taken->is_client) db->hurried = true;
         bool begun = session_step(s, call, &more);
         if (begun && slow_divert(s, call)) begun = false;
         if (more) {

@@ -114,10 +114,13 @@ MUST_USE Err table_insert(Table *table, Bytes row, bool *inserted, Diag *diag);
 // Delete the row with this clustering key. ERR_NOT_FOUND when there is none.
 MUST_USE Err table_delete_key(Table *table, Bytes key);
 MUST_USE Err table_delete_row(Table *table, Bytes row);  // the row with exactly these bytes
-// Replace the row whose unique index `index_id` has the same key as `row` has there: the identical
-// row is left alone (*changed false).
+// Replace the row whose unique index `index_id` (TABLE_ROWS: the primary key) has the same key as
+// `row` has there: the identical row is left alone (*changed false).
 //   ERR_NOT_FOUND no such row   ERR_UNIQUE another unique index collides; nothing changed
 MUST_USE Err table_replace(Table *table, uint32_t index_id, Bytes row, bool *changed, Diag *diag);
+// Whether `row` can take the place of `old` whatever happens to other rows meanwhile: both have the
+// same primary key, which the caller knows, and the same key in every other unique index.
+bool table_uniques_same(const Table *table, Bytes old, Bytes row);
 MUST_USE Err table_clear(Table *table, uint64_t *deleted);
 // The clustering key of a row (appended).
 void table_row_key(const Table *table, Bytes row, Buf *out);

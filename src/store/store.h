@@ -224,6 +224,7 @@ MUST_USE Err store_checkpoint_write(StoreCheckpoint *checkpoint,
                                     bool *done,
                                     Diag *diag);
 uint64_t store_checkpoint_bytes(const StoreCheckpoint *checkpoint);  // written so far
+double store_checkpoint_share(const StoreCheckpoint *checkpoint);    // of all there is to write
 // When it was not done, it is as if it had not been begun, and another may be tried; unless a sync
 // failed: then no further checkpoint is made until the store is opened again. Returns why.
 Err store_checkpoint_end(Store *store, StoreCheckpoint **checkpoint);

@@ -59,6 +59,9 @@ typedef struct StoreOptions {
 //   ERR_BUSY     another server has the file
 //   ERR_CORRUPT  the checkpoint cannot be read
 MUST_USE Err store_open(const StoreOptions *options, Store **out);
+// The log was replayed. What a replay needs stands here and there in the page file, and comes into
+// memory by the page; from now on new memory may come in large pieces.
+void store_replayed(Store *store);
 void store_close(Store **store);
 // Another limit from now on. False: it holds from the next opening on, because this store was opened
 // with every page in memory for good.

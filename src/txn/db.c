@@ -90,6 +90,7 @@ Err db_open(const DbOptions *options, Db **out, uint64_t *torn_bytes, Diag *diag
     db->history.bytes_max = options->history_max ? options->history_max : HISTORY_BYTES_DEFAULT;
 
     if ((err = files_open(db, options, torn_bytes, diag)) != OK) goto done;
+    store_replayed(db->store);
     views_clear(db);
     checkpointer_init(db, options);
 

@@ -68,6 +68,7 @@ $(OUT)/%_test: $(OUT)/obj/%_test.o $(LIB)
 	@mkdir -p $(@D)
 	@$(LINK) -o $@ $^ -lcmocka $(LINK_LIBS)
 $(OUT)/src/query/sqlite_test: LINK_LIBS += -lsqlite3
+$(OUT)/bench/store: LINK_LIBS += -llmdb -lsqlite3
 $(OUT)/bench/%: $(OUT)/obj/bench/%.o $(LIB)
 	@mkdir -p $(@D)
 	@$(LINK) -o $@ $^ $(LIBS_$(VARIANT)) $(LINK_LIBS)
@@ -146,7 +147,7 @@ sim: $(OUT)/tests/sim/sim
 
 # make bench [ONLY=insert]: a table on the terminal, build/bench/latest.json for programs.
 bench:
-	@tools/deps
+	@tools/deps bench
 	@$(MAKE) --no-print-directory all bench-bin
 	@ONLY=$(ONLY) bench/run
 

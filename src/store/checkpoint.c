@@ -20,7 +20,8 @@ struct StoreCheckpoint {
     PageFileMeta meta;
     uint64_t *dirty;  // what is to be written; bits go as pages do
     PageNo end;
-    PageNo next;  // where writing goes on
+    PageNo next;     // where writing goes on
+    uint64_t total;  // bytes to be written, about
     bool has_space;
     uint64_t synced;  // of batch.written
     PageFileBatch batch;
@@ -60,6 +61,7 @@ static void root_retire(Store *store) {
 static void dirty_take(StoreCheckpoint *checkpoint) {
     PageCache *cache = checkpoint->store->pages.cache;
     checkpoint->dirty = cache->dirty;
+    checkpoint->total = cache->dirty_pages * PAGE_BYTES;
     cache->dirty = cache->dirty_spare;
     cache->dirty_spare = NULL;
     cache->dirty_pages = 0;
@@ -229,6 +231,10 @@ Err store_checkpoint_write(StoreCheckpoint *checkpoint, size_t bytes, bool *done
 
 uint64_t store_checkpoint_bytes(const StoreCheckpoint *checkpoint) {
     return checkpoint->batch.written;
+}
+
+double store_checkpoint_share(const StoreCheckpoint *checkpoint) {
+    return (double)checkpoint->batch.written / (double)MAX(checkpoint->total, 1u);
 }
 
 // ── on the owner's thread again ────────────────────────────────────────────────────────────────

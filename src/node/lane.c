@@ -472,11 +472,13 @@ static void job_run(WorkerJob *job) {
     loop_post(call->loop, &call->ended);
 }
 
-// Most of the checking is done here, so that the loop has only the newest commits to look at.
+// Most of the checking is done here, so that the loop has only the newest commits to look at. So is
+// the reading: what the loop then changes is in memory.
 void lane_validate(LaneCall *call) {
     pthread_mutex_lock(&call->guard.mutex);
     call->stale =
         call->guard.inner && call->overlay && overlay_validate(call->overlay) == ERR_CONFLICT;
+    if (call->guard.inner && call->overlay && !call->stale) overlay_touch(call->overlay);
     pthread_mutex_unlock(&call->guard.mutex);
 }
 

@@ -63,6 +63,7 @@ HostProgram *lanes_module_set(Lanes *lanes, LaneModule **module) {
 
 void lanes_interrupt(Database *db, const char *why) {
     for (Session *s = db->sessions; s; s = s->next) {
+        fetch_interrupt(s);
         if (s->kind == SESSION_AGENT) {
             procedure_interrupt(s, why);
         } else if (s->kind == SESSION_VIEW) {

@@ -143,7 +143,7 @@ static const Metric metrics[] = {
     {"lightcone_calls_fatal_total", "counter", "reducer calls that failed inside", m_calls_fatal},
     {"lightcone_calls_deadline_total", "counter", "reducer calls stopped at their deadline", m_calls_deadline},
     {"lightcone_calls_refused_total", "counter", "reducer calls that never started", m_calls_refused},
-    {"lightcone_calls_missed_page_total", "counter", "reducer calls that began again beside the loop because a page was not in memory", m_missed_page},
+    {"lightcone_calls_missed_page_total", "counter", "times a reducer call began again because a page was not in memory", m_missed_page},
     {"lightcone_slices_used_up_total", "counter", "reducer calls that needed more than their slice", m_overran},
     {"lightcone_slow_calls_total", "counter", "reducer calls that ran in the slow lane", m_slow},
     {"lightcone_slow_calls_active", "gauge", "reducer calls in the slow lane now", m_slow_active},

@@ -55,6 +55,7 @@ void session_free(Session **handle) {
     if (s->next) s->next->prev = s->prev;
     if (s->database->sessions == s) s->database->sessions = s->next;
     lanes_session_gone(s);
+    fetch_cancel(s);
     read_cancel(s);
     park_leave(s);
     if (s->live) live_client_close(&s->live);
@@ -239,7 +240,7 @@ static void question_over(Session *s) {
 static bool session_step(Session *s, HostCall *call, bool *more) {
     bool begun = false;
     *more = false;
-    if (s->read || s->parked != PARK_NONE) return false;
+    if (s->read || s->fetch || s->parked != PARK_NONE) return false;
     *more = true;
     views_since(s->database->views, s->asked_at ? s->asked_at : UINT64_MAX);
     if (lanes_step(s, call, more, &begun)) return begun;

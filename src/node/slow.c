@@ -2,7 +2,8 @@
 //
 // PICTURE
 //   on the loop, with a slice ── ends in time ──────────────────────────> as always
-//        └ used up, or a page it wanted is not in memory: undone, its log lines forgotten
+//        ├ a page it wanted is not in memory: undone, and again when it is (fetch.h)
+//        └ used up, or too many pages: undone, its log lines forgotten
 //          queue ─> a worker, on an overlay ─> loop: overlay_apply ─ OK ─> commit, answer
 //                        ^                              │ stale
 //                        └────── a fresh overlay, 3 times ┤
@@ -201,6 +202,7 @@ bool slow_intercept(Session *s, const HostCall *call, const HostOutcome *outcome
     set_hurried(db, false);
     // What it wanted was not in memory: whatever it made of that, it begins again where it may wait.
     bool missed = store_fault(db_store(db->db), NULL) == ERR_AGAIN;
+    if (!missed) s->misses = 0;
     if (!missed && outcome->status != HOST_DEADLINE) {
         ended_in_time(s, outcome->elapsed_us);
         return false;
@@ -213,7 +215,8 @@ bool slow_intercept(Session *s, const HostCall *call, const HostOutcome *outcome
         db->counters.slices_used_up++;
     }
     modulelog_rewind(db->log, s->log_mark);
-    Err err = slow_enter(s, s->call, s->function, call, missed);
+    bool waits = missed && s->call == CALL_REDUCER && fetch_begin(s, s->function, call->args);
+    Err err = waits ? OK : slow_enter(s, s->call, s->function, call, missed);
     if (err != OK) {
         s->deadline_text =
             err == ERR_LIMIT ? STR("the server is busy: too many slow calls wait in this database")

@@ -83,6 +83,7 @@ static const uint8_t *lost(const Pages *pages, PageNo no, Err err, const char *w
 // The owner does not want to wait for it: who asked ends with ERR_AGAIN, and the disk begins.
 static const uint8_t *later(const Pages *pages, PageNo no) {
     cache_hint(pages, &no, 1);
+    fetcher_missed(&pages->cache->fetcher, no);
     page_fault_set(ERR_AGAIN, "page %u is not in memory", no);
     return page_at(pages, PAGE_NONE);
 }
@@ -449,6 +450,7 @@ Err cache_open(Pages *pages, PageFile *file, uint64_t memory_max, bool paged) {
     pages->cache = cache;
     pthread_mutex_init(&cache->evicting, NULL);
     spill_open(&cache->spill);
+    fetcher_open(&cache->fetcher);
     cache_limit(cache, memory_max);
     cache->opened_epoch = file->meta.epoch;
     cache->live = range_new(bits_bytes(pages));
@@ -470,6 +472,7 @@ void cache_close(Pages *pages) {
     PageCache *cache = pages->cache;
     if (!cache) return;
     spill_close(pages);
+    fetcher_close(cache);
     pagefile_close(&cache->file);
     range_free(cache->live, bits_bytes(pages));
     range_free(cache->dirty, bits_bytes(pages));

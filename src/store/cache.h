@@ -34,6 +34,7 @@
 #pragma once
 #include <pthread.h>
 
+#include "store/fetch.h"
 #include "store/pagefile.h"
 #include "store/spill.h"
 
@@ -64,6 +65,7 @@ struct PageCache {
     uint64_t *marked;  // of each page: its newest entry in the queue
 
     Spill spill;
+    Fetcher fetcher;
     _Atomic pthread_t owner;  // the thread of the last store_begin
     bool hurried;             // the owner's: it does not want to wait for pages
     _Atomic uint64_t reads, owner_reads, evicted, spilled, read_errors;

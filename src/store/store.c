@@ -121,6 +121,7 @@ void store_set_patient(Store *store, bool patient) {
     if (LIKELY(!store->pages.paged)) return;
     cache_owner_is_here(cache);
     cache->hurried = !patient;
+    if (!patient) cache->fetcher.missed_count = 0;
 }
 
 Store *table_store(const Table *table) {

@@ -51,7 +51,7 @@ typedef struct StoreOptions {
     const Io *io;
     const char *page_file;  // NULL: everything stays in memory
     bool read_only;         // of the page file: nothing is ever written to it
-    bool sweeper;           // memory is made room in by a thread of its own, once it is needed
+    bool sweeper;           // threads make room in memory and wait for pages, once they are needed
     Diag *diag;             // may be NULL: why the page file cannot be opened
 } StoreOptions;
 
@@ -200,6 +200,19 @@ void store_guard_lower(void);                     // the same without a store at
 // Undoing waits.
 void store_set_patient(Store *store, bool patient);
 Store *table_store(const Table *table);
+// Have the pages read that were missed since the owner was last told to hurry, by a thread; `done` is
+// called on that thread when the system has them at hand, or cannot have them. They may be gone again
+// before they are used. The caller owns *fetch, which must not move before that. False: nothing was
+// missed, or this store has no such thread (StoreOptions.sweeper).
+enum { STORE_FETCH_PAGES = 16 };
+typedef struct StoreFetch StoreFetch;
+struct StoreFetch {
+    StoreFetch *next;
+    void (*done)(StoreFetch *fetch);
+    uint32_t pages[STORE_FETCH_PAGES];
+    uint32_t count;
+};
+MUST_USE bool store_fetch(Store *store, StoreFetch *fetch);
 // On any thread: bring in what an insertion, a deletion or a replacement of this row would look at.
 // ERR_NOMEM, and what cannot be read; either way the change itself will find out.
 MUST_USE Err table_touch(const Table *table, const Snapshot *snapshot, Bytes row);

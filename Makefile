@@ -113,7 +113,7 @@ fuzz-bin: $(FUZZ_BIN)
 
 # ── what people type ─────────────────────────────────────────────────────────────────────────────
 
-.PHONY: run test asan tsan fuzz sim bench lint install-alias deb
+.PHONY: run test asan tsan fuzz sim bench soak lint install-alias deb
 
 run:
 	@tools/run
@@ -149,6 +149,14 @@ bench:
 	@tools/deps
 	@$(MAKE) --no-print-directory all bench-bin
 	@ONLY=$(ONLY) bench/run
+
+# make soak MINUTES=30: everything at once for so long; memory, threads, descriptors and files stay flat.
+MINUTES ?= 30
+soak:
+	@tools/deps test
+	@$(MAKE) --no-print-directory all $(OUT)/bench/load
+	@build/lightcone build --no-config -p bench/modules/transfer-c >/dev/null
+	@MINUTES=$(MINUTES) node bench/soak.mjs
 
 lint:
 	@tests/rooms

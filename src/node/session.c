@@ -162,6 +162,7 @@ void session_call_begin(Session *s,
         .args = args,
         .access = db_access(db->db),
         .budget_us = slow_budget(s),
+        .is_timed = s->kind == SESSION_HTTP || db->settings.slice < HOST_TICK_US,
     };
     db->running = s;
 }

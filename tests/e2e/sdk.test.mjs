@@ -61,15 +61,16 @@ test('rows of every type are read as they were written, whichever values', async
   const twin = await moduleBindings('conformance-ts');
   const npm = await connect(twin, server, 'conformance');
   await subscribe(npm, 'SELECT * FROM all_types');
-  // Classes of both libraries have one field, named as on the wire; a variant without a value is a tag.
+  // Classes of both libraries have a bigint, named as on the wire; a variant without a value is a tag.
+  const wrapped = ['__identity__', '__connection_id__', '__timestamp_micros_since_unix_epoch__', '__time_duration_micros__', '__uuid__'];
   const plain = value => {
     if (typeof value === 'bigint') return `${value}n`;
     if (typeof value !== 'object' || value === null) return String(value);
     if (Array.isArray(value) || value instanceof Uint8Array) return Array.from(value, plain);
-    const entries = Object.entries(value);
-    if (entries.length === 1 && entries[0][0].startsWith('__')) return plain(entries[0][1]);
+    const inner = wrapped.find(name => name in value);
+    if (inner) return plain(value[inner]);
     return Object.fromEntries(
-      entries
+      Object.entries(value)
         .filter(([key, part]) => key !== 'value' || (part !== undefined && Object.keys(Object(part)).length > 0) || typeof part !== 'object')
         .map(([key, part]) => [key, plain(part)])
     );
@@ -219,4 +220,63 @@ test('bindings are typed: what is right compiles, and what is wrong does not', a
     ['--noEmit', '--strict', '--exactOptionalPropertyTypes', '--noUnusedLocals', '--target', 'es2022', '--lib', 'es2022,dom,dom.iterable', '--module', 'esnext', '--moduleResolution', 'bundler', join(dir, 'use.ts')],
     { stdio: ['ignore', 'inherit', 'inherit'] }
   );
+});
+
+test('modules are typed: those of the tests compile on our library, and what is wrong does not', async () => {
+  const dir = join(top, 'build/tools/e2e/typed-server');
+  mkdirSync(dir, { recursive: true });
+  writeFileSync(
+    join(dir, 'wrong.ts'),
+    `import { Range, schema, SenderError, t, table } from 'lightcone/server';
+     const item = table(
+       { name: 'item', indexes: [{ accessor: 'byBoth', algorithm: 'btree', columns: ['kind', 'size'] }] },
+       { id: t.u64().primaryKey().autoInc(), kind: t.string().index(), size: t.u32(), note: t.option(t.string()) }
+     );
+     const db = schema({ item });
+     export default db;
+     export const right = db.reducer({ id: t.u64() }, (ctx, { id }) => {
+       const row = ctx.db.item.id.find(id);
+       if (!row) throw new SenderError('no');
+       ctx.db.item.id.update({ ...row, note: undefined });
+       for (const one of ctx.db.item.byBoth.filter(['a', new Range({ tag: 'included', value: 3 })])) one.size.toFixed();
+       for (const one of ctx.db.item.byBoth.filter('a')) one.size.toFixed();
+       const gone: number = ctx.db.item.kind.delete('b');
+       ctx.db.item.insert({ id: 0n, kind: 'a', size: gone, note: ctx.random().toFixed() });
+     });
+     // @ts-expect-error not a column
+     table({ name: 'x', indexes: [{ accessor: 'a', algorithm: 'btree', columns: ['nothing'] }] }, { id: t.u8() });
+     db.reducer({ id: t.u64() }, (ctx, args) => {
+       // @ts-expect-error a u64 is a bigint
+       ctx.db.item.id.find(1);
+       // @ts-expect-error not unique
+       ctx.db.item.kind.find('a');
+       // @ts-expect-error a column is missing
+       ctx.db.item.insert({ id: 0n });
+       // @ts-expect-error no such parameter
+       args.nothing;
+       // @ts-expect-error no such table
+       ctx.db.nowhere;
+       // @ts-expect-error the columns of an index come in order
+       ctx.db.item.byBoth.filter([3]);
+     });
+     // @ts-expect-error returns another type
+     db.procedure(t.u32(), () => 'text');
+     db.anonymousView({ name: 'v' }, t.array(item.rowType), ctx => {
+       // @ts-expect-error views only look
+       ctx.db.item.insert({ id: 0n, kind: '', size: 1, note: undefined });
+       return [];
+     });`
+  );
+  const types = file => join(top, 'sdk/typescript/dist', file);
+  writeFileSync(
+    join(dir, 'tsconfig.json'),
+    JSON.stringify({
+      compilerOptions: {
+        target: 'ESNext', module: 'ESNext', moduleResolution: 'bundler', lib: ['ES2021', 'dom'], noEmit: true, strict: true, types: [],
+        paths: { spacetimedb: [types('index.d.ts')], 'spacetimedb/server': [types('server/index.d.ts')] },
+      },
+      files: [join(dir, 'wrong.ts'), ...['rich', 'views', 'clock', 'lanes', 'ledger', 'snapshots'].map(name => join(top, 'tests/modules', name, 'src/index.ts'))],
+    })
+  );
+  execFileSync(join(top, 'build/tools/node_modules/.bin/tsc'), ['-p', dir], { stdio: ['ignore', 'inherit', 'inherit'] });
 });

@@ -194,8 +194,9 @@ export class Reader {
     const count = this.u32();
     // Elements of no size are the only ones that may be more than the bytes left, and 4096 will do.
     if (count > this.left && count > 4096) this.fail(`an array of ${count} elements in ${this.left} bytes`);
-    const list: T[] = [];
-    for (let i = 0; i < count; i++) list.push(read(this));
+    // Of the right size at once, unless that is more than a liar should get for four bytes.
+    const list = new Array<T>(count <= 4096 ? count : 0);
+    for (let i = 0; i < count; i++) list[i] = read(this);
     return list;
   }
   /** The tag of an Option: is there a value behind it? */

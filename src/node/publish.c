@@ -2,9 +2,10 @@
 //
 // Each distinct delta was encoded once by live/. What goes to a client is a TransactionUpdate made
 // of those bytes. Clients in a row that watch the same queries under the same set numbers get the
-// same bytes: one finished frame that all of them share. Only where v3 has something to pack it with, what
-// was said to the client in this turn already, a small one is copied into the client's outbox instead. So does each protocol for itself: what v2 and v3
-// hear is one message, what v1 hears is another, and v1.json has its own rows, made once a delta.
+// same bytes: one finished frame that all of them share. Only where v3 has something to pack it with,
+// what was said to the client in this turn already, a small one is copied into its outbox instead.
+// Each protocol shares for itself: what v2 and v3 hear is one message, what v1 hears is another, and
+// v1.json has its own rows, made once a delta.
 #include "node/session_private.h"
 
 #define SHARE_BYTES_MIN 512

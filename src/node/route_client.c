@@ -11,7 +11,6 @@ static Session *session_of_request(Request *r, SessionKind kind) {
         .conn = r->conn,
         .identity = r->caller.identity,
         .confirmed = true,
-        .protocol = WIRE_V3,
         .token = r->caller.token,
         .claims = r->caller.payload,
     };

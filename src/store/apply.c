@@ -90,9 +90,10 @@ void apply_replace(Table *table,
                    const KeySet *before,
                    const KeySet *after) {
     if (LIKELY(bytes_eq(old_key, key))) {
-        tree_replace(pages_of(table), &table->state.rows, path, key, row);
+        bool in_place = tree_replace(pages_of(table), &table->state.rows, path, key, row);
         table->state.data_bytes += row.len - old_len;
         table->generation++;
+        if (LIKELY(in_place)) fingers_keep(table);
     } else {
         rows_delete(table, path, old_key, old_len);
         TreePath to;

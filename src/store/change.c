@@ -123,7 +123,7 @@ Err table_delete_key(Table *table, Bytes key) {
     ASSERT(store->in_transaction && !table->dropped);
     TreePath path;
     reading(store);
-    if (!tree_seek(&store->pages, &table->state.rows, key, &path)) {
+    if (!finger_seek(table, key, &path)) {
         Err err = read_result(store, true);
         return err != OK ? err : ERR_NOT_FOUND;
     }
@@ -184,7 +184,7 @@ static bool replaced_find(Table *table,
         !tree_get(&store->pages, &table->state.indexes[position], *old_key, old_key)) {
         return false;
     }
-    return tree_seek(&store->pages, &table->state.rows, *old_key, path);
+    return finger_seek(table, *old_key, path);
 }
 
 // The key the new row will have. It differs from the old one when the primary column changes, and

@@ -67,6 +67,7 @@ int64_t table_def_find(const TableDef *def, uint32_t index_id) {
 }
 
 void table_free(Table *table) {
+    fingers_forget(table);
     for (TableDef *def = table->defs; def;) {
         TableDef *older = def->older;
         arena_deinit(&def->arena);

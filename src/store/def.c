@@ -13,6 +13,7 @@ static Err indexes_copy(TableDef *def, const TableIndex *indexes, uint32_t count
         if (!columns) return ERR_NOMEM;
         memcpy(columns, indexes[i].info.columns, bytes);
         def->indexes[i].info.columns = columns;
+        def->trees += !indexes[i].is_rows;
     }
     def->index_count = count;
     return OK;

@@ -39,6 +39,7 @@ struct TableDef {
     Bytes type_bytes;  // the row type as a checkpoint has it
     TableIndex *indexes;
     uint32_t index_count;
+    uint32_t trees;  // of the indexes: those that the rows do not serve
     Arena arena;
 };
 

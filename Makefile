@@ -78,6 +78,7 @@ $(OUT)/%_fuzz: $(OUT)/obj/%_fuzz.o $(LIB)
 
 # instance.c takes it in with .incbin, which no compiler reports.
 $(OUT)/obj/src/host/js/instance.o: src/host/js/prelude.js
+$(OUT)/obj/src/node/route_server.o: src/node/openapi.json
 $(OUT)/obj/src/host/wasm/compile.o: $(wildcard src/host/wasm/rt/*)
 
 # The library for modules in C, with a module, compiled for this machine: sdk/module-c/native/native.h.

@@ -23,6 +23,15 @@ static const Route routes[] = {
     {"GET",    "/v1/ping",                        AUTH_OPTIONAL,  DB_NONE,     false, route_ping},
     {"GET",    "/v1/health",                      AUTH_NONE,      DB_NONE,     false, route_health},
     {"GET",    "/v1/metrics",                     AUTH_NONE,      DB_NONE,     false, route_metrics},
+    {"GET",    "/v1/openapi.json",                AUTH_NONE,      DB_NONE,     false, route_openapi},
+    {"GET",    "/v1/prometheus/sd_config",        AUTH_NONE,      DB_NONE,     false, route_prometheus_targets},
+    {"GET",    "/v1/energy/:",                    AUTH_NONE,      DB_NONE,     false, route_energy_get},
+    {"POST",   "/v1/energy/:",                    AUTH_REQUIRED,  DB_NONE,     false, route_energy_add},
+    {"PUT",    "/v1/energy/:",                    AUTH_REQUIRED,  DB_NONE,     false, route_energy_set},
+    {"GET",    "/internal/heap",                  AUTH_NONE,      DB_NONE,     false, route_internal},
+    {"GET",    "/internal/heap/settings",         AUTH_NONE,      DB_NONE,     false, route_internal},
+    {"POST",   "/internal/heap/settings",         AUTH_NONE,      DB_NONE,     false, route_internal},
+    {"GET",    "/internal/task-dump",             AUTH_NONE,      DB_NONE,     false, route_internal},
     {"POST",   "/v1/identity",                    AUTH_NONE,      DB_NONE,     false, route_identity_new},
     {"GET",    "/v1/identity/public-key",         AUTH_NONE,      DB_NONE,     false, route_public_key},
     {"POST",   "/v1/identity/websocket-token",    AUTH_REQUIRED,  DB_NONE,     false, route_websocket_token},
@@ -53,6 +62,13 @@ static const Route routes[] = {
     {"GET",    "/v1/database/:/subscribe",        AUTH_ANONYMOUS, DB_NAMED,    false, route_subscribe},
 };
 // clang-format on
+
+bool routes_at(uint32_t i, const char **method, const char **path) {
+    if (i >= ARRAY_LEN(routes)) return false;
+    *method = routes[i].method;
+    *path = routes[i].path;
+    return true;
+}
 
 // ── matching ───────────────────────────────────────────────────────────────────────────────────
 

@@ -61,6 +61,7 @@ void session_free(Session **handle) {
     s->database->v1_count -= wire_is_v1(s->protocol);
     buf_deinit(&s->v1.json);
     lanes_session_gone(s);
+    fetch_cancel(s);
     read_cancel(s);
     park_leave(s);
     if (s->live) live_client_close(&s->live);
@@ -161,6 +162,7 @@ void session_call_begin(Session *s,
         .args = args,
         .access = db_access(db->db),
         .budget_us = slow_budget(s),
+        .is_timed = s->kind == SESSION_HTTP || db->settings.slice < HOST_TICK_US,
     };
     db->running = s;
 }
@@ -258,7 +260,7 @@ static void question_over(Session *s) {
 static bool session_step(Session *s, HostCall *call, bool *more) {
     bool begun = false;
     *more = false;
-    if (s->read || s->parked != PARK_NONE) return false;
+    if (s->read || s->fetch || s->parked != PARK_NONE) return false;
     *more = true;
     views_since(s->database->views, s->asked_at ? s->asked_at : UINT64_MAX);
     if (lanes_step(s, call, more, &begun)) return begun;

@@ -114,6 +114,8 @@ struct Session {
     Str redo;                      // the reducer to call again with call_args; ptr NULL: none
 
     // Waiting for an answer from a snapshot, or to be able to ask for one (read.h).
+    struct SessionFetch *fetch;  // fetch.h; misses: of the call at hand
+    uint32_t misses;
     struct SessionRead *read;
     bool read_granted;  // a place is reserved for it
     ParkKind parked;

@@ -24,6 +24,7 @@ struct StoreCheckpoint {
     uint64_t total;  // bytes to be written, about
     bool has_space;
     uint64_t synced;  // of batch.written
+    uint64_t spills;  // that were begun before: (1) of spill.h
     PageFileBatch batch;
     bool done;
     Err err;
@@ -82,6 +83,8 @@ Err store_checkpoint_begin(Store *store,
     if (!checkpoint) return ERR_NOMEM;
     checkpoint->store = store;
     store_settle(store);
+    (void)spill_settle(pages, false);
+    checkpoint->spills = spill_count(cache);
     // The last checkpoint's root is no part of this one. It stays as long as that one's view does.
     root_retire(store);
     Err err = pagefile_batch_begin(&cache->file, &checkpoint->batch);
@@ -215,6 +218,7 @@ static Err finish(StoreCheckpoint *checkpoint, Diag *diag) {
 Err store_checkpoint_write(StoreCheckpoint *checkpoint, size_t bytes, bool *done, Diag *diag) {
     Err err = space_make(checkpoint, diag);
     uint64_t until = checkpoint->batch.written + bytes;
+    spill_wait(checkpoint->store->pages.cache, checkpoint->spills);
     *done = false;
     while (err == OK && checkpoint->next < checkpoint->end && checkpoint->batch.written < until) {
         err = group_write(checkpoint, diag);

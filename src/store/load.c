@@ -120,6 +120,10 @@ Err store_load(Store *store, const StoreOptions *options) {
     if (paged) pages_large(&store->pages, false);
     err = cache_open(&store->pages, &file, options->memory_max, paged);
     pagefile_close(&file);
+    if (err == OK) {
+        store->pages.cache->spill.may_have_sweeper = options->sweeper;
+        store->pages.cache->fetcher.may_have_thread = options->sweeper;
+    }
     if (err == OK && options->read_only) store->pages.cache->failed = ERR_DENIED;
     if (err == OK && has_checkpoint) err = checkpoint_load(store, diag);
     return err;

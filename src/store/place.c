@@ -199,6 +199,29 @@ void keyset_touch(const Table *table, const KeySet *set) {
     }
 }
 
+Err table_touch(const Table *table, const Snapshot *snapshot, Bytes row) {
+    const TableDef *def;
+    const TableState *state = table_state(table, snapshot, &def);
+    const Pages *pages = &table->store->pages;
+    if (!state) return OK;
+    Buf key = {0};
+    RowPlace place;
+    KeySet entries = {.spans = mem_zalloc(MAX(def->index_count, 1u) * sizeof(KeySpan))};
+    Err err = entries.spans ? OK : ERR_NOMEM;
+    if (err == OK) err = row_place(table, def, state, row, &key, &place);
+    if (err == OK) err = keyset_build(&entries, def, row, buf_bytes(&key));
+    for (uint32_t i = 0; err == OK && i < def->index_count; i++) {
+        TreePath path;
+        if (def->indexes[i].is_rows) continue;
+        (void)tree_seek(pages, &state->indexes[i], keyset_at(&entries, i), &path);
+    }
+    Err fault = read_result(table->store, !snapshot);
+    mem_free(entries.spans);
+    buf_deinit(&entries.bytes);
+    buf_deinit(&key);
+    return fault != OK ? fault : err;
+}
+
 // ── entries' values ─────────────────────────────────────────────────────────────────────────────
 
 size_t index_value_bytes(const TableIndex *index, Bytes row_key) {

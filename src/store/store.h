@@ -51,6 +51,7 @@ typedef struct StoreOptions {
     const Io *io;
     const char *page_file;  // NULL: everything stays in memory
     bool read_only;         // of the page file: nothing is ever written to it
+    bool sweeper;           // threads make room in memory and wait for pages, once they are needed
     Diag *diag;             // may be NULL: why the page file cannot be opened
 } StoreOptions;
 
@@ -199,6 +200,31 @@ void store_breathe(Store *store);                 // on the owner's thread
 void snapshot_breathe(const Snapshot *snapshot);  // on any other
 void store_guard_lower(void);                     // the same without a store at hand
 
+// The owner reads absent pages, if it must, by waiting for the disk; or, while it is not patient, it
+// does not: what needs a page that the system does not have at hand ends with ERR_AGAIN, and the disk
+// begins to read it. Then nothing of this transaction is to be believed (store_fault), and it is undone.
+// Undoing waits.
+void store_set_patient(Store *store, bool patient);
+Store *table_store(const Table *table);
+// Have the pages read that were missed since the owner was last told to hurry, by a thread; `done` is
+// called on that thread when the system has them at hand, or cannot have them. They may be gone again
+// before they are used. The caller owns *fetch, which must not move before that. False: nothing was
+// missed, or this store has no such thread (StoreOptions.sweeper).
+enum { STORE_FETCH_PAGES = 16 };
+typedef struct StoreFetch StoreFetch;
+struct StoreFetch {
+    StoreFetch *next;
+    void (*done)(StoreFetch *fetch);
+    uint32_t pages[STORE_FETCH_PAGES];
+    uint32_t count;
+};
+MUST_USE bool store_fetch(Store *store, StoreFetch *fetch);
+// On any thread: bring in what an insertion, a deletion or a replacement of this row would look at.
+// ERR_NOMEM, and what cannot be read; either way the change itself will find out.
+MUST_USE Err table_touch(const Table *table, const Snapshot *snapshot, Bytes row);
+// Whether there is anything to touch: pages may be absent.
+bool store_is_paged(const Store *store);
+
 // Whichever of the two goes with a scan of the table; every so many rows it returned, say.
 #define TABLE_BREATHE_ROWS 64u
 void table_breathe(const Table *table, const Snapshot *snapshot);
@@ -271,6 +297,9 @@ typedef struct StoreStats {
     uint64_t dirty_bytes;        // to be written by the next checkpoint
     uint64_t file_bytes;         // of the page file in use
     uint64_t page_reads, page_read_errors, pages_evicted, pages_spilled;
+    uint64_t page_reads_owner;            // of page_reads, by the owner's thread
+    uint64_t page_waits, page_wait_ns;    // of those, for which it waited for the disk
+    uint64_t spill_waits, spill_wait_ns;  // the owner waited for dirty pages to be written
 } StoreStats;
 StoreStats store_stats(const Store *store);
 // Walk everything: key order, fill, reference structure, index <-> row agreement. Aborts nothing;

@@ -53,6 +53,7 @@ static Err files_open(Db *db, const DbOptions *options, uint64_t *torn_bytes, Di
         .io = io,
         .page_file = options->in_memory ? NULL : options->page_file,
         .read_only = options->read_only != OK,
+        .sweeper = !options->checkpoint_by_hand,
         .diag = diag,
     };
     if (store_options.read_only && !is_file(io, store_options.page_file)) {

@@ -251,7 +251,7 @@ test('list, rename, lock, unlock and delete', async () => {
 
 test('generate writes bindings once, removes stale ones on demand, and is deterministic', async () => {
   const out = join(temporaryDirectory('generated'), 'module_bindings');
-  const generate = (...words) => run('generate', '--lang', 'typescript', '--out-dir', out, '--js-path', chat, ...words);
+  const generate = (...words) => run('generate', '--lang', 'typescript', '--sdk', 'spacetimedb', '--out-dir', out, '--js-path', chat, ...words);
   const first = good(await generate());
   assert.match(first.stdout, /Writing file .*index\.ts/);
   assert.match(first.stdout, /Generate finished successfully\.\n$/);
@@ -263,6 +263,7 @@ test('generate writes bindings once, removes stale ones on demand, and is determ
   assert.match(good(await generate()).stdout, /will be deleted:\n {2}.*old_table\.ts\n.*\[y\/N\]\nFiles not deleted\./);
   assert.match(good(await generate('--yes')).stdout, /Files deleted successfully\./);
   assert.ok(!existsSync(join(out, 'old_table.ts')) && existsSync(join(out, 'mine.ts')));
+  bad(await run('generate', '--sdk', 'jquery', '-o', out, '-j', chat), 2, /say lightcone or spacetimedb/);
   bad(await run('generate', '--lang', 'cobol', '-o', out, '-j', chat), 2, /invalid value 'cobol'/);
   bad(await run('generate', '--lang', 'rust', '-o', out, '-j', chat), 1, /not supported yet/);
 });

@@ -252,7 +252,7 @@ MUST_USE Err store_checkpoint_write(StoreCheckpoint *checkpoint,
 void store_checkpoint_hold(StoreCheckpoint *checkpoint, bool hold);
 bool store_checkpoint_is_held(const StoreCheckpoint *checkpoint);
 bool store_checkpoint_is_written(const StoreCheckpoint *checkpoint);  // but for that; the writer's
-uint64_t store_checkpoint_bytes(const StoreCheckpoint *checkpoint);  // written so far
+uint64_t store_checkpoint_bytes(const StoreCheckpoint *checkpoint);   // written so far
 // When it was not done, it is as if it had not been begun, and another may be tried; unless a sync
 // failed: then no further checkpoint is made until the store is opened again. Returns why.
 Err store_checkpoint_end(Store *store, StoreCheckpoint **checkpoint);
@@ -302,7 +302,7 @@ typedef struct StoreStats {
 } StoreStats;
 StoreStats store_stats(const Store *store);
 // Walk everything: key order, fill, reference structure, index <-> row agreement. Aborts nothing;
-// ERR_CORRUPT with an explanation.
+// ERR_CORRUPT with an explanation. Breathes, so it needs no more memory than there may be.
 MUST_USE Err store_check(const Store *store, Diag *diag);
 // Read every page of the newest checkpoint from the page file and say of each that is damaged where
 // and why, as a line to `each` (may be NULL). Returns how many there are.

@@ -203,6 +203,18 @@ TEST(hurry, undoing_waits_for_what_it_needs) {
     close_cold(&cold);
 }
 
+// ── looking at all of it ───────────────────────────────────────────────────────────────────────
+
+TEST(check, of_more_than_fits_into_memory_keeps_to_the_limit) {
+    Cold cold;
+    Diag diag;
+    open_cold(&cold);
+    EXPECT(store_stats(cold.store).pages_used > 3 * LIMIT_PAGES);
+    EXPECT_OK(store_check(cold.store, &diag));
+    EXPECT(store_stats(cold.store).memory_bytes <= (LIMIT_PAGES + 8) * PAGE_BYTES);
+    close_cold(&cold);
+}
+
 // ── spills ─────────────────────────────────────────────────────────────────────────────────────
 
 // Nobody else writes here, so what was begun lands when it is settled: all that happens to its pages

@@ -33,7 +33,7 @@ typedef struct NodeOptions {
     uint16_t port;        // 0: a free one
     const char *key_dir;  // NULL: data_dir/keys
     const char *private_key_path, *public_key_path;
-    const char *static_dir;  // files served at /; NULL: none
+    const char *static_dir;          // files served at /; NULL: none
     const char *tls_cert, *tls_key;  // PEM files; NULL, both: in the clear
     bool in_memory;
     uint32_t loops_max;        // database loops; 0: 64

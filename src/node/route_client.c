@@ -25,6 +25,7 @@ static Session *session_of_request(Request *r, SessionKind kind) {
 
 static void session_start_http(Request *r, Session *s) {
     net_conn_set_data(r->conn, s);
+    session_limit(s);
     session_ready(s);
 }
 

@@ -22,7 +22,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { random } from './harness.mjs';
-import { bundle, enc, newIdentity, published, rows, session, sleep, sql, startServer, w } from './support.mjs';
+import { bundle, enc, newIdentity, patience, published, rows, session, sleep, sql, startServer, until, w } from './support.mjs';
 
 const kills = Number(process.env.APPEND_KILLS ?? 6);
 const seed = Number(process.env.SEED ?? Date.now() % 1_000_000);
@@ -250,7 +250,9 @@ test(`a history over ${kills} kills has no cycle and loses nothing that was prom
     const words = [];
     const all = [client('short', 4), client('short', 4), client('short', 1), client('slow', 1), client('slow', 1), client('proc', 1), reader()];
     const over = Promise.allSettled(all.map(one => one.catch(error => words.push(error))));
-    await sleep(300 + below(900));
+    const before = txns.length + sqlReads.length;
+    await until(() => txns.length + sqlReads.length > before + 80, 'some transactions', patience);
+    await sleep(below(600));
     await server.kill();
     await over;
     // Everything ends because the server did; a failed expectation is not that.

@@ -1,14 +1,22 @@
 // live.c: the subscriptions of one database as a whole: opening, closing, a new schema, counters.
+#include "live/join.h"
 #include "live/view_private.h"
 
 Err live_open(const QueryCatalog *catalog, Views *views, Live **out) {
     Live *live = MEM_NEW(Live);
     if (!live) return ERR_NOMEM;
     live->catalog = catalog;
+    live->options = (LiveOptions){.arrangement_quota = LIVE_ARRANGEMENT_QUOTA};
+    live->arranged.max = live->options.arrangement_quota;
     live->views = views;
     live->schema_version = catalog->schema_version;
     *out = live;
     return OK;
+}
+
+void live_set_options(Live *live, const LiveOptions *options) {
+    live->options = *options;
+    live->arranged.max = options->arrangement_quota;
 }
 
 void live_close(Live **live) {
@@ -23,6 +31,9 @@ void live_close(Live **live) {
     livemap_deinit(&l->templates);
     livemap_deinit(&l->groups);
     pending_free(l);
+    join_scratch_free(l);
+    delta_deinit(&l->delta);
+    buf_deinit(&l->failed);
     arena_deinit(&l->commit);
     buf_deinit(&l->encoded);
     buf_deinit(&l->key_old);
@@ -87,16 +98,35 @@ Err live_schema_changed(Live *live, LiveDropped dropped, void *ctx) {
 void live_view_ended(Live *live, View *view, const char *reason, LiveDropped dropped, void *ctx) {
     ASSERT(view->views == live->views);
     // Removing a set releases its groups, and the last one of them leaves the view.
-    while (view->groups) {
-        QuerySet *set = view->groups->subs->set;
+    while (view->uses) {
+        QuerySet *set = view->uses->group->subs->set;
         dropped(ctx, set->client->owner, set->id, reason);
         client_remove_set(set->client, set);
     }
+}
+
+void live_commit_ended(Live *live, LiveDropped dropped, void *ctx) {
+    size_t count = live->failed.len / sizeof(Group *);
+    for (size_t i = 0; i < count; i++) {
+        Group *group = ((Group **)(void *)live->failed.ptr)[i];
+        char *why = group->failure;  // the last of its sets takes the group along
+        group->failure = NULL;
+        bool last = false;
+        while (!last) {
+            QuerySet *set = group->subs->set;
+            last = !group->subs->next;
+            dropped(ctx, set->client->owner, set->id, why);
+            client_remove_set(set->client, set);
+        }
+        mem_free(why);
+    }
+    buf_clear(&live->failed);
 }
 
 LiveStats live_stats(const Live *live) {
     LiveStats stats = live->stats;
     stats.groups = live->groups.count;
     stats.templates = live->templates.count;
+    stats.state_bytes = live->arranged.used;
     return stats;
 }

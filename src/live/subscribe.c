@@ -4,6 +4,7 @@
 // steps that cannot fail. Queries of one set are the same when their trimmed texts are (spec §7.5);
 // two spellings of one query are two queries that happen to share a group, and their rows are
 // delivered once for each, in the first answer, in updates and in the last one alike.
+#include "base/mem.h"
 #include "live/live_private.h"
 
 // ── query texts ────────────────────────────────────────────────────────────────────────────────
@@ -103,35 +104,55 @@ static void answer_begin(Live *live, uint64_t cost_max) {
     live->answer_elsewhere = false;
 }
 
-typedef struct AnswerRows {
-    const Query *query;
-    RowList list;
-} AnswerRows;
-
 static bool add_row(void *ctx, Bytes row) {
-    AnswerRows *rows = ctx;
-    rowlist_add(&rows->list, query_shown(rows->query, row));
-    return rowlist_ok(&rows->list);
+    RowList *list = ctx;
+    rowlist_add(list, row);
+    return rowlist_ok(list);
 }
 
-// What a query yields now. A table without rows gives no entry, event tables among them.
-static Err answer_add(Live *live, const Query *query) {
-    if (query->table->is_event || table_row_count(query->table->table, NULL) == 0) return OK;
-    uint64_t cost = query_cost(query, live->answer_cost_left);
+static Err put_rows(Live *live, Str name, const RowList *list) {
+    LiveRows entry = {.table_name = name};
+    size_t at = live->answer_bytes.len;
+    rowlist_encode(&live->answer_bytes, list);
+    entry.rows.len = live->answer_bytes.len - at;
+    buf_put(&live->answer_rows, &entry, sizeof entry);
+    bool ok = rowlist_ok(list) && buf_ok(&live->answer_bytes) && buf_ok(&live->answer_rows);
+    return ok ? OK : ERR_NOMEM;
+}
+
+// A table without rows gives no entry, event tables among them.
+static bool has_rows(const Standing *s) {
+    const CatalogTable *table = standing_table(s);
+    return !table || (!table->is_event && table_row_count(table->table, NULL) > 0);
+}
+
+// What a query yields now.
+static Err answer_add(Live *live, const Standing *s, Diag *diag) {
+    if (s->has_groups || !has_rows(s)) return OK;
+    uint64_t cost = standing_cost(s, live->answer_cost_left);
     if (cost > live->answer_cost_left) live->answer_elsewhere = true;
     if (live->answer_elsewhere) return OK;
     live->answer_cost_left -= cost;
-    AnswerRows rows = {.query = query};
-    rowlist_init(&rows.list);
-    Err err = query_run(query, NULL, add_row, &rows);
-    LiveRows entry = {.table_name = query->table->name};
-    size_t at = live->answer_bytes.len;
-    rowlist_encode(&live->answer_bytes, &rows.list);
-    entry.rows.len = live->answer_bytes.len - at;
-    buf_put(&live->answer_rows, &entry, sizeof entry);
-    bool ok = rowlist_ok(&rows.list) && buf_ok(&live->answer_bytes) && buf_ok(&live->answer_rows);
-    rowlist_deinit(&rows.list);
-    return ok ? err : ERR_NOMEM;
+    RowList list;
+    rowlist_init(&list);
+    Err err = standing_run(s, NULL, live->options.bag, add_row, &list, diag);
+    if (err == OK || err == ERR_LIMIT) err = put_rows(live, standing_name(s), &list);
+    rowlist_deinit(&list);
+    return err;
+}
+
+static Err add_group(void *ctx, Bytes row) {
+    return add_row(ctx, row) ? OK : ERR_NOMEM;
+}
+
+// Groups are kept, not counted anew. Also for those who read elsewhere it is they that count.
+static Err answer_add_groups(Live *live, const Group *group) {
+    RowList list;
+    rowlist_init(&list);
+    Err err = tally_each(group->tally, add_group, &list);
+    if (err == OK) err = put_rows(live, group_name(group), &list);
+    rowlist_deinit(&list);
+    return err;
 }
 
 static void answer_end(Live *live, LiveAnswer *out) {
@@ -187,62 +208,91 @@ static Err fail_query(Diag *diag, const Diag *cause, Err err, Str text) {
                      text.ptr);
 }
 
-static Err sub_compile(const Sub *sub, Query **out, Diag *diag) {
+static Err sub_compile(const Sub *sub, Standing **out, Diag *diag) {
     Diag cause;
     diag_clear(&cause);
     const LiveClient *client = sub->set->client;
-    Err err = query_compile(sub->text,
-                            QUERY_SUBSCRIBE,
-                            client->live->catalog,
-                            &client->caller,
-                            out,
-                            &cause);
+    const Live *live = client->live;
+    Err err = standing_compile(sub->text,
+                               live->options.strict_index,
+                               live->catalog,
+                               &client->caller,
+                               out,
+                               &cause);
     return err == OK ? OK : fail_query(diag, &cause, err, sub->text);
 }
 
-static Err view_check(const Sub *sub, const Query *query, Diag *diag) {
+typedef struct ViewsCheck {
+    Views *views;
+    Diag *diag;
+    bool again, busy;
+} ViewsCheck;
+
+static Err view_check(void *ctx, const Query *query) {
+    ViewsCheck *check = ctx;
     if (!query->table->is_view) return OK;
+    Err err = views_check(check->views, query, check->diag);
+    check->again |= err == ERR_AGAIN;
+    check->busy |= err == ERR_BUSY;
+    return err == ERR_AGAIN || err == ERR_BUSY ? OK : err;
+}
+
+// A result that is not there yet does not stop the others from being asked for.
+static Err views_check_all(const Sub *sub, const Standing *standing, Diag *diag) {
     Diag cause;
     diag_clear(&cause);
-    Err err = views_check(sub->set->client->live->views, query, &cause);
-    bool waits = err == ERR_AGAIN || err == ERR_BUSY;
-    return err == OK || waits ? err : fail_query(diag, &cause, err, sub->text);
+    ViewsCheck check = {.views = sub->set->client->live->views, .diag = &cause};
+    Err err = standing_each_query(standing, view_check, &check);
+    if (err != OK) return fail_query(diag, &cause, err, sub->text);
+    return check.again ? ERR_AGAIN : check.busy ? ERR_BUSY : OK;
 }
 
 // Who subscribes is held to the row limit; who did so before it was set goes on.
-static Err limit_check(const Sub *sub, const Query *query, Diag *diag) {
+static Err limit_check(const Sub *sub, const Standing *standing, Diag *diag) {
     Diag cause;
     diag_clear(&cause);
     const LiveClient *client = sub->set->client;
-    Err err = query_check_limit(client->live->catalog, &client->caller, query, &cause);
+    Err err = standing_check_limit(client->live->catalog, &client->caller, standing, &cause);
     return err == OK ? OK : fail_query(diag, &cause, err, sub->text);
+}
+
+static Err fail_obtain(const Sub *sub, Err err, Diag *cause, Diag *diag) {
+    if (err == ERR_LIMIT && !cause->text[0])
+        diag_fail(cause, err, "Subscriptions require indexes on join columns");
+    if (!cause->text[0]) return diag_fail(diag, err, "%s", err_text(err));
+    return fail_query(diag, cause, err, sub->text);
 }
 
 static Err sub_join(Sub *sub, bool answers, Diag *diag) {
     Live *live = sub->set->client->live;
-    Query *query;
+    Standing *standing;
     Group *group;
-    Err err = sub_compile(sub, &query, diag);
+    Diag cause;
+    diag_clear(&cause);
+    Err err = sub_compile(sub, &standing, diag);
     if (err != OK) return err;
-    if (answers && (err = limit_check(sub, query, diag)) == OK) err = view_check(sub, query, diag);
+    if (answers && (err = limit_check(sub, standing, diag)) == OK)
+        err = views_check_all(sub, standing, diag);
     if (err != OK) {
-        query_free(&query);
+        standing_free(&standing);
         return err;
     }
-    if (answers && (err = answer_add(live, query)) != OK) {
-        query_free(&query);
-    } else if ((err = group_obtain(live, &query, &group)) == OK) {
-        sub_enter(sub, group);
-        return OK;
-    }
-    return diag_fail(diag, err, "%s", err_text(err));
+    bool has_groups = standing->has_groups;
+    if (answers && (err = answer_add(live, standing, &cause)) != OK)
+        standing_free(&standing);
+    else
+        err = group_obtain(live, &standing, &group, &cause);
+    if (err != OK) return fail_obtain(sub, err, &cause, diag);
+    sub_enter(sub, group);
+    if (answers && has_groups) err = answer_add_groups(live, group);
+    return err == OK ? OK : diag_fail(diag, err, "%s", err_text(err));
 }
 
-void live_queries_free(Query ***handle, uint32_t count) {
-    Query **queries = *handle;
+void live_queries_free(Standing ***handle, uint32_t count) {
+    Standing **queries = *handle;
     *handle = NULL;
     for (uint32_t i = 0; queries && i < count; i++) {
-        query_free(&queries[i]);
+        standing_free(&queries[i]);
     }
     mem_free(queries);
 }
@@ -251,16 +301,16 @@ void live_queries_free(Query ***handle, uint32_t count) {
 // that matches commits may be another client's, with other parameters.
 static Err answer_elsewhere(const QuerySet *set, LiveAnswer *out, Diag *diag) {
     Err err = OK;
-    Query **queries = mem_zalloc(MAX(set->count, 1u) * sizeof *queries);
+    Standing **queries = mem_zalloc(MAX(set->count, 1u) * sizeof *queries);
     uint32_t count = 0;
     if (!queries) return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     for (uint32_t i = 0; i < set->count && err == OK; i++) {
         if ((err = sub_compile(&set->subs[i], &queries[count], diag)) != OK) break;
-        if (queries[count]->table->is_event) {
-            query_free(&queries[count]);
+        if (standing_is_event(queries[count])) {
+            standing_free(&queries[count]);
             continue;
         }
-        err = query_detach(queries[count++]);
+        err = standing_detach(queries[count++]);
         if (err != OK) diag_fail(diag, err, "%s", err_text(err));
     }
     if (err != OK) {
@@ -269,6 +319,7 @@ static Err answer_elsewhere(const QuerySet *set, LiveAnswer *out, Diag *diag) {
     }
     out->queries = queries;
     out->query_count = count;
+    out->bag = set->client->live->options.bag;
     return OK;
 }
 
@@ -441,12 +492,16 @@ Err live_subscribe(LiveClient *client,
 static Err set_answer(const QuerySet *set, LiveAnswer *out, Diag *diag) {
     Live *live = set->client->live;
     for (uint32_t i = 0; i < set->count && !live->answer_elsewhere; i++) {
-        Query *query;
-        Err err = sub_compile(&set->subs[i], &query, diag);
+        const Sub *sub = &set->subs[i];
+        Standing *standing;
+        Diag cause;
+        diag_clear(&cause);
+        Err err = sub_compile(sub, &standing, diag);
         if (err != OK) return err;
-        err = answer_add(live, query);
-        query_free(&query);
-        if (err != OK) return diag_fail(diag, err, "%s", err_text(err));
+        err = standing->has_groups ? answer_add_groups(live, sub->group)
+                                   : answer_add(live, standing, &cause);
+        standing_free(&standing);
+        if (err != OK) return fail_obtain(sub, err, &cause, diag);
     }
     return live->answer_elsewhere ? answer_elsewhere(set, out, diag) : OK;
 }

@@ -95,6 +95,7 @@ void database_publish(Database *db,
         all_stale(db);
         return;
     }
+    live_commit_ended(db->live, session_subscription_dropped, db);
     Shared shared = {0};
     for (size_t i = 0; i < count; i++) {
         Session *s = updates[i].owner;

@@ -30,8 +30,9 @@ typedef struct ReadAsk {
     uint32_t request, query_set;
     // Detached; taken over by read_begin.
     Statement *statement;  // READ_SQL, READ_ONE_OFF
-    Query **queries;       // the others
+    Standing **queries;    // the others
     uint32_t query_count;
+    bool bag;  // likewise, as LiveAnswer says
 } ReadAsk;
 
 // What a question may cost on the loop: everything where there are no workers.

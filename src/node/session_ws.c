@@ -62,7 +62,8 @@ static void read_rows(Session *s, const ClientMessage *m, ReadKind kind, LiveAns
                        .request = m->request_id,
                        .query_set = m->query_set,
                        .queries = answer->queries,
-                       .query_count = answer->query_count};
+                       .query_count = answer->query_count,
+                       .bag = answer->bag};
         err = read_begin(s, &ask);
     } else {
         live_queries_free(&answer->queries, answer->query_count);

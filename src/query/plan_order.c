@@ -98,7 +98,7 @@ static void lookup_consider(const Ordering *o,
         PlanColumn outer;
         uint16_t column = index->columns[found.count];
         bool link = link_of(o, r, column, &outer) != NULL;
-        if (!link && !place_equality(q, column)) break;
+        if (!link && (o->b->links_only || !place_equality(q, column))) break;
         linked |= link;
     }
     if (!linked) return;
@@ -218,7 +218,7 @@ static Err order_choose(Ordering *o, uint32_t given, uint32_t *best) {
 static Err expr_add(Ordering *o, const Conjunct *c, PlanExpr **list) {
     Arena *arena = o->b->arena;
     PlanExpr *expr = arena_new(arena, PlanExpr);
-    uint32_t count = c->root - c->first + 1;
+    uint32_t count = c->root - c->first + 1, constant = c->constant;
     PlanNode *nodes = arena_array(arena, PlanNode, count);
     if (!expr || !nodes) return ERR_NOMEM;
     for (uint32_t i = 0; i < count; i++) {
@@ -233,8 +233,8 @@ static Err expr_add(Ordering *o, const Conjunct *c, PlanExpr **list) {
             .type = typed->type,
         };
         if (!typed->value.ptr) continue;
-        nodes[i].value = arena_bytes(arena, typed->value);
-        if (!nodes[i].value.ptr) return ERR_NOMEM;
+        nodes[i].constant = constant++;
+        nodes[i].value = o->join->constants[nodes[i].constant];
     }
     *expr = (PlanExpr){.next = *list, .nodes = nodes, .count = count};
     *list = expr;
@@ -262,7 +262,8 @@ static Err lookup_keys(Ordering *o, JoinStep *step, const Lookup *lookup) {
             link->done = true;
             continue;
         }
-        key->constant = arena_bytes(o->b->arena, q->keys[place_equality(q, key->column)->param]);
+        key->param = place_equality(q, key->column)->param;
+        key->constant = arena_bytes(o->b->arena, q->keys[key->param]);
         if (!key->constant.ptr) err = ERR_NOMEM;
     }
     return err;
@@ -308,11 +309,64 @@ static Err step_conditions(Ordering *o, JoinStep *step) {
     return OK;
 }
 
+// ── what is said of several relations ──────────────────────────────────────────────────────────
+
+static uint32_t count_constants(const Conjunct *list) {
+    uint32_t count = 0;
+    for (const Conjunct *c = list; c; c = c->next) {
+        for (uint32_t i = c->first; !c->done && i <= c->root; i++)
+            count += c->typed[i].value.ptr != NULL;
+    }
+    return count;
+}
+
+static void shape_add(Buf *shape, const Conjunct *c, uint32_t i) {
+    const SqlNode *node = &c->source[i];
+    const Typed *typed = &c->typed[i];
+    buf_put_u8(shape, (uint8_t)node->kind);
+    buf_put_u8(shape, (uint8_t)node->op);
+    buf_put_u32(shape, node->left - c->first);
+    buf_put_u32(shape, node->right - c->first);
+    buf_put_u32(shape, node->kind == SQL_COLUMN ? typed->relation : UINT32_MAX);
+    buf_put_u16(shape, node->kind == SQL_COLUMN ? typed->column : 0);
+}
+
+// Before a step takes any of it: the order of steps depends on how many rows there are.
+static Err conditions_note(PlanBuilder *b, Conjunct *list, Join *join) {
+    Buf shape = {0};
+    uint32_t most = count_constants(list);
+    join->constants = arena_array(b->arena, Bytes, most);
+    join->constant_types = arena_array(b->arena, const Type *, most);
+    bool ok = join->constants && join->constant_types;
+    for (Conjunct *c = list; ok && c; c = c->next) {
+        if (c->done) continue;
+        c->constant = join->constant_count;
+        buf_put_u32(&shape, c->left_join);
+        buf_put_u32(&shape, c->root - c->first);
+        for (uint32_t i = c->first; ok && i <= c->root; i++) {
+            shape_add(&shape, c, i);
+            if (!c->typed[i].value.ptr) continue;
+            Bytes copy = arena_bytes(b->arena, c->typed[i].value);
+            join->constant_types[join->constant_count] = c->typed[i].type;
+            join->constants[join->constant_count++] = copy;
+            ok = copy.ptr != NULL;
+        }
+    }
+    if (ok && shape.len) join->shape = arena_bytes(b->arena, buf_bytes(&shape));
+    ok = ok && buf_ok(&shape) && (shape.len == 0 || join->shape.ptr);
+    buf_deinit(&shape);
+    return ok ? OK : ERR_NOMEM;
+}
+
+// ── together ───────────────────────────────────────────────────────────────────────────────────
+
 Err steps_build(PlanBuilder *b, uint32_t given, Conjunct *conjuncts, Join *join) {
     Ordering o = {.b = b, .conjuncts = conjuncts, .join = join};
     uint32_t *order = arena_array(b->scratch, uint32_t, join->count);
     if (!order) return ERR_NOMEM;
-    Err err = order_choose(&o, given, order);
+    Err err = conditions_note(b, conjuncts, join);
+    if (err == OK) err = order_choose(&o, given, order);
+    if (err != OK) return err;
     join->cost = join->leaves[order[0]].rows;
     o.there = (RelationSet){0};
     o.rows = MAX(join->leaves[order[0]].estimate, 1);

@@ -50,6 +50,7 @@ typedef struct Ordering {
     Join *join;
     RelationSet there;  // relations before
     uint64_t rows, cost;
+    bool by_links;  // who is linked to those before comes before who is not, whatever it costs
 } Ordering;
 
 // May this conjunct help to find rows of `r`? Of a LEFT JOIN only its own condition.
@@ -168,12 +169,16 @@ static void order_from(Ordering *o, uint32_t *order, uint32_t start) {
     o->cost = o->rows;
     order[0] = start;
     relations_add(&o->there, start);
-    for (uint32_t at = 1; at < free; at++) {
+    uint32_t at = 1, choices = start < free ? free : free + 1;
+    for (; at < choices; at++) {
         uint32_t best = UINT32_MAX;
         uint64_t best_cost = 0, best_rows = 0;
+        bool linked = false;
+        for (uint32_t r = 0; o->by_links && r < free; r++)
+            linked = linked || (!relations_have(&o->there, r) && any_link(o, r));
         for (uint32_t r = 0; r < free; r++) {
             uint64_t cost, rows;
-            if (relations_have(&o->there, r)) continue;
+            if (relations_have(&o->there, r) || (linked && !any_link(o, r))) continue;
             weigh(o, r, &cost, &rows);
             if (best == UINT32_MAX || cost < best_cost || (cost == best_cost && rows < best_rows)) {
                 best = r;
@@ -183,8 +188,10 @@ static void order_from(Ordering *o, uint32_t *order, uint32_t start) {
         }
         put_next(o, order, at, best);
     }
-    for (uint32_t at = free; at < count; at++)
-        put_next(o, order, at, at);
+    // One that is given and stands behind a LEFT JOIN is an inner relation, whose conditions can wait.
+    for (uint32_t r = free; r < count; r++) {
+        if (r != start) put_next(o, order, at++, r);
+    }
 }
 
 static uint32_t smallest(const Join *join, uint32_t count) {
@@ -361,7 +368,7 @@ static Err conditions_note(PlanBuilder *b, Conjunct *list, Join *join) {
 // ── together ───────────────────────────────────────────────────────────────────────────────────
 
 Err steps_build(PlanBuilder *b, uint32_t given, Conjunct *conjuncts, Join *join) {
-    Ordering o = {.b = b, .conjuncts = conjuncts, .join = join};
+    Ordering o = {.b = b, .conjuncts = conjuncts, .join = join, .by_links = given != UINT32_MAX};
     uint32_t *order = arena_array(b->scratch, uint32_t, join->count);
     if (!order) return ERR_NOMEM;
     Err err = conditions_note(b, conjuncts, join);

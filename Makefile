@@ -3,7 +3,7 @@
 #   make test    install what tests need, run all of them; ends with "N passed, N failed"
 #
 # Everyday ones: make, make check T=tree, make asan, make tsan, make fuzz T=bsatn, make sim SEED=7,
-# make bench [ONLY=insert], make format, make lint.
+# make bench [ONLY=insert], make format, make lint, make deb.
 
 CC      ?= cc
 VARIANT ?= release
@@ -68,6 +68,7 @@ $(OUT)/%_test: $(OUT)/obj/%_test.o $(LIB)
 	@mkdir -p $(@D)
 	@$(LINK) -o $@ $^ -lcmocka $(LINK_LIBS)
 $(OUT)/src/query/sqlite_test $(OUT)/src/live/differential_test: LINK_LIBS += -lsqlite3
+$(OUT)/bench/store: LINK_LIBS += -llmdb -lsqlite3
 $(OUT)/bench/%: $(OUT)/obj/bench/%.o $(LIB)
 	@mkdir -p $(@D)
 	@$(LINK) -o $@ $^ $(LIBS_$(VARIANT)) $(LINK_LIBS)
@@ -77,6 +78,7 @@ $(OUT)/%_fuzz: $(OUT)/obj/%_fuzz.o $(LIB)
 
 # instance.c takes it in with .incbin, which no compiler reports.
 $(OUT)/obj/src/host/js/instance.o: src/host/js/prelude.js
+$(OUT)/obj/src/node/route_server.o: src/node/openapi.json
 $(OUT)/obj/src/host/wasm/compile.o: $(wildcard src/host/wasm/rt/*)
 
 # The library for modules in C, with a module, compiled for this machine: sdk/module-c/native/native.h.
@@ -113,7 +115,7 @@ fuzz-bin: $(FUZZ_BIN)
 
 # ── what people type ─────────────────────────────────────────────────────────────────────────────
 
-.PHONY: run test asan tsan fuzz sim bench lint install-alias
+.PHONY: run test asan tsan fuzz sim bench soak lint install-alias deb
 
 run:
 	@tools/run
@@ -146,9 +148,17 @@ sim: $(OUT)/tests/sim/sim
 
 # make bench [ONLY=insert]: a table on the terminal, build/bench/latest.json for programs.
 bench:
-	@tools/deps
+	@tools/deps bench
 	@$(MAKE) --no-print-directory all bench-bin
 	@ONLY=$(ONLY) bench/run
+
+# make soak MINUTES=30: everything at once for so long; memory, threads, descriptors and files stay flat.
+MINUTES ?= 30
+soak:
+	@tools/deps test
+	@$(MAKE) --no-print-directory all $(OUT)/bench/load
+	@build/lightcone build --no-config -p bench/modules/transfer-c >/dev/null
+	@MINUTES=$(MINUTES) node bench/soak.mjs
 
 lint:
 	@tests/rooms
@@ -161,6 +171,12 @@ install-alias: build/lightcone
 	install -d $(PREFIX)/share/lightcone/module-c
 	install -m 644 sdk/module-c/*.[ch] $(PREFIX)/share/lightcone/module-c
 	ln -sf lightcone $(PREFIX)/bin/spacetime
+
+# A Debian package with the service: build/lightcone_VERSION_ARCH.deb
+deb:
+	@tools/deps deb
+	@$(MAKE) --no-print-directory all
+	@tools/deb
 
 format:
 	@git ls-files '*.[ch]' | xargs clang-format -i

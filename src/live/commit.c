@@ -137,8 +137,12 @@ static Err encode_all(Live *live) {
         rowlist_encode(&live->encoded, &p->inserts);
         p->deletes_at = live->encoded.len;
         if (!p->is_event) rowlist_encode(&live->encoded, &p->deletes);
+        StandingRows rows = standing_rows(p->group->template->standing);
         p->delta = (LiveDelta){
             .table_name = group_name(p->group),
+            .table_id = rows.table_id,
+            .row_type = rows.row_type,
+            .hidden_columns = rows.hidden_columns,
             .is_event = p->is_event,
             .inserts = {NULL, p->deletes_at - p->inserts_at},
             .deletes = {NULL, live->encoded.len - p->deletes_at},
@@ -156,10 +160,14 @@ static Err encode_all(Live *live) {
 
 // ── deltas to clients ──────────────────────────────────────────────────────────────────────────
 
-// With this commit, because one of its queries cannot be kept current.
+// With this commit, because one of its queries cannot be kept current. Of a distinct client all end.
 static bool set_ends(const Live *live, const QuerySet *set) {
-    for (uint32_t i = 0; live->failed.len > 0 && i < set->count; i++) {
-        if (set->subs[i].group->failure) return true;
+    size_t failed = live->failed.len / sizeof(Group *);
+    for (size_t i = 0; i < failed; i++) {
+        const Group *group = ((Group *const *)(const void *)live->failed.ptr)[i];
+        for (const Sub *sub = group->subs; sub; sub = sub->next) {
+            if (sub->set == set) return true;
+        }
     }
     return false;
 }
@@ -208,7 +216,7 @@ static Err fan_out(Live *live, const LiveUpdate **out, size_t *out_count) {
                 deltas += client->delta_count;
             }
             LiveSetDelta *next = (LiveSetDelta *)&update->sets[update->set_count++];
-            *next = (LiveSetDelta){sub->set->id, &p->delta};
+            *next = (LiveSetDelta){(uint32_t)sub->set->id, &p->delta};
         }
     }
     for (uint32_t i = 0; i < live->touched_count; i++) {

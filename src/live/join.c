@@ -291,6 +291,21 @@ static bool is_unseen(Eval *e, uint32_t n, Bytes row, const Group *group) {
     return e->err == OK && before == eval_below(e, n, row, most);
 }
 
+// Was a row with this link followed before? The whole link, of which a look-up may use less.
+static bool link_seen(Eval *e, uint32_t n, Bytes row, const Group *group) {
+    const StandingNode *node = &e->s->nodes[n];
+    Buf *key = &e->live->key_new;
+    buf_clear(key);
+    for (uint32_t i = 0; i < node->link_count; i++) {
+        uint16_t column = node->links[i].column;
+        key_append(key,
+                   node->leaf->layout->row_type->fields[column].type,
+                   row_column(node->leaf->layout, row, column).ptr);
+    }
+    if (!buf_ok(key)) e->err = ERR_NOMEM;
+    return e->err != OK || join_seen(e, group, n, buf_bytes(key));
+}
+
 // Rows of the parent that the row's link names.
 static void climb_rows(Eval *e, uint32_t n, Bytes row, Group *group) {
     const StandingNode *node = &e->s->nodes[n];
@@ -309,8 +324,7 @@ static void climb_rows(Eval *e, uint32_t n, Bytes row, Group *group) {
                    value.ptr);
     }
     if (!buf_ok(&probe->key)) e->err = ERR_NOMEM;
-    if (e->err != OK || join_seen(e, group, n, buf_bytes(&probe->key))) return;
-    if (is_unseen(e, n, row, group)) return;
+    if (e->err != OK || link_seen(e, n, row, group) || is_unseen(e, n, row, group)) return;
     probe_open(probe, &e->live->delta, plan, EITHER);
     Bytes parent;
     while (e->err == OK && probe_next(probe, &parent)) {

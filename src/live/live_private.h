@@ -15,6 +15,8 @@
 //       the broadcast list; a group that can never match stands nowhere.
 //   (3) A Sub is in its group's list and in its set's array, from live_subscribe to the end.
 //   (4) Between two live_commits no group and no client refers to commit memory.
+//   (5) The Subs of a distinct client's sets are in no group. Each holds a Held, whose own Sub is: it
+//       belongs to the client's set `all`, which has no id and no array.
 #pragma once
 #include "base/mem.h"
 #include "live/arrange.h"
@@ -30,6 +32,7 @@ typedef struct LiveTemplate LiveTemplate;
 typedef struct Guard Guard;
 typedef struct Group Group;
 typedef struct Sub Sub;
+typedef struct Held Held;
 typedef struct QuerySet QuerySet;
 typedef struct JoinTemplate JoinTemplate;  // join.h
 typedef struct JoinUse JoinUse;
@@ -98,6 +101,7 @@ struct Group {
     uint64_t dirty_in;  // the commit in which `delta` is an index
     uint32_t delta;     // of Live.pending
     char *failure;      // why it cannot be kept current; owned
+    Group **is_ending;  // to be told that it is gone; NULL: nobody waits
     ViewUse *views;     // the results that it watches; NULL of a query over tables
     FindLink *links;    // of a join
     Tally *tally;       // of a join with groups
@@ -107,16 +111,26 @@ struct Group {
 struct Sub {
     Group *group;
     QuerySet *set;
-    Sub *next, **link;  // in the group
-    Str text;           // trimmed; in the set's memory
+    union {
+        Sub *next;   // in the group
+        Held *held;  // (5)
+    };
+    Sub **link;
+    Str text;  // trimmed; in the set's memory
 };
 
 struct QuerySet {
     LiveClient *client;
-    uint32_t id;
+    uint64_t id;
     uint32_t count;
     Arena texts;
     Sub *subs;
+};
+
+struct Held {  // a query of a distinct client
+    Sub sub;
+    uint32_t holders;  // sets; gone with the last
+    char text[];
 };
 
 struct LiveClient {
@@ -126,6 +140,9 @@ struct LiveClient {
     LiveClient *next, **link;
     LiveMap sets;
     uint32_t query_count;
+    bool is_distinct;
+    LiveMap held;  // hash of the text -> Held
+    QuerySet all;  // (5)
     // During live_commit:
     uint64_t touched_in;
     uint32_t update;  // index of its LiveUpdate
@@ -166,7 +183,9 @@ struct Live {
     Buf answer_bytes;
     Buf answer_rows;            // LiveRows
     uint64_t answer_cost_left;  // rows that may still be looked at for it
-    bool answer_elsewhere;      // they were not enough: somebody else reads
+    bool answer_elsewhere;
+    bool
+        answer_may_move;  // to a worker, who may wait for pages      // they were not enough: somebody else reads
 };
 
 // ── watch.c ──
@@ -184,9 +203,10 @@ Group *guard_find(const Guard *guard, uint64_t hash, Bytes key);
 Str group_name(const Group *group);  // of its rows
 
 // ── subscribe.c ──
-QuerySet *client_set(const LiveClient *client, uint32_t id);
+QuerySet *client_set(const LiveClient *client, uint64_t id);
 void client_remove_set(LiveClient *client, QuerySet *set);  // and free it
-void queryset_leave(QuerySet *set);                         // every Sub leaves its group
+void client_remove_all(LiveClient *client);
+void queryset_leave(QuerySet *set);  // every Sub leaves its group
 // Compile the set's texts and let its Subs, who are in no group, join theirs; all or nothing. With
 // `answers`, the rows they yield are appended to the live's answer.
 MUST_USE Err queryset_join(QuerySet *set, bool answers, Diag *diag);

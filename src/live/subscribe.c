@@ -4,6 +4,8 @@
 // steps that cannot fail. Queries of one set are the same when their trimmed texts are (spec §7.5);
 // two spellings of one query are two queries that happen to share a group, and their rows are
 // delivered once for each, in the first answer, in updates and in the last one alike.
+//
+// Of a distinct client (live.h) a text is watched once, whichever sets hold it: its sets share Helds.
 #include "base/mem.h"
 #include "live/live_private.h"
 
@@ -101,6 +103,7 @@ static void answer_begin(Live *live, uint64_t cost_max) {
     buf_clear(&live->answer_bytes);
     buf_clear(&live->answer_rows);
     live->answer_cost_left = cost_max;
+    live->answer_may_move = cost_max != UINT64_MAX;
     live->answer_elsewhere = false;
 }
 
@@ -110,8 +113,24 @@ static bool add_row(void *ctx, Bytes row) {
     return rowlist_ok(list);
 }
 
-static Err put_rows(Live *live, Str name, const RowList *list) {
-    LiveRows entry = {.table_name = name};
+static LiveRows answer_entry(const Standing *standing) {
+    StandingRows rows = standing_rows(standing);
+    return (LiveRows){.table_name = rows.name,
+                      .table_id = rows.table_id,
+                      .row_type = rows.row_type,
+                      .hidden_columns = rows.hidden_columns};
+}
+
+static Err answer_absent(const LiveClient *client, const Standing *standing) {
+    if (!client->is_distinct) return OK;
+    Live *live = client->live;
+    LiveRows entry = answer_entry(standing);
+    entry.is_absent = true;
+    buf_put(&live->answer_rows, &entry, sizeof entry);
+    return buf_ok(&live->answer_rows) ? OK : ERR_NOMEM;
+}
+
+static Err answer_put(Live *live, LiveRows entry, const RowList *list) {
     size_t at = live->answer_bytes.len;
     rowlist_encode(&live->answer_bytes, list);
     entry.rows.len = live->answer_bytes.len - at;
@@ -120,23 +139,34 @@ static Err put_rows(Live *live, Str name, const RowList *list) {
     return ok ? OK : ERR_NOMEM;
 }
 
-// A table without rows gives no entry, event tables among them.
-static bool has_rows(const Standing *s) {
-    const CatalogTable *table = standing_table(s);
-    return !table || (!table->is_event && table_row_count(table->table, NULL) > 0);
+static Err run_patiently(Live *live, const Standing *s, bool patient, RowList *list, Diag *diag) {
+    const CatalogTable *table = s->query ? s->query->table : s->nodes[s->root].leaf->table;
+    Store *store = table_store(table->table);
+    store_set_patient(store, patient);
+    Err err = standing_run(s, NULL, live->options.bag, add_row, list, diag);
+    store_set_patient(store, true);
+    return err;
 }
 
-// What a query yields now.
-static Err answer_add(Live *live, const Standing *s, Diag *diag) {
-    if (s->has_groups || !has_rows(s)) return OK;
+// What a query yields now. A table without rows gives no entry, event tables among them.
+static Err answer_add(const LiveClient *client, const Standing *s, Diag *diag) {
+    Live *live = client->live;
+    const CatalogTable *table = standing_table(s);
+    if (table && (table->is_event || table_row_count(table->table, NULL) == 0))
+        return answer_absent(client, s);
     uint64_t cost = standing_cost(s, live->answer_cost_left);
     if (cost > live->answer_cost_left) live->answer_elsewhere = true;
     if (live->answer_elsewhere) return OK;
     live->answer_cost_left -= cost;
     RowList list;
     rowlist_init(&list);
-    Err err = standing_run(s, NULL, live->options.bag, add_row, &list, diag);
-    if (err == OK || err == ERR_LIMIT) err = put_rows(live, standing_name(s), &list);
+    Err err = run_patiently(live, s, !live->answer_may_move, &list, diag);
+    if (err == ERR_AGAIN) {  // of pages that are not in memory: somebody else may wait for them
+        live->answer_elsewhere = true;
+        err = OK;
+    } else if (err == OK || err == ERR_LIMIT) {
+        err = answer_put(live, answer_entry(s), &list);
+    }
     rowlist_deinit(&list);
     return err;
 }
@@ -145,12 +175,15 @@ static Err add_group(void *ctx, Bytes row) {
     return add_row(ctx, row) ? OK : ERR_NOMEM;
 }
 
-// Groups are kept, not counted anew. Also for those who read elsewhere it is they that count.
-static Err answer_add_groups(Live *live, const Group *group) {
+// Groups are kept, not counted anew.
+static Err answer_add_groups(const LiveClient *client, const Group *group) {
+    Live *live = client->live;
+    LiveRows entry = answer_entry(group->template->standing);
     RowList list;
+    entry.table_name = group_name(group);
     rowlist_init(&list);
     Err err = tally_each(group->tally, add_group, &list);
-    if (err == OK) err = put_rows(live, group_name(group), &list);
+    if (err == OK) err = answer_put(live, entry, &list);
     rowlist_deinit(&list);
     return err;
 }
@@ -185,9 +218,56 @@ static void sub_enter(Sub *sub, Group *group) {
     group->subs = sub;
 }
 
+static Held *held_find(const LiveClient *client, Str text, uint64_t hash) {
+    uint32_t at = livemap_first(&client->held, hash);
+    Held *held;
+    while ((held = livemap_at(&client->held, at)) && !str_eq(held->sub.text, text)) {
+        at = livemap_next(&client->held, hash, at);
+    }
+    return held;
+}
+
+static Err held_new(LiveClient *client, Str text, Group *group, Held **out) {
+    Held *held = mem_zalloc(sizeof *held + text.len);
+    if (!held || !livemap_reserve(&client->held)) {
+        mem_free(held);
+        return ERR_NOMEM;
+    }
+    memcpy(held->text, text.ptr, text.len);
+    held->sub.text = (Str){held->text, text.len};
+    held->sub.set = &client->all;
+    sub_enter(&held->sub, group);
+    livemap_insert(&client->held, bytes_hash(str_bytes(text)), held);
+    *out = held;
+    return OK;
+}
+
+static void held_take(Sub *sub, Held *held) {
+    sub->held = held;
+    held->holders++;
+}
+
+static void held_drop(LiveClient *client, Sub *sub) {
+    Held *held = sub->held;
+    sub->held = NULL;
+    if (!held || --held->holders) return;
+    livemap_remove(&client->held, bytes_hash(str_bytes(held->sub.text)), held);
+    sub_leave(client->live, &held->sub);
+    mem_free(held);
+}
+
+// Does another set of the client keep the query, so that this one neither brings nor takes its rows?
+static bool is_held_elsewhere(const Sub *sub) {
+    const QuerySet *set = sub->set;
+    return set->client->is_distinct && set->id < LIVE_SET_WHOLE && sub->held->holders > 1;
+}
+
 void queryset_leave(QuerySet *set) {
     for (uint32_t i = 0; i < set->count; i++) {
-        sub_leave(set->client->live, &set->subs[i]);
+        if (set->client->is_distinct)
+            held_drop(set->client, &set->subs[i]);
+        else
+            sub_leave(set->client->live, &set->subs[i]);
     }
 }
 
@@ -228,6 +308,7 @@ typedef struct ViewsCheck {
     bool again, busy;
 } ViewsCheck;
 
+// A result that is not there yet does not stop the others from being asked for.
 static Err view_check(void *ctx, const Query *query) {
     ViewsCheck *check = ctx;
     if (!query->table->is_view) return OK;
@@ -237,7 +318,6 @@ static Err view_check(void *ctx, const Query *query) {
     return err == ERR_AGAIN || err == ERR_BUSY ? OK : err;
 }
 
-// A result that is not there yet does not stop the others from being asked for.
 static Err views_check_all(const Sub *sub, const Standing *standing, Diag *diag) {
     Diag cause;
     diag_clear(&cause);
@@ -256,6 +336,30 @@ static Err limit_check(const Sub *sub, const Standing *standing, Diag *diag) {
     return err == OK ? OK : fail_query(diag, &cause, err, sub->text);
 }
 
+static Err event_check(const Sub *sub, const Standing *standing, Diag *diag) {
+    if (!standing_is_event(standing) || !sub->set->client->is_distinct) return OK;
+    return diag_fail(
+        diag,
+        ERR_INVALID,
+        "Subscribing to event tables requires WebSocket v2. Please upgrade your client "
+        "SDK and regenerate your module bindings.");
+}
+
+static Err group_enter(Sub *sub, Group *group) {
+    LiveClient *client = sub->set->client;
+    if (!client->is_distinct) {
+        sub_enter(sub, group);
+        return OK;
+    }
+    Held *held;
+    Err err = held_new(client, sub->text, group, &held);
+    if (err == OK)
+        held_take(sub, held);
+    else
+        group_release(client->live, group);
+    return err;
+}
+
 static Err fail_obtain(const Sub *sub, Err err, Diag *cause, Diag *diag) {
     if (err == ERR_LIMIT && !cause->text[0])
         diag_fail(cause, err, "Subscriptions require indexes on join columns");
@@ -263,29 +367,60 @@ static Err fail_obtain(const Sub *sub, Err err, Diag *cause, Diag *diag) {
     return fail_query(diag, cause, err, sub->text);
 }
 
-static Err sub_join(Sub *sub, bool answers, Diag *diag) {
-    Live *live = sub->set->client->live;
+// Of a query that is watched already.
+static Err sub_answer(const Sub *sub, const Group *group, Diag *diag) {
+    const LiveClient *client = sub->set->client;
+    if (group->tally) return answer_add_groups(client, group);
     Standing *standing;
-    Group *group;
     Diag cause;
     diag_clear(&cause);
     Err err = sub_compile(sub, &standing, diag);
     if (err != OK) return err;
-    if (answers && (err = limit_check(sub, standing, diag)) == OK)
-        err = views_check_all(sub, standing, diag);
-    if (err != OK) {
+    err = answer_add(client, standing, &cause);
+    standing_free(&standing);
+    return err == OK ? OK : fail_obtain(sub, err, &cause, diag);
+}
+
+// A query that the client has already. Answered only where the set is answered whole.
+static Err held_join(Sub *sub, Held *held, bool answers, Diag *diag) {
+    const LiveClient *client = sub->set->client;
+    held_take(sub, held);
+    if (!answers) return OK;
+    if (is_held_elsewhere(sub)) return answer_absent(client, held->sub.group->template->standing);
+    return sub_answer(sub, held->sub.group, diag);
+}
+
+static Err sub_check(const Sub *sub, const Standing *standing, bool answers, Diag *diag) {
+    Err err = event_check(sub, standing, diag);
+    if (err == OK && answers) err = limit_check(sub, standing, diag);
+    if (err == OK && answers) err = views_check_all(sub, standing, diag);
+    return err;
+}
+
+static Err sub_join(Sub *sub, bool answers, Diag *diag) {
+    LiveClient *client = sub->set->client;
+    Live *live = client->live;
+    Standing *standing;
+    Group *group;
+    Diag cause;
+    diag_clear(&cause);
+    Held *held =
+        client->is_distinct ? held_find(client, sub->text, bytes_hash(str_bytes(sub->text))) : NULL;
+    if (held) return held_join(sub, held, answers, diag);
+    Err err = sub_compile(sub, &standing, diag);
+    if (err != OK) return err;
+    if ((err = sub_check(sub, standing, answers, diag)) != OK) {
         standing_free(&standing);
         return err;
     }
     bool has_groups = standing->has_groups;
-    if (answers && (err = answer_add(live, standing, &cause)) != OK)
+    if (answers && !has_groups && (err = answer_add(client, standing, &cause)) != OK)
         standing_free(&standing);
     else
         err = group_obtain(live, &standing, &group, &cause);
-    if (err != OK) return fail_obtain(sub, err, &cause, diag);
-    sub_enter(sub, group);
-    if (answers && has_groups) err = answer_add_groups(live, group);
-    return err == OK ? OK : diag_fail(diag, err, "%s", err_text(err));
+    if (err == OK) err = group_enter(sub, group);
+    if (err == OK && answers && has_groups) err = answer_add_groups(client, group);
+    return err == OK ? OK : fail_obtain(sub, err, &cause, diag);
 }
 
 void live_queries_free(Standing ***handle, uint32_t count) {
@@ -305,6 +440,7 @@ static Err answer_elsewhere(const QuerySet *set, LiveAnswer *out, Diag *diag) {
     uint32_t count = 0;
     if (!queries) return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     for (uint32_t i = 0; i < set->count && err == OK; i++) {
+        if (is_held_elsewhere(&set->subs[i])) continue;
         if ((err = sub_compile(&set->subs[i], &queries[count], diag)) != OK) break;
         if (standing_is_event(queries[count])) {
             standing_free(&queries[count]);
@@ -345,7 +481,7 @@ static Err fail_limit(Diag *diag, const char *what, unsigned most) {
 
 // The set with its texts; no Sub has joined a group yet.
 static Err queryset_new(LiveClient *client,
-                        uint32_t id,
+                        uint64_t id,
                         const Str *queries,
                         uint32_t count,
                         QuerySet **out,
@@ -377,11 +513,11 @@ static Err queryset_new(LiveClient *client,
 
 // ── clients ────────────────────────────────────────────────────────────────────────────────────
 
-static uint64_t set_hash(uint32_t id) {
+static uint64_t set_hash(uint64_t id) {
     return bytes_hash(BYTES(&id, sizeof id));
 }
 
-QuerySet *client_set(const LiveClient *client, uint32_t id) {
+QuerySet *client_set(const LiveClient *client, uint64_t id) {
     uint64_t hash = set_hash(id);
     uint32_t at = livemap_first(&client->sets, hash);
     QuerySet *set;
@@ -402,6 +538,22 @@ void client_remove_set(LiveClient *client, QuerySet *set) {
     client->query_count -= set->count;
     client->live->stats.query_sets--;
     queryset_free(set);
+}
+
+void client_remove_all(LiveClient *client) {
+    for (uint32_t i = 0; client->sets.count;) {
+        QuerySet *set = client->sets.slots[i].item;
+        if (set)
+            client_remove_set(client, set);  // another one may have moved into its place
+        else
+            i = (i + 1) & client->sets.mask;
+    }
+}
+
+void live_client_distinct(LiveClient *client) {
+    ASSERT(client->sets.count == 0);
+    client->is_distinct = true;
+    client->all.client = client;
 }
 
 Err live_client_open(Live *live, void *owner, const QueryCaller *caller, LiveClient **out) {
@@ -428,6 +580,7 @@ void live_client_close(LiveClient **client) {
     c->live->stats.query_sets -= c->sets.count;
     c->live->stats.clients--;
     livemap_deinit(&c->sets);
+    livemap_deinit(&c->held);
     *c->link = c->next;
     if (c->next) c->next->link = c->link;
     mem_free(c);
@@ -446,7 +599,7 @@ static Err subscribe(LiveClient *client, QuerySet *set, LiveAnswer *out, Diag *d
 }
 
 Err live_subscribe_within(LiveClient *client,
-                          uint32_t query_set,
+                          uint64_t query_set,
                           const Str *queries,
                           uint32_t count,
                           uint64_t cost_max,
@@ -475,7 +628,7 @@ Err live_subscribe_within(LiveClient *client,
 }
 
 Err live_subscribe(LiveClient *client,
-                   uint32_t query_set,
+                   uint64_t query_set,
                    const Str *queries,
                    uint32_t count,
                    const LiveRows **out,
@@ -491,23 +644,22 @@ Err live_subscribe(LiveClient *client,
 // The rows that the set's queries yield now, with the multiplicity of the first answer.
 static Err set_answer(const QuerySet *set, LiveAnswer *out, Diag *diag) {
     Live *live = set->client->live;
-    for (uint32_t i = 0; i < set->count && !live->answer_elsewhere; i++) {
+    Err err = OK;
+    for (uint32_t i = 0; i < set->count && err == OK && !live->answer_elsewhere; i++) {
         const Sub *sub = &set->subs[i];
-        Standing *standing;
-        Diag cause;
-        diag_clear(&cause);
-        Err err = sub_compile(sub, &standing, diag);
-        if (err != OK) return err;
-        err = standing->has_groups ? answer_add_groups(live, sub->group)
-                                   : answer_add(live, standing, &cause);
-        standing_free(&standing);
-        if (err != OK) return fail_obtain(sub, err, &cause, diag);
+        const Group *group = set->client->is_distinct ? sub->held->sub.group : sub->group;
+        if (!is_held_elsewhere(sub)) {
+            err = sub_answer(sub, group, diag);
+        } else if ((err = answer_absent(set->client, group->template->standing)) != OK) {
+            diag_fail(diag, err, "%s", err_text(err));
+        }
     }
+    if (err != OK) return err;
     return live->answer_elsewhere ? answer_elsewhere(set, out, diag) : OK;
 }
 
 Err live_unsubscribe_within(LiveClient *client,
-                            uint32_t query_set,
+                            uint64_t query_set,
                             bool want_rows,
                             uint64_t cost_max,
                             LiveAnswer *out,
@@ -532,7 +684,7 @@ Err live_unsubscribe_within(LiveClient *client,
 }
 
 Err live_unsubscribe(LiveClient *client,
-                     uint32_t query_set,
+                     uint64_t query_set,
                      bool want_rows,
                      const LiveRows **out,
                      uint32_t *out_count,

@@ -365,6 +365,7 @@ static void group_leave(Group *group) {
 }
 
 static void group_free(Group *group) {
+    if (group->is_ending) *group->is_ending = NULL;
     view_unwatch(group);
     tally_free(&group->tally);
     mem_free(group->failure);

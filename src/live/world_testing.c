@@ -280,7 +280,7 @@ void expect_current(World *w, SimClient *c) {
                                        &c->caller,
                                        &query,
                                        &diag));
-            Collect into = {&fresh, table_named(w, standing_name(query))};
+            Collect into = {&fresh, table_named(w, standing_rows(query).name)};
             expect_ok(standing_run(query, NULL, false, collect, &into, &diag));
             standing_free(&query);
         }

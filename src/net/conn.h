@@ -19,6 +19,7 @@
 #include <stdatomic.h>
 
 #include "net/http.h"
+#include "net/tls.h"
 #include "net/ws.h"
 
 typedef struct NetLink {  // a member of a ring; alone when next is itself
@@ -98,6 +99,7 @@ struct NetConn {
     bool ws_failed;  // what the peer still sends cannot be understood
     bool lingers;    // DRAINING: the peer may still be sending, so wait for its end
     int socket;
+    Tls *tls;  // NULL: plain
     NetLoop *loop;
     void *data;
     NetConn *inbox_next;  // on its way to another loop
@@ -124,6 +126,7 @@ struct NetConn {
 typedef struct NetListener {
     NetTag tag;
     int socket;
+    NetTls *tls;  // not ours; NULL: plain
     bool is_watched;
 } NetListener;
 
@@ -168,6 +171,8 @@ void conn_readable(NetConn *conn);
 void conn_run(NetConn *conn);  // whatever needs no socket: buffered input, ends of answers
 void conn_refuse(NetConn *conn, int status, const char *why);  // answer, then drain and close
 bool conn_wants_read(const NetConn *conn);
+// More has arrived than was read, and no event will tell: TLS has it.
+bool conn_has_unread(const NetConn *conn);
 Micros conn_deadline(const NetConn *conn);  // INT64_MAX: none
 void conn_expire(NetConn *conn);            // do what is due
 

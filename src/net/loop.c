@@ -92,6 +92,7 @@ void conn_timer(NetConn *conn) {
 
 void conn_watch(NetConn *conn) {
     if (conn->state == CONN_DEAD) return;
+    if (conn_has_unread(conn)) conn_ready(conn);
     const Io *io = conn->loop->io;
     bool read = conn_wants_read(conn), write = conn->out_stuck;
     bool same = read == conn->watch_read && write == conn->watch_write;
@@ -122,6 +123,7 @@ void conn_kill(NetConn *conn, const char *why) {
     if (conn->state == CONN_DEAD) return;
     NetLoop *loop = conn->loop;
     conn_unlink(conn);
+    if (conn->tls) tls_goodbye(conn->tls, loop->io, conn->socket);
     conn->state = CONN_DEAD;
     conn->why = why;
     conn->move_to = NULL;
@@ -141,12 +143,17 @@ static void reap(NetLoop *loop) {
 
 // Listening
 
-Err net_listen(NetLoop *loop, const char *host, uint16_t port, uint16_t *bound, Diag *diag) {
+Err net_listen(NetLoop *loop,
+               const char *host,
+               uint16_t port,
+               NetTls *tls,
+               uint16_t *bound,
+               Diag *diag) {
     const Io *io = loop->io;
     if (loop->listener_count == NET_LISTENERS_MAX)
         return diag_fail(diag, ERR_LIMIT, "at most %d listeners", NET_LISTENERS_MAX);
     NetListener *listener = &loop->listeners[loop->listener_count];
-    *listener = (NetListener){.tag = {.is_listener = true}};
+    *listener = (NetListener){.tag = {.is_listener = true}, .tls = tls};
     uint16_t got = port;
     Err err = io->net_listen(io->world, host, &got, &listener->socket);
     if (err != OK)
@@ -200,9 +207,10 @@ static void conn_adopt(NetLoop *loop, NetConn *conn) {
     conn_watch(conn);
 }
 
-static void accept_one(NetLoop *loop, int socket, const char *peer) {
+static void accept_one(NetLoop *loop, NetTls *tls, int socket, const char *peer) {
     uint32_t max = loop->limits.connections_max;
     NetConn *conn = loop->conn_count < max + REFUSED_MAX ? conn_new(loop, socket, peer) : NULL;
+    if (conn && tls && tls_new(tls, &conn->tls) != OK) conn_free(&conn);
     if (!conn) {
         loop->stats.refused++;
         loop->io->net_close(loop->io->world, socket);
@@ -228,7 +236,7 @@ static void accept_some(NetLoop *loop, NetListener *listener) {
             accept_pause(loop, listener);
             return;
         }
-        accept_one(loop, socket, peer);
+        accept_one(loop, listener->tls, socket, peer);
     }
 }
 
@@ -306,6 +314,7 @@ static void ready_run(NetLoop *loop) {
         NetConn *conn = CONTAINER_OF(running.next, NetConn, in_ready);
         link_take_out(&conn->in_ready);
         conn_run(conn);
+        if (!conn->move_to && conn_has_unread(conn)) conn_readable(conn);
     }
 }
 

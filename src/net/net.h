@@ -13,6 +13,7 @@
 //   conn.c    one connection: what it reads, in which state               conn.h: its fields
 //   out.c     what it sends: queues of frames, writev, slow clients
 //   answer.c  HTTP answers and the 101          http.c, ws.c    the two protocols as bytes
+//   tls.c     both of them encrypted
 //
 // ALWAYS TRUE
 //   (1) closed() is called once for every connection, and only from net_turn and net_close; until
@@ -70,6 +71,7 @@ typedef struct NetFrame {
 } NetFrame;
 NetFrame *net_frame_ws_binary(Bytes payload);                 // framed, refs 1; NULL: no memory
 NetFrame *net_frame_ws_parts(const Bytes *parts, int count);  // payload in parts, one frame
+NetFrame *net_frame_ws_text(Bytes payload);                   // UTF-8
 NetFrame *net_frame_raw(Bytes bytes);                         // the body of an HTTP answer
 void net_frame_retain(NetFrame *frame);
 void net_frame_release(NetFrame **frame);
@@ -96,8 +98,21 @@ MUST_USE Err net_open(const Io *io,
                       const NetHandler *handler,
                       NetLoop **out);
 void net_close(NetLoop **loop);
-MUST_USE Err
-net_listen(NetLoop *loop, const char *host, uint16_t port, uint16_t *bound, Diag *diag);
+// TLS 1.2 and 1.3 (tls.c). Files in PEM; the certificate's may hold the chain up to its root. One
+// for all loops; must outlive them. ERR_INVALID names the file and what is wrong with it.
+typedef struct NetTls NetTls;
+MUST_USE Err net_tls_open(const char *cert_path, const char *key_path, NetTls **out, Diag *diag);
+// Read the files again, for connections from now on; if they are bad, the old ones stay. Any thread.
+MUST_USE Err net_tls_reload(NetTls *tls, Diag *diag);
+void net_tls_free(NetTls **tls);
+
+// `tls` NULL: in the clear.
+MUST_USE Err net_listen(NetLoop *loop,
+                        const char *host,
+                        uint16_t port,
+                        NetTls *tls,
+                        uint16_t *bound,
+                        Diag *diag);
 void net_stop_listening(NetLoop *loop);
 // Wait for sockets (at most timeout_us) and handle all that is ready: handlers are called.
 MUST_USE Err net_turn(NetLoop *loop, int64_t timeout_us);
@@ -107,6 +122,10 @@ void net_wake(NetLoop *loop);  // from any thread: ends a net_turn's wait
 // Pass a connection whose request is not answered yet to another loop (its database lives there):
 // its request handler is called there as if it had arrived there. Thread-safe hand-over.
 MUST_USE Err net_move(NetConn *conn, NetLoop *to);
+
+// Its request was put aside and can be handled now: the handler is called again, as if it had arrived
+// just now. Between turns or from a handler of another connection.
+void net_request_again(NetConn *conn);
 
 void *net_conn_data(const NetConn *conn);
 void net_conn_set_data(NetConn *conn, void *data);

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "node/oidc.h"
 
 typedef struct Route {
     const char *method;  // "*": any
@@ -22,6 +23,15 @@ static const Route routes[] = {
     {"GET",    "/v1/ping",                        AUTH_OPTIONAL,  DB_NONE,     false, route_ping},
     {"GET",    "/v1/health",                      AUTH_NONE,      DB_NONE,     false, route_health},
     {"GET",    "/v1/metrics",                     AUTH_NONE,      DB_NONE,     false, route_metrics},
+    {"GET",    "/v1/openapi.json",                AUTH_NONE,      DB_NONE,     false, route_openapi},
+    {"GET",    "/v1/prometheus/sd_config",        AUTH_NONE,      DB_NONE,     false, route_prometheus_targets},
+    {"GET",    "/v1/energy/:",                    AUTH_NONE,      DB_NONE,     false, route_energy_get},
+    {"POST",   "/v1/energy/:",                    AUTH_REQUIRED,  DB_NONE,     false, route_energy_add},
+    {"PUT",    "/v1/energy/:",                    AUTH_REQUIRED,  DB_NONE,     false, route_energy_set},
+    {"GET",    "/internal/heap",                  AUTH_NONE,      DB_NONE,     false, route_internal},
+    {"GET",    "/internal/heap/settings",         AUTH_NONE,      DB_NONE,     false, route_internal},
+    {"POST",   "/internal/heap/settings",         AUTH_NONE,      DB_NONE,     false, route_internal},
+    {"GET",    "/internal/task-dump",             AUTH_NONE,      DB_NONE,     false, route_internal},
     {"POST",   "/v1/identity",                    AUTH_NONE,      DB_NONE,     false, route_identity_new},
     {"GET",    "/v1/identity/public-key",         AUTH_NONE,      DB_NONE,     false, route_public_key},
     {"POST",   "/v1/identity/websocket-token",    AUTH_REQUIRED,  DB_NONE,     false, route_websocket_token},
@@ -52,6 +62,13 @@ static const Route routes[] = {
     {"GET",    "/v1/database/:/subscribe",        AUTH_ANONYMOUS, DB_NAMED,    false, route_subscribe},
 };
 // clang-format on
+
+bool routes_at(uint32_t i, const char **method, const char **path) {
+    if (i >= ARRAY_LEN(routes)) return false;
+    *method = routes[i].method;
+    *path = routes[i].path;
+    return true;
+}
 
 // ── matching ───────────────────────────────────────────────────────────────────────────────────
 
@@ -269,6 +286,13 @@ static bool authenticate(Request *r, AuthMode mode) {
     if (token.ptr) {
         err = auth_verify(r->node->auth, token, node_now(r->node), r->arena, &r->caller, &diag);
         r->has_caller = err == OK;
+        if (err == ERR_AGAIN) {  // the request comes again when the issuer's keys are here
+            err = oidc_fetch(r->node->oidc, r->caller.issuer, r->loop, r->conn);
+            if (err == OK) return false;
+        } else if (r->has_caller && r->caller.renew) {
+            // If that cannot be now, a later request will ask for it.
+            (void)!oidc_fetch(r->node->oidc, r->caller.issuer, r->loop, NULL);
+        }
     } else if (mode == AUTH_REQUIRED) {
         request_text(r, 401, "Authorization required");
         return false;
@@ -388,8 +412,10 @@ static bool large_body_wanted(Request *r, const Route *route) {
     if (!token_of(r, &token)) return false;
     if (token.ptr) {
         Diag diag = {0};
-        r->has_caller =
-            auth_verify(r->node->auth, token, node_now(r->node), r->arena, &r->caller, &diag) == OK;
+        Err err = auth_verify(r->node->auth, token, node_now(r->node), r->arena, &r->caller, &diag);
+        // An issuer whose keys are not here yet: the body is kept as for anybody who is new.
+        if (err == ERR_AGAIN) return true;
+        r->has_caller = err == OK;
         if (!r->has_caller) return false;
     }
     if (r->record_known) return request_is_owner(r);

@@ -59,7 +59,21 @@ bool request_is_owner(const Request *r);
 // 403 "… is not authorized to perform action on database …: <action>"; true when the caller may.
 bool request_owner_only(Request *r, const char *action);
 
+// The identity in the path; answers 400 and returns false when it is none.
+bool request_identity_param(Request *r, Identity *out);
+
+// The table of routes, for the test that compares it with the document. False: there are fewer.
+bool routes_at(uint32_t i, const char **method, const char **path);
+Bytes routes_openapi(void);
+
 // Handlers, by file.
+void route_openapi(Request *r);
+void route_prometheus_targets(Request *r);
+void route_energy_get(Request *r);
+void route_energy_add(Request *r);
+void route_energy_set(Request *r);
+void route_internal(Request *r);
+
 void route_ping(Request *r);
 void route_health(Request *r);
 void route_metrics(Request *r);

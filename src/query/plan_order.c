@@ -161,6 +161,23 @@ static void put_next(Ordering *o, uint32_t *order, uint32_t at, uint32_t r) {
     relations_add(&o->there, r);
 }
 
+// Nobody of those that are left is linked to those before: who comes next must not depend on how many
+// rows there are, because whether a query can stand does (standing_compile.c).
+static uint32_t unlinked_next(const Ordering *o, uint32_t free) {
+    uint32_t best = UINT32_MAX, best_rank = 0;
+    for (uint32_t r = 0; r < free; r++) {
+        const Query *q = o->join->leaves[r].query;
+        uint16_t primary = q->table->primary_key < 0 ? 0 : (uint16_t)q->table->primary_key;
+        if (relations_have(&o->there, r)) continue;
+        uint32_t rank = q->entry == QUERY_ACCEPT ? 1 : 2;
+        if (q->table->table && place_choose(q, &primary).equal > 0) rank = 0;
+        if (best != UINT32_MAX && rank >= best_rank) continue;
+        best = r;
+        best_rank = rank;
+    }
+    return best;
+}
+
 static void order_from(Ordering *o, uint32_t *order, uint32_t start) {
     uint32_t free = free_count(o->b), count = o->join->count;
     const PlanLeaf *leaf = &o->join->leaves[start];
@@ -176,6 +193,10 @@ static void order_from(Ordering *o, uint32_t *order, uint32_t start) {
         bool linked = false;
         for (uint32_t r = 0; o->by_links && r < free; r++)
             linked = linked || (!relations_have(&o->there, r) && any_link(o, r));
+        if (o->by_links && !linked) {
+            put_next(o, order, at, unlinked_next(o, free));
+            continue;
+        }
         for (uint32_t r = 0; r < free; r++) {
             uint64_t cost, rows;
             if (relations_have(&o->there, r) || (linked && !any_link(o, r))) continue;

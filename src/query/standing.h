@@ -109,6 +109,7 @@ struct Standing {
     // `from[i]` is the block that begins with node i.
     bool has_groups;
     StandingBlock *from;
+    const Type *row_type;  // of groups
     // Of standing_holds.
     uint32_t node_max;
     Bytes *scratch;
@@ -131,7 +132,14 @@ void standing_free(Standing **standing);
 
 // The table whose rows it yields; NULL where it has groups.
 const CatalogTable *standing_table(const Standing *standing);
-Str standing_name(const Standing *standing);  // what they are called: the table, or its own text
+// What its rows look like. Groups are called by the query's own text, and belong to no table (0).
+typedef struct StandingRows {
+    Str name;
+    uint32_t table_id;
+    uint32_t hidden_columns;  // of row_type, in front of what is shown
+    const Type *row_type;
+} StandingRows;
+StandingRows standing_rows(const Standing *standing);
 bool standing_is_event(const Standing *standing);
 // The queries of its relations, for who keeps results of views. Until `each` answers an error.
 MUST_USE Err standing_each_query(const Standing *standing,

@@ -215,6 +215,16 @@ static Err refuse_returned(const Asked *a) {
                      "Unsupported: subscriptions to rows of a table behind LEFT JOIN");
 }
 
+static Err take_row_type(Standing *s) {
+    uint32_t count = s->plan->output_count;
+    TypeField *fields = arena_array(&s->arena, TypeField, count);
+    if (!fields) return ERR_NOMEM;
+    for (uint32_t i = 0; i < count; i++)
+        fields[i] = (TypeField){s->plan->outputs[i].name, s->plan->outputs[i].type};
+    s->row_type = type_product(&s->arena, fields, count);
+    return s->row_type ? OK : ERR_NOMEM;
+}
+
 static Err compile_joins(const Asked *a, SqlSelect *select, Standing *s) {
     if (select->projection == QPROJECT_COUNT) select->projection = QPROJECT_COLUMNS;
     s->has_groups = !a->strict && aggregates(select);
@@ -222,6 +232,7 @@ static Err compile_joins(const Asked *a, SqlSelect *select, Standing *s) {
     Err err = plan_new(&b, select, &s->plan);
     if (err != OK) return err;
     if (!s->has_groups && !s->plan->whole_row) return refuse_returned(a);
+    if (s->has_groups && (err = take_row_type(s)) != OK) return err;
     err = join_of(a, s, select, s->has_groups ? 0 : s->plan->shown, false, &s->join);
     if (err == OK) err = standing_take(s, s->join);
     if (err == OK) err = check(a, s);
@@ -282,9 +293,10 @@ const CatalogTable *standing_table(const Standing *s) {
     return s->has_groups ? NULL : s->plan->join.leaves[s->plan->shown].query->table;
 }
 
-Str standing_name(const Standing *s) {
+StandingRows standing_rows(const Standing *s) {
     const CatalogTable *table = standing_table(s);
-    return table ? table->name : s->text;
+    if (!table) return (StandingRows){.name = s->text, .row_type = s->row_type};
+    return (StandingRows){table->name, table->table_id, table->is_view ? 1 : 0, table->row_type};
 }
 
 bool standing_is_event(const Standing *s) {
@@ -313,7 +325,9 @@ uint64_t standing_cost(const Standing *s, uint64_t most) {
 }
 
 Err standing_detach(Standing *s) {
-    return s->query ? query_detach(s->query) : plan_detach(s->plan);
+    if (s->query) return query_detach(s->query);
+    Err err = plan_detach(s->plan);
+    return err == OK && s->has_groups ? take_row_type(s) : err;
 }
 
 void standing_limit(Standing *s, const atomic_bool *stop, uint64_t rows, uint64_t bytes) {

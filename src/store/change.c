@@ -150,22 +150,37 @@ Err table_delete_row(Table *table, Bytes row) {
 
 // ── replace ─────────────────────────────────────────────────────────────────────────────────────
 
+// The unique index to look in; -1: the rows themselves, by primary key.
+static int64_t replaced_by(const Table *table, const TableDef *def, uint32_t index_id) {
+    if (index_id == TABLE_ROWS) {
+        ASSERT(table->primary_column >= 0);
+        return -1;
+    }
+    int64_t position = table_def_find(def, index_id);
+    ASSERT(position >= 0 && def->indexes[position].info.unique);
+    return def->indexes[position].is_rows ? -1 : position;
+}
+
 // Find the row that has the same key as `row` in a unique index. *old_key borrows from the page.
 static bool replaced_find(Table *table,
-                          uint32_t position,
+                          int64_t position,
                           Bytes row,
                           Bytes *old_key,
                           TreePath *path,
                           Err *err) {
     Store *store = table->store;
     const TableDef *def = table_def(table);
-    const StoreIndexInfo *info = &def->indexes[position].info;
     buf_clear(&store->row_key);
-    key_append_columns(&store->row_key, &def->layout, row, info->columns, info->column_count);
+    if (LIKELY(position < 0)) {
+        table_row_stem(table, row, &store->row_key);
+    } else {
+        const StoreIndexInfo *info = &def->indexes[position].info;
+        key_append_columns(&store->row_key, &def->layout, row, info->columns, info->column_count);
+    }
     *err = buf_ok(&store->row_key) ? OK : ERR_NOMEM;
     if (*err != OK) return false;
     *old_key = buf_bytes(&store->row_key);
-    if (!def->indexes[position].is_rows &&
+    if (position >= 0 &&
         !tree_get(&store->pages, &table->state.indexes[position], *old_key, old_key)) {
         return false;
     }
@@ -240,24 +255,21 @@ static Err replace_at(Table *table,
 
 Err table_replace(Table *table, uint32_t index_id, Bytes row, bool *changed, Diag *diag) {
     Store *store = table->store;
-    const TableDef *def = table_def(table);
-    int64_t position = table_def_find(def, index_id);
+    int64_t position = replaced_by(table, table_def(table), index_id);
     ASSERT(store->in_transaction && !table->dropped);
-    ASSERT(position >= 0 && def->indexes[position].info.unique);
     if (changed) *changed = false;
 
     Bytes old_key;
     TreePath path;
     Err err;
     reading(store);
-    if (!replaced_find(table, (uint32_t)position, row, &old_key, &path, &err)) {
+    if (!replaced_find(table, position, row, &old_key, &path, &err)) {
         if (err == OK) err = read_result(store, true);
         return err != OK ? err : ERR_NOT_FOUND;
     }
     Bytes old_row = tree_value(&store->pages, &table->state.rows, &path);
     if (bytes_eq(old_row, row)) return OK;
-    bool by_primary = def->indexes[position].is_rows;
-    err = replace_at(table, by_primary, &path, old_key, old_row, row, diag);
+    err = replace_at(table, position < 0, &path, old_key, old_row, row, diag);
     if (err != OK) return err;
     if (changed) *changed = true;
     return OK;

@@ -365,7 +365,8 @@ static AbiErrno do_transaction(JsInstance *js, uint32_t op) {
 
 // The server could not do what the module asked for: nothing it does can matter any more.
 static AbiErrno do_abandon(JsInstance *js) {
-    js->mail[MAIL_RESULT] = js_call_abandon(js);
+    bool unwinds = js->call.access && js->call.access->may_begin_again;
+    js->mail[MAIL_RESULT] = !unwinds && js_call_abandon(js);
     return ABI_OK;
 }
 

@@ -3,7 +3,8 @@
 //   make bench [ONLY=insert|interference]   or, when everything is built:  ONLY=insert bench/run
 //
 // ONLY     run the scenarios whose name contains this; wasm, javascript, store (beside LMDB and SQLite)
-//          and restart (10 M rows after kill -9) are without a server
+//          and restart (10 M rows after kill -9) are without a server,
+//          fanout is one update to ten thousand clients
 // SECONDS_EACH  measured seconds of one run (5)
 // ROUNDS   alternations; the table shows medians, `spread` is (max - min) / median (3)
 // KEEP=1   leave the servers' data and output in build/bench/work
@@ -219,6 +220,23 @@ async function fair() {
   }
 }
 
+// One update to ten thousand clients, against ten thousand bare writes: bench/fanout takes the two in turn
+// and gives a median a run; its ratio is taken within a round.
+async function fanOut() {
+  rmSync(work, { recursive: true, force: true });
+  mkdirSync(work, { recursive: true });
+  const server = await startServer();
+  publish(server, 'bench-c');
+  const args = ['--url', server.url, '--database', 'bench-c', '--pid', String(server.child.pid), '--json', '--rounds', '1'];
+  const figures = new Map();
+  for (let round = 0; round < rounds; round++)
+    for (const { name, value, unit } of JSON.parse(run(tool('fanout'), args)))
+      figures.set(name, { unit, values: [...(figures.get(name)?.values ?? []), value] });
+  await stop(server);
+  for (const [name, { values, unit }] of figures)
+    record('fanout', name, values, unit, name.endsWith('ratio') ? atMost(1.5) : null);
+}
+
 function finish() {
   table();
   mkdirSync(out, { recursive: true });
@@ -254,7 +272,9 @@ async function main() {
   alone.forEach(engine);
   const fairly = 'fairness'.includes(only);
   if (fairly) await fair();
-  if (!chosen.length && (alone.length || fairly)) return finish();
+  const fanned = 'fanout'.includes(only);
+  if (fanned) await fanOut();
+  if (!chosen.length && (alone.length || fairly || fanned)) return finish();
   if (!chosen.length) fail(`no scenario's name contains "${only}"`);
   for (const needed of [lightcone, tool('load'), tool('ideal'), tool('fsync')])
     if (!existsSync(needed)) fail(`${needed} is not built: use make bench`);

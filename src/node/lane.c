@@ -187,6 +187,7 @@ Err lane_call_init(LaneCall *call, LaneKind kind, Session *s, const HostCall *ho
     call->kind = kind;
     call->session = s;
     call->host = *host;
+    call->host.is_timed = true;  // what it took decides where the next one runs
     pthread_mutex_init(&call->mutex, NULL);
     lane_guard_init(&call->guard);
     pthread_condattr_init(&attr);

@@ -162,6 +162,7 @@ void session_call_begin(Session *s,
         .args = args,
         .access = db_access(db->db),
         .budget_us = slow_budget(s),
+        .is_timed = s->kind == SESSION_HTTP || db->settings.slice < HOST_TICK_US,
     };
     db->running = s;
 }
@@ -426,7 +427,6 @@ static void reducer_finish(Session *s, Err err, const LiveUpdate *own) {
         s->database->counters.calls_fatal++;
         reducer_failed(s, str_from(err == ERR_MODULE ? fatal_text : err_text(err)), false);
     }
-    s->v1.cause = NULL;
 }
 
 void session_done(void *ctx, const HostCall *call, const HostOutcome *outcome) {
@@ -437,13 +437,17 @@ void session_done(void *ctx, const HostCall *call, const HostOutcome *outcome) {
     }
     Session *s = db->running;
     db->running = NULL;
-    if (slow_intercept(s, call, outcome)) return;
+    session_cause_note(s, call, outcome->elapsed_us);  // before what it was called with is gone
+    if (slow_intercept(s, call, outcome)) {
+        s->v1.cause = NULL;
+        return;
+    }
     SessionCall what = s->call;
     s->call = CALL_NONE;
     if (s->kind != SESSION_SYSTEM) session_dirty(s);
-    session_cause_note(s, call, outcome->elapsed_us);
     if (what != CALL_REDUCER) {
         lifecycle_done(s, what, outcome);
+        if (!commit_pending(db)) s->v1.cause = NULL;
         return;
     }
     s->call_elapsed_us = outcome->elapsed_us;

@@ -20,7 +20,8 @@ struct StoreCheckpoint {
     PageFileMeta meta;
     uint64_t *dirty;  // what is to be written; bits go as pages do
     PageNo end;
-    PageNo next;  // where writing goes on
+    PageNo next;     // where writing goes on
+    uint64_t total;  // bytes to be written, about
     bool has_space;
     uint64_t synced;  // of batch.written
     uint64_t spills;  // that were begun before: (1) of spill.h
@@ -62,6 +63,7 @@ static void root_retire(Store *store) {
 static void dirty_take(StoreCheckpoint *checkpoint) {
     PageCache *cache = checkpoint->store->pages.cache;
     checkpoint->dirty = cache->dirty;
+    checkpoint->total = cache->dirty_pages * PAGE_BYTES;
     cache->dirty = cache->dirty_spare;
     cache->dirty_spare = NULL;
     cache->dirty_pages = 0;
@@ -247,6 +249,10 @@ bool store_checkpoint_is_written(const StoreCheckpoint *checkpoint) {
 
 uint64_t store_checkpoint_bytes(const StoreCheckpoint *checkpoint) {
     return checkpoint->batch.written;
+}
+
+double store_checkpoint_share(const StoreCheckpoint *checkpoint) {
+    return (double)checkpoint->batch.written / (double)MAX(checkpoint->total, 1u);
 }
 
 // ── on the owner's thread again ────────────────────────────────────────────────────────────────

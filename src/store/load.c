@@ -117,6 +117,7 @@ Err store_load(Store *store, const StoreOptions *options) {
     if (err != OK) return err;
     bool has_checkpoint = file.meta.sequence > 0;
     bool paged = has_checkpoint || options->memory_max;
+    if (paged) pages_large(&store->pages, false);
     err = cache_open(&store->pages, &file, options->memory_max, paged);
     pagefile_close(&file);
     if (err == OK) {

@@ -125,6 +125,9 @@ typedef struct Pages {
 // 0 means no limit. ERR_NOMEM.
 MUST_USE Err pages_open(Pages *pages, uint64_t address_bytes, uint64_t used_max_bytes);
 void pages_close(Pages *pages);  // harmless on a zeroed Pages
+// Whether memory is to come by the system's large pages. Random reads of a large table miss the TLB at
+// every page otherwise; but the first touch of one clears 2 MiB. Only a wish.
+void pages_large(Pages *pages, bool wanted);
 
 // ── the door ────────────────────────────────────────────────────────────────────────────────────
 

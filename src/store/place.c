@@ -179,6 +179,16 @@ Err keyset_build_both(KeySet *before,
     return OK;
 }
 
+bool table_uniques_same(const Table *table, Bytes old, Bytes row) {
+    const TableDef *def = table_def(table);
+    for (uint32_t i = 0; i < def->index_count; i++) {
+        const TableIndex *index = &def->indexes[i];
+        if (index->is_rows || !index->info.unique) continue;
+        if (!columns_same(def, index, old, row)) return false;
+    }
+    return true;
+}
+
 void keyset_touch(const Table *table, const KeySet *set) {
     const TableDef *def = table_def(table);
     TreePath path;

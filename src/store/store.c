@@ -87,6 +87,12 @@ StoreStats store_stats(const Store *store) {
     return stats;
 }
 
+void store_replayed(Store *store) {
+    Pages *pages = &store->pages;
+    bool limited = pages->cache && pages->cache->resident_max != UINT64_MAX;
+    if (pages->paged && !limited) pages_large(pages, true);
+}
+
 // ── reading from a page file ───────────────────────────────────────────────────────────────────
 
 void store_breathe(Store *store) {

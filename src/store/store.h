@@ -60,6 +60,9 @@ typedef struct StoreOptions {
 //   ERR_BUSY     another server has the file
 //   ERR_CORRUPT  the checkpoint cannot be read
 MUST_USE Err store_open(const StoreOptions *options, Store **out);
+// The log was replayed. What a replay needs stands here and there in the page file, and comes into
+// memory by the page; from now on new memory may come in large pieces.
+void store_replayed(Store *store);
 void store_close(Store **store);
 // Another limit from now on. False: it holds from the next opening on, because this store was opened
 // with every page in memory for good.
@@ -115,10 +118,13 @@ MUST_USE Err table_insert(Table *table, Bytes row, bool *inserted, Diag *diag);
 // Delete the row with this clustering key. ERR_NOT_FOUND when there is none.
 MUST_USE Err table_delete_key(Table *table, Bytes key);
 MUST_USE Err table_delete_row(Table *table, Bytes row);  // the row with exactly these bytes
-// Replace the row whose unique index `index_id` has the same key as `row` has there: the identical
-// row is left alone (*changed false).
+// Replace the row whose unique index `index_id` (TABLE_ROWS: the primary key) has the same key as
+// `row` has there: the identical row is left alone (*changed false).
 //   ERR_NOT_FOUND no such row   ERR_UNIQUE another unique index collides; nothing changed
 MUST_USE Err table_replace(Table *table, uint32_t index_id, Bytes row, bool *changed, Diag *diag);
+// Whether `row` can take the place of `old` whatever happens to other rows meanwhile: both have the
+// same primary key, which the caller knows, and the same key in every other unique index.
+bool table_uniques_same(const Table *table, Bytes old, Bytes row);
 MUST_USE Err table_clear(Table *table, uint64_t *deleted);
 // The clustering key of a row (appended).
 void table_row_key(const Table *table, Bytes row, Buf *out);
@@ -253,6 +259,8 @@ void store_checkpoint_hold(StoreCheckpoint *checkpoint, bool hold);
 bool store_checkpoint_is_held(const StoreCheckpoint *checkpoint);
 bool store_checkpoint_is_written(const StoreCheckpoint *checkpoint);  // but for that; the writer's
 uint64_t store_checkpoint_bytes(const StoreCheckpoint *checkpoint);   // written so far
+uint64_t store_checkpoint_bytes(const StoreCheckpoint *checkpoint);  // written so far
+double store_checkpoint_share(const StoreCheckpoint *checkpoint);    // of all there is to write
 // When it was not done, it is as if it had not been begun, and another may be tried; unless a sync
 // failed: then no further checkpoint is made until the store is opened again. Returns why.
 Err store_checkpoint_end(Store *store, StoreCheckpoint **checkpoint);

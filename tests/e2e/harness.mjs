@@ -218,7 +218,7 @@ export async function moduleBindings(name) {
     const quiet = { stdio: ['ignore', 'ignore', 'inherit'] };
     execFileSync(
       lightcone,
-      ['generate', '--no-config', '--yes', '--lang', 'typescript', bundle.endsWith('.wasm') ? '-b' : '-j', bundle, '-o', source],
+      ['generate', '--no-config', '--yes', '--lang', 'typescript', '--sdk', 'spacetimedb', bundle.endsWith('.wasm') ? '-b' : '-j', bundle, '-o', source],
       quiet
     );
     execFileSync(

@@ -61,6 +61,7 @@ bool conn_wants_read(const NetConn *conn) {
     case CONN_STREAMING:
     case CONN_ANSWERED: return conn->in.len < conn->in.cap;  // (2)
     case CONN_WS: return !conn->paused;
+    case CONN_PG: return pg_wants_read(conn);
     case CONN_DEAD: return false;
     }
     UNREACHABLE();
@@ -164,7 +165,7 @@ void drain_answered(NetConn *conn) {
     }
 }
 
-static void drain_begin(NetConn *conn) {
+void drain_begin(NetConn *conn) {
     conn->state = CONN_DRAINING;
     conn->deadline = conn->loop->now + DRAIN_WAIT;
     mem_free(conn->work);
@@ -194,7 +195,7 @@ static size_t http_room(const NetConn *conn) {
 }
 
 // One read to the end of conn->in. False: nothing new.
-static bool read_append(NetConn *conn) {
+bool read_append(NetConn *conn) {
     NetLoop *loop = conn->loop;
     size_t got = 0, room = MIN(conn->in.cap - conn->in.len, (size_t)NET_READ_BYTES);
     Err err =
@@ -405,6 +406,7 @@ void conn_readable(NetConn *conn) {
     case CONN_DRAINING: drain_readable(conn); break;
     case CONN_WS:
     case CONN_WS_CLOSING: ws_readable(conn); break;
+    case CONN_PG: pg_readable(conn); break;
     case CONN_DEAD: return;
     }
     if (!conn->move_to) conn_watch(conn);
@@ -422,7 +424,8 @@ void conn_run(NetConn *conn) {
     }
     if (conn->move_to) return;
     if (conn->state == CONN_WS || conn->state == CONN_WS_CLOSING) ws_run(conn);
-    conn_watch(conn);
+    if (conn->state == CONN_PG) pg_run(conn);
+    if (!conn->move_to) conn_watch(conn);
 }
 
 void net_resume(NetConn *conn) {
@@ -445,6 +448,7 @@ Micros conn_deadline(const NetConn *conn) {
     case CONN_DRAINING:
     case CONN_WS_CLOSING: return conn->deadline;
     case CONN_WS: return conn->paused ? conn->ping_at : MIN(idle, conn->ping_at);
+    case CONN_PG: return pg_deadline(conn);
     case CONN_DEAD: return INT64_MAX;
     }
     UNREACHABLE();
@@ -480,6 +484,7 @@ void conn_expire(NetConn *conn) {
     case CONN_STREAMING:
     case CONN_ANSWERED:
     case CONN_DRAINING:
+    case CONN_PG:
     case CONN_WS_CLOSING: break;
     case CONN_DEAD: return;
     }

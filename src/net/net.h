@@ -13,6 +13,7 @@
 //   conn.c    one connection: what it reads, in which state               conn.h: its fields
 //   out.c     what it sends: queues of frames, writev, slow clients
 //   answer.c  HTTP answers and the 101          http.c, ws.c    the two protocols as bytes
+//   pg.c      the third, PostgreSQL's: where its messages begin and end
 //
 // ALWAYS TRUE
 //   (1) closed() is called once for every connection, and only from net_turn and net_close; until
@@ -85,8 +86,13 @@ typedef struct NetHandler {
     // A whole request. Answer it, now or later, exactly once.
     void (*request)(void *ctx, NetConn *conn, const HttpRequest *request);
     // A whole message. Borrowed during the call. Return false to stop reading from this connection
-    // until net_resume (backpressure); the message was taken all the same.
+    // until net_resume (backpressure); the message was taken all the same. Of PostgreSQL's protocol
+    // with name and length; one without bytes means that what came is no message.
     bool (*message)(void *ctx, NetConn *conn, Bytes payload, bool text);
+    // What was queued has left so far that net_want_room's caller may queue more.
+    void (*room)(void *ctx, NetConn *conn);
+    // A connection of PostgreSQL's protocol that net_move passed on is here.
+    void (*moved)(void *ctx, NetConn *conn);
     // The connection is over, however it ended. conn is freed after the call.
     void (*closed)(void *ctx, NetConn *conn, const char *why);
 } NetHandler;
@@ -98,6 +104,9 @@ MUST_USE Err net_open(const Io *io,
 void net_close(NetLoop **loop);
 MUST_USE Err
 net_listen(NetLoop *loop, const char *host, uint16_t port, uint16_t *bound, Diag *diag);
+// The same for clients that speak PostgreSQL's protocol.
+MUST_USE Err
+net_listen_pg(NetLoop *loop, const char *host, uint16_t port, uint16_t *bound, Diag *diag);
 void net_stop_listening(NetLoop *loop);
 // Wait for sockets (at most timeout_us) and handle all that is ready: handlers are called.
 MUST_USE Err net_turn(NetLoop *loop, int64_t timeout_us);
@@ -107,6 +116,20 @@ void net_wake(NetLoop *loop);  // from any thread: ends a net_turn's wait
 // Pass a connection whose request is not answered yet to another loop (its database lives there):
 // its request handler is called there as if it had arrived there. Thread-safe hand-over.
 MUST_USE Err net_move(NetConn *conn, NetLoop *to);
+
+// ── PostgreSQL's protocol: messages (wire/pg.h), the handler's business; bytes are ours ────────
+
+bool net_conn_is_pg(const NetConn *conn);
+// The messages from here on have a name and at most so many bytes. The first have none.
+void net_pg_named(NetConn *conn, uint32_t message_bytes_max);
+// It is let in: it may be silent as long as it likes. Until then it has limits.request_timeout.
+void net_pg_welcome(NetConn *conn);
+// Queue bytes as they are (a reference is taken). False: the connection is being cut off.
+bool net_send(NetConn *conn, NetFrame *frame);
+// Call room() once at most `bytes` are queued, from the next turn on.
+void net_want_room(NetConn *conn, size_t bytes);
+// Close once everything queued has left.
+void net_finish(NetConn *conn);
 
 void *net_conn_data(const NetConn *conn);
 void net_conn_set_data(NetConn *conn, void *data);

@@ -299,6 +299,7 @@ void conn_write(NetConn *conn) {
         conn->loop->stats.bytes_out += wrote;
         if (conn->state != CONN_WS) conn->active_at = conn->loop->now;
         out_advance(out, wrote);
+        if (conn->state == CONN_PG) pg_written(conn);
     }
     if (!out->count) write_done(conn);
     conn_watch(conn);

@@ -246,6 +246,9 @@ static Err node_open(Node *node, Diag *diag) {
     if ((err = databases_open(node)) != OK) return err;
     // What is in use was used just now.
     if ((err = net_listen(front->net, o->host, o->port, &node->port, diag)) != OK) return err;
+    const char *pg_host = o->pg_host ? o->pg_host : o->host;
+    if (o->pg && (err = net_listen_pg(front->net, pg_host, o->pg_port, &node->pg_port, diag)) != OK)
+        return err;
     return loop_start(front, diag);
 }
 
@@ -299,6 +302,10 @@ Err node_start(const NodeOptions *options, Node **out, Diag *diag) {
 
 uint16_t node_port(const Node *node) {
     return node->port;
+}
+
+uint16_t node_pg_port(const Node *node) {
+    return node->pg_port;
 }
 
 // No job begins any more; those in flight come to their end, while the loops they need still run.

@@ -31,6 +31,9 @@ typedef struct NodeOptions {
     const char *data_dir;
     const char *host;
     uint16_t port;        // 0: a free one
+    bool pg;              // PostgreSQL's protocol is spoken too …
+    const char *pg_host;  // … here; NULL: `host`
+    uint16_t pg_port;     // 0: a free one
     const char *key_dir;  // NULL: data_dir/keys
     const char *private_key_path, *public_key_path;
     const char *static_dir;  // files served at /; NULL: none
@@ -57,6 +60,7 @@ typedef struct NodeOptions {
 // Start everything: databases are open and the socket listens when it returns.
 MUST_USE Err node_start(const NodeOptions *options, Node **out, Diag *diag);
 uint16_t node_port(const Node *node);
+uint16_t node_pg_port(const Node *node);  // 0: it is not spoken
 // Stop: clients get 1001, logs are flushed, threads joined.
 void node_stop(Node **node);
 

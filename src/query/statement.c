@@ -112,11 +112,12 @@ static Err compile(Statement *s,
                    Str text,
                    const QueryCatalog *catalog,
                    const QueryCaller *caller,
+                   StatementParams *params,
                    Arena *scratch,
                    Diag *diag) {
     SqlStatement syntax;
     Err err = compile_check_text(text, diag);
-    if (err == OK) err = sql_parse(text, s->door, scratch, &syntax, diag);
+    if (err == OK) err = sql_parse(text, s->door, params, scratch, &syntax, diag);
     if (err != OK) return err;
     s->verb = syntax.verb;
     s->explain = syntax.explain;
@@ -138,11 +139,22 @@ Err statement_compile(Str text,
                       const QueryCaller *caller,
                       Statement **out,
                       Diag *diag) {
+    return statement_compile_with(text, door, catalog, caller, NULL, out, diag);
+}
+
+Err statement_compile_with(Str text,
+                           QueryDoor door,
+                           const QueryCatalog *catalog,
+                           const QueryCaller *caller,
+                           StatementParams *params,
+                           Statement **out,
+                           Diag *diag) {
     Arena scratch = {0};
     Statement *s = MEM_NEW(Statement);
     if (!s) return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     s->door = door;
-    Err err = compile(s, text, catalog, caller, &scratch, diag);
+    if (params) params->count = 0;
+    Err err = compile(s, text, catalog, caller, params, &scratch, diag);
     if (err == ERR_NOMEM) diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     arena_deinit(&scratch);
     if (err == OK)
@@ -166,6 +178,18 @@ void statement_free(Statement **statement) {
 
 bool statement_writes(const Statement *s) {
     return s->verb != SQL_SELECT && s->verb != SQL_SHOW && !s->explain;
+}
+
+const char *statement_verb(const Statement *s) {
+    static const char *const verbs[] = {
+        [SQL_SELECT] = "SELECT",
+        [SQL_INSERT] = "INSERT",
+        [SQL_UPDATE] = "UPDATE",
+        [SQL_DELETE] = "DELETE",
+        [SQL_SET] = "SET",
+        [SQL_SHOW] = "SHOW",
+    };
+    return s->explain ? "EXPLAIN" : verbs[s->verb];
 }
 
 const StatementColumn *statement_columns(const Statement *s, uint32_t *count) {
@@ -202,6 +226,7 @@ Err statement_each_query(const Statement *s,
 
 uint64_t statement_cost(const Statement *s, uint64_t most) {
     if (s->explain && !s->analyze) return 0;
+    if (!s->plan && !s->query) return s->row_count;  // INSERT, SET
     return s->plan ? plan_cost(s->plan, most) : query_cost(s->query, most);
 }
 
@@ -223,6 +248,11 @@ void statement_limit(Statement *s, const atomic_bool *stop, uint64_t rows_max, u
         s->query->rows_max = rows_max;
         s->query->bytes_max = bytes_max;
     }
+}
+
+bool statement_gives_copies(const Statement *s) {
+    // A scan survives breathing, and looks at no row again after the sink. Joins do.
+    return !s->explain && (s->query || s->plan->has_groups || s->plan->order_count);
 }
 
 // ── running ────────────────────────────────────────────────────────────────────────────────────

@@ -3,7 +3,7 @@
 #   make test    install what tests need, run all of them; ends with "N passed, N failed"
 #
 # Everyday ones: make, make check T=tree, make asan, make tsan, make fuzz T=bsatn, make sim SEED=7,
-# make bench [ONLY=insert], make format, make lint.
+# make bench [ONLY=insert], make format, make lint, make deb.
 
 CC      ?= cc
 VARIANT ?= release
@@ -113,7 +113,7 @@ fuzz-bin: $(FUZZ_BIN)
 
 # ── what people type ─────────────────────────────────────────────────────────────────────────────
 
-.PHONY: run test asan tsan fuzz sim bench lint install-alias
+.PHONY: run test asan tsan fuzz sim bench soak lint install-alias deb
 
 run:
 	@tools/run
@@ -150,6 +150,14 @@ bench:
 	@$(MAKE) --no-print-directory all bench-bin
 	@ONLY=$(ONLY) bench/run
 
+# make soak MINUTES=30: everything at once for so long; memory, threads, descriptors and files stay flat.
+MINUTES ?= 30
+soak:
+	@tools/deps test
+	@$(MAKE) --no-print-directory all $(OUT)/bench/load
+	@build/lightcone build --no-config -p bench/modules/transfer-c >/dev/null
+	@MINUTES=$(MINUTES) node bench/soak.mjs
+
 lint:
 	@tests/rooms
 
@@ -161,6 +169,12 @@ install-alias: build/lightcone
 	install -d $(PREFIX)/share/lightcone/module-c
 	install -m 644 sdk/module-c/*.[ch] $(PREFIX)/share/lightcone/module-c
 	ln -sf lightcone $(PREFIX)/bin/spacetime
+
+# A Debian package with the service: build/lightcone_VERSION_ARCH.deb
+deb:
+	@tools/deps deb
+	@$(MAKE) --no-print-directory all
+	@tools/deb
 
 format:
 	@git ls-files '*.[ch]' | xargs clang-format -i

@@ -166,7 +166,7 @@ static void open_all(Ideal *ideal, const char *file, uint16_t port) {
     if (err != OK) fatal("preallocate", err);
     if ((err = net_open(io, NULL, &handler, &ideal->loop)) != OK) fatal("open", err);
     uint16_t bound;
-    if ((err = net_listen(ideal->loop, "127.0.0.1", port, &bound, &diag)) != OK)
+    if ((err = net_listen(ideal->loop, "127.0.0.1", port, NULL, &bound, &diag)) != OK)
         fatal(diag.text, err);
     printf("listening on 127.0.0.1:%u\n", bound);
     fflush(stdout);

@@ -110,8 +110,12 @@ static Err encode_all(Live *live) {
         rowlist_encode(&live->encoded, &p->inserts);
         p->deletes_at = live->encoded.len;
         if (!p->is_event) rowlist_encode(&live->encoded, &p->deletes);
+        const Query *query = p->group->template->query;
         p->delta = (LiveDelta){
-            .table_name = p->group->template->query->table->name,
+            .table_name = query->table->name,
+            .table_id = query->table->table_id,
+            .row_type = query->table->row_type,
+            .hidden_columns = query->hidden_bytes ? 1 : 0,
             .is_event = p->is_event,
             .inserts = {NULL, p->deletes_at - p->inserts_at},
             .deletes = {NULL, live->encoded.len - p->deletes_at},
@@ -171,7 +175,7 @@ static Err fan_out(Live *live, const LiveUpdate **out, size_t *out_count) {
                 deltas += client->delta_count;
             }
             LiveSetDelta *next = (LiveSetDelta *)&update->sets[update->set_count++];
-            *next = (LiveSetDelta){sub->set->id, &p->delta};
+            *next = (LiveSetDelta){(uint32_t)sub->set->id, &p->delta};
         }
     }
     for (uint32_t i = 0; i < live->touched_count; i++) {

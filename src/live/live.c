@@ -40,7 +40,7 @@ static Err set_ids(const LiveClient *client, Buf *ids) {
     buf_clear(ids);
     for (uint32_t i = 0; client->sets.slots && i <= client->sets.mask; i++) {
         const QuerySet *set = client->sets.slots[i].item;
-        if (set) buf_put_u32(ids, set->id);
+        if (set) buf_put_u64(ids, set->id);
     }
     return buf_ok(ids) ? OK : ERR_NOMEM;
 }
@@ -53,17 +53,32 @@ static void leave_all(Live *live) {
     }
 }
 
+// A set ends: with it, all of a distinct client, who is told of none in particular.
+static void end_set(QuerySet *set, const char *reason, LiveDropped dropped, void *ctx) {
+    LiveClient *client = set->client;
+    if (client->is_distinct) {
+        client_remove_all(client);
+        dropped(ctx, client->owner, 0, reason);
+    } else {
+        dropped(ctx, client->owner, (uint32_t)set->id, reason);
+        client_remove_set(client, set);
+    }
+}
+
 // A set that found no memory is removed unreported: its client must be closed anyway.
-static Err rejoin(LiveClient *client, uint32_t id, LiveDropped dropped, void *ctx) {
+static Err rejoin(LiveClient *client, uint64_t id, LiveDropped dropped, void *ctx) {
     QuerySet *set = client_set(client, id);
+    if (!set) return OK;  // it went with another one
     Diag diag;
     diag_clear(&diag);
     Err err = queryset_join(set, false, &diag);
     if (err == OK) return OK;
+    if (err != ERR_NOMEM) {
+        end_set(set, diag.text, dropped, ctx);
+        return OK;
+    }
     client_remove_set(client, set);
-    if (err == ERR_NOMEM) return err;
-    dropped(ctx, client->owner, id, diag.text);
-    return OK;
+    return err;
 }
 
 Err live_schema_changed(Live *live, LiveDropped dropped, void *ctx) {
@@ -75,8 +90,8 @@ Err live_schema_changed(Live *live, LiveDropped dropped, void *ctx) {
     Buf ids = {0};
     for (LiveClient *client = live->clients; client; client = client->next) {
         Err err = set_ids(client, &ids);
-        for (size_t at = 0; err == OK && at < ids.len; at += 4) {
-            err = rejoin(client, load_u32(ids.ptr + at), dropped, ctx);
+        for (size_t at = 0; err == OK && at < ids.len; at += 8) {
+            err = rejoin(client, load_u64(ids.ptr + at), dropped, ctx);
         }
         if (err != OK) first = err;
     }
@@ -88,9 +103,7 @@ void live_view_ended(Live *live, View *view, const char *reason, LiveDropped dro
     ASSERT(view->views == live->views);
     // Removing a set releases its groups, and the last one of them leaves the view.
     while (view->groups) {
-        QuerySet *set = view->groups->subs->set;
-        dropped(ctx, set->client->owner, set->id, reason);
-        client_remove_set(set->client, set);
+        end_set(view->groups->subs->set, reason, dropped, ctx);
     }
 }
 

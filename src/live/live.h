@@ -26,10 +26,23 @@ void live_close(Live **live);
 MUST_USE Err live_client_open(Live *live, void *owner, const QueryCaller *caller, LiveClient **out);
 void live_client_close(LiveClient **client);  // drops its subscriptions
 
+// The connection speaks protocol v1 (websocket-and-data-model §7.5): a query, by its exact text, is
+// watched once however many of its sets hold it. The first set that holds it gets its rows, updates
+// name no set (0), the end of the last one takes them away. Event tables are refused; a set that ends
+// by itself ends all of them. Before its first subscription.
+void live_client_distinct(LiveClient *client);
+// Ids from here on are for sets that are answered whole, whoever else holds their queries.
+#define LIVE_SET_WHOLE (1ull << 32)
+
 // Rows of one query of a subscription, as a finished BsatnRowList.
 typedef struct LiveRows {
     Str table_name;
     Bytes rows;
+    uint32_t table_id;
+    uint32_t hidden_columns;  // of row_type, in front of what the rows show
+    const Type *row_type;
+    bool
+        is_absent;  // no rows, no entry; told to distinct clients only, who may have to name the table
 } LiveRows;
 
 #define LIVE_SETS_MAX    4096   // query sets of one client
@@ -45,7 +58,7 @@ typedef struct LiveRows {
 //   ERR_BUSY     results of views are late (views_check): ask again when they are there
 //   ERR_NOMEM    nothing was registered
 MUST_USE Err live_subscribe(LiveClient *client,
-                            uint32_t query_set,
+                            uint64_t query_set,
                             const Str *queries,
                             uint32_t count,
                             const LiveRows **out,
@@ -53,7 +66,7 @@ MUST_USE Err live_subscribe(LiveClient *client,
                             Diag *diag);
 // End a set. With `want_rows`, *out holds the rows its queries yield now. ERR_NOT_FOUND.
 MUST_USE Err live_unsubscribe(LiveClient *client,
-                              uint32_t query_set,
+                              uint64_t query_set,
                               bool want_rows,
                               const LiveRows **out,
                               uint32_t *out_count,
@@ -73,14 +86,14 @@ void live_queries_free(Query ***queries, uint32_t count);
 // live_subscribe and live_unsubscribe (with its rows wanted) for who can read elsewhere: queries that
 // would together look at more than `cost_max` rows are handed out in place of their rows.
 MUST_USE Err live_subscribe_within(LiveClient *client,
-                                   uint32_t query_set,
+                                   uint64_t query_set,
                                    const Str *queries,
                                    uint32_t count,
                                    uint64_t cost_max,
                                    LiveAnswer *out,
                                    Diag *diag);
 MUST_USE Err live_unsubscribe_within(LiveClient *client,
-                                     uint32_t query_set,
+                                     uint64_t query_set,
                                      bool want_rows,
                                      uint64_t cost_max,
                                      LiveAnswer *out,
@@ -96,7 +109,11 @@ typedef struct LiveDelta {
     bool is_event;
     Bytes inserts;  // BsatnRowList; for an event table the events
     Bytes deletes;  // BsatnRowList
-    uint64_t id;    // differs between deltas of one commit; for sharing finished frames
+    uint64_t
+        id;  // differs between deltas of one commit, counts from 0; for sharing what is made of it
+    uint32_t table_id;
+    uint32_t hidden_columns;  // as in LiveRows
+    const Type *row_type;
 } LiveDelta;
 
 typedef struct LiveSetDelta {

@@ -15,6 +15,8 @@
 //       the broadcast list; a group that can never match stands nowhere.
 //   (3) A Sub is in its group's list and in its set's array, from live_subscribe to the end.
 //   (4) Between two live_commits no group and no client refers to commit memory.
+//   (5) The Subs of a distinct client's sets are in no group. Each holds a Held, whose own Sub is: it
+//       belongs to the client's set `all`, which has no id and no array.
 #pragma once
 #include "base/mem.h"
 #include "live/live.h"
@@ -26,6 +28,7 @@ typedef struct LiveTemplate LiveTemplate;
 typedef struct Guard Guard;
 typedef struct Group Group;
 typedef struct Sub Sub;
+typedef struct Held Held;
 typedef struct QuerySet QuerySet;
 
 typedef enum GroupPlace { PLACE_NOWHERE, PLACE_BROADCAST, PLACE_RESIDUAL, PLACE_GUARD } GroupPlace;
@@ -72,16 +75,26 @@ struct Group {
 struct Sub {
     Group *group;
     QuerySet *set;
-    Sub *next, **link;  // in the group
-    Str text;           // trimmed; in the set's memory
+    union {
+        Sub *next;   // in the group
+        Held *held;  // (5)
+    };
+    Sub **link;
+    Str text;  // trimmed; in the set's memory
 };
 
 struct QuerySet {
     LiveClient *client;
-    uint32_t id;
+    uint64_t id;
     uint32_t count;
     Arena texts;
     Sub *subs;
+};
+
+struct Held {  // a query of a distinct client
+    Sub sub;
+    uint32_t holders;  // sets; gone with the last
+    char text[];
 };
 
 struct LiveClient {
@@ -91,6 +104,9 @@ struct LiveClient {
     LiveClient *next, **link;
     LiveMap sets;
     uint32_t query_count;
+    bool is_distinct;
+    LiveMap held;  // hash of the text -> Held
+    QuerySet all;  // (5)
     // During live_commit:
     uint64_t touched_in;
     uint32_t update;  // index of its LiveUpdate
@@ -137,9 +153,10 @@ uint64_t guard_key_of(const Guard *guard, const RowLayout *layout, Bytes row, Bu
 Group *guard_find(const Guard *guard, uint64_t hash, Bytes key);
 
 // ── subscribe.c ──
-QuerySet *client_set(const LiveClient *client, uint32_t id);
+QuerySet *client_set(const LiveClient *client, uint64_t id);
 void client_remove_set(LiveClient *client, QuerySet *set);  // and free it
-void queryset_leave(QuerySet *set);                         // every Sub leaves its group
+void client_remove_all(LiveClient *client);
+void queryset_leave(QuerySet *set);  // every Sub leaves its group
 // Compile the set's texts and let its Subs, who are in no group, join theirs; all or nothing. With
 // `answers`, the rows they yield are appended to the live's answer.
 MUST_USE Err queryset_join(QuerySet *set, bool answers, Diag *diag);

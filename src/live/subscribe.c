@@ -4,6 +4,8 @@
 // steps that cannot fail. Queries of one set are the same when their trimmed texts are (spec §7.5);
 // two spellings of one query are two queries that happen to share a group, and their rows are
 // delivered once for each, in the first answer, in updates and in the last one alike.
+//
+// Of a distinct client (live.h) a text is watched once, whichever sets hold it: its sets share Helds.
 #include "live/live_private.h"
 
 // ── query texts ────────────────────────────────────────────────────────────────────────────────
@@ -114,9 +116,27 @@ static bool add_row(void *ctx, Bytes row) {
     return rowlist_ok(&rows->list);
 }
 
+static LiveRows answer_entry(const Query *query) {
+    return (LiveRows){.table_name = query->table->name,
+                      .table_id = query->table->table_id,
+                      .row_type = query->table->row_type,
+                      .hidden_columns = query->hidden_bytes ? 1 : 0};
+}
+
+static Err answer_absent(const LiveClient *client, const Query *query) {
+    if (!client->is_distinct) return OK;
+    Live *live = client->live;
+    LiveRows entry = answer_entry(query);
+    entry.is_absent = true;
+    buf_put(&live->answer_rows, &entry, sizeof entry);
+    return buf_ok(&live->answer_rows) ? OK : ERR_NOMEM;
+}
+
 // What a query yields now. A table without rows gives no entry, event tables among them.
-static Err answer_add(Live *live, const Query *query) {
-    if (query->table->is_event || table_row_count(query->table->table, NULL) == 0) return OK;
+static Err answer_add(const LiveClient *client, const Query *query) {
+    Live *live = client->live;
+    if (query->table->is_event || table_row_count(query->table->table, NULL) == 0)
+        return answer_absent(client, query);
     uint64_t cost = query_cost(query, live->answer_cost_left);
     if (cost > live->answer_cost_left) live->answer_elsewhere = true;
     if (live->answer_elsewhere) return OK;
@@ -124,7 +144,7 @@ static Err answer_add(Live *live, const Query *query) {
     AnswerRows rows = {.query = query};
     rowlist_init(&rows.list);
     Err err = query_run(query, NULL, add_row, &rows);
-    LiveRows entry = {.table_name = query->table->name};
+    LiveRows entry = answer_entry(query);
     size_t at = live->answer_bytes.len;
     rowlist_encode(&live->answer_bytes, &rows.list);
     entry.rows.len = live->answer_bytes.len - at;
@@ -164,9 +184,56 @@ static void sub_enter(Sub *sub, Group *group) {
     group->subs = sub;
 }
 
+static Held *held_find(const LiveClient *client, Str text, uint64_t hash) {
+    uint32_t at = livemap_first(&client->held, hash);
+    Held *held;
+    while ((held = livemap_at(&client->held, at)) && !str_eq(held->sub.text, text)) {
+        at = livemap_next(&client->held, hash, at);
+    }
+    return held;
+}
+
+static Err held_new(LiveClient *client, Str text, Group *group, Held **out) {
+    Held *held = mem_zalloc(sizeof *held + text.len);
+    if (!held || !livemap_reserve(&client->held)) {
+        mem_free(held);
+        return ERR_NOMEM;
+    }
+    memcpy(held->text, text.ptr, text.len);
+    held->sub.text = (Str){held->text, text.len};
+    held->sub.set = &client->all;
+    sub_enter(&held->sub, group);
+    livemap_insert(&client->held, bytes_hash(str_bytes(text)), held);
+    *out = held;
+    return OK;
+}
+
+static void held_take(Sub *sub, Held *held) {
+    sub->held = held;
+    held->holders++;
+}
+
+static void held_drop(LiveClient *client, Sub *sub) {
+    Held *held = sub->held;
+    sub->held = NULL;
+    if (!held || --held->holders) return;
+    livemap_remove(&client->held, bytes_hash(str_bytes(held->sub.text)), held);
+    sub_leave(client->live, &held->sub);
+    mem_free(held);
+}
+
+// Does another set of the client keep the query, so that this one neither brings nor takes its rows?
+static bool is_held_elsewhere(const Sub *sub) {
+    const QuerySet *set = sub->set;
+    return set->client->is_distinct && set->id < LIVE_SET_WHOLE && sub->held->holders > 1;
+}
+
 void queryset_leave(QuerySet *set) {
     for (uint32_t i = 0; i < set->count; i++) {
-        sub_leave(set->client->live, &set->subs[i]);
+        if (set->client->is_distinct)
+            held_drop(set->client, &set->subs[i]);
+        else
+            sub_leave(set->client->live, &set->subs[i]);
     }
 }
 
@@ -218,21 +285,67 @@ static Err limit_check(const Sub *sub, const Query *query, Diag *diag) {
     return err == OK ? OK : fail_query(diag, &cause, err, sub->text);
 }
 
-static Err sub_join(Sub *sub, bool answers, Diag *diag) {
-    Live *live = sub->set->client->live;
+static Err event_check(const Sub *sub, const Query *query, Diag *diag) {
+    if (!query->table->is_event || !sub->set->client->is_distinct) return OK;
+    return diag_fail(
+        diag,
+        ERR_INVALID,
+        "Subscribing to event tables requires WebSocket v2. Please upgrade your client "
+        "SDK and regenerate your module bindings.");
+}
+
+static Err group_enter(Sub *sub, Group *group) {
+    LiveClient *client = sub->set->client;
+    if (!client->is_distinct) {
+        sub_enter(sub, group);
+        return OK;
+    }
+    Held *held;
+    Err err = held_new(client, sub->text, group, &held);
+    if (err == OK)
+        held_take(sub, held);
+    else
+        group_release(client->live, group);
+    return err;
+}
+
+// A query that the client has already. Answered only where the set is answered whole.
+static Err held_join(Sub *sub, Held *held, bool answers, Diag *diag) {
+    const LiveClient *client = sub->set->client;
+    held_take(sub, held);
+    if (!answers) return OK;
+    if (is_held_elsewhere(sub)) return answer_absent(client, held->sub.group->template->query);
     Query *query;
-    Group *group;
     Err err = sub_compile(sub, &query, diag);
     if (err != OK) return err;
+    err = answer_add(client, query);
+    query_free(&query);
+    return err;
+}
+
+static Err sub_join(Sub *sub, bool answers, Diag *diag) {
+    LiveClient *client = sub->set->client;
+    Live *live = client->live;
+    Query *query;
+    Group *group;
+    Held *held =
+        client->is_distinct ? held_find(client, sub->text, bytes_hash(str_bytes(sub->text))) : NULL;
+    if (held) return held_join(sub, held, answers, diag);
+    Err err = sub_compile(sub, &query, diag);
+    if (err != OK) return err;
+    if ((err = event_check(sub, query, diag)) != OK) {
+        query_free(&query);
+        return err;
+    }
     if (answers && (err = limit_check(sub, query, diag)) == OK) err = view_check(sub, query, diag);
     if (err != OK) {
         query_free(&query);
         return err;
     }
-    if (answers && (err = answer_add(live, query)) != OK) {
+    if (answers && (err = answer_add(client, query)) != OK) {
         query_free(&query);
-    } else if ((err = group_obtain(live, &query, &group)) == OK) {
-        sub_enter(sub, group);
+    } else if ((err = group_obtain(live, &query, &group)) == OK &&
+               (err = group_enter(sub, group)) == OK) {
         return OK;
     }
     return diag_fail(diag, err, "%s", err_text(err));
@@ -255,6 +368,7 @@ static Err answer_elsewhere(const QuerySet *set, LiveAnswer *out, Diag *diag) {
     uint32_t count = 0;
     if (!queries) return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     for (uint32_t i = 0; i < set->count && err == OK; i++) {
+        if (is_held_elsewhere(&set->subs[i])) continue;
         if ((err = sub_compile(&set->subs[i], &queries[count], diag)) != OK) break;
         if (queries[count]->table->is_event) {
             query_free(&queries[count]);
@@ -294,7 +408,7 @@ static Err fail_limit(Diag *diag, const char *what, unsigned most) {
 
 // The set with its texts; no Sub has joined a group yet.
 static Err queryset_new(LiveClient *client,
-                        uint32_t id,
+                        uint64_t id,
                         const Str *queries,
                         uint32_t count,
                         QuerySet **out,
@@ -326,11 +440,11 @@ static Err queryset_new(LiveClient *client,
 
 // ── clients ────────────────────────────────────────────────────────────────────────────────────
 
-static uint64_t set_hash(uint32_t id) {
+static uint64_t set_hash(uint64_t id) {
     return bytes_hash(BYTES(&id, sizeof id));
 }
 
-QuerySet *client_set(const LiveClient *client, uint32_t id) {
+QuerySet *client_set(const LiveClient *client, uint64_t id) {
     uint64_t hash = set_hash(id);
     uint32_t at = livemap_first(&client->sets, hash);
     QuerySet *set;
@@ -351,6 +465,22 @@ void client_remove_set(LiveClient *client, QuerySet *set) {
     client->query_count -= set->count;
     client->live->stats.query_sets--;
     queryset_free(set);
+}
+
+void client_remove_all(LiveClient *client) {
+    for (uint32_t i = 0; client->sets.count;) {
+        QuerySet *set = client->sets.slots[i].item;
+        if (set)
+            client_remove_set(client, set);  // another one may have moved into its place
+        else
+            i = (i + 1) & client->sets.mask;
+    }
+}
+
+void live_client_distinct(LiveClient *client) {
+    ASSERT(client->sets.count == 0);
+    client->is_distinct = true;
+    client->all.client = client;
 }
 
 Err live_client_open(Live *live, void *owner, const QueryCaller *caller, LiveClient **out) {
@@ -377,6 +507,7 @@ void live_client_close(LiveClient **client) {
     c->live->stats.query_sets -= c->sets.count;
     c->live->stats.clients--;
     livemap_deinit(&c->sets);
+    livemap_deinit(&c->held);
     *c->link = c->next;
     if (c->next) c->next->link = c->link;
     mem_free(c);
@@ -395,7 +526,7 @@ static Err subscribe(LiveClient *client, QuerySet *set, LiveAnswer *out, Diag *d
 }
 
 Err live_subscribe_within(LiveClient *client,
-                          uint32_t query_set,
+                          uint64_t query_set,
                           const Str *queries,
                           uint32_t count,
                           uint64_t cost_max,
@@ -424,7 +555,7 @@ Err live_subscribe_within(LiveClient *client,
 }
 
 Err live_subscribe(LiveClient *client,
-                   uint32_t query_set,
+                   uint64_t query_set,
                    const Str *queries,
                    uint32_t count,
                    const LiveRows **out,
@@ -442,9 +573,16 @@ static Err set_answer(const QuerySet *set, LiveAnswer *out, Diag *diag) {
     Live *live = set->client->live;
     for (uint32_t i = 0; i < set->count && !live->answer_elsewhere; i++) {
         Query *query;
-        Err err = sub_compile(&set->subs[i], &query, diag);
+        Err err;
+        const Sub *sub = &set->subs[i];
+        if (is_held_elsewhere(sub)) {
+            err = answer_absent(set->client, sub->held->sub.group->template->query);
+            if (err != OK) return diag_fail(diag, err, "%s", err_text(err));
+            continue;
+        }
+        err = sub_compile(sub, &query, diag);
         if (err != OK) return err;
-        err = answer_add(live, query);
+        err = answer_add(set->client, query);
         query_free(&query);
         if (err != OK) return diag_fail(diag, err, "%s", err_text(err));
     }
@@ -452,7 +590,7 @@ static Err set_answer(const QuerySet *set, LiveAnswer *out, Diag *diag) {
 }
 
 Err live_unsubscribe_within(LiveClient *client,
-                            uint32_t query_set,
+                            uint64_t query_set,
                             bool want_rows,
                             uint64_t cost_max,
                             LiveAnswer *out,
@@ -477,7 +615,7 @@ Err live_unsubscribe_within(LiveClient *client,
 }
 
 Err live_unsubscribe(LiveClient *client,
-                     uint32_t query_set,
+                     uint64_t query_set,
                      bool want_rows,
                      const LiveRows **out,
                      uint32_t *out_count,

@@ -46,6 +46,7 @@ void conn_free(NetConn **conn) {
     out_clear(&(*conn)->out, false);
     buf_deinit(&(*conn)->in);
     ws_reader_deinit(&(*conn)->ws);
+    tls_free(&(*conn)->tls);
     mem_free((*conn)->work);
     mem_free(*conn);
     *conn = NULL;
@@ -65,6 +66,50 @@ bool conn_wants_read(const NetConn *conn) {
     case CONN_DEAD: return false;
     }
     UNREACHABLE();
+}
+
+bool conn_has_unread(const NetConn *conn) {
+    return conn->tls && tls_unread(conn->tls) && conn_wants_read(conn);
+}
+
+// Somebody typed http:// where TLS is spoken: they get an answer that they can read.
+static void tls_refuse_plain(NetConn *conn) {
+    if (conn->state == CONN_PG) {
+        conn_kill(conn, "it asked for TLS and does not speak it");
+        return;
+    }
+    tls_free(&conn->tls);
+    conn_refuse(conn, 400, "This port speaks TLS: use https:// or wss://.\n");
+}
+
+// TLS, as conn_read. The handshake's answers leave with the next net_flush.
+static Err tls_receive(NetConn *conn, void *into, size_t room, size_t *got) {
+    NetLoop *loop = conn->loop;
+    Tls *tls = conn->tls;
+    Err err = tls_read(tls, loop->io, conn->socket, into, room, got);
+    if (tls_is_plain(tls)) {
+        tls_refuse_plain(conn);
+        return ERR_AGAIN;
+    }
+    bool may_send = tls_is_open(tls) && conn->out.count;
+    if ((may_send || tls_unsent(tls)) && link_is_alone(&conn->in_dirty))
+        link_append(&loop->dirty, &conn->in_dirty);
+    return err;
+}
+
+// One read of the socket, of at most `room` bytes. ERR_AGAIN: nothing new. Nothing and OK: the peer
+// has ended.
+static Err conn_read(NetConn *conn, void *into, size_t room, size_t *got) {
+    const Io *io = conn->loop->io;
+    *got = 0;
+    Err err = conn->tls ? tls_receive(conn, into, room, got)
+                        : io->net_read(io->world, conn->socket, into, room, got);
+    if (err == OK) conn->loop->stats.bytes_in += *got;
+    return err;
+}
+
+static const char *read_failure(const NetConn *conn, Err err) {
+    return conn->tls && err == ERR_INVALID ? tls_why(conn->tls) : "the peer is gone";
 }
 
 // HTTP: requests
@@ -196,21 +241,18 @@ static size_t http_room(const NetConn *conn) {
 
 // One read to the end of conn->in. False: nothing new.
 bool read_append(NetConn *conn) {
-    NetLoop *loop = conn->loop;
-    size_t got = 0, room = MIN(conn->in.cap - conn->in.len, (size_t)NET_READ_BYTES);
-    Err err =
-        loop->io->net_read(loop->io->world, conn->socket, conn->in.ptr + conn->in.len, room, &got);
+    size_t got, room = MIN(conn->in.cap - conn->in.len, (size_t)NET_READ_BYTES);
+    Err err = conn_read(conn, conn->in.ptr + conn->in.len, room, &got);
     if (err == ERR_AGAIN) return false;
     if (err != OK) {
-        conn_kill(conn, "the peer is gone");
+        conn_kill(conn, read_failure(conn, err));
         return false;
     }
     if (got == 0) {
         conn->peer_ended = true;
         return false;
     }
-    loop->stats.bytes_in += got;
-    conn->active_at = loop->now;
+    conn->active_at = conn->loop->now;
     conn->in.len += got;
     return true;
 }
@@ -244,12 +286,9 @@ static void answering_readable(NetConn *conn) {
 // Draining: an early answer must reach a client that is still sending, so its bytes are read and
 // thrown away; closing on it at once would make its kernel discard the answer.
 static void drain_readable(NetConn *conn) {
-    NetLoop *loop = conn->loop;
-    size_t got = 0;
-    Err err =
-        loop->io->net_read(loop->io->world, conn->socket, loop->scratch, NET_READ_BYTES, &got);
+    size_t got;
+    Err err = conn_read(conn, conn->loop->scratch, NET_READ_BYTES, &got);
     if (err == ERR_AGAIN) return;
-    loop->stats.bytes_in += got;
     conn->drained_bytes += got;
     if (err != OK || conn->drained_bytes > DRAIN_BYTES_MAX) {
         conn_kill(conn, "closed");
@@ -364,16 +403,14 @@ static void ws_read_scratch(NetConn *conn) {
     NetLoop *loop = conn->loop;
     uint8_t *scratch = loop->scratch;
     size_t carry = conn->in.len - conn->in_at;
-    size_t got = 0;
-    Err err =
-        loop->io->net_read(loop->io->world, conn->socket, scratch + carry, NET_READ_BYTES, &got);
+    size_t got;
+    Err err = conn_read(conn, scratch + carry, NET_READ_BYTES, &got);
     if (err == ERR_AGAIN) return;
     if (err != OK || got == 0) {
         conn->peer_ended = true;
-        if (err != OK) conn_kill(conn, "the peer is gone");
+        if (err != OK) conn_kill(conn, read_failure(conn, err));
         return;
     }
-    loop->stats.bytes_in += got;
     conn->active_at = loop->now;
     if (carry) memcpy(scratch, conn->in.ptr + conn->in_at, carry);
     size_t used = ws_consume(conn, scratch, carry + got);
@@ -426,6 +463,19 @@ void conn_run(NetConn *conn) {
     if (conn->state == CONN_WS || conn->state == CONN_WS_CLOSING) ws_run(conn);
     if (conn->state == CONN_PG) pg_run(conn);
     if (!conn->move_to) conn_watch(conn);
+}
+
+void net_request_again(NetConn *conn) {
+    NetLoop *loop = conn->loop;
+    if (conn->state == CONN_PG && !conn->move_to) {
+        loop->handler.moved(loop->handler.ctx, conn);
+        if (!conn->move_to) conn_run(conn);
+        return;
+    }
+    if (conn->state != CONN_ANSWERING || conn->move_to) return;
+    request_view(conn);
+    loop->handler.request(loop->handler.ctx, conn, &conn->work->request);
+    if (!conn->move_to) conn_run(conn);
 }
 
 void net_resume(NetConn *conn) {

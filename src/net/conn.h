@@ -21,6 +21,7 @@
 #include <stdatomic.h>
 
 #include "net/http.h"
+#include "net/tls.h"
 #include "net/ws.h"
 
 typedef struct NetLink {  // a member of a ring; alone when next is itself
@@ -97,14 +98,17 @@ struct NetConn {
     bool out_stuck;  // the socket took less than we had
     bool stream_chunked, stream_bodyless, keep_alive;
     bool close_sent, close_seen;
-    bool pong_owed;  // our last ping is not answered yet
-    bool ws_failed;  // what the peer still sends cannot be understood
-    bool lingers;    // DRAINING: the peer may still be sending, so wait for its end
-    bool pg_named;   // its messages have a name
+    bool pong_owed;   // our last ping is not answered yet
+    bool ws_failed;   // what the peer still sends cannot be understood
+    bool lingers;     // DRAINING: the peer may still be sending, so wait for its end
+    bool pg_named;    // its messages have a name
+    bool pg_encrypt;  // once what is queued has left
+    NetTls *pg_tls;   // that it may ask for; NULL: none
     bool wants_room;
     uint32_t pg_bytes_max;  // of a message
     size_t room_bytes;      // queued at most, to be called room
     int socket;
+    Tls *tls;  // NULL: plain
     NetLoop *loop;
     void *data;
     NetConn *inbox_next;  // on its way to another loop
@@ -131,6 +135,7 @@ struct NetConn {
 typedef struct NetListener {
     NetTag tag;
     int socket;
+    NetTls *tls;  // not ours; NULL: plain
     bool is_watched;
 } NetListener;
 
@@ -175,6 +180,8 @@ void conn_readable(NetConn *conn);
 void conn_run(NetConn *conn);  // whatever needs no socket: buffered input, ends of answers
 void conn_refuse(NetConn *conn, int status, const char *why);  // answer, then drain and close
 bool conn_wants_read(const NetConn *conn);
+// More has arrived than was read, and no event will tell: TLS has it.
+bool conn_has_unread(const NetConn *conn);
 Micros conn_deadline(const NetConn *conn);  // INT64_MAX: none
 void conn_expire(NetConn *conn);            // do what is due
 
@@ -194,7 +201,7 @@ void drain_begin(NetConn *conn);  // on with what is queued, then close
 bool read_append(NetConn *conn);  // one read to the end of conn->in; false: nothing new
 
 // pg.c
-void pg_open(NetConn *conn);
+void pg_open(NetConn *conn, NetTls *tls);
 void pg_readable(NetConn *conn);
 void pg_run(NetConn *conn);
 bool pg_wants_read(const NetConn *conn);

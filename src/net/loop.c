@@ -92,6 +92,7 @@ void conn_timer(NetConn *conn) {
 
 void conn_watch(NetConn *conn) {
     if (conn->state == CONN_DEAD) return;
+    if (conn_has_unread(conn)) conn_ready(conn);
     const Io *io = conn->loop->io;
     bool read = conn_wants_read(conn), write = conn->out_stuck;
     bool same = read == conn->watch_read && write == conn->watch_write;
@@ -122,6 +123,7 @@ void conn_kill(NetConn *conn, const char *why) {
     if (conn->state == CONN_DEAD) return;
     NetLoop *loop = conn->loop;
     conn_unlink(conn);
+    if (conn->tls) tls_goodbye(conn->tls, loop->io, conn->socket);
     conn->state = CONN_DEAD;
     conn->why = why;
     conn->move_to = NULL;
@@ -145,13 +147,14 @@ static Err listen_for(NetLoop *loop,
                       bool pg,
                       const char *host,
                       uint16_t port,
+                      NetTls *tls,
                       uint16_t *bound,
                       Diag *diag) {
     const Io *io = loop->io;
     if (loop->listener_count == NET_LISTENERS_MAX)
         return diag_fail(diag, ERR_LIMIT, "at most %d listeners", NET_LISTENERS_MAX);
     NetListener *listener = &loop->listeners[loop->listener_count];
-    *listener = (NetListener){.tag = {.is_listener = true, .is_pg = pg}};
+    *listener = (NetListener){.tag = {.is_listener = true, .is_pg = pg}, .tls = tls};
     uint16_t got = port;
     Err err = io->net_listen(io->world, host, &got, &listener->socket);
     if (err != OK)
@@ -167,12 +170,22 @@ static Err listen_for(NetLoop *loop,
     return OK;
 }
 
-Err net_listen(NetLoop *loop, const char *host, uint16_t port, uint16_t *bound, Diag *diag) {
-    return listen_for(loop, false, host, port, bound, diag);
+Err net_listen(NetLoop *loop,
+               const char *host,
+               uint16_t port,
+               NetTls *tls,
+               uint16_t *bound,
+               Diag *diag) {
+    return listen_for(loop, false, host, port, tls, bound, diag);
 }
 
-Err net_listen_pg(NetLoop *loop, const char *host, uint16_t port, uint16_t *bound, Diag *diag) {
-    return listen_for(loop, true, host, port, bound, diag);
+Err net_listen_pg(NetLoop *loop,
+                  const char *host,
+                  uint16_t port,
+                  NetTls *tls,
+                  uint16_t *bound,
+                  Diag *diag) {
+    return listen_for(loop, true, host, port, tls, bound, diag);
 }
 
 void net_stop_listening(NetLoop *loop) {
@@ -213,15 +226,18 @@ static void conn_adopt(NetLoop *loop, NetConn *conn) {
     conn_watch(conn);
 }
 
-static void accept_one(NetLoop *loop, bool pg, int socket, const char *peer) {
+static void accept_one(NetLoop *loop, const NetListener *from, int socket, const char *peer) {
+    bool pg = from->tag.is_pg;
+    NetTls *tls = from->tls;
     uint32_t max = loop->limits.connections_max;
     NetConn *conn = loop->conn_count < max + REFUSED_MAX ? conn_new(loop, socket, peer) : NULL;
+    if (conn && tls && !pg && tls_new(tls, &conn->tls) != OK) conn_free(&conn);
     if (!conn) {
         loop->stats.refused++;
         loop->io->net_close(loop->io->world, socket);
         return;
     }
-    if (pg) pg_open(conn);
+    if (pg) pg_open(conn, tls);
     conn_adopt(loop, conn);
     if (loop->conn_count <= max) {
         loop->stats.accepted++;
@@ -246,7 +262,7 @@ static void accept_some(NetLoop *loop, NetListener *listener) {
             accept_pause(loop, listener);
             return;
         }
-        accept_one(loop, listener->tag.is_pg, socket, peer);
+        accept_one(loop, listener, socket, peer);
     }
 }
 
@@ -328,6 +344,7 @@ static void ready_run(NetLoop *loop) {
         NetConn *conn = CONTAINER_OF(running.next, NetConn, in_ready);
         link_take_out(&conn->in_ready);
         conn_run(conn);
+        if (!conn->move_to && conn_has_unread(conn)) conn_readable(conn);
     }
 }
 

@@ -14,6 +14,7 @@
 //   out.c     what it sends: queues of frames, writev, slow clients
 //   answer.c  HTTP answers and the 101          http.c, ws.c    the two protocols as bytes
 //   pg.c      the third, PostgreSQL's: where its messages begin and end
+//   tls.c     both of them encrypted
 //
 // ALWAYS TRUE
 //   (1) closed() is called once for every connection, and only from net_turn and net_close; until
@@ -71,6 +72,7 @@ typedef struct NetFrame {
 } NetFrame;
 NetFrame *net_frame_ws_binary(Bytes payload);                 // framed, refs 1; NULL: no memory
 NetFrame *net_frame_ws_parts(const Bytes *parts, int count);  // payload in parts, one frame
+NetFrame *net_frame_ws_text(Bytes payload);                   // UTF-8
 NetFrame *net_frame_raw(Bytes bytes);                         // the body of an HTTP answer
 void net_frame_retain(NetFrame *frame);
 void net_frame_release(NetFrame **frame);
@@ -91,7 +93,8 @@ typedef struct NetHandler {
     bool (*message)(void *ctx, NetConn *conn, Bytes payload, bool text);
     // What was queued has left so far that net_want_room's caller may queue more.
     void (*room)(void *ctx, NetConn *conn);
-    // A connection of PostgreSQL's protocol that net_move passed on is here.
+    // A connection of PostgreSQL's protocol that net_move passed on is here, or net_request_again
+    // brings it.
     void (*moved)(void *ctx, NetConn *conn);
     // The connection is over, however it ended. conn is freed after the call.
     void (*closed)(void *ctx, NetConn *conn, const char *why);
@@ -102,11 +105,28 @@ MUST_USE Err net_open(const Io *io,
                       const NetHandler *handler,
                       NetLoop **out);
 void net_close(NetLoop **loop);
-MUST_USE Err
-net_listen(NetLoop *loop, const char *host, uint16_t port, uint16_t *bound, Diag *diag);
-// The same for clients that speak PostgreSQL's protocol.
-MUST_USE Err
-net_listen_pg(NetLoop *loop, const char *host, uint16_t port, uint16_t *bound, Diag *diag);
+// TLS 1.2 and 1.3 (tls.c). Files in PEM; the certificate's may hold the chain up to its root. One
+// for all loops; must outlive them. ERR_INVALID names the file and what is wrong with it.
+typedef struct NetTls NetTls;
+MUST_USE Err net_tls_open(const char *cert_path, const char *key_path, NetTls **out, Diag *diag);
+// Read the files again, for connections from now on; if they are bad, the old ones stay. Any thread.
+MUST_USE Err net_tls_reload(NetTls *tls, Diag *diag);
+void net_tls_free(NetTls **tls);
+
+// `tls` NULL: in the clear.
+MUST_USE Err net_listen(NetLoop *loop,
+                        const char *host,
+                        uint16_t port,
+                        NetTls *tls,
+                        uint16_t *bound,
+                        Diag *diag);
+// The same for clients that speak PostgreSQL's protocol, where `tls` is offered to those who ask for it.
+MUST_USE Err net_listen_pg(NetLoop *loop,
+                           const char *host,
+                           uint16_t port,
+                           NetTls *tls,
+                           uint16_t *bound,
+                           Diag *diag);
 void net_stop_listening(NetLoop *loop);
 // Wait for sockets (at most timeout_us) and handle all that is ready: handlers are called.
 MUST_USE Err net_turn(NetLoop *loop, int64_t timeout_us);
@@ -117,9 +137,17 @@ void net_wake(NetLoop *loop);  // from any thread: ends a net_turn's wait
 // its request handler is called there as if it had arrived there. Thread-safe hand-over.
 MUST_USE Err net_move(NetConn *conn, NetLoop *to);
 
+// Its request was put aside and can be handled now: the handler is called again, as if it had arrived
+// just now. Between turns or from a handler of another connection.
+void net_request_again(NetConn *conn);
+
 // ── PostgreSQL's protocol: messages (wire/pg.h), the handler's business; bytes are ours ────────
 
 bool net_conn_is_pg(const NetConn *conn);
+bool net_pg_may_encrypt(const NetConn *conn);  // there is a certificate
+bool net_pg_is_encrypted(const NetConn *conn);
+// What is queued leaves in the clear; from then on the connection is TLS.
+void net_pg_encrypt(NetConn *conn);
 // The messages from here on have a name and at most so many bytes. The first have none.
 void net_pg_named(NetConn *conn, uint32_t message_bytes_max);
 // It is let in: it may be silent as long as it likes. Until then it has limits.request_timeout.

@@ -119,7 +119,7 @@ static void app_open(App *app, const NetLimits *limits) {
     app->io = sim_io(app->sim);
     NetHandler handler = app_handler(app);
     EXPECT_OK(net_open(app->io, limits, &handler, &app->loop));
-    EXPECT_OK(net_listen(app->loop, "127.0.0.1", 0, &app->port, NULL));
+    EXPECT_OK(net_listen(app->loop, "127.0.0.1", 0, NULL, &app->port, NULL));
 }
 
 static void app_close(App *app) {
@@ -927,7 +927,7 @@ static void thread_start(Thread *thread) {
     thread->app.echo = true;
     NetHandler handler = app_handler(&thread->app);
     EXPECT_OK(net_open(thread->app.io, NULL, &handler, &thread->app.loop));
-    EXPECT_OK(net_listen(thread->app.loop, "127.0.0.1", 0, &thread->app.port, NULL));
+    EXPECT_OK(net_listen(thread->app.loop, "127.0.0.1", 0, NULL, &thread->app.port, NULL));
 }
 
 static void thread_stop(Thread *thread) {

@@ -66,6 +66,10 @@ NetFrame *net_frame_ws_binary(Bytes payload) {
     return frame_parts(WS_BINARY, &payload, 1);
 }
 
+NetFrame *net_frame_ws_text(Bytes payload) {
+    return frame_parts(WS_TEXT, &payload, 1);
+}
+
 NetFrame *net_frame_raw(Bytes bytes) {
     NetFrame *frame = frame_new(bytes.len);
     if (frame && bytes.len) memcpy(frame->bytes, bytes.ptr, bytes.len);
@@ -279,29 +283,38 @@ static void write_done(NetConn *conn) {
     if (conn->state == CONN_HTTP && conn->in.len) conn_ready(conn);
 }
 
-void conn_write(NetConn *conn) {
+static bool has_unsent(const NetConn *conn) {
+    return conn->out.count || (conn->tls && tls_unsent(conn->tls));
+}
+
+// One write. ERR_AGAIN: the socket takes no more, or TLS is not ready for it.
+static Err write_some(NetConn *conn) {
     const Io *io = conn->loop->io;
-    OutQueue *out = &conn->out;
-    conn->out_stuck = false;
-    while (out->count) {
-        struct iovec parts[WRITE_PARTS_MAX];
-        int count = parts_fill(out, parts);
-        size_t wrote = 0;
-        Err err = io->net_write(io->world, conn->socket, parts, count, &wrote);
-        if (err == ERR_AGAIN || (err == OK && wrote == 0)) {
-            conn->out_stuck = true;
-            break;
-        }
-        if (err != OK) {
-            conn_kill(conn, "the peer is gone");
-            return;
-        }
-        conn->loop->stats.bytes_out += wrote;
-        if (conn->state != CONN_WS) conn->active_at = conn->loop->now;
-        out_advance(out, wrote);
-        if (conn->state == CONN_PG) pg_written(conn);
+    struct iovec parts[WRITE_PARTS_MAX];
+    int count = parts_fill(&conn->out, parts);
+    size_t wrote = 0;
+    Err err = conn->tls ? tls_write(conn->tls, io, conn->socket, parts, count, &wrote)
+                        : io->net_write(io->world, conn->socket, parts, count, &wrote);
+    if (err != OK) return err;
+    if (count && wrote == 0) return ERR_AGAIN;
+    conn->loop->stats.bytes_out += wrote;
+    if (conn->state != CONN_WS) conn->active_at = conn->loop->now;
+    out_advance(&conn->out, wrote);
+    if (conn->state == CONN_PG) pg_written(conn);
+    return OK;
+}
+
+void conn_write(NetConn *conn) {
+    Err err = OK;
+    while (err == OK && has_unsent(conn))
+        err = write_some(conn);
+    if (err != OK && err != ERR_AGAIN) {
+        conn_kill(conn, "the peer is gone");
+        return;
     }
-    if (!out->count) write_done(conn);
+    // In a handshake it is the peer's turn, not the socket's.
+    conn->out_stuck = err == ERR_AGAIN && (!conn->tls || tls_unsent(conn->tls));
+    if (!has_unsent(conn)) write_done(conn);
     conn_watch(conn);
 }
 

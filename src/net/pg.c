@@ -15,7 +15,8 @@
 
 #define READ_AHEAD ((size_t)NET_READ_BYTES)
 
-void pg_open(NetConn *conn) {
+void pg_open(NetConn *conn, NetTls *tls) {
+    conn->pg_tls = tls;
     conn->state = CONN_PG;
     conn->tag.is_pg = true;
     conn->pg_bytes_max = PG_STARTUP_MAX;
@@ -24,6 +25,18 @@ void pg_open(NetConn *conn) {
 
 bool net_conn_is_pg(const NetConn *conn) {
     return conn->tag.is_pg;
+}
+
+bool net_pg_may_encrypt(const NetConn *conn) {
+    return conn->pg_tls && !conn->tls;
+}
+
+bool net_pg_is_encrypted(const NetConn *conn) {
+    return conn->tls != NULL;
+}
+
+void net_pg_encrypt(NetConn *conn) {
+    conn->pg_encrypt = true;
 }
 
 void net_pg_named(NetConn *conn, uint32_t message_bytes_max) {
@@ -117,7 +130,18 @@ void net_want_room(NetConn *conn, size_t bytes) {
     if (conn->out.bytes <= bytes) conn_ready(conn);
 }
 
+static void encrypt(NetConn *conn) {
+    conn->pg_encrypt = false;
+    // What came in the clear behind the question was not said by whom we will be talking to.
+    if (conn->in.len > conn->in_at)
+        conn_kill(conn, "it did not wait for TLS");
+    else if (tls_new(conn->pg_tls, &conn->tls) != OK)
+        conn_kill(conn, "out of memory");
+}
+
 void pg_written(NetConn *conn) {
+    if (conn->pg_encrypt && conn->out.count == 0) encrypt(conn);
+    if (conn->state != CONN_PG) return;
     if (conn->wants_room && conn->out.bytes <= conn->room_bytes) conn_ready(conn);
 }
 

@@ -32,8 +32,7 @@ static void end(Database *db, Err err) {
     // Who must stop listening is told before the rest hears what changed.
     commit_views_ended(db, err == OK);
     if (err == OK && changed) {
-        Session *caller = commit.own_part ? commit.session : NULL;
-        database_publish(db, writes, caller, &own);
+        database_publish(db, writes, commit.session, commit.own_part ? &own : NULL);
     }
     viewlane_launch(db);
     commit.finish(commit.session, err, own);

@@ -164,6 +164,7 @@ static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
 
     if ((err = path_join(path, db->dir, "module_logs")) != OK) goto done;
     if ((err = modulelog_open(node->io, path, no_files, &db->log, diag)) != OK) goto done;
+    modulelog_limit(db->log, (uint64_t)db->settings.module_log_max);
     if ((err = path_join(path, db->dir, "log")) != OK) goto done;
     if ((err = path_join(pages, db->dir, "pages")) != OK) goto done;
     DbOptions options = {.io = node->io,
@@ -647,6 +648,7 @@ void database_close(Database **handle, const char *why, bool remove_files) {
 static void settings_spread(Database *db) {
     const Settings *set = &db->settings;
     db->fair.share_ns = set->share * 1000;
+    if (db->log) modulelog_limit(db->log, (uint64_t)set->module_log_max);  // else at its opening
     db->fair.identity = (BucketRule){.rate = set->identity_rate, .burst = set->identity_burst};
 }
 

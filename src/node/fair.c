@@ -8,7 +8,10 @@
 // client gets in a turn leaves in one write, and with one message from everybody the writes cost a
 // busy turn a third of its time.
 #define BURST_MESSAGES 16
-#define DEBT_SHARES    1000  // what is owed beyond is forgiven: nobody is kept out for seconds
+#define DEBT_SHARES    1000       // what is owed beyond is forgiven: nobody is kept out for seconds
+#define CROWDED_NS     100000000  // somebody who was sparse so long ago is still about
+#define GREEDY_NS      (FAIR_WINDOW_NS / 4)  // who uses so much is who makes others sparse …
+#define SPARSE_TIMES   4                     // … who use so many times less
 #define TABLE_LEAST    64
 #define IDLE_LEAST     64
 
@@ -64,6 +67,9 @@ static void party_free(Fair *fair, FairParty *p) {
     FairParty **link = party_link(fair, &p->identity);
     *link = p->same_hash;
     if (fair->served == p) fair->served = NULL;
+    for (size_t i = 0; i < ARRAY_LEN(fair->seen); i++) {
+        if (fair->seen[i].party == p) fair->seen[i] = (FairSeen){0};
+    }
     fair->party_count--;
     mem_free(p);
 }
@@ -202,7 +208,8 @@ void fair_ready(Fair *fair, FairEntry *entry) {
     if (p->is_ready || fair->served == p) return;  // one that is served goes back in fair_take
     p->is_ready = true;
     party_pay(fair, p);
-    ring_add(p->credit_ns > 0 ? &fair->fresh : &fair->rest, p);
+    p->is_fresh = p->credit_ns > 0;
+    ring_add(p->is_fresh ? &fair->fresh : &fair->rest, p);
 }
 
 bool fair_any_ready(const Fair *fair) {
@@ -223,6 +230,7 @@ void fair_clear_ready(Fair *fair) {
     FairParty *p = fair->served;
     if (p && p->first && !p->is_ready) {
         p->is_ready = true;
+        p->is_fresh = false;
         ring_add(&fair->rest, p);
     }
     ring_clear(&fair->fresh);
@@ -245,10 +253,28 @@ void fair_again(Fair *fair, FairEntry *entry) {
 
 // ── whose turn ─────────────────────────────────────────────────────────────────────────────────
 
+static void use_add(FairUse *use, int64_t cost_ns, int64_t now_ns) {
+    int64_t window = now_ns / FAIR_WINDOW_NS;
+    if (use->window != window) {
+        use->last_ns = use->window + 1 == window ? use->now_ns : 0;
+        use->now_ns = 0;
+        use->window = window;
+    }
+    use->now_ns += cost_ns;
+}
+
+static int64_t use_of(const FairUse *use) {
+    return MAX(use->now_ns, use->last_ns);
+}
+
 static void charge(Fair *fair, int64_t now_ns) {
     FairParty *p = fair->served;
     if (p) {
-        int64_t credit = p->credit_ns - MAX(now_ns - fair->served_since_ns, 0);
+        int64_t cost = MAX(now_ns - fair->served_since_ns, 0);
+        use_add(&p->use, cost, now_ns);
+        use_add(&fair->most, 0, now_ns);
+        fair->most.now_ns = MAX(fair->most.now_ns, p->use.now_ns);
+        int64_t credit = p->credit_ns - cost;
         p->credit_ns = MAX(credit, -DEBT_SHARES * fair->share_ns);
     }
     fair->served_since_ns = now_ns;
@@ -261,6 +287,7 @@ static void served_back(Fair *fair) {
     fair->served = NULL;
     if (!p || !p->first) return;
     p->is_ready = true;
+    p->is_fresh = false;
     if (p->credit_ns > 0 && fair->rest.first) {
         p->next = fair->rest.first;
         fair->rest.first = p;
@@ -316,6 +343,30 @@ static FairParty *party_next(Fair *fair) {
     return fair->fresh.first ? ring_take(&fair->fresh) : NULL;
 }
 
+static bool is_sparse(Fair *fair, FairParty *p, int64_t now_ns) {
+    if (!p->is_fresh || !p->clients) return false;
+    use_add(&p->use, 0, now_ns);
+    use_add(&fair->most, 0, now_ns);
+    int64_t most = use_of(&fair->most);
+    if (most < GREEDY_NS || use_of(&p->use) * SPARSE_TIMES >= most) return false;
+    if (fair->seen[0].party != p) fair->seen[1] = fair->seen[0];
+    fair->seen[0] = (FairSeen){p, now_ns};
+    return true;
+}
+
+static bool seen_within(const FairSeen *seen, int64_t within_ns, int64_t now_ns) {
+    return seen->party && now_ns - seen->at_ns < within_ns;
+}
+
+bool fair_is_crowded(const Fair *fair, int64_t now_ns) {
+    bool self = fair->seen[0].party == fair->served;
+    return seen_within(&fair->seen[self], CROWDED_NS, now_ns);
+}
+
+bool fair_sparse_within(const Fair *fair, int64_t within_ns, int64_t now_ns) {
+    return seen_within(&fair->seen[0], within_ns, now_ns);
+}
+
 static FairEntry *entry_take(FairParty *p) {
     FairEntry *entry = p->first;
     p->first = entry->next;
@@ -342,9 +393,12 @@ FairEntry *fair_take(Fair *fair, int64_t now_ns) {
         }
         p->is_ready = false;
         fair->served = p;
+        fair->served_sparse = is_sparse(fair, p, now_ns);
     }
     fair->any_served = true;
-    return entry_take(fair->served);
+    FairEntry *entry = entry_take(fair->served);
+    entry->was_sparse = fair->served_sparse;
+    return entry;
 }
 
 // ── parking ────────────────────────────────────────────────────────────────────────────────────

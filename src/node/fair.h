@@ -15,6 +15,10 @@
 //   the rest: a polite client does not queue behind those that always have something to do (as in
 //   fq_codel, RFC 8290), and identities made for one call each cannot starve the others.
 //
+//   Who is fresh and takes far less time than the one who takes most is `sparse`. The turn wants to
+//   know: he gets his answer as soon as the disk allows it, and beside him the calls of the others
+//   should not be long (fair_is_crowded). Where all take alike nobody is sparse, and batches may be large.
+//
 // ALWAYS TRUE
 //   (1) A party is in a ring exactly while it has an entry that is ready.
 //   (2) No time is wasted: when all who want something are in debt, rounds pass at once.
@@ -63,7 +67,14 @@ struct FairEntry {  // inside of a session
     uint32_t parked;  // place in the heap and 1; 0: not there
     int64_t due_ns;   // until when it is parked
     bool may_pass;    // its token was taken while it was parked
+    bool was_sparse;  // its party was, when the entry was taken last
 };
+
+// Time used in the current window of FAIR_WINDOW_NS, and in the one before.
+#define FAIR_WINDOW_NS 20000000
+typedef struct FairUse {
+    int64_t window, now_ns, last_ns;
+} FairUse;
 
 struct FairParty {
     Identity identity;
@@ -72,8 +83,10 @@ struct FairParty {
     FairEntry *first, *last;  // ready
     uint32_t entries, clients;
     bool is_ready;
+    bool is_fresh;      // while it is ready: in that ring
     int64_t credit_ns;  // left of its share; below 0: a debt
     uint64_t round;     // up to which it was given its shares
+    FairUse use;
     Bucket bucket;
     uint32_t lane_active[FAIR_LANES], lane_queued[FAIR_LANES];  // lane.c
 };
@@ -81,6 +94,12 @@ struct FairParty {
 typedef struct FairRing {
     FairParty *first, *last;
 } FairRing;
+
+// A party that was sparse, and when it was last.
+typedef struct FairSeen {
+    const FairParty *party;
+    int64_t at_ns;
+} FairSeen;
 
 typedef struct FairStats {
     uint64_t parties;    // known now
@@ -97,6 +116,9 @@ typedef struct Fair {
     uint64_t round;
     FairParty *served;  // by the last fair_take, since `served_since_ns`
     int64_t served_since_ns;
+    bool served_sparse;
+    FairSeen seen[2];      // the last two sparse parties, the latest first
+    FairUse most;          // of the party that used most
     bool any_served;       // in this turn
     bool may_begin_round;  // in this turn
     FairParty **table;
@@ -123,6 +145,9 @@ void fair_turn_end(Fair *fair, int64_t now_ns);
 // Who goes next; it is not ready any more. The time from here to the next fair_take or
 // fair_turn_end is its party's cost. NULL: nobody has anything to do, or the turn should end.
 FairEntry *fair_take(Fair *fair, int64_t now_ns);
+// Is somebody sparse about, other than who is being served?
+bool fair_is_crowded(const Fair *fair, int64_t now_ns);
+bool fair_sparse_within(const Fair *fair, int64_t within_ns, int64_t now_ns);  // was anybody?
 // The entry that was taken has more to do: it keeps its place for a burst of messages.
 void fair_again(Fair *fair, FairEntry *entry);
 

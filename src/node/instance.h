@@ -27,11 +27,12 @@ typedef struct LaneModule LaneModule;
 
 // How long the last calls of a reducer took, whichever lane they ran in.
 typedef struct SlowHistory {
-    uint8_t overran;        // a bit a call, the newest lowest: it needed more than the slice
-    uint8_t slow_in_a_row;  // calls that began in the slow lane since one was tried on the loop
-    uint8_t cold_stops;     // even the longer slice of a cold call was not enough
-    int64_t slow_us;        // the last call in the slow lane
-    Bucket bucket;          // of Settings.reducer_rate
+    uint8_t overran;          // a bit a call, the newest lowest: it needed more than the slice
+    uint8_t crowded_overran;  // the same, it needed more than the slice of a crowd
+    uint8_t slow_in_a_row;    // calls that began in the slow lane since one was tried on the loop
+    uint8_t cold_stops;       // even the longer slice of a cold call was not enough
+    int64_t slow_us;          // the last call in the slow lane
+    Bucket bucket;            // of Settings.reducer_rate
 } SlowHistory;
 
 typedef struct ModuleInstance {

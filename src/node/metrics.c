@@ -79,6 +79,8 @@ DB_METRIC(m_parked, db->fair.heap_count)
 DB_METRIC(m_parties, db->fair.party_count)
 DB_METRIC(m_held_back, db->fair.stats.held_back)
 DB_METRIC(m_in_debt, db->fair.stats.in_debt)
+DB_METRIC(m_hurried, db->counters.hurried)
+DB_METRIC(m_hurried_syncs, db->counters.syncs_here_hurried)
 DB_METRIC(m_inboxes_full, db->counters.inboxes_full)
 DB_METRIC(m_inbox_messages, inbox_total(db).messages)
 DB_METRIC(m_inbox_bytes, inbox_total(db).bytes)
@@ -157,6 +159,8 @@ static const Metric metrics[] = {
     {"lightcone_identities", "gauge", "identities known to the scheduler now", m_parties},
     {"lightcone_turns_held_back_total", "counter", "turns that ended because everybody in them had used up a share", m_held_back},
     {"lightcone_identities_in_debt_total", "counter", "times that an identity let a round pass because it had used more than its share", m_in_debt},
+    {"lightcone_turns_hurried_total", "counter", "turns that ended early for somebody who asks for little beside others who do not", m_hurried},
+    {"lightcone_syncs_hurried_total", "counter", "syncs that were waited for because that is quicker for such a one", m_hurried_syncs},
     {"lightcone_inboxes_full_total", "counter", "times that a socket was not read because too much of its client waited", m_inboxes_full},
     {"lightcone_inbox_messages", "gauge", "messages of clients that wait to be worked on", m_inbox_messages},
     {"lightcone_inbox_bytes", "gauge", "bytes of them", m_inbox_bytes},

@@ -1,5 +1,7 @@
 #include "node/modulelog.h"
 
+#include <stdio.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/log.h"
@@ -24,6 +26,7 @@ struct ModuleLog {
     bool in_memory;
     IoFile *file;
     int64_t day;     // of the open file: days since the epoch
+    uint64_t limit;  // of all files; 0: none
     uint64_t bytes;  // of the open file
     Buf pending;     // lines not written yet
     Buf memory;      // everything, when there are no files
@@ -130,13 +133,70 @@ void modulelog_close(ModuleLog **handle) {
     mem_free(log);
 }
 
-static void day_path(const ModuleLog *log, int64_t day, char out[IO_PATH_MAX]) {
+void modulelog_limit(ModuleLog *log, uint64_t bytes) {
+    log->limit = bytes;
+}
+
+static void day_path(const ModuleLog *log, int64_t day, bool old, char out[IO_PATH_MAX]) {
     time_t seconds = (time_t)(day * 86400);
     struct tm tm;
     char name[32];
     gmtime_r(&seconds, &tm);
-    strftime(name, sizeof name, "%Y-%m-%d.log", &tm);
+    strftime(name, sizeof name, old ? "%Y-%m-%d.old.log" : "%Y-%m-%d.log", &tm);
     if (path_join(out, log->dir, name) != OK) out[0] = 0;
+}
+
+#define DAY_CHARS 10  // 2026-11-22
+
+typedef struct LogSweep {
+    const ModuleLog *log;
+    uint64_t bytes;   // of all files
+    char oldest[64];  // name
+} LogSweep;
+
+// Of one day the old part comes before the other.
+static bool is_older(const char *name, const char *than) {
+    int order = strncmp(name, than, DAY_CHARS);
+    return order < 0 || (order == 0 && strlen(name) > strlen(than));
+}
+
+static Err sweep_each(void *ctx, const char *name) {
+    LogSweep *sweep = ctx;
+    const Io *io = sweep->log->io;
+    char path[IO_PATH_MAX];
+    IoFile *file;
+    uint64_t size = 0;
+    if (strlen(name) >= sizeof sweep->oldest || path_join(path, sweep->log->dir, name) != OK ||
+        io->file_open(io->world, path, IO_READ, &file) != OK)
+        return OK;
+    if (io->file_size(io->world, file, &size) == OK) sweep->bytes += size;
+    io->file_close(io->world, &file);
+    if (sweep->oldest[0] && !is_older(name, sweep->oldest)) return OK;
+    snprintf(sweep->oldest, sizeof sweep->oldest, "%s", name);
+    return OK;
+}
+
+// Before the file of a day is begun: those before it have half of the limit.
+static void old_files_remove(const ModuleLog *log) {
+    if (!log->limit) return;
+    for (;;) {
+        LogSweep sweep = {.log = log};
+        char path[IO_PATH_MAX];
+        Err err = log->io->dir_list(log->io->world, log->dir, sweep_each, &sweep);
+        if (err != OK || sweep.bytes <= log->limit / 2 || !sweep.oldest[0]) return;
+        if (path_join(path, log->dir, sweep.oldest) != OK) return;
+        if (log->io->file_remove(log->io->world, path) != OK) return;
+    }
+}
+
+// The file is as large as it may be: it becomes the old one.
+static void file_set_aside(ModuleLog *log) {
+    char from[IO_PATH_MAX], to[IO_PATH_MAX];
+    day_path(log, log->day, false, from);
+    day_path(log, log->day, true, to);
+    log->io->file_close(log->io->world, &log->file);
+    (void)!log->io->file_rename(log->io->world, from, to);
+    old_files_remove(log);
 }
 
 static int64_t today(const ModuleLog *log) {
@@ -147,8 +207,9 @@ static Err file_of_today(ModuleLog *log) {
     int64_t day = today(log);
     if (log->file && log->day == day) return OK;
     if (log->file) log->io->file_close(log->io->world, &log->file);
+    old_files_remove(log);
     char path[IO_PATH_MAX];
-    day_path(log, day, path);
+    day_path(log, day, false, path);
     Err err = log->io->file_open(log->io->world, path, IO_READ | IO_WRITE | IO_CREATE, &log->file);
     if (err == OK) err = log->io->file_size(log->io->world, log->file, &log->bytes);
     if (err == OK) log->day = day;
@@ -162,6 +223,11 @@ static Err pending_write(ModuleLog *log) {
         return buf_ok(&log->memory) ? OK : ERR_NOMEM;
     }
     Err err = file_of_today(log);
+    bool full = log->limit && log->bytes + log->pending.len > log->limit / 2;
+    if (err == OK && full && log->bytes) {
+        file_set_aside(log);
+        err = file_of_today(log);
+    }
     if (err == OK)
         err = log->io->file_write(log->io->world,
                                   log->file,
@@ -204,16 +270,39 @@ static size_t tail_start(Bytes text, uint32_t lines) {
     return lines == 0 ? text.len : at;
 }
 
-// The end of today's file, from the beginning of a line.
-static Err file_tail(ModuleLog *log, Buf *text) {
-    Err err = file_of_today(log);
-    if (err != OK || log->bytes == 0) return err;
-    uint64_t skip = log->bytes > TAIL_BYTES_MAX ? log->bytes - TAIL_BYTES_MAX : 0;
-    size_t len = (size_t)(log->bytes - skip), got = 0;
+// The last `len` bytes of a file of `size`, behind what is in `text`.
+static Err end_read(const ModuleLog *log, IoFile *file, uint64_t size, size_t len, Buf *text) {
+    size_t got = 0, before = text->len;
     uint8_t *room = buf_extend(text, len);
     if (!room) return ERR_NOMEM;
-    err = log->io->file_read(log->io->world, log->file, skip, room, len, &got);
-    text->len = err == OK ? got : 0;
+    Err err = log->io->file_read(log->io->world, file, size - len, room, len, &got);
+    text->len = before + (err == OK ? got : 0);
+    return err;
+}
+
+// What was set aside today, as far as `room` allows. *cut: there was more.
+static Err old_tail(const ModuleLog *log, size_t room, Buf *text, bool *cut) {
+    char path[IO_PATH_MAX];
+    IoFile *file;
+    uint64_t size;
+    day_path(log, log->day, true, path);
+    if (log->io->file_open(log->io->world, path, IO_READ, &file) != OK) return OK;  // none
+    Err err = log->io->file_size(log->io->world, file, &size);
+    size_t len = err == OK ? (size_t)MIN(size, (uint64_t)room) : 0;
+    *cut = len < size;
+    if (len) err = end_read(log, file, size, len, text);
+    log->io->file_close(log->io->world, &file);
+    return err;
+}
+
+// The end of today's lines, from the beginning of one.
+static Err file_tail(ModuleLog *log, Buf *text) {
+    Err err = file_of_today(log);
+    if (err != OK) return err;
+    bool skip = log->bytes > TAIL_BYTES_MAX;
+    size_t len = (size_t)MIN(log->bytes, (uint64_t)TAIL_BYTES_MAX);
+    if (!skip) err = old_tail(log, TAIL_BYTES_MAX - len, text, &skip);
+    if (err == OK && len) err = end_read(log, log->file, log->bytes, len, text);
     const uint8_t *first = skip && text->len ? memchr(text->ptr, '\n', text->len) : NULL;
     if (first) {
         size_t cut = (size_t)(first + 1 - text->ptr);

@@ -59,6 +59,58 @@ TEST(modulelog, a_module_that_only_prints_fills_the_file_and_no_memory) {
     sim_free(&sim);
 }
 
+static uint64_t sizes;
+static const Io *sizes_io;
+static Err size_add(void *ctx, const char *name) {
+    char path[IO_PATH_MAX];
+    IoFile *file;
+    uint64_t size;
+    EXPECT_OK(path_join(path, ctx, name));
+    EXPECT_OK(sizes_io->file_open(sizes_io->world, path, IO_READ, &file));
+    EXPECT_OK(sizes_io->file_size(sizes_io->world, file, &size));
+    sizes_io->file_close(sizes_io->world, &file);
+    sizes += size;
+    return OK;
+}
+
+static uint64_t files_bytes(const Io *io) {
+    static char dir[] = "logs/";
+    sizes = 0;
+    sizes_io = io;
+    EXPECT_OK(io->dir_list(io->world, dir, size_add, dir));
+    return sizes;
+}
+
+TEST(modulelog, keeps_to_its_limit_and_the_newest_lines) {
+    Sim *sim;
+    ModuleLog *log;
+    Diag diag = {0};
+    const uint64_t limit = 256u << 10;
+    EXPECT_OK(sim_new(1, &sim));
+    EXPECT_OK(modulelog_open(sim_io(sim), "logs", false, &log, &diag));
+    modulelog_limit(log, limit);
+    for (int day = 0; day < 5; day++) {
+        for (int i = 0; i < 20000; i++) {
+            char text[32];
+            snprintf(text, sizeof text, "line %d of %d", i, day);
+            say(log, text);
+            if (i % 100 == 0) modulelog_flush(log);
+        }
+        Buf got = {0};
+        EXPECT_OK(modulelog_tail(log, 1000, &got));
+        char first[32];
+        snprintf(first, sizeof first, "\"line 19000 of %d\"", day);
+        *(char *)memchr(got.ptr, '\n', got.len) = 0;
+        EXPECT(strstr((const char *)got.ptr, first));
+        buf_deinit(&got);
+        EXPECT(files_bytes(sim_io(sim)) <= limit);
+        EXPECT(files_bytes(sim_io(sim)) > limit / 4);
+        sim_clock_advance(sim, (int64_t)86400 * 1000000);
+    }
+    modulelog_close(&log);
+    sim_free(&sim);
+}
+
 typedef struct Follower {
     Buf got;
     int calls_left;

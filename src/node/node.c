@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "node/mend.h"
 #include "node/node_private.h"
+#include "node/oidc.h"
 
 #define LOOPS_MAX_DEFAULT              64
 #define DEADLINE_US_DEFAULT            10000000
@@ -228,8 +229,11 @@ static Err node_open(Node *node, Diag *diag) {
         .private_path = o->private_key_path,
         .public_path = o->public_key_path,
         .issuer = STR("localhost"),
+        .issuers = o->issuers,
     };
     if ((err = auth_open(&auth, &node->auth, diag)) != OK) return err;
+    if (o->tls_cert && (err = net_tls_open(o->tls_cert, o->tls_key, &node->tls, diag)) != OK)
+        return err;
     if ((err = path_join(path, node->data_dir, "control")) != OK) return err;
     if ((err = control_open(node->io, path, o->in_memory, &node->control, diag)) != OK) return err;
 
@@ -237,6 +241,7 @@ static Err node_open(Node *node, Diag *diag) {
     WorkerOptions urgent = {.threads = MAKERS};
     if ((err = worker_pool_new(&slow, &node->workers)) != OK) return err;
     if ((err = worker_pool_new(&urgent, &node->makers)) != OK) return err;
+    if ((err = oidc_open(node, &node->oidc)) != OK) return err;
     node->loops = mem_zalloc(sizeof(NodeLoop *));
     NodeLoop *front = node->loops ? MEM_NEW(NodeLoop) : NULL;
     if (!front) return ERR_NOMEM;
@@ -245,10 +250,12 @@ static Err node_open(Node *node, Diag *diag) {
     if ((err = loop_init(front, node, 0, &handler, diag)) != OK) return err;
     if ((err = databases_open(node)) != OK) return err;
     // What is in use was used just now.
-    if ((err = net_listen(front->net, o->host, o->port, &node->port, diag)) != OK) return err;
-    const char *pg_host = o->pg_host ? o->pg_host : o->host;
-    if (o->pg && (err = net_listen_pg(front->net, pg_host, o->pg_port, &node->pg_port, diag)) != OK)
+    if ((err = net_listen(front->net, o->host, o->port, node->tls, &node->port, diag)) != OK)
         return err;
+    const char *pg_host = o->pg_host ? o->pg_host : o->host;
+    if (o->pg)
+        err = net_listen_pg(front->net, pg_host, o->pg_port, node->tls, &node->pg_port, diag);
+    if (err != OK) return err;
     return loop_start(front, diag);
 }
 
@@ -308,6 +315,10 @@ uint16_t node_pg_port(const Node *node) {
     return node->pg_port;
 }
 
+Err node_reload(Node *node, Diag *diag) {
+    return node->tls ? net_tls_reload(node->tls, diag) : OK;
+}
+
 // No job begins any more; those in flight come to their end, while the loops they need still run.
 // Each is bounded: by the time a module may take to load, and by the deadline of `init`.
 static void jobs_end(Node *node) {
@@ -345,10 +356,12 @@ void node_stop(Node **handle) {
         loop_deinit(node->loops[i]);
         mem_free(node->loops[i]);
     }
+    oidc_close(&node->oidc);
     mem_free(node->loops);
     mem_free(node->places);
     if (node->control) control_close(&node->control);
     if (node->auth) auth_close(&node->auth);
+    net_tls_free(&node->tls);
     if (node->lock) node->io->file_close(node->io->world, &node->lock);
     pthread_cond_destroy(&node->idle);
     pthread_mutex_destroy(&node->mutex);

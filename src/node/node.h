@@ -36,7 +36,9 @@ typedef struct NodeOptions {
     uint16_t pg_port;     // 0: a free one
     const char *key_dir;  // NULL: data_dir/keys
     const char *private_key_path, *public_key_path;
-    const char *static_dir;  // files served at /; NULL: none
+    AuthIssuers issuers;             // whose tokens are accepted besides our own
+    const char *static_dir;          // files served at /; NULL: none
+    const char *tls_cert, *tls_key;  // PEM files; NULL, both: in the clear
     bool in_memory;
     uint32_t loops_max;        // database loops; 0: 64
     Micros deadline;           // of one reducer or view; 0: 10 s
@@ -61,6 +63,8 @@ typedef struct NodeOptions {
 MUST_USE Err node_start(const NodeOptions *options, Node **out, Diag *diag);
 uint16_t node_port(const Node *node);
 uint16_t node_pg_port(const Node *node);  // 0: it is not spoken
+// Read the certificate again, if there is one. ERR_INVALID: the old one stays.
+MUST_USE Err node_reload(Node *node, Diag *diag);
 // Stop: clients get 1001, logs are flushed, threads joined.
 void node_stop(Node **node);
 

@@ -10,6 +10,8 @@ struct Node {
     Settings defaults;  // of every database
     const Io *io;
     Auth *auth;
+    NetTls *tls;  // NULL: in the clear
+    struct Oidc *oidc;
     Control *control;
     IoFile *lock;
     WorkerPool *workers;  // NULL in a trial (database_try_init): nothing leaves the loop

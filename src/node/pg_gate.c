@@ -1,6 +1,6 @@
 // pg_gate.c: the first messages of a connection that speaks PostgreSQL's protocol.
 //
-//   SSLRequest, GSSENCRequest ─> N         (encryption is a proxy's business here)
+//   SSLRequest ─> S, and TLS from then on; N where the server has no certificate.   GSSENCRequest ─> N
 //   CancelRequest ────────────────────────> the loop that the process id names; no answer, as it is
 //   startup ─> "which password?" ─> password ─> the database is there? the token holds? ─> its loop
 //                                                                       └─> a Session, from here on pg.h
@@ -10,19 +10,21 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "node/oidc.h"
 #include "node/pg_private.h"
 #include "node/routes.h"
 
 #define TOKEN_MESSAGE_MAX (64u << 10)
-#define REFUSALS_MAX      2  // of encryption: each kind may be asked for once
+#define QUESTIONS_MAX     2  // about encryption: each kind may be asked for once
 
 typedef struct PgGate {
     ConnOwner owner;
     NetConn *conn;
     Arena arena;
-    uint32_t refusals, minor;
-    bool asked;  // for the password
-    Str database;
+    uint32_t questions, minor;
+    bool asked;     // for the password
+    bool verified;  // the token holds
+    Str database, token;
     Identity identity;  // of the database
     AuthClaims caller;
 } PgGate;
@@ -113,6 +115,7 @@ static void enter(NodeLoop *loop, PgGate *gate) {
                               .conn = conn,
                               .identity = gate->caller.identity,
                               .confirmed = true,
+                              .protocol = WIRE_V3,
                               .token = gate->caller.token,
                               .claims = gate->caller.payload};
     loop->node->io->random_bytes(loop->node->io->world,
@@ -128,11 +131,7 @@ static void enter(NodeLoop *loop, PgGate *gate) {
     net_conn_set_data(conn, s);
     gate_free(gate);
     session_ready(s);
-}
-
-void pg_gate_moved(NodeLoop *loop, NetConn *conn) {
-    PgGate *gate = net_conn_data(conn);
-    if (gate) enter(loop, gate);
+    net_resume(conn);
 }
 
 static Err database_find(const Node *node, PgGate *gate) {
@@ -147,28 +146,29 @@ static Err database_find(const Node *node, PgGate *gate) {
     return there ? OK : ERR_NOT_FOUND;
 }
 
-static void password(NodeLoop *loop, PgGate *gate, Bytes message) {
+// The token, and then the database's loop. False: an issuer's keys are fetched, and it comes again.
+static bool login(NodeLoop *loop, PgGate *gate) {
     Node *node = loop->node;
-    PgMessage m;
+    AuthClaims *caller = &gate->caller;
     Diag diag;
     diag_clear(&diag);
-    Err err = pg_message_read(message, &gate->arena, &m, &diag);
-    if (err != OK || m.name != 'p') {
-        refuse(gate, "28000", "expected a password, which is a token");
-        return;
-    }
     if (database_find(node, gate) != OK) {
         no_database(gate);
-        return;
+        return true;
     }
-    Str token = arena_str(&gate->arena, m.text);
-    err = token.ptr
-              ? auth_verify(node->auth, token, node_now(node), &gate->arena, &gate->caller, &diag)
-              : ERR_NOMEM;
+    Err err = auth_verify(node->auth, gate->token, node_now(node), &gate->arena, caller, &diag);
+    if (err == ERR_AGAIN) {
+        err = oidc_fetch(node->oidc, caller->issuer, loop, gate->conn);
+        if (err == OK) return false;
+    } else if (err == OK && caller->renew) {
+        // If that cannot be now, a later login will ask for it.
+        (void)!oidc_fetch(node->oidc, caller->issuer, loop, NULL);
+    }
     if (err != OK) {
         refuse(gate, pg_state(err, STR("")), diag.text[0] ? diag.text : err_text(err));
-        return;
+        return true;
     }
+    gate->verified = true;
     NodeLoop *owner = node_find_place(node, &gate->identity);
     if (!owner)
         no_database(gate);
@@ -176,6 +176,30 @@ static void password(NodeLoop *loop, PgGate *gate, Bytes message) {
         enter(loop, gate);
     else if (net_move(gate->conn, owner->net) != OK)
         refuse(gate, "53200", err_text(ERR_NOMEM));
+    return true;
+}
+
+void pg_gate_moved(NodeLoop *loop, NetConn *conn) {
+    PgGate *gate = net_conn_data(conn);
+    if (gate && gate->verified)
+        enter(loop, gate);
+    else if (gate)
+        (void)login(loop, gate);
+}
+
+static bool password(NodeLoop *loop, PgGate *gate, Bytes message) {
+    PgMessage m;
+    Diag diag;
+    diag_clear(&diag);
+    Err err = pg_message_read(message, &gate->arena, &m, &diag);
+    if (err == OK) gate->token = arena_str(&gate->arena, m.text);
+    if (err != OK || m.name != 'p')
+        refuse(gate, "28000", "expected a password, which is a token");
+    else if (!gate->token.ptr)
+        refuse(gate, "53200", err_text(ERR_NOMEM));
+    else
+        return login(loop, gate);
+    return true;
 }
 
 static void startup(PgGate *gate, const PgFirst *first) {
@@ -186,6 +210,8 @@ static void startup(PgGate *gate, const PgFirst *first) {
         refuse(gate, "53200", err_text(ERR_NOMEM));
     } else if (!gate->database.len) {
         refuse(gate, "3D000", "Database name is required");
+    } else if (net_pg_may_encrypt(gate->conn)) {
+        refuse(gate, "28000", "this server has a certificate: connect with TLS (sslmode=require)");
     } else {
         gate->asked = true;
         net_pg_named(gate->conn, TOKEN_MESSAGE_MAX);
@@ -194,10 +220,18 @@ static void startup(PgGate *gate, const PgFirst *first) {
     }
 }
 
+static void encryption(PgGate *gate, bool tls) {
+    Buf out = {0};
+    bool may = tls && net_pg_may_encrypt(gate->conn);
+    buf_put_u8(&out, may ? 'S' : 'N');
+    if (may) net_pg_encrypt(gate->conn);
+    say(gate, &out, gate->questions++ >= QUESTIONS_MAX);
+}
+
 static void first_message(NodeLoop *loop, PgGate *gate, Bytes message) {
     PgFirst first;
     Diag diag;
-    Buf no = {0};
+    Buf out = {0};
     diag_clear(&diag);
     Err err = pg_first_read(message, &first, &diag);
     if (err != OK) {
@@ -206,26 +240,14 @@ static void first_message(NodeLoop *loop, PgGate *gate, Bytes message) {
     }
     switch (first.kind) {
     case PG_FIRST_SSL:
-    case PG_FIRST_GSS:
-        buf_put_u8(&no, 'N');
-        say(gate, &no, gate->refusals++ >= REFUSALS_MAX);
-        return;
+    case PG_FIRST_GSS: encryption(gate, first.kind == PG_FIRST_SSL); return;
     case PG_FIRST_CANCEL:
         cancel(loop->node, &first);
-        say(gate, &no, true);
+        say(gate, &out, true);
         return;
     case PG_FIRST_STARTUP: startup(gate, &first); return;
     }
     UNREACHABLE();
-}
-
-static void take(NodeLoop *loop, PgGate *gate, Bytes message) {
-    if (message.len == 0)
-        refuse(gate, "08P01", "invalid length of a message");
-    else if (gate->asked)
-        password(loop, gate, message);
-    else
-        first_message(loop, gate, message);
 }
 
 bool pg_gate_message(NodeLoop *loop, NetConn *conn, Bytes message) {
@@ -240,6 +262,11 @@ bool pg_gate_message(NodeLoop *loop, NetConn *conn, Bytes message) {
         gate->conn = conn;
         net_conn_set_data(conn, gate);
     }
-    take(loop, gate, message);
+    if (message.len == 0)
+        refuse(gate, "08P01", "invalid length of a message");
+    else if (gate->asked)
+        return password(loop, gate, message);
+    else
+        first_message(loop, gate, message);
     return true;
 }

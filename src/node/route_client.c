@@ -80,12 +80,13 @@ void route_sql(Request *r) {
 typedef struct SubscribeParams {
     ConnectionId connection;
     bool has_connection;
-    bool confirmed;
+    bool has_confirmed, confirmed;
+    bool light;
 } SubscribeParams;
 
 static bool subscribe_params(Request *r, SubscribeParams *out) {
     Str text;
-    bool light;
+    out->has_confirmed = request_query(r, "confirmed", &text);
     if (request_query(r, "connection_id", &text)) {
         if (!connection_id_parse(text, &out->connection)) {
             request_text(
@@ -105,7 +106,7 @@ static bool subscribe_params(Request *r, SubscribeParams *out) {
                      STR_ARG(text));
         return false;
     }
-    return request_query_bool(r, "light", false, &light) &&
+    return request_query_bool(r, "light", false, &out->light) &&
            request_query_bool(r, "confirmed", true, &out->confirmed);
 }
 
@@ -115,6 +116,15 @@ static bool connection_is_taken(const Database *db, const ConnectionId *connecti
         if (s->kind == SESSION_WS && s->state != SESSION_ENDED &&
             connection_id_eq(&s->connection, connection))
             return true;
+    }
+    return false;
+}
+
+// The one that the server likes best of those offered (§5.4).
+static bool protocol_choose(const HttpRequest *http, WireProtocol *out) {
+    for (int p = WIRE_V3; p >= WIRE_V1_JSON; p--) {
+        *out = (WireProtocol)p;
+        if (ws_offers(http, wire_protocol_name(*out))) return true;
     }
     return false;
 }
@@ -148,9 +158,8 @@ void route_subscribe(Request *r) {
         request_text(r, 503, "%s", r->db->failure);
         return;
     }
-    bool v3 = ws_offers(r->http, STR("v3.bsatn.spacetimedb")),
-         v2 = ws_offers(r->http, STR("v2.bsatn.spacetimedb"));
-    if (!v3 && !v2) {
+    WireProtocol protocol;
+    if (!protocol_choose(r->http, &protocol)) {
         request_text(r, 400, "no valid protocol selected");
         return;
     }
@@ -168,8 +177,9 @@ void route_subscribe(Request *r) {
         .conn = r->conn,
         .identity = r->caller.identity,
         .connection = params.connection,
-        .confirmed = params.confirmed,
-        .protocol = v3 ? WIRE_V3 : WIRE_V2,
+        .confirmed = params.has_confirmed ? params.confirmed : !wire_is_v1(protocol),
+        .protocol = protocol,
+        .is_light = params.light,
         .token = r->caller.token,
         .claims = r->caller.payload,
     };
@@ -182,12 +192,7 @@ void route_subscribe(Request *r) {
     identity_hex(&r->caller.identity, hex);
     const HttpHeader headers[] = {{STR("spacetime-identity"), str_from(hex)},
                                   {STR("spacetime-identity-token"), r->caller.token}};
-    Err err = ws_accept(r->conn,
-                        v3 ? STR("v3.bsatn.spacetimedb") : STR("v2.bsatn.spacetimedb"),
-                        headers,
-                        2,
-                        &status,
-                        &diag);
+    Err err = ws_accept(r->conn, wire_protocol_name(protocol), headers, 2, &status, &diag);
     if (err != OK) {
         session_free(&s);
         request_text(r, status, "%s", diag.text);

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "node/oidc.h"
 
 typedef struct Route {
     const char *method;  // "*": any
@@ -271,6 +272,13 @@ static bool authenticate(Request *r, AuthMode mode) {
     if (token.ptr) {
         err = auth_verify(r->node->auth, token, node_now(r->node), r->arena, &r->caller, &diag);
         r->has_caller = err == OK;
+        if (err == ERR_AGAIN) {  // the request comes again when the issuer's keys are here
+            err = oidc_fetch(r->node->oidc, r->caller.issuer, r->loop, r->conn);
+            if (err == OK) return false;
+        } else if (r->has_caller && r->caller.renew) {
+            // If that cannot be now, a later request will ask for it.
+            (void)!oidc_fetch(r->node->oidc, r->caller.issuer, r->loop, NULL);
+        }
     } else if (mode == AUTH_REQUIRED) {
         request_text(r, 401, "Authorization required");
         return false;
@@ -390,8 +398,10 @@ static bool large_body_wanted(Request *r, const Route *route) {
     if (!token_of(r, &token)) return false;
     if (token.ptr) {
         Diag diag = {0};
-        r->has_caller =
-            auth_verify(r->node->auth, token, node_now(r->node), r->arena, &r->caller, &diag) == OK;
+        Err err = auth_verify(r->node->auth, token, node_now(r->node), r->arena, &r->caller, &diag);
+        // An issuer whose keys are not here yet: the body is kept as for anybody who is new.
+        if (err == ERR_AGAIN) return true;
+        r->has_caller = err == OK;
         if (!r->has_caller) return false;
     }
     if (r->record_known) return request_is_owner(r);

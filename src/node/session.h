@@ -53,6 +53,16 @@ typedef struct HttpWorkItem {
     int64_t began_ns;  // monotonic: when SQL was first looked at
 } HttpWorkItem;
 
+// What only the older protocol needs (session_v1.c).
+typedef struct SessionV1 {
+    bool is_light;    // never wants to hear whose transaction it was
+    bool is_quiet;    // the call being worked on: NoSuccessNotify
+    uint8_t legacy;   // which of its two ids the legacy set has
+    Buf json;         // the message being worked on, as BSATN
+    Str args_text;    // of the call being worked on, if it came as JSON; borrows from there
+    WireCall *cause;  // of the transaction that is being committed; the turn arena's
+} SessionV1;
+
 struct Session {
     void (*conn_closed)(void *self);  // first: what a NetConn's data begins with (routes.h)
     bool (*conn_message)(void *self, Bytes payload, bool text);
@@ -71,13 +81,14 @@ struct Session {
     ConnectionId connection;
     bool is_owner, confirmed;
     WireProtocol protocol;
-    Arena arena;  // token, claims, an HTTP request's text
+    const WireCodec *codec;  // how that says things
+    Arena arena;             // token, claims, an HTTP request's text
     Str token, claims;
     LiveClient *live;
     uint16_t close_code;  // not 0: close with this once everything said was sent
     char close_why[128];
 
-    Buf inbox;        // u32 length and payload, one after another
+    Buf inbox;        // u32 length (INBOX_TEXT set of a text frame) and payload, one after another
     size_t inbox_at;  // of the message being worked on
     size_t inbox_in;  // bytes of it already taken up (v3: several messages in one payload)
     uint32_t inbox_count;
@@ -92,7 +103,9 @@ struct Session {
     int64_t call_elapsed_us;  // of the call that ended last
     const FunctionDef *function;
     Buf call_args;
-    ClientMessage asked;  // a question that waits for views; borrows from the inbox
+    ClientMessage asked;  // a question that waits for views; borrows as it was decoded
+    int64_t took_ns;      // v1: when the message being worked on was taken up
+    SessionV1 v1;
     ScheduleEntry scheduled;
 
     // Away from the loop (lane.h).
@@ -129,6 +142,7 @@ typedef struct SessionOptions {
     ConnectionId connection;
     bool confirmed;
     WireProtocol protocol;
+    bool is_light;
     Str token, claims;      // copied
     const Identity *party;  // on whose account it is worked on; NULL: its own
 } SessionOptions;

@@ -85,15 +85,15 @@ static bool waits(const Session *s) {
     return s->kind == SESSION_HTTP || s->confirmed;
 }
 
-void session_deliver(Database *db, bool confirmed) {
+// Those who ask for little go first: what leaves is written in this order, a system call each.
+static void deliver_some(Database *db, bool confirmed, bool sparse) {
     Session *keep = NULL;
     Session *dirty = db->dirty;
-    ASSERT(!confirmed || !db->sealed);
     db->dirty = NULL;
     while (dirty) {
         Session *s = dirty;
         dirty = s->next_dirty;
-        if (waits(s) == confirmed) {
+        if (waits(s) == confirmed && s->fair.was_sparse == sparse) {
             deliver_whole(s, &s->out);
         } else {
             s->next_dirty = keep;
@@ -103,10 +103,19 @@ void session_deliver(Database *db, bool confirmed) {
     db->dirty = keep;
 }
 
+void session_deliver(Database *db, bool confirmed) {
+    ASSERT(!confirmed || !db->sealed);
+    deliver_some(db, confirmed, true);
+    deliver_some(db, confirmed, false);
+    if (confirmed) db->hurried = false;
+}
+
 void session_seal(Database *db) {
     Session *keep = NULL;
     Session *dirty = db->dirty;
     ASSERT(!db->sealed);
+    db->hurried_sealed = db->hurried;
+    db->hurried = false;
     while (dirty) {
         Session *s = dirty;
         dirty = s->next_dirty;
@@ -126,17 +135,28 @@ void session_seal(Database *db) {
     db->dirty = keep;
 }
 
-void session_deliver_sealed(Database *db) {
+static void deliver_sealed_some(Database *db, bool sparse) {
+    Session *keep = NULL;
     Session *sealed = db->sealed;
     db->sealed = NULL;
     while (sealed) {
         Session *s = sealed;
         sealed = s->next_sealed;
-        if (s->is_dirty) {
+        if (s->fair.was_sparse != sparse) {
+            s->next_sealed = keep;
+            keep = s;
+        } else if (s->is_dirty) {
             if (s->kind == SESSION_WS) say(s, &s->sealed);
             if (s->kind == SESSION_PG) pg_deliver_sealed(s);
         } else {
             deliver_whole(s, &s->sealed);
         }
     }
+    db->sealed = keep;
+}
+
+void session_deliver_sealed(Database *db) {
+    deliver_sealed_some(db, true);
+    deliver_sealed_some(db, false);
+    db->hurried_sealed = false;
 }

@@ -75,7 +75,7 @@ static bool step_http_call(Session *s, HostCall *call) {
             step_http_procedure(s, procedure);
             return false;
         }
-        session_admit(s, s->http.name, BYTES_NONE, text, sizeof text);
+        session_admit(s, s->http.name, BYTES_NONE, false, text, sizeof text);
         session_http_answer(s, 404, "No such procedure");
         return false;
     }

@@ -16,7 +16,7 @@
 
 typedef struct Settings {
     // Lanes. Microseconds.
-    int64_t slice, deadline, exclusive, procedure_deadline, procedure_exclusive;
+    int64_t slice, crowded_slice, deadline, exclusive, procedure_deadline, procedure_exclusive;
     int64_t view_failure_aborts;  // 0, 1
     int64_t view_slice;
     int64_t slow_calls_max, slow_queue_max, procedures_max, procedure_queue_max;
@@ -24,7 +24,7 @@ typedef struct Settings {
     int64_t result_rows_max;       // 0: no limit
     // Bytes; 0: no limit, or as it says in settings.c.
     int64_t result_bytes_max;
-    int64_t memory_max, heap_max, transaction_max;
+    int64_t memory_max, heap_max, transaction_max, module_log_max;
     int64_t inbox_bytes_max, inbox_messages_max;
     // Turns. Microseconds.
     int64_t turn, share;

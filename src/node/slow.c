@@ -15,6 +15,11 @@
 // all the same: when it has become short it comes back. Because an overlay is slower than the head,
 // it is tried on the loop now and then.
 //
+// Who always has something to do (fair.h) should have short calls while others ask for little: a call of
+// his that has begun is what they wait for. So a reducer of his that needed more than `crowded_slice`
+// in several of its last calls begins in the slow lane too. It is not stopped for that: that would cost
+// the instance.
+//
 // ALWAYS TRUE
 //   (1) Sender, connection, timestamp and arguments are the same in every try.
 //   (2) Nothing of a try that was undone can be seen: rows, answers, log lines. Sequence values aside,
@@ -54,9 +59,11 @@ static const Settings *settings_of(const Session *s) {
 
 // ── short or slow ──────────────────────────────────────────────────────────────────────────────
 
-static void history_add(Session *s, const FunctionDef *f, bool overran) {
+static void history_add(Session *s, const FunctionDef *f, bool overran, int64_t elapsed_us) {
     SlowHistory *history = lanes_history(s->database, f);
+    bool crowded = overran || elapsed_us >= settings_of(s)->crowded_slice;
     history->overran = (uint8_t)(history->overran << 1 | overran);
+    history->crowded_overran = (uint8_t)(history->crowded_overran << 1 | crowded);
     if (!overran) history->cold_stops = 0;
 }
 
@@ -86,9 +93,17 @@ int64_t slow_budget(Session *s) {
     return slice_of(s, s->is_cold);
 }
 
+static bool is_too_long_here(const Session *s, const SlowHistory *history) {
+    const Database *db = s->database;
+    if (!settings_of(s)->crowded_slice) return false;
+    if (__builtin_popcount(history->crowded_overran) < OVERRUNS_TO_TRUST) return false;
+    return fair_is_crowded(&db->fair, db->fair.served_since_ns);
+}
+
 static bool begins_slow(const Session *s, const FunctionDef *f) {
     if (settings_of(s)->slice == SLICE_NONE) return true;
     SlowHistory *history = lanes_history(s->database, f);
+    if (is_too_long_here(s, history)) return true;
     if (__builtin_popcount(history->overran) < OVERRUNS_TO_TRUST) return false;
     if (++history->slow_in_a_row < FAST_TRY_EVERY) return true;
     history->slow_in_a_row = 0;
@@ -164,7 +179,7 @@ static void ended_in_time(Session *s, int64_t elapsed_us) {
     bool overran = elapsed_us >= settings_of(s)->slice;
     if (*runs < COLD_CALLS) ++*runs;
     if (overran && s->is_cold) return;  // says nothing yet
-    history_add(s, s->function, overran);
+    history_add(s, s->function, overran, s->is_cold ? 0 : elapsed_us);
 }
 
 bool slow_intercept(Session *s, const HostCall *call, const HostOutcome *outcome) {
@@ -188,7 +203,7 @@ bool slow_intercept(Session *s, const HostCall *call, const HostOutcome *outcome
         ended_in_time(s, outcome->elapsed_us);
         return false;
     }
-    history_add(s, s->function, true);
+    history_add(s, s->function, true, 0);
     lanes_history(db, s->function)->cold_stops += s->is_cold;
     db->counters.slices_used_up++;
     modulelog_rewind(db->log, s->log_mark);
@@ -292,7 +307,8 @@ static bool ended(Session *s, HostCall *call) {
     lanes_history(s->database, c->function)->slow_us = lane->elapsed_us;
     history_add(s,
                 c->function,
-                lane->status == HOST_DEADLINE || lane->elapsed_us >= settings_of(s)->slice);
+                lane->status == HOST_DEADLINE || lane->elapsed_us >= settings_of(s)->slice,
+                lane->elapsed_us);
     Err err = OK;
     if (lane->status == HOST_OK)
         err = lane->stale ? ERR_CONFLICT : overlay_apply(lane->overlay, &diag);
@@ -337,7 +353,8 @@ bool slow_redo(Session *s, HostCall *call) {
     char text[DIAG_TEXT_MAX + 512];
     Str name = s->redo;
     s->redo = STR_NONE;
-    const FunctionDef *f = session_admit(s, name, buf_bytes(&s->call_args), text, sizeof text);
+    const FunctionDef *f =
+        session_admit(s, name, buf_bytes(&s->call_args), false, text, sizeof text);
     if (f) {
         session_transaction_begin(s, f->name);
         session_call_begin(s, CALL_REDUCER, f, buf_bytes(&s->call_args), call);
@@ -348,8 +365,8 @@ bool slow_redo(Session *s, HostCall *call) {
         session_http_answer(s, 404, text);
         return false;
     }
-    Buf *out = outbox_begin(&s->out);
-    wire_reducer_internal_error(out, s->request_id, s->call_timestamp, str_from(text));
+    WireCall refused = session_wire_call(s);
+    s->codec->failed(outbox_begin(&s->out), &refused, false, str_from(text));
     outbox_end(&s->out);
     session_dirty(s);
     return false;

@@ -24,6 +24,10 @@ static const char usage[] =
     "      --jwt-key-dir DIR         signing keys id_ecdsa, id_ecdsa.pub (default DATA-DIR/keys)\n"
     "      --jwt-priv-key-path FILE  a private key of your own, together with\n"
     "      --jwt-pub-key-path FILE   its public key\n"
+    "      --issuers LIST            whose tokens are accepted besides the server's own: any (default) OpenID\n"
+    "                                Connect issuer on the public internet, none, or addresses, with commas\n"
+    "      --tls-cert FILE           speak TLS: the certificate with its chain, in PEM, together with\n"
+    "      --tls-key FILE            its private key; SIGHUP makes the server read both again\n"
     "      --static DIR              serve the files of DIR at /\n"
     "      --in-memory               keep nothing on disk\n"
     "      --loops N                 most database threads (default 64); each database has one of its\n"
@@ -62,6 +66,8 @@ static const char usage[] =
     "\n"
     "Example: lightcone start --listen-addr 127.0.0.1:3000 --data-dir ./data\n";
 
+enum { ISSUERS_NAMED_MAX = 16 };
+
 enum {
     OPT_DATA = 256,
     OPT_PG_PORT,
@@ -69,6 +75,9 @@ enum {
     OPT_KEY_DIR,
     OPT_PRIV,
     OPT_PUB,
+    OPT_ISSUERS,
+    OPT_TLS_CERT,
+    OPT_TLS_KEY,
     OPT_STATIC,
     OPT_MEMORY,
     OPT_LOOPS,
@@ -102,6 +111,9 @@ static const struct option options_known[] = {
     {"jwt-key-dir", required_argument, NULL, OPT_KEY_DIR},
     {"jwt-priv-key-path", required_argument, NULL, OPT_PRIV},
     {"jwt-pub-key-path", required_argument, NULL, OPT_PUB},
+    {"issuers", required_argument, NULL, OPT_ISSUERS},
+    {"tls-cert", required_argument, NULL, OPT_TLS_CERT},
+    {"tls-key", required_argument, NULL, OPT_TLS_KEY},
     {"static", required_argument, NULL, OPT_STATIC},
     {"in-memory", no_argument, NULL, OPT_MEMORY},
     {"loops", required_argument, NULL, OPT_LOOPS},
@@ -187,8 +199,22 @@ static bool setting_option(Settings *settings, const char *text) {
 typedef struct StartArgs {
     NodeOptions node;
     char host[256], pg_host[256];
+    Str issuers[ISSUERS_NAMED_MAX];
     bool help;
 } StartArgs;
+
+static bool issuers_option(StartArgs *args, const char *text) {
+    AuthIssuers *into = &args->node.issuers;
+    *into = (AuthIssuers){.any = strcmp(text, "any") == 0, .named = args->issuers};
+    if (into->any || strcmp(text, "none") == 0) return true;
+    for (const char *at = text;; at++) {
+        size_t len = strcspn(at, ",");
+        if (len == 0 || into->count == ISSUERS_NAMED_MAX) return false;
+        args->issuers[into->count++] = (Str){at, len};
+        at += len;
+        if (!*at) return true;
+    }
+}
 
 // 0, or an exit code after the reason was printed.
 static int arguments(int argc, char **argv, StartArgs *args) {
@@ -218,6 +244,12 @@ static int arguments(int argc, char **argv, StartArgs *args) {
         case OPT_KEY_DIR: args->node.key_dir = optarg; break;
         case OPT_PRIV: args->node.private_key_path = optarg; break;
         case OPT_PUB: args->node.public_key_path = optarg; break;
+        case OPT_ISSUERS:
+            if (!issuers_option(args, optarg))
+                return complain("--issuers takes at most 16 addresses, not `%s`", optarg);
+            break;
+        case OPT_TLS_CERT: args->node.tls_cert = optarg; break;
+        case OPT_TLS_KEY: args->node.tls_key = optarg; break;
         case OPT_STATIC: args->node.static_dir = optarg; break;
         case OPT_MEMORY: args->node.in_memory = true; break;
         case OPT_LOOPS:
@@ -344,6 +376,8 @@ static int arguments(int argc, char **argv, StartArgs *args) {
     if (!args->node.private_key_path != !args->node.public_key_path) {
         return complain("%s", "--jwt-priv-key-path and --jwt-pub-key-path go together");
     }
+    if (!args->node.tls_cert != !args->node.tls_key)
+        return complain("%s", "--tls-cert and --tls-key go together");
     return 0;
 }
 
@@ -356,16 +390,29 @@ static void descriptors_raise(void) {
     }
 }
 
-static void wait_for_signal(const sigset_t *signals) {
+static void reload(Node *node, bool has_tls) {
+    Diag diag = {0};
+    if (!has_tls) {
+        log_info("hangup: there is no certificate to read again");
+    } else if (node_reload(node, &diag) == OK) {
+        log_info("hangup: the certificate was read again");
+    } else {
+        log_error("%s; the server goes on with the certificate it had", diag.text);
+    }
+}
+
+static void wait_for_signal(Node *node, bool has_tls, const sigset_t *signals) {
     int got = 0;
-    while (sigwait(signals, &got) != 0) {
+    while (sigwait(signals, &got) != 0 || got == SIGHUP) {
+        if (got == SIGHUP) reload(node, has_tls);
     }
     log_info("%s: stopping", got == SIGINT ? "interrupted" : "asked to terminate");
 }
 
 int node_start_command(int argc, char **argv) {
-    StartArgs args = {.node = {.io = io_real(), .data_dir = "data", .port = 3000},
-                      .host = "127.0.0.1"};
+    StartArgs args = {
+        .node = {.io = io_real(), .data_dir = "data", .port = 3000, .issuers = {.any = true}},
+        .host = "127.0.0.1"};
     int code = arguments(argc, argv, &args);
     if (code) return code;
     if (args.help) {
@@ -379,6 +426,8 @@ int node_start_command(int argc, char **argv) {
     sigemptyset(&signals);
     sigaddset(&signals, SIGINT);
     sigaddset(&signals, SIGTERM);
+    // Closing the terminal of a server that was started by hand ends it, as of old.
+    if (args.node.tls_cert || !isatty(STDERR_FILENO)) sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     descriptors_raise();
@@ -403,7 +452,7 @@ int node_start_command(int argc, char **argv) {
                node_pg_port(node));
     printf("Starting SpacetimeDB listening on %s:%u\n", args.host, node_port(node));
     fflush(stdout);
-    wait_for_signal(&signals);
+    wait_for_signal(node, args.node.tls_cert, &signals);
     node_stop(&node);
     log_info("stopped");
     return 0;

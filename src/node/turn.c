@@ -7,6 +7,11 @@
 // syncs itself: handing the sync to another thread and being woken by it would only add to what the
 // one who waits has to wait for.
 //
+// Somebody who asks for little (sparse, in fair.h) beside others who always have something to do must not
+// wait for what these want next. When all such have been served, the turn ends as soon as the log could
+// take its batch, and again as soon as that has landed; and their batch is synced here if that has been
+// quicker, as it is where the cores are busy and a thread that is woken has to wait for one.
+//
 // ALWAYS TRUE
 //   (1) What a confirmed session says leaves when the log covers everything committed before it was
 //       said. One batch is in flight at most; `sealed` is what waits for it, `dirty` for the next.
@@ -91,18 +96,61 @@ static void rest(Database *db) {
     snapshots_notice(db);
 }
 
+static int64_t clock_ns(const Database *db) {
+    const Io *io = db->loop->node->io;
+    return io->clock_monotonic_ns(io->world);
+}
+
+// An average that forgets: the newest counts for an eighth.
+static void average(int64_t *mean_ns, int64_t took_ns) {
+    *mean_ns = *mean_ns ? *mean_ns + (took_ns - *mean_ns) / 8 : took_ns;
+}
+
 // What was in flight may have landed. True: nothing is in flight.
 static bool log_is_free(Database *db, bool wait) {
     if (db->read_only != OK || db->failed || !db_flush_in_flight(db->db)) return true;
     Diag diag;
     diag_clear(&diag);
     if (db_flush_poll(db->db, wait, &diag) != OK) database_fail(db, &diag);
-    return db->failed || !db_flush_in_flight(db->db);
+    bool landed = !db->failed && !db_flush_in_flight(db->db);
+    // Only where it is looked for often enough.
+    if (landed && db->hurried_sealed)
+        average(&db->sync_beside_ns, clock_ns(db) - db->sync_began_ns);
+    return db->failed || landed;
+}
+
+// Both ways are tried now and then, because the machine may have become busier, or less.
+#define SYNC_OTHER_WAY_EVERY 256
+
+// Who asked a moment ago is likely to ask again, and would have to wait for what is in flight then. Where
+// that takes many times longer, "a moment" is longer too.
+#define SPARSE_WITHIN_NS      5000000
+#define SPARSE_WITHIN_BUSY_NS 100000000
+#define SYNC_BUSY_TIMES       4
+
+static bool expects_sparse(const Database *db) {
+    bool busy = db->sync_here_ns && db->sync_beside_ns > SYNC_BUSY_TIMES * db->sync_here_ns;
+    int64_t within_ns = busy ? SPARSE_WITHIN_BUSY_NS : SPARSE_WITHIN_NS;
+    return fair_sparse_within(&db->fair, within_ns, clock_ns(db));
+}
+
+static bool sync_here_is_quicker(Database *db) {
+    bool here = !db->sync_here_ns || (db->sync_beside_ns && db->sync_here_ns < db->sync_beside_ns);
+    return ++db->hurried_syncs % SYNC_OTHER_WAY_EVERY ? here : !here;
+}
+
+// Somebody's answer is ready, as far as we are concerned, and nobody else of his kind has to be served.
+static bool is_hurried(Database *db) {
+    return (db->hurried || db->hurried_sealed) && !db->fair.fresh.first && log_is_free(db, false);
 }
 
 bool turn_is_over(Database *db, int64_t now_ns) {
     int64_t ran_ns = now_ns - db->turn_began_ns;
     if (ran_ns >= db->settings.turn * 1000) return true;
+    if (is_hurried(db)) {
+        db->counters.hurried++;
+        return true;
+    }
     return ran_ns >= TURN_SHORT_NS && log_is_free(db, false);
 }
 
@@ -110,14 +158,21 @@ bool turn_is_over(Database *db, int64_t now_ns) {
 static bool batch_send(Database *db) {
     Diag diag = {0};
     bool beside = fair_any_ready(&db->fair);
+    if (beside && expects_sparse(db) && sync_here_is_quicker(db)) {
+        db->counters.syncs_here_hurried++;
+        beside = false;
+    }
     Err err = OK;
     db->counters.flushes++;
     if (beside) {
         session_seal(db);
+        db->sync_began_ns = clock_ns(db);
         err = db_flush_start(db->db, &diag);
     } else {
         net_flush(db->loop->net);  // what may leave already does not wait for this
+        int64_t began_ns = clock_ns(db);
         err = db_flush(db->db, &diag);
+        if (db->hurried) average(&db->sync_here_ns, clock_ns(db) - began_ns);
     }
     if (err != OK) database_fail(db, &diag);
     return beside && err == OK;

@@ -200,12 +200,34 @@ static uint32_t characters(Str text, size_t bytes) {
     return count;
 }
 
+static bool is_word(char c) {
+    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+           (uint8_t)c >= 0x80;
+}
+
+// Where the text has the name that the message quotes first: names are not found at a place of their own.
+static size_t name_place(Str text, Str message) {
+    const char *from = memchr(message.ptr, '`', message.len);
+    size_t left = from ? (size_t)(message.ptr + message.len - ++from) : 0;
+    const char *end = left ? memchr(from, '`', left) : NULL;
+    size_t len = end ? (size_t)(end - from) : 0;
+    for (size_t i = 0; len && i + len <= text.len; i++) {
+        bool begins = i == 0 || !is_word(text.ptr[i - 1]);
+        bool ends = i + len == text.len || !is_word(text.ptr[i + len]);
+        if (begins && ends && memcmp(text.ptr + i, from, len) == 0) return i;
+    }
+    return DIAG_NOWHERE;
+}
+
 void pg_fail_err(Session *s, const PgPortal *portal, Err err, const Diag *diag) {
     Str text = str_from(diag->text[0] ? diag->text : err_text(err));
+    const char *state = pg_state(err, text);
     uint32_t position = 0;
-    if (portal && diag->at != DIAG_NOWHERE)
-        position = portal->text_at + characters(portal->text, diag->at) + 1;
-    pg_fail(s, pg_state(err, text), text, position);
+    size_t at = diag->at;
+    bool names = strcmp(state, "42P01") == 0 || strcmp(state, "42703") == 0;
+    if (portal && at == DIAG_NOWHERE && names) at = name_place(portal->text, text);
+    if (portal && at != DIAG_NOWHERE) position = portal->text_at + characters(portal->text, at) + 1;
+    pg_fail(s, state, text, position);
 }
 
 static void fail_memory(Session *s) {

@@ -63,7 +63,7 @@ static uint32_t take_u32(In *in) {
 
 static uint16_t take_u16(In *in) {
     const uint8_t *p = take(in, 2);
-    return p ? (uint16_t)(p[0] << 8 | p[1]) : 0;
+    return (uint16_t)(p ? p[0] << 8 | p[1] : 0);
 }
 
 static char take_char(In *in) {

@@ -13,6 +13,7 @@ typedef struct Rule {
 static const Rule rules[] = {
     {STR("sql parser error"), false, "42601"},
     {STR("Empty SQL query"), false, "42601"},
+    {STR("A FROM clause is required"), false, "42601"},
     {STR("Multiple SQL statements"), false, "42601"},
     {STR("no such table"), false, "42P01"},
     {STR("` is not in scope"), true, "42703"},

@@ -1,12 +1,15 @@
 // The numbered cases of SQL (tests/conformance/sql) against a running server, through every door they
-// name: HTTP, WebSocket one-off queries, subscriptions. What an answer holds is compared over HTTP; the
-// other doors are asked for the number of rows and for the class of what they refuse.
+// name: HTTP, WebSocket one-off queries, subscriptions; and what goes over HTTP once more over PostgreSQL's
+// protocol. What an answer holds is compared over HTTP and PostgreSQL's; the other doors are asked for the
+// number of rows and for the class of what they refuse.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import pg from 'pg';
 import { top } from './harness.mjs';
-import { bundle, enc, newIdentity, published, session, sql, startServer } from './support.mjs';
+import { pgOptions, startPgServer } from './pg_support.mjs';
+import { bundle, enc, newIdentity, published, session, sql } from './support.mjs';
 
 const lines = readFileSync(join(top, 'tests/conformance/sql/cases.txt'), 'utf8').split('\n');
 
@@ -111,13 +114,67 @@ const classes = {
 let server;
 const people = {}, sockets = [];
 before(async () => {
-  server = await startServer();
+  server = await startPgServer();
   for (const who of ['owner', 'A', 'B', 'C']) people[who] = await newIdentity(server);
 });
 after(async () => {
   for (const socket of sockets) socket.drop();
   await server?.end();
 });
+
+// What PostgreSQL's clients see differently, by intention: nothing is no error, a text of several statements
+// is several, what every driver asks is answered, and $1 is a parameter.
+const otherThere = (text, want) => want.some(([what, value]) => what === '!' && (value === 'EMPTY' || value === 'NO_FROM')) ||
+  /\$1/.test(text) || /^\s*select\s+(true|1|'[^']*')\s*;?\s*$/i.test(text);
+
+// A row's values as PostgreSQL shows them; undefined: that is another test's (pg.test.mjs).
+function pgValues(row) {
+  return elements(row.slice(1, -1), ',').map(value => {
+    if (value.startsWith('"')) return JSON.parse(value);
+    if (value === 'true' || value === 'false') return value[0];
+    return value.startsWith('[') ? undefined : value;
+  });
+}
+const pgRow = (values, like) => JSON.stringify(values.map((value, i) => (like[i] === undefined ? null : value?.replace(/^\\x/, ''))));
+
+async function askedOverPg(name, text, who, open, want) {
+  let one = open.get(who);
+  if (!one) {
+    one = new pg.Client({ ...pgOptions(server, name, who.token), types: { getTypeParser: () => value => value } });
+    await one.connect();
+    open.set(who, one);
+    sockets.push({ drop: () => one.end().catch(() => {}) });
+  }
+  // Both ways to ask, in turns; several statements in one text are for one of them only.
+  const extended = (open.turn = !open.turn) || want.some(([, value]) => value === 'MULTI');
+  try {
+    const answer = await one.query({ text, rowMode: 'array', ...(extended ? { queryMode: 'extended' } : {}) });
+    return { answer, rows: answer.rows };
+  } catch (error) {
+    return { error: error.message, code: error.code };
+  }
+}
+
+function checkPg(got, want, about) {
+  const lines = want.filter(([what]) => what === '=' || what === '1.');
+  for (const [what, value] of want) {
+    if (what === '!') {
+      assert.match(got.error ?? 'it was accepted', classes[value], about);
+      assert.match(got.code, /^(42|22|23|0A|54)/, about);
+      continue;
+    }
+    assert.equal(got.error, undefined, about);
+    if (what === 'count') assert.equal(got.rows.length, Number(value), about);
+    if (what === 'names') assert.deepEqual(got.answer.fields.map(field => field.name), value.split(' '), about);
+    if (what === 'stats') assert.equal(got.answer.rowCount, value.split(' ').reduce((n, part) => n + Number(part), 0), about);
+  }
+  if (lines.length === 0) return;
+  const wanted = lines.flatMap(([what, value]) => (what === '1.' ? [value] : elements(value, ' '))).map(filled).map(pgValues);
+  const rows = got.rows.map(row => pgRow(row, wanted[0] ?? []));
+  const shown = wanted.map(row => pgRow(row, wanted[0]));
+  if (lines[0][0] === '1.') assert.deepEqual(rows, shown, about);
+  else assert.deepEqual(rows.sort(), shown.sort(), about);
+}
 
 const filled = text => text.replace(/<([ABC])>/g, (_, who) => people[who].identity);
 
@@ -189,25 +246,36 @@ for (const item of cases) {
     return !one.door.startsWith('later') && !/^@/.test(one.text) && !one.text.includes('@as-other');
   });
   if (!item.fixture || statements.length === 0 || notHere[item.fixture]) continue;
-  test(`case ${item.id}`, async () => {
-    const name = `case-${item.id}`, fixture = fixtures.get(item.fixture);
-    await published(server, name, moduleOf(fixture), { token: people.owner.token });
-    const fill = async (table, values) => {
-      const columns = /\((.*)\)/.exec(fixture.find(line => line.startsWith(`table ${table}(`)))[1].split(', ').map(column => column.split(' ')[0]);
-      const answer = await sql(server, name, `INSERT INTO ${table} (${columns.join(', ')}) VALUES ${values.map(row => `(${row.map(literal).join(', ')})`).join(', ')}`, people.owner.token);
-      assert.equal(answer.status, 200, answer.text);
-    };
-    for (const line of fixture) {
-      const row = /^row (\w+) (.*)$/.exec(line), range = /^range (\w+) (\d+)$/.exec(line);
-      if (row) await fill(row[1], [JSON.parse(filled(row[2]))]);
-      if (range) await fill(range[1], Array.from({ length: Number(range[2]) }, (_, i) => [i]));
-    }
-    const open = new Map();
-    for (const one of statements) {
-      const [, where, who] = /^([QOS])(?:\(([A-Z])\))?$/.exec(one.door);
-      const answer = await asked(name, where, filled(one.text), people[who ?? 'owner'], open);
+  const overPg = statements.filter(one => /^Q/.test(one.door) && !otherThere(one.text, one.want));
+  for (const [how, some] of [['', statements], [" over PostgreSQL's protocol", overPg]]) {
+    if (some.length) test(`case ${item.id}${how}`, () => run(item, some, how !== ''));
+  }
+}
+
+async function run(item, statements, overPg) {
+  const name = `case-${item.id}${overPg ? '-pg' : ''}`, fixture = fixtures.get(item.fixture);
+  await published(server, name, moduleOf(fixture), { token: people.owner.token });
+  const fill = async (table, values) => {
+    const columns = /\((.*)\)/.exec(fixture.find(line => line.startsWith(`table ${table}(`)))[1].split(', ').map(column => column.split(' ')[0]);
+    const answer = await sql(server, name, `INSERT INTO ${table} (${columns.join(', ')}) VALUES ${values.map(row => `(${row.map(literal).join(', ')})`).join(', ')}`, people.owner.token);
+    assert.equal(answer.status, 200, answer.text);
+  };
+  for (const line of fixture) {
+    const row = /^row (\w+) (.*)$/.exec(line), range = /^range (\w+) (\d+)$/.exec(line);
+    if (row) await fill(row[1], [JSON.parse(filled(row[2]))]);
+    if (range) await fill(range[1], Array.from({ length: Number(range[2]) }, (_, i) => [i]));
+  }
+  const open = new Map();
+  for (const one of statements) {
+    const [, where, letter] = /^([QOS])(?:\(([A-Z])\))?$/.exec(one.door);
+    const who = people[letter ?? 'owner'], text = filled(one.text);
+    if (overPg) {
+      const got = await askedOverPg(name, text, who, open, one.want);
+      checkPg(got, one.want, `${one.door} ${one.text}\n${JSON.stringify(got.error ?? got.rows).slice(0, 500)}`);
+    } else {
+      const answer = await asked(name, where, text, who, open);
       check(answer, one.want, `${one.door} ${one.text}\n${JSON.stringify(answer).slice(0, 500)}`);
     }
-  });
+  }
 }
 test('what is left for later is known', () => assert.ok(later > 0 && later < 20, `${later} statements`));

@@ -148,6 +148,12 @@ static Err insert_rewritten(const Statement *s, Target *t, const Collected *c) {
     return err;
 }
 
+// All of a table at once, which is not a matter of rows. Views of a write and subscribers hear of each.
+static Err clear_beside(const Statement *s, Target *t, StatementStats *stats) {
+    Access *access = overlay_access(t->overlay);
+    return beside_err(t, s->table, access->ops->clear(access, s->table->table_id, &stats->deleted));
+}
+
 static Err execute_rows(const Statement *s, Target *t, StatementStats *stats) {
     Collected c = {.target = t};
     Err err = collect_all(s, t, &c);
@@ -173,8 +179,10 @@ static Err execute(const Statement *s, Target *t, StatementStats *stats) {
     bool changed;
     switch (s->verb) {
     case SQL_INSERT: return execute_insert(s, t, stats);
-    case SQL_UPDATE:
-    case SQL_DELETE: return execute_rows(s, t, stats);
+    case SQL_UPDATE: return execute_rows(s, t, stats);
+    case SQL_DELETE:
+        if (!t->db && s->query->entry == QUERY_ACCEPT) return clear_beside(s, t, stats);
+        return execute_rows(s, t, stats);
     case SQL_SET: return db_row_upsert(t->db, s->table, s->rows[0], &changed, t->diag);
     case SQL_SELECT:
     case SQL_SHOW: break;

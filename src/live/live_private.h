@@ -140,7 +140,9 @@ struct Live {
     Buf answer_bytes;
     Buf answer_rows;            // LiveRows
     uint64_t answer_cost_left;  // rows that may still be looked at for it
-    bool answer_elsewhere;      // they were not enough: somebody else reads
+    bool answer_elsewhere;
+    bool
+        answer_may_move;  // to a worker, who may wait for pages      // they were not enough: somebody else reads
 };
 
 // ── watch.c ──

@@ -102,6 +102,7 @@ static void answer_begin(Live *live, uint64_t cost_max) {
     buf_clear(&live->answer_bytes);
     buf_clear(&live->answer_rows);
     live->answer_cost_left = cost_max;
+    live->answer_may_move = cost_max != UINT64_MAX;
     live->answer_elsewhere = false;
 }
 
@@ -143,7 +144,15 @@ static Err answer_add(const LiveClient *client, const Query *query) {
     live->answer_cost_left -= cost;
     AnswerRows rows = {.query = query};
     rowlist_init(&rows.list);
+    Store *store = table_store(query->table->table);
+    store_set_patient(store, !live->answer_may_move);
     Err err = query_run(query, NULL, add_row, &rows);
+    store_set_patient(store, true);
+    if (err == ERR_AGAIN) {  // of pages that are not in memory: somebody else may wait for them
+        live->answer_elsewhere = true;
+        rowlist_deinit(&rows.list);
+        return OK;
+    }
     LiveRows entry = answer_entry(query);
     size_t at = live->answer_bytes.len;
     rowlist_encode(&live->answer_bytes, &rows.list);

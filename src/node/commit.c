@@ -36,6 +36,7 @@ static void end(Database *db, Err err) {
     }
     viewlane_launch(db);
     commit.finish(commit.session, err, own);
+    commit.session->v1.cause = NULL;  // the turn's memory
 }
 
 void commit_start(Session *s, bool own_part, CommitFinish finish) {

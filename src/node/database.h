@@ -29,6 +29,7 @@ typedef struct ParkList {
 typedef struct DatabaseCounters {
     uint64_t calls_ok, calls_user_error, calls_fatal, calls_deadline, calls_refused;
     uint64_t commits, flushes, turns, messages_in, sql_queries;
+    uint64_t calls_missed_page;  // began again because a page was not in memory
     uint64_t slices_used_up, slow_calls, conflicts, exclusive_runs;
     uint64_t procedures, procedures_failed, procedures_deadline;
     uint64_t retries, calls_delayed, calls_over_rate, lane_refused, inboxes_full;

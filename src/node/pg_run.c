@@ -189,11 +189,22 @@ static bool take_row(void *ctx, Bytes row) {
     return buf_ok(out);
 }
 
+// On the loop, if that takes no time. ERR_AGAIN: it does.
 static Err read_here(Session *s, PgPortal *portal, Statement *statement, Diag *diag) {
     Rows rows = {.portal = portal};
+    uint64_t most = read_cost_max(s->database);
+    Store *store = db_store(s->database->db);
+    if (most != UINT64_MAX && statement_cost(statement, most) > most) return ERR_AGAIN;
     rows.columns = statement_columns(statement, &rows.count);
     read_limit(s->database, statement);
+    store_set_patient(store, most == UINT64_MAX);
     Err err = statement_run(statement, NULL, take_row, &rows, diag);
+    store_set_patient(store, true);
+    if (err == ERR_AGAIN) {
+        buf_clear(&portal->rows);
+        diag_clear(diag);
+        return err;
+    }
     if (!buf_ok(&portal->rows)) err = ERR_NOMEM;
     if (err == ERR_TOO_LARGE) read_too_large(s->database, diag);
     portal->complete = true;
@@ -224,7 +235,6 @@ static Err check_columns(Session *s, PgPortal *portal, const Statement *statemen
 }
 
 static Err read_begin_portal(Session *s, PgPortal *portal, Statement **statement, Diag *diag) {
-    uint64_t most = read_cost_max(s->database);
     Err err = check_columns(s, portal, *statement, diag);
     if (err != OK) return err;
     const char *verb = statement_verb(*statement);
@@ -235,9 +245,8 @@ static Err read_begin_portal(Session *s, PgPortal *portal, Statement **statement
         portal->complete = true;  // nobody would hear it
         return OK;
     }
-    if (most == UINT64_MAX || statement_cost(*statement, most) <= most)
-        return read_here(s, portal, *statement, diag);
-    return pg_stream_begin(s, portal, statement);
+    err = read_here(s, portal, *statement, diag);
+    return err == ERR_AGAIN ? pg_stream_begin(s, portal, statement) : err;
 }
 
 // ── writing ────────────────────────────────────────────────────────────────────────────────────

@@ -63,6 +63,7 @@ void session_free(Session **handle) {
     s->database->v1_count -= wire_is_v1(s->protocol);
     buf_deinit(&s->v1.json);
     lanes_session_gone(s);
+    fetch_cancel(s);
     read_cancel(s);
     park_leave(s);
     if (s->live) live_client_close(&s->live);
@@ -165,6 +166,7 @@ void session_call_begin(Session *s,
         .args = args,
         .access = db_access(db->db),
         .budget_us = slow_budget(s),
+        .is_timed = s->kind == SESSION_HTTP || db->settings.slice < HOST_TICK_US,
     };
     db->running = s;
 }
@@ -262,7 +264,7 @@ static void question_over(Session *s) {
 static bool session_step(Session *s, HostCall *call, bool *more) {
     bool begun = false;
     *more = false;
-    if (s->read || s->parked != PARK_NONE) return false;
+    if (s->read || s->fetch || s->parked != PARK_NONE) return false;
     *more = true;
     views_since(s->database->views, s->asked_at ? s->asked_at : UINT64_MAX);
     if (lanes_step(s, call, more, &begun)) return begun;
@@ -440,7 +442,6 @@ static void reducer_finish(Session *s, Err err, const LiveUpdate *own) {
         s->database->counters.calls_fatal++;
         reducer_failed(s, str_from(err == ERR_MODULE ? fatal_text : err_text(err)), false);
     }
-    s->v1.cause = NULL;
 }
 
 void session_done(void *ctx, const HostCall *call, const HostOutcome *outcome) {
@@ -451,13 +452,17 @@ void session_done(void *ctx, const HostCall *call, const HostOutcome *outcome) {
     }
     Session *s = db->running;
     db->running = NULL;
-    if (slow_intercept(s, call, outcome)) return;
+    session_cause_note(s, call, outcome->elapsed_us);  // before what it was called with is gone
+    if (slow_intercept(s, call, outcome)) {
+        s->v1.cause = NULL;
+        return;
+    }
     SessionCall what = s->call;
     s->call = CALL_NONE;
     if (s->kind != SESSION_SYSTEM) session_dirty(s);
-    session_cause_note(s, call, outcome->elapsed_us);
     if (what != CALL_REDUCER) {
         lifecycle_done(s, what, outcome);
+        if (!commit_pending(db)) s->v1.cause = NULL;
         return;
     }
     s->call_elapsed_us = outcome->elapsed_us;

@@ -41,9 +41,10 @@ typedef enum HttpWork { HTTP_CALL, HTTP_SQL, HTTP_PROCEDURE } HttpWork;
 // An HTTP request that is being worked on, and its answer.
 typedef struct HttpWorkItem {
     HttpWork work;
-    Str name;   // reducer
-    Str text;   // JSON arguments or SQL
-    bool done;  // worked on; the answer is below
+    Str name;    // reducer
+    Str text;    // JSON arguments or SQL
+    Str mcp_id;  // the answer is the result of a tool (route_mcp.c); ptr NULL: it is not
+    bool done;   // worked on; the answer is below
     int status;
     Buf body;
     NetFrame *frame;  // in place of body, when it was made elsewhere; a reference
@@ -118,6 +119,8 @@ struct Session {
     Str redo;                      // the reducer to call again with call_args; ptr NULL: none
 
     // Waiting for an answer from a snapshot, or to be able to ask for one (read.h).
+    struct SessionFetch *fetch;  // fetch.h; misses: of the call at hand
+    uint32_t misses;
     struct SessionRead *read;
     bool read_granted;  // a place is reserved for it
     ParkKind parked;
@@ -151,6 +154,11 @@ void session_free(Session **session);
 void session_ready(Session *session);  // into the ring
 void session_dirty(Session *session);  // onto the list of those with something to say
 void session_close(Session *session, uint16_t code, const char *why);  // from our side
+
+// Carry a call or a query out for an HTTP request, and answer that. Texts are copied; `name` is a call's;
+// `mcp_id` as in HttpWorkItem.
+struct Request;
+void request_session(struct Request *r, HttpWork work, Str name, Str text, Str mcp_id);
 
 // The host's source (host.h): the next call of this database, and its outcome.
 bool session_next_call(void *database, HostCall *call);

@@ -200,22 +200,33 @@ static Err view_check(void *ctx, const Query *query) {
     return views_check(check->views, query, check->diag);
 }
 
+// Read it on the loop, if that takes no time: ERR_AGAIN, it does.
+static Err sql_here(Session *s, Statement *statement, Diag *diag) {
+    uint64_t most = read_cost_max(s->database);
+    Store *store = db_store(s->database->db);
+    if (most != UINT64_MAX && statement_cost(statement, most) > most) return ERR_AGAIN;
+    store_set_patient(store, most == UINT64_MAX);
+    Err err = sql_read(s, statement, diag);
+    store_set_patient(store, true);
+    return err;
+}
+
 static void sql_run(Session *s, Statement **statement) {
     Database *db = s->database;
     Diag diag;
-    Err err = OK;
     diag_clear(&diag);
-    uint64_t most = read_cost_max(db);
     if (statement_writes(*statement)) {
         sql_write(s, statement);
         if (!s->fair.parked) db->counters.sql_queries++;
         return;
     }
-    bool elsewhere = most != UINT64_MAX && statement_cost(*statement, most) > most &&
-                     sql_elsewhere(s, statement, &err);
+    Err err = sql_here(s, *statement, &diag);
+    if (err == ERR_AGAIN) {
+        diag_clear(&diag);
+        err = OK;
+        (void)sql_elsewhere(s, statement, &err);
+    }
     if (s->parked == PARK_NONE) db->counters.sql_queries++;
-    if (elsewhere) return;
-    if (err == OK) err = sql_read(s, *statement, &diag);
     if (err != OK) sql_refuse(s, err, true, &diag);
 }
 

@@ -1,5 +1,6 @@
 // session_private.h: inside of session.h, shared by session*.c, lifecycle.c and publish.c.
 #pragma once
+#include "node/fetch.h"
 #include "node/lane.h"
 #include "node/lifecycle.h"
 #include "node/node_private.h"

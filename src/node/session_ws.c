@@ -211,12 +211,16 @@ static void one_off_elsewhere(Session *s, const ClientMessage *m, Statement **st
     if (err != ERR_AGAIN) s->database->counters.sql_queries++;
 }
 
+// ERR_AGAIN: it needs pages that are not in memory, and whoever reads elsewhere may wait for them.
 static Err one_off_here(Session *s, const ClientMessage *m, Statement *statement, Diag *diag) {
     RowList rows;
     Buf encoded = {0};
     rowlist_init(&rows);
     read_limit(s->database, statement);
+    bool may_move = read_cost_max(s->database) != UINT64_MAX;
+    store_set_patient(db_store(s->database->db), !may_move);
     Err err = statement_run(statement, NULL, one_off_row, &rows, diag);
+    store_set_patient(db_store(s->database->db), true);
     if (err == OK) {
         rowlist_encode(&encoded, &rows);
         if (!buf_ok(&encoded)) err = ERR_NOMEM;
@@ -256,12 +260,16 @@ static void answer_one_off(Session *s, const ClientMessage *m) {
         ask_when_there(s);
         return;
     }
-    if (err == OK && most != UINT64_MAX && statement_cost(statement, most) > most) {
+    bool elsewhere = most != UINT64_MAX && err == OK && statement_cost(statement, most) > most;
+    if (err == OK && !elsewhere) {
+        err = one_off_here(s, m, statement, &diag);
+        elsewhere = err == ERR_AGAIN;
+    }
+    if (elsewhere) {
         one_off_elsewhere(s, m, &statement);
         statement_free(&statement);
         return;
     }
-    if (err == OK) err = one_off_here(s, m, statement, &diag);
     if (err == ERR_TOO_LARGE) read_too_large(db, &diag);
     if (err != OK) refuse_one_off(s, m, diag.text[0] ? diag.text : err_text(err));
     db->counters.sql_queries++;

@@ -57,10 +57,13 @@ static bool ranges_reserve(Pages *pages, uint64_t bytes) {
         return false;
     }
     pages->capacity = (uint32_t)count;
-    // Random reads of a large table miss the TLB at every page otherwise. Only a wish: ignored where
-    // the system has no large pages.
-    madvise(pages->base, count * PAGE_BYTES, MADV_HUGEPAGE);
+    pages_large(pages, true);
     return true;
+}
+
+void pages_large(Pages *pages, bool wanted) {
+    int advice = wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE;
+    madvise(pages->base, (size_t)pages->capacity * PAGE_BYTES, advice);
 }
 
 Err pages_open(Pages *pages, uint64_t address_bytes, uint64_t used_max_bytes) {

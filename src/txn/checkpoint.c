@@ -53,8 +53,16 @@ static void sleep_ns(int64_t ns) {
     nanosleep(&(struct timespec){.tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000}, NULL);
 }
 
+// Until it is safe, the next start has all the log to replay since the one before. So it is to be safe
+// by the time that as much log was written beside it as made it due.
+static bool is_late(const Checkpointer *c) {
+    uint64_t beside = atomic_load_explicit(&c->log_now, memory_order_relaxed) - c->log_mark;
+    return (double)beside / (double)c->due_bytes > store_checkpoint_share(c->running);
+}
+
 // The disk is the log's first: what was written so far may not be ahead of the rate.
 static void keep_to_rate(const Checkpointer *c) {
+    if (is_late(c)) return;
     double due_ns = (double)store_checkpoint_bytes(c->running) / (double)c->rate * 1e9;
     int64_t ahead = (int64_t)due_ns - (now_ns(c) - c->began_ns);
     if (ahead > 0) sleep_ns(MIN(ahead, (int64_t)100 * 1000 * 1000));
@@ -129,6 +137,7 @@ Err db_checkpoint_begin(Db *db, Diag *diag) {
     log_trim_plan(db->log, offset, &c->keep, &c->trim);
     c->begun_mark = c->log_mark;
     c->log_mark = replay_work(db);
+    atomic_store_explicit(&c->log_now, c->log_mark, memory_order_relaxed);
     atomic_store(&c->stage, CHECKPOINT_WRITING);
     if ((err = thread_start(db, diag)) != OK) {
         (void)store_checkpoint_end(db->store, &c->running);
@@ -162,6 +171,8 @@ void db_checkpoint_tick(Db *db) {
     if (stage == CHECKPOINT_WRITTEN) {
         if (!c->by_hand) pthread_join(c->thread, NULL);
         end(db);
+    } else if (UNLIKELY(stage == CHECKPOINT_WRITING)) {
+        atomic_store_explicit(&c->log_now, replay_work(db), memory_order_relaxed);
     } else if (stage == CHECKPOINT_IDLE && UNLIKELY(is_due(db))) {
         Diag diag = {0};
         if (log_failed(db->log) != OK || now_ns(c) < c->retry_ns) return;

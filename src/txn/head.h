@@ -36,7 +36,8 @@ typedef struct Checkpointer {
     Err err;
     Diag diag;
     int64_t began_ns, retry_ns;
-    uint64_t log_mark;  // log_written() when the last one was begun
+    uint64_t log_mark;         // replay_work() when the last one was begun
+    _Atomic uint64_t log_now;  // and now, for the writer
     uint64_t begun_mark;
     DbCheckpointStats stats;
 } Checkpointer;

@@ -91,7 +91,8 @@ export class Server {
     this.ws = `ws://127.0.0.1:${this.port}`;
     const words = ['start', '--listen-addr', `127.0.0.1:${this.port}`];
     words.push('--data-dir', join(this.dir, 'data'), ...(this.options.words ?? []));
-    this.child = spawn(lightcone, words, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const env = { ...process.env, ...this.options.env };
+    this.child = spawn(lightcone, words, { stdio: ['ignore', 'pipe', 'pipe'], env });
     let said = '';
     const hear = text => {
       said += text;
@@ -217,7 +218,7 @@ export async function moduleBindings(name) {
     const quiet = { stdio: ['ignore', 'ignore', 'inherit'] };
     execFileSync(
       lightcone,
-      ['generate', '--no-config', '--yes', '--lang', 'typescript', bundle.endsWith('.wasm') ? '-b' : '-j', bundle, '-o', source],
+      ['generate', '--no-config', '--yes', '--lang', 'typescript', '--sdk', 'spacetimedb', bundle.endsWith('.wasm') ? '-b' : '-j', bundle, '-o', source],
       quiet
     );
     execFileSync(

@@ -79,6 +79,7 @@ struct Database {
     Session *running;  // whose call is in the module now
     ParkList parks[PARK_KINDS];
     uint32_t reads_active;         // on workers, or about to begin
+    uint32_t streams;              // answers that PostgreSQL clients are reading
     int64_t snapshots_noticed_ns;  // when a log line last spoke of an old one
     CommitPending commit;          // while it is pending no other call begins
     struct {                       // rows of the running commit's deltas as v1.json shows them

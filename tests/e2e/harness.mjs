@@ -159,6 +159,7 @@ export class Server {
         },
         (error, stdout, stderr) => resolve({ code: error ? (error.code ?? 'killed') : 0, stdout, stderr })
       );
+      child.stdin.on('error', () => {});  // it may have ended without reading
       child.stdin.end(input);
     });
   }

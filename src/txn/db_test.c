@@ -659,7 +659,7 @@ TEST(verify, says_what_is_wrong_where_and_nothing_when_nothing_is) {
     EXPECT_EQ(insert_item(&w, 0, "after", 1, 424242, NULL), ABI_OK);
     commit(&w);
     EXPECT_OK(db_flush(w.db, NULL));
-    DbVerify verify = {sim_io(w.sim), "db", "pages", remember_line, line};
+    DbVerify verify = {sim_io(w.sim), "db", "pages", remember_line, line, 0};
     db_verify(&verify, &found);
     EXPECT_STR(line, "a server has this database open");
     uint64_t end = log_end(db_log(w.db)).v;

@@ -67,7 +67,8 @@ $(OUT)/obj/%.o: %.c
 $(OUT)/%_test: $(OUT)/obj/%_test.o $(LIB)
 	@mkdir -p $(@D)
 	@$(LINK) -o $@ $^ -lcmocka $(LINK_LIBS)
-$(OUT)/src/query/sqlite_test: LINK_LIBS += -lsqlite3
+$(OUT)/src/query/sqlite_test $(OUT)/src/live/differential_test: LINK_LIBS += -lsqlite3
+$(OUT)/bench/store: LINK_LIBS += -llmdb -lsqlite3
 $(OUT)/bench/%: $(OUT)/obj/bench/%.o $(LIB)
 	@mkdir -p $(@D)
 	@$(LINK) -o $@ $^ $(LIBS_$(VARIANT)) $(LINK_LIBS)
@@ -77,6 +78,7 @@ $(OUT)/%_fuzz: $(OUT)/obj/%_fuzz.o $(LIB)
 
 # instance.c takes it in with .incbin, which no compiler reports.
 $(OUT)/obj/src/host/js/instance.o: src/host/js/prelude.js
+$(OUT)/obj/src/node/route_server.o: src/node/openapi.json
 $(OUT)/obj/src/host/wasm/compile.o: $(wildcard src/host/wasm/rt/*)
 
 # The library for modules in C, with a module, compiled for this machine: sdk/module-c/native/native.h.
@@ -146,7 +148,7 @@ sim: $(OUT)/tests/sim/sim
 
 # make bench [ONLY=insert]: a table on the terminal, build/bench/latest.json for programs.
 bench:
-	@tools/deps
+	@tools/deps bench
 	@$(MAKE) --no-print-directory all bench-bin
 	@ONLY=$(ONLY) bench/run
 

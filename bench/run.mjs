@@ -2,7 +2,9 @@
 //
 //   make bench [ONLY=insert|interference]   or, when everything is built:  ONLY=insert bench/run
 //
-// ONLY     run the scenarios whose name contains this; wasm and javascript are the engines by themselves
+// ONLY     run the scenarios whose name contains this; wasm, javascript, store (beside LMDB and SQLite)
+//          and restart (10 M rows after kill -9) are without a server,
+//          fanout is one update to ten thousand clients
 // SECONDS_EACH  measured seconds of one run (5)
 // ROUNDS   alternations; the table shows medians, `spread` is (max - min) / median (3)
 // KEEP=1   leave the servers' data and output in build/bench/work
@@ -169,14 +171,33 @@ function table() {
       i === 2 ? cell.padStart(widths[i]) : cell.padEnd(widths[i])).join('  ').trimEnd());
 }
 
-// The engines by themselves: no server, no disk. Their programs take medians of their own.
+// The engines by themselves, without a server. Their programs take medians of their own.
 const engines = {
   wasm: { tool: 'wasm', budgets: { 'a reducer call with four host calls': atMost(100), 'an instance, made and freed': atMost(10) } },
   javascript: { tool: 'host', budgets: {} },
+  store: {
+    tool: 'store', args: ['1000000', out], budgets: {
+      'point read / LMDB': atMost(0.5),
+      'update, 1,000 a transaction / LMDB': atMost(0.333),
+      'update and commit / LMDB': atMost(0.333),
+      "memory / a row's bytes and its key's, ascending": atMost(1.5),
+      "memory / a row's bytes and its key's, scattered": atMost(1.5),
+    },
+  },
+  restart: {
+    tool: 'restart', args: ['10000000', out], budgets: {
+      'opened after kill -9 at the end of the load': atMost(2000),
+      'opened after kill -9 amid transfers, the slowest': atMost(2000),
+      "a page read / the disk's own": atMost(1.5),
+      'pages in memory / the limit': atMost(1.05),
+    },
+  },
 };
 function engine(scenario) {
-  const { tool: program, budgets } = engines[scenario];
-  for (const { name, value, unit } of JSON.parse(run(tool(program), ['--json'])))
+  const { tool: program, args = [], budgets } = engines[scenario];
+  mkdirSync(out, { recursive: true });
+  process.stderr.write(`${scenario}\n`);
+  for (const { name, value, unit } of JSON.parse(run(tool(program), ['--json', ...args])))
     record(scenario, name, [value], unit, budgets[name] ?? null);
 }
 
@@ -197,6 +218,23 @@ async function fair() {
     record('fairness', `${kind}: p99 alone`, all('alone', 'p99'), 'ms');
     record('fairness', `${kind}: p99 beside it / alone`, ratio('p99'), 'ratio', atMost(2));
   }
+}
+
+// One update to ten thousand clients, against ten thousand bare writes: bench/fanout takes the two in turn
+// and gives a median a run; its ratio is taken within a round.
+async function fanOut() {
+  rmSync(work, { recursive: true, force: true });
+  mkdirSync(work, { recursive: true });
+  const server = await startServer();
+  publish(server, 'bench-c');
+  const args = ['--url', server.url, '--database', 'bench-c', '--pid', String(server.child.pid), '--json', '--rounds', '1'];
+  const figures = new Map();
+  for (let round = 0; round < rounds; round++)
+    for (const { name, value, unit } of JSON.parse(run(tool('fanout'), args)))
+      figures.set(name, { unit, values: [...(figures.get(name)?.values ?? []), value] });
+  await stop(server);
+  for (const [name, { values, unit }] of figures)
+    record('fanout', name, values, unit, name.endsWith('ratio') ? atMost(1.5) : null);
 }
 
 function finish() {
@@ -234,7 +272,9 @@ async function main() {
   alone.forEach(engine);
   const fairly = 'fairness'.includes(only);
   if (fairly) await fair();
-  if (!chosen.length && (alone.length || fairly)) return finish();
+  const fanned = 'fanout'.includes(only);
+  if (fanned) await fanOut();
+  if (!chosen.length && (alone.length || fairly || fanned)) return finish();
   if (!chosen.length) fail(`no scenario's name contains "${only}"`);
   for (const needed of [lightcone, tool('load'), tool('ideal'), tool('fsync')])
     if (!existsSync(needed)) fail(`${needed} is not built: use make bench`);

@@ -1,193 +1,296 @@
-// bench/store.c: what one row costs in a table of a million, on the head.
+// bench/store.c: what a row costs in a table of a million, beside LMDB and SQLite.
 //
-// Run it as `build/release/bench/store [rows [only]]`; `only` is a word of the lines wanted, for a
-// profiler. Each line is the median of several rounds. Point
-// reads and updates go to random rows; a transfer is two reads, two updates and a commit.
-#include <stdio.h>
-#include <stdlib.h>
-#include <time.h>
+//   store [--json] [--only WORD] [rows [dir]]       1 M rows; dir is on the disk to be measured
+//
+// The engines take turns within each round, a figure is the median of its rounds, and a ratio is the
+// median of the rounds' ratios, so that what the machine does meanwhile falls on all alike. What each
+// engine is given is in peers.h. `--only` runs the figures of Lightcone alone whose name contains the
+// word, for a profiler.
+//
+// Point reads and updates go to random rows. "durable" is a change and its way to the disk; "64 a
+// sync" is what a turn of the loop does for 64 clients: 64 transactions and one sync. LMDB and SQLite
+// cannot share a sync, so there it is one transaction of 64 changes, which succeed or fail together.
+// A row's bytes are those of all pages, by rows; SQLite writes small numbers in fewer bytes.
+#include <getopt.h>
+#include <unistd.h>
 
-#include "store/store.h"
+#include "bench/draw.h"
+#include "bench/peers.h"
 
-enum { ROUNDS = 9, TABLE_ID = 1, PRIMARY = 10 };
+enum { ROUNDS = 7, BATCH = 1000, GROUP = 64, PEERS = 3 };
 
 static uint64_t rows = 1000000;
 static const char *only = "";
+static char root[256];
+static Draw draws = {.state = 42};
+static const Peer *const peers[PEERS] = {&lightcone, &lmdb, &sqlite};
+static const Peer *const durable_peers[PEERS] = {&lightcone_db, &lmdb, &sqlite};
 
-static double now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
+static uint64_t random_row(void) {
+    return draw_u64(&draws) % rows;
 }
 
-static uint64_t random_state = 42;
-static uint64_t random_below(uint64_t limit) {
-    uint64_t z = random_state += 0x9e3779b97f4a7c15u;
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return (z ^ (z >> 31)) % limit;
+static void peer_open(const Peer *peer, const char *what, bool durable) {
+    char dir[512];
+    snprintf(dir, sizeof dir, "%s/%s-%s", root, peer->name, what);
+    must(mkdir(dir, 0755) == 0, dir);
+    peer->open(dir, durable);
 }
 
-static void must(Err err) {
-    if (err == OK) return;
-    fprintf(stderr, "store bench: %s\n", err_name(err));
-    exit(1);
+// Another number for each number, in no order.
+static uint64_t mixed(uint64_t i) {
+    Draw draw = {.state = i};
+    return draw_u64(&draw);
 }
 
-// A row of 32 bytes: id u64, balance i64, two more u64.
-typedef struct Account {
-    uint8_t bytes[32];
-} Account;
-
-static Bytes account(Account *account, uint64_t id, uint64_t balance) {
-    store_u64(account->bytes, id);
-    store_u64(account->bytes + 8, balance);
-    store_u64(account->bytes + 16, id * 3);
-    store_u64(account->bytes + 24, id * 7);
-    return BYTES(account->bytes, sizeof account->bytes);
-}
-
-static Bytes key_of(uint64_t id, uint8_t out[8]) {
-    store_u64(out, __builtin_bswap64(id));
-    return BYTES(out, 8);
-}
-
-static Table *table_make(Store *store, Arena *arena, bool primary) {
-    const Type *u64 = type_simple(TYPE_U64);
-    TypeField fields[] = {{STR("id"), u64},
-                          {STR("balance"), u64},
-                          {STR("c"), u64},
-                          {STR("d"), u64}};
-    const Type *type = type_product(arena, fields, 4);
-    static const uint16_t columns[] = {0};
-    StoreIndexSpec index = {PRIMARY, columns, 1, true};
-    StoreTableSpec spec = {TABLE_ID, type, primary ? 0 : -1, &index, primary};
-    Table *table;
-    must(type ? OK : ERR_NOMEM);
-    store_begin(store);
-    must(store_table_create(store, &spec, &table));
-    store_commit(store);
-    return table;
-}
-
-static void fill(Store *store, Table *table, bool scattered) {
-    Account room;
-    for (uint64_t i = 0; i < rows;) {
-        store_begin(store);
-        for (int n = 0; n < 1000 && i < rows; n++, i++) {
-            uint64_t id = scattered ? i * 0x9e3779b97f4a7c15u : i;
-            must(table_insert(table, account(&room, id, 1000), NULL, NULL));
+static void fill(const Peer *peer, uint64_t count, bool scattered) {
+    for (uint64_t i = 0; i < count;) {
+        peer->begin();
+        for (int n = 0; n < BATCH && i < count; n++, i++) {
+            peer->insert(scattered ? mixed(i) : i, 1000);
         }
-        store_commit(store);
+        peer->commit();
+        if (peer->flush) peer->flush();
     }
 }
+
+// ── what is measured, `count` times ────────────────────────────────────────────────────────────
 
 static volatile uint64_t sink;
 
-static void read_rows(Store *store, Table *table, uint64_t count) {
-    (void)store;
-    uint8_t key[8];
-    Bytes row;
+static void run_reads(const Peer *peer, uint64_t count) {
+    peer->reads_begin();
     for (uint64_t i = 0; i < count; i++) {
-        must(table_find(table, NULL, PRIMARY, key_of(random_below(rows), key), &row));
-        sink += row.ptr[8];
+        sink += peer->read(random_row());
     }
+    peer->reads_end();
 }
 
-static void update_rows(Store *store, Table *table, uint64_t count) {
-    Account room;
-    for (uint64_t i = 0; i < count; i++) {
-        store_begin(store);
-        must(table_replace(table, PRIMARY, account(&room, random_below(rows), i), NULL, NULL));
-        store_commit(store);
-    }
-}
-
-static void transfer(Store *store, Table *table, uint64_t count) {
-    Account room;
-    uint8_t key[8];
-    Bytes row;
-    for (uint64_t i = 0; i < count; i++) {
-        uint64_t ids[2] = {random_below(rows), random_below(rows)};
-        store_begin(store);
-        for (int side = 0; side < 2; side++) {
-            must(table_find(table, NULL, PRIMARY, key_of(ids[side], key), &row));
-            uint64_t balance = load_u64(row.ptr + 8) + (side ? 1u : UINT64_MAX);
-            account(&room, ids[side], balance);
-            must(table_replace(table, PRIMARY, BYTES(room.bytes, 32), NULL, NULL));
+static void run_updates(const Peer *peer, uint64_t count) {
+    for (uint64_t i = 0; i < count;) {
+        peer->begin();
+        for (int n = 0; n < BATCH && i < count; n++, i++) {
+            peer->update(random_row(), i);
         }
-        store_commit(store);
+        peer->commit();
     }
 }
 
-static void scan_rows(Store *store, Table *table, uint64_t count) {
-    (void)store, (void)count;
-    TableScan scan;
-    Bytes row;
-    table_scan_begin(&scan, table, NULL, TABLE_ROWS, BYTES_NONE, BYTES_NONE);
-    while (table_scan_next(&scan, &row)) {
-        sink += row.ptr[8];
+static void run_commits(const Peer *peer, uint64_t count) {
+    for (uint64_t i = 0; i < count; i++) {
+        peer->begin();
+        peer->update(random_row(), i);
+        peer->commit();
     }
-    table_scan_end(&scan);
 }
 
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
+static void run_scan(const Peer *peer, uint64_t count) {
+    (void)count;
+    sink += peer->scan();
 }
 
-static void measure(const char *what,
-                    void (*run)(Store *, Table *, uint64_t),
-                    Store *store,
-                    Table *table,
-                    uint64_t count) {
-    double ns[ROUNDS];
-    if (!strstr(what, only)) return;
-    for (int round = 0; round < ROUNDS; round++) {
-        double start = now_ns();
-        run(store, table, count);
-        ns[round] = (now_ns() - start) / (double)count;
+static void run_transfers(const Peer *peer, uint64_t count) {
+    for (uint64_t i = 0; i < count; i++) {
+        uint64_t from = random_row(), to = random_row();
+        peer->begin();
+        peer->update(from, peer->read(from) - 1);
+        peer->update(to, peer->read(to) + 1);
+        peer->commit();
     }
-    qsort(ns, ROUNDS, sizeof ns[0], compare);
-    printf("%-34s %8.1f ns\n", what, ns[ROUNDS / 2]);
 }
 
-typedef enum FillKind { FILL_ASCENDING, FILL_SCATTERED, FILL_HASHED } FillKind;
+typedef struct Work {
+    const char *name;
+    void (*run)(const Peer *peer, uint64_t count);
+    uint32_t divisor;  // of the rows, for how many times
+} Work;
 
-static Table *measure_fill(const char *what, FillKind kind, Store **store, Arena *arena) {
-    must(store_open(&(StoreOptions){0}, store));
-    Table *table = table_make(*store, arena, kind != FILL_HASHED);
+static const Work works[] = {
+    {"point read", run_reads, 4},
+    {"update, 1,000 a transaction", run_updates, 4},
+    {"update and commit", run_commits, 20},
+    {"scan, a row", run_scan, 1},
+    {"transfer: 2 reads, 2 updates, commit", run_transfers, 20},
+};
+
+static double measure(const Work *work, const Peer *peer) {
+    uint64_t count = rows / work->divisor + 1;
     double start = now_ns();
-    fill(*store, table, kind == FILL_SCATTERED);
-    double ns = (now_ns() - start) / (double)rows;
-    double bytes = (double)store_stats(*store).memory_bytes / (double)rows;
-    printf("%-34s %8.1f ns  %6.1f bytes a row of 32\n", what, ns, bytes);
-    return table;
+    work->run(peer, count);
+    return (now_ns() - start) / (double)count;
+}
+
+// ── the engines in turn ────────────────────────────────────────────────────────────────────────
+
+// The figure of each peer, then ours over theirs.
+static void compare(double value[PEERS][ROUNDS], int rounds, const char *unit, const char *name) {
+    double ratio[PEERS][ROUNDS];
+    for (int p = 1; p < PEERS; p++) {
+        for (int r = 0; r < rounds; r++) {
+            ratio[p][r] = value[0][r] / value[p][r];
+        }
+    }
+    for (int p = 0; p < PEERS; p++) {
+        figure(median(value[p], (size_t)rounds), unit, "%s: %s", name, peers[p]->name);
+    }
+    for (int p = 1; p < PEERS; p++) {
+        figure(median(ratio[p], (size_t)rounds), "ratio", "%s / %s", name, peers[p]->name);
+    }
+}
+
+static void compare_loads(bool scattered) {
+    enum { LOADS = 3 };
+    const char *name = scattered ? "insert, scattered keys" : "insert, ascending keys";
+    double ns[PEERS][ROUNDS], bytes[PEERS][ROUNDS];
+    for (int round = 0; round < LOADS; round++) {
+        for (int p = 0; p < PEERS; p++) {
+            char what[64];
+            snprintf(what, sizeof what, "load-%d-%d", scattered, round);
+            peer_open(peers[p], what, false);
+            double start = now_ns();
+            fill(peers[p], rows, scattered);
+            ns[p][round] = (now_ns() - start) / (double)rows;
+            bytes[p][round] = peers[p]->file_bytes() / (double)rows;
+            peers[p]->close();
+        }
+    }
+    compare(ns, LOADS, "ns", name);
+    compare(bytes,
+            LOADS,
+            "bytes",
+            scattered ? "a row's bytes, scattered" : "a row's bytes, ascending");
+    // Of a row and its key.
+    figure(median(bytes[0], LOADS) / (ACCOUNT_BYTES + 8),
+           "ratio",
+           "memory / a row's bytes and its key's, %s",
+           scattered ? "scattered" : "ascending");
+}
+
+static void compare_works(void) {
+    double ns[PEERS][ROUNDS];
+    for (int p = 0; p < PEERS; p++) {
+        peer_open(peers[p], "works", false);
+        fill(peers[p], rows, false);
+    }
+    for (size_t w = 0; w < ARRAY_LEN(works); w++) {
+        for (int round = 0; round < ROUNDS; round++) {
+            for (int p = 0; p < PEERS; p++) {
+                ns[p][round] = measure(&works[w], peers[p]);
+            }
+        }
+        compare(ns, ROUNDS, "ns", works[w].name);
+    }
+    for (int p = 0; p < PEERS; p++) {
+        peers[p]->close();
+    }
+}
+
+// ── durable ────────────────────────────────────────────────────────────────────────────────────
+
+static double durable_rate(const Peer *peer, int group, int syncs) {
+    double start = now_ns();
+    for (int s = 0; s < syncs; s++) {
+        for (int n = 0; n < group; n++) {
+            if (n == 0 || peer->flush) peer->begin();
+            peer->update(random_row(), (uint64_t)s);
+            if (n == group - 1 || peer->flush) peer->commit();
+        }
+        if (peer->flush) peer->flush();
+    }
+    return (double)(group * syncs) / (now_ns() - start) * 1e9;
+}
+
+static void compare_durable(void) {
+    double one[PEERS][ROUNDS], grouped[PEERS][ROUNDS];
+    uint64_t all = rows;
+    rows = MIN(rows, (uint64_t)100000);
+    for (int p = 0; p < PEERS; p++) {
+        peer_open(durable_peers[p], "durable", true);
+        fill(durable_peers[p], rows, false);
+    }
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int p = 0; p < PEERS; p++) {
+            one[p][round] = durable_rate(durable_peers[p], 1, 200);
+            grouped[p][round] = durable_rate(durable_peers[p], GROUP, 100);
+        }
+    }
+    compare(one, ROUNDS, "commits/s", "durable, one a sync");
+    compare(grouped, ROUNDS, "commits/s", "durable, 64 a sync");
+    for (int p = 0; p < PEERS; p++) {
+        durable_peers[p]->close();
+    }
+    rows = all;
+}
+
+// ── Lightcone alone ────────────────────────────────────────────────────────────────────────────
+
+static void profile(void) {
+    peer_open(&lightcone, "profile", false);
+    fill(&lightcone, rows, false);
+    for (size_t w = 0; w < ARRAY_LEN(works); w++) {
+        double ns[ROUNDS];
+        if (!strstr(works[w].name, only)) continue;
+        for (int round = 0; round < ROUNDS; round++) {
+            ns[round] = measure(&works[w], &lightcone);
+        }
+        figure(median(ns, ROUNDS), "ns", "%s: Lightcone", works[w].name);
+    }
+    lightcone.close();
+}
+
+static void alone(void) {
+    double ns[ROUNDS];
+    lc_hashed = true;
+    peer_open(&lightcone, "hashed", false);
+    double start = now_ns();
+    fill(&lightcone, rows, false);
+    figure((now_ns() - start) / (double)rows, "ns", "insert, no primary key: Lightcone");
+    figure(lc_file_bytes() / (double)rows, "bytes", "a row's bytes, no primary key: Lightcone");
+    lightcone.close();
+    lc_hashed = false;
+
+    peer_open(&lightcone, "snapshot", false);
+    fill(&lightcone, rows, false);
+    Snapshot *snapshot;
+    must(store_snapshot(lc_store, &snapshot) == OK, "store_snapshot");
+    static const Work updates = {"", run_commits, 4};
+    for (int round = 0; round < ROUNDS; round++) {
+        ns[round] = measure(&updates, &lightcone);
+    }
+    figure(median(ns, ROUNDS), "ns", "update and commit beside a snapshot: Lightcone");
+    snapshot_release(&snapshot);
+    lightcone.close();
 }
 
 int main(int argc, char **argv) {
-    if (argc > 1) rows = strtoull(argv[1], NULL, 10);
-    if (argc > 2) only = argv[2];
-    Arena arena = {0};
-    Store *store;
-    printf("%llu rows\n", (unsigned long long)rows);
-    if (!*only) {
-        measure_fill("insert, scattered keys", FILL_SCATTERED, &store, &arena);
-        store_close(&store);
-        measure_fill("insert, no primary key", FILL_HASHED, &store, &arena);
-        store_close(&store);
+    static const struct option options[] = {
+        {"json", no_argument, NULL, 'j'},
+        {"only", required_argument, NULL, 'o'},
+        {NULL, 0, NULL, 0},
+    };
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (option == 'j') figures_json = true;
+        if (option == 'o') only = optarg;
+        if (option == '?') return 2;
     }
-    Table *table = measure_fill("insert, ascending keys", FILL_ASCENDING, &store, &arena);
-    uint64_t some = rows / 4 + 1;
-    measure("point read", read_rows, store, table, some);
-    measure("update and commit", update_rows, store, table, some);
-    measure("transfer (2 reads, 2 updates)", transfer, store, table, some);
-    measure("scan, a row", scan_rows, store, table, rows);
-    Snapshot *snapshot;
-    must(store_snapshot(store, &snapshot));
-    measure("update beside a snapshot", update_rows, store, table, some);
-    snapshot_release(&snapshot);
-    store_close(&store);
-    arena_deinit(&arena);
+    if (optind < argc) rows = strtoull(argv[optind], NULL, 10);
+    snprintf(root,
+             sizeof root,
+             "%s/lc-store-XXXXXX",
+             optind + 1 < argc ? argv[optind + 1] : "/tmp");
+    must(mkdtemp(root) != NULL, root);
+    if (*only) {
+        profile();
+    } else {
+        compare_loads(false);
+        compare_loads(true);
+        compare_works();
+        compare_durable();
+        alone();
+    }
+    figures_end();
+    char command[600];
+    snprintf(command, sizeof command, "rm -rf '%s'", root);
+    must(system(command) == 0, command);
     return 0;
 }

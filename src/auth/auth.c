@@ -2,24 +2,28 @@
 //
 // ALWAYS TRUE
 //   (1) Nothing of a token is believed before its signature: the payload is looked into earlier
-//       only to say which foreign issuer was refused.
-//   (2) An Auth is not changed after auth_open, so any thread may use it.
+//       only for the issuer whose keys the signature is to be checked with.
+//   (2) Our own key comes first, whatever the issuer: a token that we signed again for a person with a
+//       foreign identity keeps that issuer (§3.5).
+//   (3) Only the keys of foreign issuers change after auth_open, under a lock of their own.
 #include "auth/auth.h"
 
 #include <stdio.h>
 
 #include "auth/claims.h"
+#include "auth/issuers.h"
 #include "auth/jws.h"
 #include "base/mem.h"
 
 struct Auth {
     const Io *io;
     JwsKeys keys;
+    Issuers *issuers;
     Buf issuer;
     Buf issuer_json;  // with quotes
 };
 
-enum { UUID_TEXT_LEN = 36, REISSUED_LIFE_US = 60 * 1000000 };
+enum { UUID_TEXT_LEN = 36, ISSUER_BYTES_MAX = 128, REISSUED_LIFE_US = 60 * 1000000 };
 
 Err auth_open(const AuthOptions *options, Auth **out, Diag *diag) {
     Auth *auth = MEM_NEW(Auth);
@@ -32,6 +36,7 @@ Err auth_open(const AuthOptions *options, Auth **out, Diag *diag) {
     } else {
         err = jws_keys_open(options, &auth->keys, diag);
     }
+    if (err == OK) err = issuers_open(&options->issuers, &auth->issuers, diag);
     if (err != OK) {
         auth_close(&auth);
         return err;
@@ -43,24 +48,35 @@ Err auth_open(const AuthOptions *options, Auth **out, Diag *diag) {
 void auth_close(Auth **auth) {
     if (!*auth) return;
     jws_keys_close(&(*auth)->keys);
+    issuers_close(&(*auth)->issuers);
     buf_deinit(&(*auth)->issuer);
     buf_deinit(&(*auth)->issuer_json);
     mem_free(*auth);
     *auth = NULL;
 }
 
-// diag holds the reason why the signature does not count; a foreign issuer is a better one.
-static Err unsigned_refuse(const Auth *auth, Str payload, Arena *arena, Diag *diag) {
+// Not signed by us. diag says so, which is the answer for a token that claims to be ours.
+static Err foreign_verify(const Auth *auth,
+                          Str token,
+                          Str payload,
+                          Micros now,
+                          Arena *arena,
+                          AuthClaims *out,
+                          Diag *diag) {
     Str issuer = claims_peek_issuer(payload, arena);
-    if (!issuer.ptr || issuer.len == 0 || str_eq(issuer, bytes_str(buf_bytes(&auth->issuer)))) {
+    if (!issuer.ptr || issuer.len == 0 || str_eq(issuer, bytes_str(buf_bytes(&auth->issuer))))
         return ERR_UNAUTHENTICATED;
-    }
-    return diag_fail(diag,
-                     ERR_UNAUTHENTICATED,
-                     "Invalid token: this server accepts its own tokens only, not those of the "
-                     "issuer " STR_FMT,
-                     (int)utf8_cut(issuer, 128),
-                     issuer.ptr);
+    if (issuer.len > ISSUER_BYTES_MAX || !issuers_allow(auth->issuers, issuer))
+        return diag_fail(diag,
+                         ERR_UNAUTHENTICATED,
+                         "Invalid token: this server does not accept tokens of the issuer " STR_FMT,
+                         (int)utf8_cut(issuer, ISSUER_BYTES_MAX),
+                         issuer.ptr);
+    JwsToken parts;
+    Err err = jws_token_read(token, arena, &parts, diag);
+    if (err != OK) return err;
+    out->issuer = issuer;
+    return issuers_verify(auth->issuers, issuer, &parts, now, &out->renew, diag);
 }
 
 Err auth_verify(const Auth *auth,
@@ -75,7 +91,11 @@ Err auth_verify(const Auth *auth,
     Err err = jws_verify(&auth->keys, token, arena, &payload, &verdict, diag);
     if (err != OK) return diag_fail(diag, err, "%s", err_text(err));
     if (verdict == JWS_NOT_A_TOKEN) return ERR_UNAUTHENTICATED;
-    if (verdict != JWS_VALID) return unsigned_refuse(auth, payload, arena, diag);
+    if (verdict != JWS_VALID) {
+        err = foreign_verify(auth, token, payload, now, arena, &claims, diag);
+        if (err == ERR_AGAIN) *out = claims;  // who the issuer is
+        if (err != OK) return err;
+    }
     if ((err = claims_check(payload, now, &claims, diag)) != OK) return err;
     claims.payload = payload;
     claims.token = arena_str(arena, token);
@@ -139,6 +159,18 @@ Err auth_reissue(const Auth *auth,
     if (err == OK) err = sign(auth, &payload, arena, token, diag);
     buf_deinit(&payload);
     return err;
+}
+
+Err auth_issuer_learn(const Auth *auth, Str issuer, Str jwks, Micros now, Diag *diag) {
+    return issuers_learn(auth->issuers, issuer, jwks, now, diag);
+}
+
+void auth_issuer_failed(const Auth *auth, Str issuer, const char *why, Micros now) {
+    issuers_failed(auth->issuers, issuer, why, now);
+}
+
+bool auth_issuer_trusted(const Auth *auth, Str issuer) {
+    return issuers_trust(auth->issuers, issuer);
 }
 
 Bytes auth_public_key_pem(const Auth *auth) {

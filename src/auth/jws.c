@@ -1,4 +1,4 @@
-// jws.c: JWS compact form, ES256 only.
+// jws.c: JWS compact form. Our own tokens are ES256; those of foreign issuers may be RS256 too.
 //
 //   base64url(header) . base64url(payload) . base64url(r ‖ s)
 //   └──────────────── signed ────────────┘               32 + 32 bytes
@@ -189,4 +189,76 @@ Err jws_verify(const JwsKeys *keys,
     err = header_judge(parts.header, arena, verdict, diag);
     if (err != OK || *verdict != JWS_VALID) return err;
     return signature_judge(keys, &parts, verdict, diag);
+}
+
+// ── tokens of others ───────────────────────────────────────────────────────────────────────────
+
+static JwsAlgorithm algorithm_named(const char *name) {
+    if (name && strcmp(name, "ES256") == 0) return JWS_ES256;
+    if (name && strcmp(name, "RS256") == 0) return JWS_RS256;
+    return JWS_OTHER;
+}
+
+static Err token_header_read(Str text, Arena *arena, JwsToken *out, Diag *diag) {
+    json_error_t error;
+    json_t *json = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES, &error);
+    if (!json)
+        return diag_fail(diag, ERR_UNAUTHENTICATED, "Invalid token: JSON error: %s", error.text);
+    out->algorithm = algorithm_named(json_string_value(json_object_get(json, "alg")));
+    const char *kid = json_string_value(json_object_get(json, "kid"));
+    if (kid) out->kid = arena_str(arena, str_from(kid));
+    // What is critical to the issuer and unknown to us must not be passed over (RFC 7515 §4.1.11).
+    bool critical = json_object_get(json, "crit") != NULL;
+    json_decref(json);
+    if (critical) return diag_fail(diag, ERR_UNAUTHENTICATED, "Invalid token: InvalidToken");
+    return kid && !out->kid.ptr ? ERR_NOMEM : OK;
+}
+
+Err jws_token_read(Str token, Arena *arena, JwsToken *out, Diag *diag) {
+    JwsParts parts;
+    *out = (JwsToken){.kid = STR_NONE};
+    if (!parts_split(token, &parts))
+        return diag_fail(diag, ERR_UNAUTHENTICATED, "Invalid token: InvalidToken");
+    Str header, signature;
+    bool header_ok, payload_ok, signature_ok;
+    Err err = part_decode(parts.header, arena, &header, &header_ok);
+    if (err == OK) err = part_decode(parts.payload, arena, &out->payload, &payload_ok);
+    if (err == OK) err = part_decode(parts.signature, arena, &signature, &signature_ok);
+    if (err != OK) return err;
+    if (!header_ok || !payload_ok || !signature_ok)
+        return diag_fail(diag, ERR_UNAUTHENTICATED, "Invalid token: Base64 error: in the token");
+    out->signature = str_bytes(signature);
+    out->signed_text = parts.signed_text;
+    return token_header_read(header, arena, out, diag);
+}
+
+bool jws_fits(const JwsToken *token, const EVP_PKEY *key) {
+    switch (token->algorithm) {
+    case JWS_ES256: return EVP_PKEY_is_a(key, "EC");
+    case JWS_RS256: return EVP_PKEY_is_a(key, "RSA");
+    case JWS_OTHER: return false;
+    }
+    UNREACHABLE();
+}
+
+Err jws_token_verify(const JwsToken *token, EVP_PKEY *key, bool *valid) {
+    uint8_t der[DER_BYTES_MAX];
+    Bytes signature = token->signature;
+    *valid = false;
+    if (token->algorithm == JWS_ES256) {
+        if (signature.len != SIGNATURE_BYTES) return OK;
+        signature = BYTES(der, raw_to_der(signature.ptr, der));
+    }
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+    bool ready = ctx && EVP_DigestVerifyInit(ctx, NULL, EVP_sha256(), NULL, key) == 1;
+    Str text = token->signed_text;
+    if (ready)
+        *valid = EVP_DigestVerify(ctx,
+                                  signature.ptr,
+                                  signature.len,
+                                  (const uint8_t *)text.ptr,
+                                  text.len) == 1;
+    EVP_MD_CTX_free(ctx);
+    ERR_clear_error();
+    return ready ? OK : ERR_NOMEM;
 }

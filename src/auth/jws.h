@@ -26,6 +26,21 @@ typedef enum JwsVerdict {
     JWS_ALGORITHM,      // not ES256
     JWS_BAD_SIGNATURE,  // of another key, or of another text
 } JwsVerdict;
+// A token of somebody else, taken apart. Everything is in the arena or borrows from the token.
+typedef enum JwsAlgorithm { JWS_OTHER, JWS_ES256, JWS_RS256 } JwsAlgorithm;
+typedef struct JwsToken {
+    JwsAlgorithm algorithm;
+    Str kid;  // ptr NULL: it names none
+    Str payload;
+    Str signed_text;
+    Bytes signature;
+} JwsToken;
+// ERR_UNAUTHENTICATED with the words of §3.4: it is not a token.
+MUST_USE Err jws_token_read(Str token, Arena *arena, JwsToken *out, Diag *diag);
+// Is this the kind of key that the token's algorithm is for?
+bool jws_fits(const JwsToken *token, const EVP_PKEY *key);
+MUST_USE Err jws_token_verify(const JwsToken *token, EVP_PKEY *key, bool *valid);
+
 // *payload (a C string too) is set whenever it could be decoded, and may be believed only when JWS_VALID.
 MUST_USE Err jws_verify(const JwsKeys *keys,
                         Str token,

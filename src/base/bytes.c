@@ -101,11 +101,6 @@ void buf_deinit(Buf *buf) {
     *buf = (Buf){0};
 }
 
-void buf_clear(Buf *buf) {
-    buf->len = 0;
-    buf->failed = false;
-}
-
 bool buf_reserve(Buf *buf, size_t more) {
     if (buf->failed) return false;
     if (LIKELY(more <= buf->cap - buf->len)) return true;

@@ -57,12 +57,15 @@ typedef struct Buf {
 } Buf;
 
 void buf_deinit(Buf *buf);  // frees; leaves an empty, usable Buf
-void buf_clear(Buf *buf);   // keeps the memory, forgets content and failure
 bool buf_reserve(Buf *buf, size_t more);
 void buf_put(Buf *buf, const void *bytes, size_t len);
 uint8_t *buf_extend(Buf *buf, size_t len);  // uninitialised room; NULL after a failure
 void buf_printf(Buf *buf, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
+static inline void buf_clear(Buf *buf) {  // keeps the memory, forgets content and failure
+    buf->len = 0;
+    buf->failed = false;
+}
 static inline bool buf_ok(const Buf *buf) {
     return !buf->failed;
 }

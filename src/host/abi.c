@@ -64,6 +64,7 @@ void abi_begin(Abi *abi, const HostCall *call) {
 
 static void iter_release(Abi *abi, AbiIter *iter) {
     iter->open = false;
+    abi->open_count--;
     iter->next_free = abi->iter_free;
     abi->iter_free = (uint32_t)(iter - abi->iters) + 1;
     abi->iter_bytes -= iter->counted;
@@ -73,20 +74,26 @@ static void iter_release(Abi *abi, AbiIter *iter) {
 }
 
 static void timer_release(Abi *abi, AbiTimer *timer) {
+    if (timer->open) abi->open_count--;
     timer->open = false;
     timer->next_free = abi->timer_free;
     abi->timer_free = (uint32_t)(timer - abi->timers) + 1;
+}
+
+// From the last to the first, so that the next call's handles count up from 1 again.
+static void close_all(Abi *abi) {
+    for (uint32_t i = abi->iter_count; i-- > 0;)
+        if (abi->iters[i].open) iter_release(abi, &abi->iters[i]);
+    for (uint32_t i = abi->timer_count; i-- > 0;)
+        if (abi->timers[i].open) timer_release(abi, &abi->timers[i]);
+    ASSERT(abi->open_count == 0);
 }
 
 static void tx_dangling(Abi *abi);
 
 void abi_end(Abi *abi) {
     if (abi->in_procedure_tx) tx_dangling(abi);
-    // Released from the last to the first, so that the next call's handles count up from 1 again.
-    for (uint32_t i = abi->iter_count; i-- > 0;)
-        if (abi->iters[i].open) iter_release(abi, &abi->iters[i]);
-    for (uint32_t i = abi->timer_count; i-- > 0;)
-        if (abi->timers[i].open) timer_release(abi, &abi->timers[i]);
+    if (abi->open_count) close_all(abi);
     abi->access = NULL;
     abi->function = STR_NONE;
     abi->running = false;
@@ -247,6 +254,7 @@ static RowSink iter_open(Abi *abi, AbiIter *iter) {
     iter->at = 0;
     iter->next_chunk = 0;
     iter->open = true;
+    abi->open_count++;
     return (RowSink){.row = iter_add_row, .ctx = iter};
 }
 
@@ -522,6 +530,7 @@ AbiErrno abi_timer_start(Abi *abi, Str name, uint32_t *handle) {
     if (!buf_ok(&timer->name)) return remember(abi, ABI_FATAL);
     abi->timer_free = timer->next_free;
     timer->open = true;
+    abi->open_count++;
     timer->started_ns = abi_monotonic_ns();
     *handle = (uint32_t)(timer - abi->timers) + 1;
     return ABI_OK;

@@ -41,6 +41,7 @@ typedef struct Abi {
     uint32_t iter_count, iter_cap, iter_free;
     size_t iter_bytes, iter_kept;  // of open ones; of closed ones
     bool iter_overflow;            // open ones have more than they may
+    uint32_t open_count;           // iterators and timers
     AbiTimer *timers;
     uint32_t timer_count, timer_cap, timer_free;
 } Abi;

@@ -78,9 +78,14 @@ typedef struct HostCall {
     Bytes body;         // of HTTP: the request's body
     Access *access;     // this call's data; NULL of procedures and HTTP handlers
     int64_t budget_us;  // stop the call after this much time; 0: never
+    // Outcome.elapsed_us is wanted to the microsecond, for the price of two looks at the clock. Else it
+    // may be short by up to HOST_TICK_US: 0 of a call that took less.
+    bool is_timed;
     const HostProcedureOps *procedure;  // of procedures and HTTP handlers; else NULL
     void *procedure_ctx;
 } HostCall;
+
+#define HOST_TICK_US 1000
 
 typedef enum HostStatus {
     HOST_OK,

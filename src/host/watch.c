@@ -41,11 +41,38 @@ static bool was_waiting(const HostWatch *watch, uint64_t word, uint64_t now) {
     return used < MAX(left, WATCH_TICK_US * UINT64_C(1000)) * WATCH_RUN_PERCENT / 100;
 }
 
+// The number of the call that is to be fired now; 0: none is.
+static uint64_t call_due(HostWatch *watch, uint64_t now) {
+    uint64_t call = atomic_load(&watch->call), budget_ns = atomic_load(&watch->budget_ns);
+    bool runs =
+        (call & 1) && call == atomic_load(&watch->call);  // else the budget may be another's
+    if (!runs || call == atomic_load(&watch->call_fired)) return 0;
+    if (atomic_load(&watch->stop)) return call;
+    if (atomic_load(&watch->call_seen) != call) {
+        atomic_store(&watch->call_seen_ns, now);
+        atomic_store(&watch->call_seen, call);
+    }
+    return now - atomic_load(&watch->call_seen_ns) >= budget_ns ? call : 0;
+}
+
+// The run cannot end meanwhile: watch_end() waits.
+static void look_at_run(HostWatch *watch, uint64_t now) {
+    uint64_t call = call_due(watch, now), word = WATCH_RUN;
+    if (!call || !atomic_compare_exchange_strong(&watch->word, &word, word | WATCH_FIRING)) return;
+    atomic_store(&watch->call_fired, call);
+    watch->fire(watch->ctx);
+    atomic_store(&watch->word, WATCH_RUN);
+}
+
 // Fire the call if it is due. True: a call runs.
 static bool look_at(HostWatch *watch, uint64_t now) {
     uint64_t word = atomic_load(&watch->word);
     if (word == 0) return false;
     if (word & WATCH_STATE_BITS) return true;
+    if (word == WATCH_RUN) {
+        look_at_run(watch, now);
+        return true;
+    }
     if (!atomic_load(&watch->stop)) {
         see(watch, word, now);
         if (word >= now || was_waiting(watch, word, now)) return true;

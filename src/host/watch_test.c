@@ -177,4 +177,110 @@ TEST(watch, never_fires_outside_a_call_or_without_telling) {
     }
 }
 
+// ---- runs of calls
+
+TEST(watch, fires_a_call_of_a_run_when_its_budget_is_over_since_it_was_seen) {
+    Caller caller;
+    caller_init(&caller);
+    watch_begin(&caller.watch, WATCH_RUN);
+    atomic_store(&caller.inside, 1);
+    for (unsigned round = 1; round <= 3; round++) {
+        uint64_t begin = abi_monotonic_ns();
+        watch_call_begin(&caller.watch, 2000000);
+        EXPECT(!watch_call_is_fired(&caller.watch));
+        EXPECT(wait_for_fire(&caller, round));
+        uint64_t end = abi_monotonic_ns();
+        EXPECT(end - begin >= 2000000);
+        EXPECT(watch_call_is_fired(&caller.watch));
+        spin(3000000);  // once is enough
+        EXPECT_EQ(caller.fired, round);
+        uint64_t seen = watch_call_end(&caller.watch);
+        EXPECT(seen >= begin && seen + 2000000 <= end);
+        EXPECT(!watch_call_is_fired(&caller.watch));
+    }
+    EXPECT(!watch_end(&caller.watch));
+    EXPECT_EQ(caller.outside, 0);
+    watch_deinit(&caller.watch);
+}
+
+TEST(watch, leaves_a_run_alone_whose_calls_end_in_time) {
+    Caller caller;
+    caller_init(&caller);
+    watch_begin(&caller.watch, WATCH_RUN);
+    unsigned unseen = 0;
+    for (int i = 0; i < 3000; i++) {  // in all longer than the budget of each
+        watch_call_begin(&caller.watch, 250000000);
+        spin(100000);
+        unseen += watch_call_end(&caller.watch) == 0;
+    }
+    EXPECT(unseen > 500);
+    watch_call_begin(&caller.watch, UINT64_MAX);
+    spin(5000000);
+    EXPECT(watch_call_end(&caller.watch) != 0);
+    spin(3000000);  // between two calls
+    EXPECT(!watch_end(&caller.watch));
+    EXPECT_EQ(caller.fired, 0);
+    watch_deinit(&caller.watch);
+}
+
+TEST(watch, stops_the_running_call_of_a_run_or_the_next_one) {
+    Caller caller;
+    caller_init(&caller);
+    watch_begin(&caller.watch, WATCH_RUN);
+    watch_call_begin(&caller.watch, UINT64_MAX);
+    watch_stop(&caller.watch);
+    EXPECT(wait_for_fire(&caller, 1));
+    EXPECT(watch_call_is_fired(&caller.watch));
+    (void)watch_call_end(&caller.watch);
+    EXPECT(watch_stop_take(&caller.watch));
+    watch_stop(&caller.watch);
+    spin(3000000);
+    EXPECT_EQ(caller.fired, 1);  // nobody to fire at
+    watch_call_begin(&caller.watch, UINT64_MAX);
+    EXPECT(wait_for_fire(&caller, 2));
+    (void)watch_call_end(&caller.watch);
+    EXPECT(!watch_end(&caller.watch));
+    watch_deinit(&caller.watch);
+}
+
+// A fire may come late; then it is not meant for the call that runs.
+static void *run_main(void *ctx) {
+    Caller *caller = ctx;
+    uint64_t seed = (uint64_t)(uintptr_t)ctx, begin = abi_monotonic_ns();
+    uintptr_t wrong = 0;
+    while (abi_monotonic_ns() - begin < 400000000) {
+        atomic_store(&caller->inside, 1);
+        watch_begin(&caller->watch, WATCH_RUN);
+        for (int i = 0; i < 5; i++) {
+            seed = seed * 6364136223846793005u + 1442695040888963407u;
+            uint64_t budget = 100000 + (seed >> 40) % 1000000, start = abi_monotonic_ns();
+            watch_call_begin(&caller->watch, budget);
+            spin((seed >> 33) % 1200000);
+            bool fired = watch_call_is_fired(&caller->watch);
+            wrong += fired && abi_monotonic_ns() - start < budget;
+            (void)watch_call_end(&caller->watch);
+        }
+        (void)watch_end(&caller->watch);
+        atomic_store(&caller->inside, 0);
+    }
+    return (void *)wrong;
+}
+
+TEST(watch, never_fires_outside_a_run_or_at_a_call_before_its_time) {
+    enum { N = 3 };
+    static Caller callers[N];
+    pthread_t threads[N];
+    for (int i = 0; i < N; i++) {
+        caller_init(&callers[i]);
+        EXPECT_EQ(pthread_create(&threads[i], NULL, run_main, &callers[i]), 0);
+    }
+    for (int i = 0; i < N; i++) {
+        void *wrong;
+        pthread_join(threads[i], &wrong);
+        EXPECT_EQ((uintptr_t)wrong, 0u);
+        EXPECT_EQ(callers[i].outside, 0);
+        watch_deinit(&callers[i].watch);
+    }
+}
+
 TEST_MAIN()

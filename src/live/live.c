@@ -1,14 +1,22 @@
 // live.c: the subscriptions of one database as a whole: opening, closing, a new schema, counters.
+#include "live/join.h"
 #include "live/view_private.h"
 
 Err live_open(const QueryCatalog *catalog, Views *views, Live **out) {
     Live *live = MEM_NEW(Live);
     if (!live) return ERR_NOMEM;
     live->catalog = catalog;
+    live->options = (LiveOptions){.arrangement_quota = LIVE_ARRANGEMENT_QUOTA};
+    live->arranged.max = live->options.arrangement_quota;
     live->views = views;
     live->schema_version = catalog->schema_version;
     *out = live;
     return OK;
+}
+
+void live_set_options(Live *live, const LiveOptions *options) {
+    live->options = *options;
+    live->arranged.max = options->arrangement_quota;
 }
 
 void live_close(Live **live) {
@@ -23,6 +31,9 @@ void live_close(Live **live) {
     livemap_deinit(&l->templates);
     livemap_deinit(&l->groups);
     pending_free(l);
+    join_scratch_free(l);
+    delta_deinit(&l->delta);
+    buf_deinit(&l->failed);
     arena_deinit(&l->commit);
     buf_deinit(&l->encoded);
     buf_deinit(&l->key_old);
@@ -40,7 +51,7 @@ static Err set_ids(const LiveClient *client, Buf *ids) {
     buf_clear(ids);
     for (uint32_t i = 0; client->sets.slots && i <= client->sets.mask; i++) {
         const QuerySet *set = client->sets.slots[i].item;
-        if (set) buf_put_u32(ids, set->id);
+        if (set) buf_put_u64(ids, set->id);
     }
     return buf_ok(ids) ? OK : ERR_NOMEM;
 }
@@ -53,17 +64,32 @@ static void leave_all(Live *live) {
     }
 }
 
+// A set ends: with it, all of a distinct client, who is told of none in particular.
+static void end_set(QuerySet *set, const char *reason, LiveDropped dropped, void *ctx) {
+    LiveClient *client = set->client;
+    if (client->is_distinct) {
+        client_remove_all(client);
+        dropped(ctx, client->owner, 0, reason);
+    } else {
+        dropped(ctx, client->owner, (uint32_t)set->id, reason);
+        client_remove_set(client, set);
+    }
+}
+
 // A set that found no memory is removed unreported: its client must be closed anyway.
-static Err rejoin(LiveClient *client, uint32_t id, LiveDropped dropped, void *ctx) {
+static Err rejoin(LiveClient *client, uint64_t id, LiveDropped dropped, void *ctx) {
     QuerySet *set = client_set(client, id);
+    if (!set) return OK;  // it went with another one
     Diag diag;
     diag_clear(&diag);
     Err err = queryset_join(set, false, &diag);
     if (err == OK) return OK;
+    if (err != ERR_NOMEM) {
+        end_set(set, diag.text, dropped, ctx);
+        return OK;
+    }
     client_remove_set(client, set);
-    if (err == ERR_NOMEM) return err;
-    dropped(ctx, client->owner, id, diag.text);
-    return OK;
+    return err;
 }
 
 Err live_schema_changed(Live *live, LiveDropped dropped, void *ctx) {
@@ -75,8 +101,8 @@ Err live_schema_changed(Live *live, LiveDropped dropped, void *ctx) {
     Buf ids = {0};
     for (LiveClient *client = live->clients; client; client = client->next) {
         Err err = set_ids(client, &ids);
-        for (size_t at = 0; err == OK && at < ids.len; at += 4) {
-            err = rejoin(client, load_u32(ids.ptr + at), dropped, ctx);
+        for (size_t at = 0; err == OK && at < ids.len; at += 8) {
+            err = rejoin(client, load_u64(ids.ptr + at), dropped, ctx);
         }
         if (err != OK) first = err;
     }
@@ -87,16 +113,31 @@ Err live_schema_changed(Live *live, LiveDropped dropped, void *ctx) {
 void live_view_ended(Live *live, View *view, const char *reason, LiveDropped dropped, void *ctx) {
     ASSERT(view->views == live->views);
     // Removing a set releases its groups, and the last one of them leaves the view.
-    while (view->groups) {
-        QuerySet *set = view->groups->subs->set;
-        dropped(ctx, set->client->owner, set->id, reason);
-        client_remove_set(set->client, set);
+    while (view->uses) {
+        end_set(view->uses->group->subs->set, reason, dropped, ctx);
     }
+}
+
+void live_commit_ended(Live *live, LiveDropped dropped, void *ctx) {
+    size_t count = live->failed.len / sizeof(Group *);
+    for (size_t i = 0; i < count; i++) {
+        Group *group = ((Group **)(void *)live->failed.ptr)[i];
+        char *why = group->failure;
+        // Ending the set of its last Sub frees the group. That of a set may be the last one of
+        // several, when the set holds it more than once or its client is a distinct one.
+        group->failure = NULL;
+        group->is_ending = &group;
+        while (group)
+            end_set(group->subs->set, why, dropped, ctx);
+        mem_free(why);
+    }
+    buf_clear(&live->failed);
 }
 
 LiveStats live_stats(const Live *live) {
     LiveStats stats = live->stats;
     stats.groups = live->groups.count;
     stats.templates = live->templates.count;
+    stats.state_bytes = live->arranged.used;
     return stats;
 }

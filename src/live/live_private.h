@@ -15,20 +15,37 @@
 //       the broadcast list; a group that can never match stands nowhere.
 //   (3) A Sub is in its group's list and in its set's array, from live_subscribe to the end.
 //   (4) Between two live_commits no group and no client refers to commit memory.
+//   (5) The Subs of a distinct client's sets are in no group. Each holds a Held, whose own Sub is: it
+//       belongs to the client's set `all`, which has no id and no array.
 #pragma once
 #include "base/mem.h"
+#include "live/arrange.h"
+#include "live/delta.h"
 #include "live/live.h"
 #include "live/map.h"
 #include "live/view.h"
+#include "query/standing.h"
+#include "query/tally.h"
 
 typedef struct LiveTable LiveTable;
 typedef struct LiveTemplate LiveTemplate;
 typedef struct Guard Guard;
 typedef struct Group Group;
 typedef struct Sub Sub;
+typedef struct Held Held;
 typedef struct QuerySet QuerySet;
+typedef struct JoinTemplate JoinTemplate;  // join.h
+typedef struct JoinUse JoinUse;
+typedef struct FindLink FindLink;
+typedef struct JoinScratch JoinScratch;
 
-typedef enum GroupPlace { PLACE_NOWHERE, PLACE_BROADCAST, PLACE_RESIDUAL, PLACE_GUARD } GroupPlace;
+typedef enum GroupPlace {
+    PLACE_NOWHERE,
+    PLACE_BROADCAST,
+    PLACE_RESIDUAL,
+    PLACE_GUARD,
+    PLACE_JOIN,  // in the finders of its template
+} GroupPlace;
 
 struct Guard {  // of one set of columns
     LiveTable *table;
@@ -39,20 +56,39 @@ struct Guard {  // of one set of columns
     uint16_t columns[];  // ascending
 };
 
+typedef struct TableArrangement TableArrangement;
+struct TableArrangement {
+    Arrangement *arrangement;
+    uint32_t refs;
+    TableArrangement *next;
+};
+
 struct LiveTable {
     uint32_t table_id;
-    uint32_t group_count;
+    uint32_t group_count;  // groups of this table alone, and nodes of joins that are this table
     Guard *guards;
     Group *residual, *broadcast;
+    JoinUse *joins;
+    TableArrangement *arrangements;
 };
 
 struct LiveTemplate {
-    Query *query;  // the plan; its own params are those of whoever came first
+    Standing *standing;  // the plan; its own params are those of whoever came first
+    const Query *query;  // of one table: standing->query. Of a join: its root's, for how rows look
+    JoinTemplate *join;  // NULL: of one table
     uint64_t hash;
-    LiveTable *table;
-    Guard *guard;  // NULL unless place is PLACE_GUARD
+    LiveTable *table;  // of one table
+    Guard *guard;      // NULL unless place is PLACE_GUARD
     GroupPlace place;
     uint32_t group_count;
+};
+
+typedef struct ViewUse ViewUse;  // a group watches a result of a view
+struct ViewUse {
+    View *view;
+    Group *group;
+    ViewUse *next, **link;  // of the result
+    ViewUse *more;          // of the group
 };
 
 struct Group {
@@ -64,24 +100,37 @@ struct Group {
     Sub *subs;
     uint64_t dirty_in;  // the commit in which `delta` is an index
     uint32_t delta;     // of Live.pending
-    View *view;         // the result that it watches; NULL of a query over a table
-    Group *view_next, **view_link;
-    Bytes values[];  // of the parameters; their bytes stand behind
+    char *failure;      // why it cannot be kept current; owned
+    Group **is_ending;  // to be told that it is gone; NULL: nobody waits
+    ViewUse *views;     // the results that it watches; NULL of a query over tables
+    FindLink *links;    // of a join
+    Tally *tally;       // of a join with groups
+    Bytes values[];     // of the parameters; their bytes stand behind
 };
 
 struct Sub {
     Group *group;
     QuerySet *set;
-    Sub *next, **link;  // in the group
-    Str text;           // trimmed; in the set's memory
+    union {
+        Sub *next;   // in the group
+        Held *held;  // (5)
+    };
+    Sub **link;
+    Str text;  // trimmed; in the set's memory
 };
 
 struct QuerySet {
     LiveClient *client;
-    uint32_t id;
+    uint64_t id;
     uint32_t count;
     Arena texts;
     Sub *subs;
+};
+
+struct Held {  // a query of a distinct client
+    Sub sub;
+    uint32_t holders;  // sets; gone with the last
+    char text[];
 };
 
 struct LiveClient {
@@ -91,6 +140,9 @@ struct LiveClient {
     LiveClient *next, **link;
     LiveMap sets;
     uint32_t query_count;
+    bool is_distinct;
+    LiveMap held;  // hash of the text -> Held
+    QuerySet all;  // (5)
     // During live_commit:
     uint64_t touched_in;
     uint32_t update;  // index of its LiveUpdate
@@ -108,11 +160,18 @@ typedef struct Pending {
 
 struct Live {
     const QueryCatalog *catalog;
+    LiveOptions options;
     Views *views;             // NULL where there are none
     uint64_t schema_version;  // that every template was compiled against
     LiveMap tables, templates, groups;
     LiveClient *clients;
     LiveStats stats;
+    ArrangeMemory arranged;
+    uint32_t join_count;  // templates
+    Delta delta;
+    JoinScratch *joining;
+    Group *tallied;  // groups whose tallies the running commit changed
+    Buf failed;      // Group *: those that it could not keep current
     // The running commit, or what the last one left for its caller.
     Arena commit;
     Pending *pending;
@@ -124,25 +183,38 @@ struct Live {
     Buf answer_bytes;
     Buf answer_rows;            // LiveRows
     uint64_t answer_cost_left;  // rows that may still be looked at for it
-    bool answer_elsewhere;      // they were not enough: somebody else reads
+    bool answer_elsewhere;
+    bool
+        answer_may_move;  // to a worker, who may wait for pages      // they were not enough: somebody else reads
 };
 
 // ── watch.c ──
 // The group of this compiled query, made if need be. Takes the query over, also on failure.
-MUST_USE Err group_obtain(Live *live, Query **query, Group **out);
+//   ERR_LIMIT  it would need more arrangements, or groups, than the quota allows
+//   ERR_INVALID  a sum is too large for its type; diag says which
+MUST_USE Err group_obtain(Live *live, Standing **standing, Group **out, Diag *diag);
 void group_release(Live *live, Group *group);  // gone when it has no Sub
 bool group_matches(const Group *group, Bytes row);
 LiveTable *live_table(const Live *live, uint32_t table_id);  // NULL: nobody watches
+LiveTable *table_obtain(Live *live, uint32_t table_id);      // NULL: no memory
+void table_release(Live *live, LiveTable *table);            // gone when nobody watches
 uint64_t guard_key_of(const Guard *guard, const RowLayout *layout, Bytes row, Buf *key);
 Group *guard_find(const Guard *guard, uint64_t hash, Bytes key);
+Str group_name(const Group *group);  // of its rows
 
 // ── subscribe.c ──
-QuerySet *client_set(const LiveClient *client, uint32_t id);
+QuerySet *client_set(const LiveClient *client, uint64_t id);
 void client_remove_set(LiveClient *client, QuerySet *set);  // and free it
-void queryset_leave(QuerySet *set);                         // every Sub leaves its group
+void client_remove_all(LiveClient *client);
+void queryset_leave(QuerySet *set);  // every Sub leaves its group
 // Compile the set's texts and let its Subs, who are in no group, join theirs; all or nothing. With
 // `answers`, the rows they yield are appended to the live's answer.
 MUST_USE Err queryset_join(QuerySet *set, bool answers, Diag *diag);
 
 // ── commit.c ──
 void pending_free(Live *live);
+// The group gains or loses `copies` of a row in the running commit. ERR_NOMEM.
+MUST_USE Err group_gain(Live *live, Group *group, Bytes shown, uint64_t copies);
+// It cannot be kept current any more: its sets end with this commit. ERR_NOMEM.
+MUST_USE Err group_fail(Live *live, Group *group, const char *why);
+MUST_USE Err group_lose(Live *live, Group *group, Bytes shown, uint64_t copies);

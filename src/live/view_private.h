@@ -19,7 +19,7 @@ struct View {
     QueryViewKey key;
     Identity sender;
     ViewState state;
-    Group *groups;  // that watch it
+    ViewUse *uses;  // who watches it
     Watch *watch;   // of what it read; NULL unless current
     Micros used;    // when it was last asked for or watched
     bool queued;
@@ -75,13 +75,13 @@ struct Views {
 };
 
 // ── view.c ──
-// Remember that the group watches its result. ERR_NOMEM.
+// Remember that the group watches this result, too. ERR_NOMEM.
 MUST_USE Err view_watch(Views *views,
                         uint32_t table_id,
                         const QueryViewKey *key,
                         const Identity *caller,
                         Group *group);
-void view_unwatch(Group *group);
+void view_unwatch(Group *group);                   // all of them
 const CatalogTable *view_table(const View *view);  // NULL: a migration removed it
 
 // ── view_rows.c ──

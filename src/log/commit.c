@@ -17,7 +17,7 @@ static bool op_take(Bytes *in, CommitOp *out) {
     Bytes head;
     if (!take(in, COMMIT_OP_HEAD_BYTES, &head)) return false;
     uint8_t kind = head.ptr[0];
-    if (kind < COMMIT_INSERT || kind > COMMIT_DELETE_ROW) return false;
+    if (kind < COMMIT_INSERT || kind > COMMIT_REPLACE) return false;
     out->kind = (CommitOpKind)kind;
     out->table_id = load_u32(head.ptr + 1);
     if (!take(in, load_u32(head.ptr + 5), &out->bytes)) return false;

@@ -6,6 +6,7 @@
 //
 // An insert carries the row's BSATN. A delete carries the row's clustering key; in a table without
 // a primary key the row itself, since the key that tells colliding rows apart depends on history.
+// A replacement leaves every unique key as it is, so it fits whatever other rows do in its commit.
 #pragma once
 #include "base/ids.h"
 
@@ -15,6 +16,7 @@ typedef enum CommitOpKind {
     COMMIT_EVENT = 3,       // a row of an event table: history only, never replayed into a table
     COMMIT_TRUNCATE = 4,    // the table loses all rows; no bytes
     COMMIT_DELETE_ROW = 5,  // like COMMIT_DELETE, but the bytes are the row
+    COMMIT_REPLACE = 6,     // the row takes the place of the one with the same clustering key
 } CommitOpKind;
 
 typedef struct CommitInfo {

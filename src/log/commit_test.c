@@ -75,9 +75,9 @@ static void expect_bad_op(uint8_t kind, Str bytes) {
     buf_deinit(&buf);
 }
 
-TEST(commit, knows_five_kinds_of_operation_and_truncation_has_no_bytes) {
+TEST(commit, knows_six_kinds_of_operation_and_truncation_has_no_bytes) {
     expect_bad_op(0, STR(""));
-    expect_bad_op(6, STR(""));
+    expect_bad_op(7, STR(""));
     expect_bad_op(COMMIT_TRUNCATE, STR("x"));
 }
 

@@ -458,6 +458,14 @@ void conn_run(NetConn *conn) {
     conn_watch(conn);
 }
 
+void net_request_again(NetConn *conn) {
+    NetLoop *loop = conn->loop;
+    if (conn->state != CONN_ANSWERING || conn->move_to) return;
+    request_view(conn);
+    loop->handler.request(loop->handler.ctx, conn, &conn->work->request);
+    if (!conn->move_to) conn_run(conn);
+}
+
 void net_resume(NetConn *conn) {
     if (!conn->paused) return;
     conn->paused = false;

@@ -71,6 +71,7 @@ typedef struct NetFrame {
 } NetFrame;
 NetFrame *net_frame_ws_binary(Bytes payload);                 // framed, refs 1; NULL: no memory
 NetFrame *net_frame_ws_parts(const Bytes *parts, int count);  // payload in parts, one frame
+NetFrame *net_frame_ws_text(Bytes payload);                   // UTF-8
 NetFrame *net_frame_raw(Bytes bytes);                         // the body of an HTTP answer
 void net_frame_retain(NetFrame *frame);
 void net_frame_release(NetFrame **frame);
@@ -121,6 +122,10 @@ void net_wake(NetLoop *loop);  // from any thread: ends a net_turn's wait
 // Pass a connection whose request is not answered yet to another loop (its database lives there):
 // its request handler is called there as if it had arrived there. Thread-safe hand-over.
 MUST_USE Err net_move(NetConn *conn, NetLoop *to);
+
+// Its request was put aside and can be handled now: the handler is called again, as if it had arrived
+// just now. Between turns or from a handler of another connection.
+void net_request_again(NetConn *conn);
 
 void *net_conn_data(const NetConn *conn);
 void net_conn_set_data(NetConn *conn, void *data);

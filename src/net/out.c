@@ -66,6 +66,10 @@ NetFrame *net_frame_ws_binary(Bytes payload) {
     return frame_parts(WS_BINARY, &payload, 1);
 }
 
+NetFrame *net_frame_ws_text(Bytes payload) {
+    return frame_parts(WS_TEXT, &payload, 1);
+}
+
 NetFrame *net_frame_raw(Bytes bytes) {
     NetFrame *frame = frame_new(bytes.len);
     if (frame && bytes.len) memcpy(frame->bytes, bytes.ptr, bytes.len);

@@ -32,11 +32,11 @@ static void end(Database *db, Err err) {
     // Who must stop listening is told before the rest hears what changed.
     commit_views_ended(db, err == OK);
     if (err == OK && changed) {
-        Session *caller = commit.own_part ? commit.session : NULL;
-        database_publish(db, writes, caller, &own);
+        database_publish(db, writes, commit.session, commit.own_part ? &own : NULL);
     }
     viewlane_launch(db);
     commit.finish(commit.session, err, own);
+    commit.session->v1.cause = NULL;  // the turn's memory
 }
 
 void commit_start(Session *s, bool own_part, CommitFinish finish) {

@@ -30,6 +30,7 @@ typedef struct ParkList {
 typedef struct DatabaseCounters {
     uint64_t calls_ok, calls_user_error, calls_fatal, calls_deadline, calls_refused;
     uint64_t commits, flushes, turns, messages_in, sql_queries;
+    uint64_t calls_missed_page;  // began again because a page was not in memory
     uint64_t slices_used_up, slow_calls, conflicts, exclusive_runs;
     uint64_t procedures, procedures_failed, procedures_deadline;
     uint64_t retries, calls_delayed, calls_over_rate, lane_refused, inboxes_full;
@@ -65,6 +66,7 @@ struct Database {
 
     Session *sessions;      // all, doubly linked
     uint32_t client_count;  // WebSocket sessions that are connected
+    uint32_t v1_count;      // sessions of protocol v1, who want to know more of each transaction
     Fair fair;              // who has something to do, and whose turn it is
     Session *dirty;         // have something to say once what they did is durable
     Session *sealed;        // whose words wait for the batch in flight
@@ -79,9 +81,13 @@ struct Database {
     uint32_t reads_active;         // on workers, or about to begin
     int64_t snapshots_noticed_ns;  // when a log line last spoke of an old one
     CommitPending commit;          // while it is pending no other call begins
-    int64_t turn_began_ns;         // monotonic
-    Micros turn_began;             // the same moment by the wall clock
-    Micros now;                    // wall clock of the running call
+    struct {                       // rows of the running commit's deltas as v1.json shows them
+        struct DeltaJson *list;    // by LiveDelta.id; in the turn arena
+        uint64_t count;
+    } delta_json;
+    int64_t turn_began_ns;  // monotonic
+    Micros turn_began;      // the same moment by the wall clock
+    Micros now;             // wall clock of the running call
     bool failed;  // its log cannot be written: what was computed is not on the disk (mend.h)
     char failure[256];
     Err read_only;  // not OK: why nothing can be written; the state is the durable one (mend.h)
@@ -175,11 +181,11 @@ void database_settings_apply(Database *database, const Settings *settings);
 // could not be made. `now`: it cannot wait until one has been made elsewhere.
 bool database_mend(Database *database, bool now);
 
-// After a commit: tell schedules and subscribers. `caller` (may be NULL) gets its part as *own
-// (valid until the next commit) instead of a message.
+// After a commit: tell schedules and subscribers. `by` (may be NULL) did it; where `own` is not NULL, it
+// gets its part as *own (valid until the next commit) instead of a message.
 void database_publish(Database *database,
                       const WriteSet *writes,
-                      Session *caller,
+                      Session *by,
                       const LiveUpdate **own);
 // A line of the module's log in the server's own name, or in a reducer's.
 void database_log_line(Database *database, int level, const char *function, Str message);

@@ -63,6 +63,7 @@ HostProgram *lanes_module_set(Lanes *lanes, LaneModule **module) {
 
 void lanes_interrupt(Database *db, const char *why) {
     for (Session *s = db->sessions; s; s = s->next) {
+        fetch_interrupt(s);
         if (s->kind == SESSION_AGENT) {
             procedure_interrupt(s, why);
         } else if (s->kind == SESSION_VIEW) {
@@ -186,6 +187,7 @@ Err lane_call_init(LaneCall *call, LaneKind kind, Session *s, const HostCall *ho
     call->kind = kind;
     call->session = s;
     call->host = *host;
+    call->host.is_timed = true;  // what it took decides where the next one runs
     pthread_mutex_init(&call->mutex, NULL);
     lane_guard_init(&call->guard);
     pthread_condattr_init(&attr);
@@ -472,11 +474,13 @@ static void job_run(WorkerJob *job) {
     loop_post(call->loop, &call->ended);
 }
 
-// Most of the checking is done here, so that the loop has only the newest commits to look at.
+// Most of the checking is done here, so that the loop has only the newest commits to look at. So is
+// the reading: what the loop then changes is in memory.
 void lane_validate(LaneCall *call) {
     pthread_mutex_lock(&call->guard.mutex);
     call->stale =
         call->guard.inner && call->overlay && overlay_validate(call->overlay) == ERR_CONFLICT;
+    if (call->guard.inner && call->overlay && !call->stale) overlay_touch(call->overlay);
     pthread_mutex_unlock(&call->guard.mutex);
 }
 

@@ -173,7 +173,7 @@ bool slow_is_over(const Session *session);  // it was made for one call, and tha
 typedef struct Procedure Procedure;
 // May this client know that there is such a procedure?
 bool procedure_visible(const Session *client, const FunctionDef *function);
-void procedure_call_ws(Session *client, uint32_t request, Str name, Bytes args);
+void procedure_call_ws(Session *client, const ClientMessage *message);
 // The client is an HTTP session; it is answered when the procedure has ended. `args` are checked.
 void procedure_call_http(Session *client, const FunctionDef *function, Bytes args);
 // A row of a scheduled table is due. False: its function is not a procedure.

@@ -84,9 +84,9 @@ static void let_in(Session *s) {
         session_close(s, 1011, "the server is out of memory");
         return;
     }
+    if (wire_is_v1(s->protocol)) live_client_distinct(s->live);
     db->client_count++;
-    Buf *out = outbox_begin(&s->out);
-    wire_initial_connection(out, &s->identity, &s->connection, s->token);
+    s->codec->connected(outbox_begin(&s->out), &s->identity, &s->connection, s->token);
     outbox_end(&s->out);
     session_dirty(s);
 }

@@ -60,6 +60,7 @@ DB_METRIC(m_calls_user_error, db->counters.calls_user_error)
 DB_METRIC(m_calls_fatal, db->counters.calls_fatal)
 DB_METRIC(m_calls_deadline, db->counters.calls_deadline)
 DB_METRIC(m_calls_refused, db->counters.calls_refused)
+DB_METRIC(m_missed_page, db->counters.calls_missed_page)
 DB_METRIC(m_overran, db->counters.slices_used_up)
 DB_METRIC(m_slow, db->counters.slow_calls)
 DB_METRIC(m_slow_active, lanes_stats(db, LANE_REDUCER).active)
@@ -114,6 +115,12 @@ DB_METRIC(m_pages_file, store_stats(db_store(db->db)).file_bytes)
 DB_METRIC(m_page_reads, store_stats(db_store(db->db)).page_reads)
 DB_METRIC(m_page_errors, store_stats(db_store(db->db)).page_read_errors)
 DB_METRIC(m_pages_evicted, store_stats(db_store(db->db)).pages_evicted)
+DB_METRIC(m_pages_spilled, store_stats(db_store(db->db)).pages_spilled)
+DB_METRIC(m_page_reads_loop, store_stats(db_store(db->db)).page_reads_owner)
+DB_METRIC(m_page_waits, store_stats(db_store(db->db)).page_waits)
+DB_METRIC(m_page_wait_us, store_stats(db_store(db->db)).page_wait_ns / 1000)
+DB_METRIC(m_spill_waits, store_stats(db_store(db->db)).spill_waits)
+DB_METRIC(m_spill_wait_us, store_stats(db_store(db->db)).spill_wait_ns / 1000)
 
 static DbCheckpointStats checkpoint_stats(const Database *db) {
     DbCheckpointStats stats;
@@ -139,6 +146,7 @@ static const Metric metrics[] = {
     {"lightcone_calls_fatal_total", "counter", "reducer calls that failed inside", m_calls_fatal},
     {"lightcone_calls_deadline_total", "counter", "reducer calls stopped at their deadline", m_calls_deadline},
     {"lightcone_calls_refused_total", "counter", "reducer calls that never started", m_calls_refused},
+    {"lightcone_calls_missed_page_total", "counter", "times a reducer call began again because a page was not in memory", m_missed_page},
     {"lightcone_slices_used_up_total", "counter", "reducer calls that needed more than their slice", m_overran},
     {"lightcone_slow_calls_total", "counter", "reducer calls that ran in the slow lane", m_slow},
     {"lightcone_slow_calls_active", "gauge", "reducer calls in the slow lane now", m_slow_active},
@@ -192,6 +200,12 @@ static const Metric metrics[] = {
     {"lightcone_page_reads_total", "counter", "pages read from the page file", m_page_reads},
     {"lightcone_page_read_errors_total", "counter", "pages that could not be read", m_page_errors},
     {"lightcone_pages_evicted_total", "counter", "pages that left memory", m_pages_evicted},
+    {"lightcone_page_reads_loop_total", "counter", "of the pages read, those read by the loop", m_page_reads_loop},
+    {"lightcone_page_waits_total", "counter", "of those, the ones for which the loop waited for the disk", m_page_waits},
+    {"lightcone_page_wait_microseconds_total", "counter", "time in which it did", m_page_wait_us},
+    {"lightcone_pages_spilled_total", "counter", "changed pages written out to make room", m_pages_spilled},
+    {"lightcone_spill_waits_total", "counter", "times the loop waited for that, because memory was far over its limit", m_spill_waits},
+    {"lightcone_spill_wait_microseconds_total", "counter", "time in which it did", m_spill_wait_us},
     {"lightcone_checkpoints_total", "counter", "checkpoints written", m_checkpoints},
     {"lightcone_checkpoint_failures_total", "counter", "checkpoints that failed", m_checkpoint_failures},
     {"lightcone_checkpoint_bytes_total", "counter", "bytes of pages written by checkpoints", m_checkpoint_bytes},

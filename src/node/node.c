@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "node/mend.h"
 #include "node/node_private.h"
+#include "node/oidc.h"
 
 #define LOOPS_MAX_DEFAULT              64
 #define DEADLINE_US_DEFAULT            10000000
@@ -235,6 +236,7 @@ static Err node_open(Node *node, Diag *diag) {
         .private_path = o->private_key_path,
         .public_path = o->public_key_path,
         .issuer = STR("localhost"),
+        .issuers = o->issuers,
     };
     if ((err = auth_open(&auth, &node->auth, diag)) != OK) return err;
     if (o->tls_cert && (err = net_tls_open(o->tls_cert, o->tls_key, &node->tls, diag)) != OK)
@@ -246,6 +248,7 @@ static Err node_open(Node *node, Diag *diag) {
     WorkerOptions urgent = {.threads = MAKERS};
     if ((err = worker_pool_new(&slow, &node->workers)) != OK) return err;
     if ((err = worker_pool_new(&urgent, &node->makers)) != OK) return err;
+    if ((err = oidc_open(node, &node->oidc)) != OK) return err;
     node->loops = mem_zalloc(sizeof(NodeLoop *));
     NodeLoop *front = node->loops ? MEM_NEW(NodeLoop) : NULL;
     if (!front) return ERR_NOMEM;
@@ -352,6 +355,7 @@ void node_stop(Node **handle) {
         loop_deinit(node->loops[i]);
         mem_free(node->loops[i]);
     }
+    oidc_close(&node->oidc);
     mem_free(node->loops);
     mem_free(node->places);
     if (node->control) control_close(&node->control);

@@ -33,6 +33,7 @@ typedef struct NodeOptions {
     uint16_t port;        // 0: a free one
     const char *key_dir;  // NULL: data_dir/keys
     const char *private_key_path, *public_key_path;
+    AuthIssuers issuers;             // whose tokens are accepted besides our own
     const char *static_dir;          // files served at /; NULL: none
     const char *tls_cert, *tls_key;  // PEM files; NULL, both: in the clear
     bool in_memory;
@@ -48,7 +49,7 @@ typedef struct NodeOptions {
     OutboundAccess outbound;       // HTTP requests of modules
     size_t outbound_response_max;  // bytes of a response's body; 0: 64 MiB
     size_t memory_max;             // pages of one database in memory; 0: no limit
-    uint64_t checkpoint_bytes;     // of log between two checkpoints (txn/db.h); 0: 128 MiB
+    uint64_t checkpoint_bytes;     // of log between two checkpoints (txn/db.h); 0: 64 MiB
     uint64_t checkpoint_rate;      // bytes a second that one writes at most; 0: 64 MiB
     LogKeep log_keep;              // of the log, although a checkpoint covers it
     NetLimits limits;

@@ -11,6 +11,7 @@ struct Node {
     const Io *io;
     Auth *auth;
     NetTls *tls;  // NULL: in the clear
+    struct Oidc *oidc;
     Control *control;
     IoFile *lock;
     WorkerPool *workers;  // NULL in a trial (database_try_init): nothing leaves the loop

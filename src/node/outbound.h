@@ -14,6 +14,7 @@ typedef enum OutboundAccess {
 typedef struct OutboundLimits {
     OutboundAccess access;
     size_t response_max;           // bytes of a response's body
+    bool https_only;               // redirects too
     bool (*cancelled)(void *ctx);  // asked about once a second
     void *ctx;
 } OutboundLimits;

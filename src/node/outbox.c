@@ -101,10 +101,18 @@ bool outbox_is_empty(const Outbox *box) {
     return box->count == 0 && !box->failed;
 }
 
-static bool send_range(NetConn *conn, const Buf *bytes, uint32_t from, uint32_t to) {
+NetFrame *outbox_frame(Bytes message, WireProtocol protocol) {
     static const uint8_t tag = WIRE_TAG_PLAIN;
-    Bytes parts[2] = {{&tag, 1}, {bytes->ptr + from, to - from}};
-    NetFrame *frame = net_frame_ws_parts(parts, 2);
+    Bytes parts[2] = {{&tag, 1}, message};
+    return protocol == WIRE_V1_JSON ? net_frame_ws_text(message) : net_frame_ws_parts(parts, 2);
+}
+
+static bool send_range(NetConn *conn,
+                       WireProtocol protocol,
+                       const Buf *bytes,
+                       uint32_t from,
+                       uint32_t to) {
+    NetFrame *frame = outbox_frame(BYTES(bytes->ptr + from, to - from), protocol);
     if (!frame) return false;
     bool sent = ws_send(conn, frame);
     net_frame_release(&frame);
@@ -168,7 +176,7 @@ bool outbox_send(Outbox *box, NetConn *conn, WireProtocol protocol) {
         bool full = messages && (item->shared || item->end - from > frame_max ||
                                  messages == OUTBOX_FRAME_MESSAGES);
         if (full) {
-            ok = send_range(conn, &box->bytes, from, to);
+            ok = send_range(conn, protocol, &box->bytes, from, to);
             from = to;
             messages = 0;
         }
@@ -180,7 +188,7 @@ bool outbox_send(Outbox *box, NetConn *conn, WireProtocol protocol) {
             messages++;
         }
     }
-    if (ok && messages) ok = send_range(conn, &box->bytes, from, to);
+    if (ok && messages) ok = send_range(conn, protocol, &box->bytes, from, to);
     if (ok && box->held) {
         outbox_shift(box, to);
         return true;

@@ -41,6 +41,8 @@ bool outbox_split(Outbox *box, Outbox *front);
 void outbox_cut(Outbox *box);            // forget the held place and all behind it
 size_t outbox_bytes(const Outbox *box);  // waiting in it
 bool outbox_is_empty(const Outbox *box);
-// Hand everything before the held place to the connection as WebSocket messages (each with its compression tag). False
+// A message, or several under v3, as the protocol frames it. NULL: no memory.
+NetFrame *outbox_frame(Bytes message, WireProtocol protocol);
+// Hand everything before the held place to the connection as WebSocket messages. False
 // when something could not be sent: the connection is being cut off.
 bool outbox_send(Outbox *box, NetConn *conn, WireProtocol protocol);

@@ -114,8 +114,7 @@ static void tell_failure(Procedure *p, int status, const char *text) {
         session_ready(client);
         return;
     }
-    Buf *out = outbox_begin(&client->out);
-    wire_procedure_internal_error(out, p->request, str_from(text));
+    client->codec->not_returned(outbox_begin(&client->out), p->request, str_from(text));
     outbox_end(&client->out);
     session_dirty(client);
 }
@@ -135,8 +134,12 @@ static void tell_value(Procedure *p) {
         session_ready(client);
         return;
     }
-    Buf *out = outbox_begin(&client->out);
-    wire_procedure_returned(out, p->request, p->lane.host.timestamp, duration_us, value);
+    client->codec->returned(outbox_begin(&client->out),
+                            p->request,
+                            p->lane.host.timestamp,
+                            duration_us,
+                            p->function.returns,
+                            value);
     outbox_end(&client->out);
     session_dirty(client);
 }
@@ -603,8 +606,7 @@ static HostCall client_call(const Session *client, Bytes args) {
 
 static void ws_refuse(Session *client, uint32_t request, const char *text) {
     client->database->counters.calls_refused++;
-    Buf *out = outbox_begin(&client->out);
-    wire_procedure_internal_error(out, request, str_from(text));
+    client->codec->not_returned(outbox_begin(&client->out), request, str_from(text));
     outbox_end(&client->out);
 }
 
@@ -615,10 +617,12 @@ static void log_refusal(Database *db, const char *fmt, Str name) {
     buf_deinit(&line);
 }
 
-void procedure_call_ws(Session *client, uint32_t request, Str name, Bytes args) {
+void procedure_call_ws(Session *client, const ClientMessage *m) {
     Database *db = client->database;
-    Diag diag = {0};
-    size_t len;
+    Diag diag;
+    uint32_t request = m->request_id;
+    Str name = m->text;
+    Bytes args = m->args;
     const FunctionDef *f = moduledef_procedure(db->def, name);
     if (!procedure_visible(client, f)) {
         log_refusal(db,
@@ -628,7 +632,7 @@ void procedure_call_ws(Session *client, uint32_t request, Str name, Bytes args) 
         ws_refuse(client, request, "No such procedure");
         return;
     }
-    if (bsatn_check(f->params, args, &len, &diag) != OK) {
+    if (session_args(client, f, m->args_as_json, &args, &diag) != OK) {
         char text[DIAG_TEXT_MAX + 256];
         snprintf(text,
                  sizeof text,

@@ -2,8 +2,10 @@
 //
 // Each distinct delta was encoded once by live/. What goes to a client is a TransactionUpdate made
 // of those bytes. Clients in a row that watch the same queries under the same set numbers get the
-// same bytes: small ones are copied into their outbox, where v3 packs them with others; larger ones
-// become one finished frame that all of them share.
+// same bytes: one finished frame that all of them share. Only where v3 has something to pack it with,
+// what was said to the client in this turn already, a small one is copied into its outbox instead.
+// Each protocol shares for itself: what v2 and v3 hear is one message, what v1 hears is another, and
+// v1.json has its own rows, made once a delta.
 #include "node/session_private.h"
 
 #define SHARE_BYTES_MIN 512
@@ -33,6 +35,33 @@ typedef struct Shared {
     NetFrame *frame;  // made when first wanted
 } Shared;
 
+// Messages differ by codec and, under v1, by whether they name the call.
+typedef struct Telling {
+    Database *db;
+    WireCall cause;
+    bool names_calls;  // the module is so old that its v1 clients expect it
+    Shared shared[WIRE_V3 + 1][2];
+} Telling;
+
+static bool is_full(const Telling *t, const Session *s) {
+    return t->names_calls && wire_is_v1(s->protocol) && !s->v1.is_light;
+}
+
+static Shared *shared_of(Telling *t, const Session *s) {
+    WireProtocol like = s->protocol == WIRE_V3 ? WIRE_V2 : s->protocol;
+    return &t->shared[like][is_full(t, s)];
+}
+
+static void telling_deinit(Telling *t) {
+    for (int p = 0; p <= WIRE_V3; p++) {
+        for (int full = 0; full < 2; full++) {
+            Shared *shared = &t->shared[p][full];
+            if (shared->frame) net_frame_release(&shared->frame);
+            buf_deinit(&shared->message);
+        }
+    }
+}
+
 static bool same_deltas(const LiveUpdate *a, const LiveUpdate *b) {
     if (!a || a->set_count != b->set_count) return false;
     for (uint32_t i = 0; i < a->set_count; i++) {
@@ -42,30 +71,27 @@ static bool same_deltas(const LiveUpdate *a, const LiveUpdate *b) {
     return true;
 }
 
-static bool encode(Database *db, Shared *shared, const LiveUpdate *update) {
+static bool encode(Telling *t, Shared *shared, const Session *s, const LiveUpdate *update) {
     uint32_t count;
     if (same_deltas(shared->of, update)) return true;
     if (shared->frame) net_frame_release(&shared->frame);
-    const WireTableUpdate *updates = session_wire_updates(db, update, &count);
+    const WireTableUpdate *updates = session_wire_updates(t->db, s->codec, update, &count);
     if (!updates) return false;
     buf_clear(&shared->message);
-    wire_transaction_update(&shared->message, updates, count);
+    s->codec->update(&shared->message, &t->cause, is_full(t, s), updates, count);
     shared->of = buf_ok(&shared->message) ? update : NULL;
     return shared->of != NULL;
 }
 
 static bool put(Shared *shared, Session *s) {
-    bool inline_it = s->protocol == WIRE_V3 && shared->message.len < SHARE_BYTES_MIN;
+    bool inline_it = s->protocol == WIRE_V3 && shared->message.len < SHARE_BYTES_MIN &&
+                     !outbox_is_empty(&s->out);
     if (inline_it) {
         buf_put_bytes(outbox_begin(&s->out), buf_bytes(&shared->message));
         outbox_end(&s->out);
         return true;
     }
-    if (!shared->frame) {
-        static const uint8_t tag = WIRE_TAG_PLAIN;
-        Bytes parts[2] = {{&tag, 1}, buf_bytes(&shared->message)};
-        shared->frame = net_frame_ws_parts(parts, 2);
-    }
+    if (!shared->frame) shared->frame = outbox_frame(buf_bytes(&shared->message), s->protocol);
     if (!shared->frame) return false;
     outbox_put_shared(&s->out, shared->frame);
     return true;
@@ -82,11 +108,10 @@ static size_t held_max(const Database *db) {
     return (size_t)db->settings.unread_bytes_max;
 }
 
-void database_publish(Database *db,
-                      const WriteSet *writes,
-                      Session *caller,
-                      const LiveUpdate **own) {
+void database_publish(Database *db, const WriteSet *writes, Session *by, const LiveUpdate **own) {
     db->counters.commits++;
+    db->delta_json.list = NULL;
+    db->delta_json.count = 0;
     if (db->has_schedules) schedules_notice(db, writes);
     const LiveUpdate *updates;
     size_t count;
@@ -94,19 +119,22 @@ void database_publish(Database *db,
         all_stale(db);
         return;
     }
-    Shared shared = {0};
+    live_commit_ended(db->live, session_subscription_dropped, db);
+    if (count == 0) return;
+    Telling t = {.db = db, .names_calls = db->def->version < 10};
+    if (db->v1_count) t.cause = session_cause(db, by);
     for (size_t i = 0; i < count; i++) {
         Session *s = updates[i].owner;
-        if (s == caller) {
+        if (own && s == by) {
             *own = &updates[i];
             continue;
         }
         if (s->closing) continue;  // its stream has ended
-        if (!encode(db, &shared, &updates[i]) || !put(&shared, s)) s->out.failed = true;
+        Shared *shared = shared_of(&t, s);
+        if (!encode(&t, shared, s, &updates[i]) || !put(shared, s)) s->out.failed = true;
         session_dirty(s);
         if (s->out.held && outbox_bytes(&s->out) > held_max(db))
             session_close(s, 1008, "too much happened while the rows it asked for were read");
     }
-    if (shared.frame) net_frame_release(&shared.frame);
-    buf_deinit(&shared.message);
+    telling_deinit(&t);
 }

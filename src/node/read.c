@@ -22,6 +22,8 @@ typedef struct SessionRead {
     Session *session;  // NULL: cancelled. The loop's
     Snapshot *snapshot;
     WireProtocol protocol;
+    const WireCodec *codec;
+    Buf message_id;
     ReadAsk ask;
     uint64_t rows_max, bytes_max;
     int64_t began_ns;
@@ -74,15 +76,29 @@ void read_too_large(Database *db, Diag *diag) {
 
 // ── on the worker's thread ─────────────────────────────────────────────────────────────────────
 
-typedef struct RowsOf {
-    const Query *query;
-    RowList list;
-} RowsOf;
-
 static bool take_row(void *ctx, Bytes row) {
-    RowsOf *rows = ctx;
-    rowlist_add(&rows->list, query_shown(rows->query, row));
-    return rowlist_ok(&rows->list);
+    RowList *list = ctx;
+    rowlist_add(list, row);
+    return rowlist_ok(list);
+}
+
+static WireTableRows table_rows(const CatalogTable *table, bool is_absent) {
+    return (WireTableRows){
+        .table_name = table->name,
+        .table_id = table->table_id,
+        .type = {.row_type = table->row_type, .hidden_columns = table->is_view ? 1 : 0},
+        .is_absent = is_absent,
+    };
+}
+
+static WireTableRows standing_table_rows(const Standing *standing, bool is_absent) {
+    StandingRows rows = standing_rows(standing);
+    return (WireTableRows){
+        .table_name = rows.name,
+        .table_id = rows.table_id,
+        .type = {.row_type = rows.row_type, .hidden_columns = rows.hidden_columns},
+        .is_absent = is_absent,
+    };
 }
 
 // The rows of all queries, each as a finished list in `bytes`; `tables` point at them once all are
@@ -91,24 +107,26 @@ static Err rows_read(SessionRead *r, WireTableRows *tables, uint32_t *count, Buf
     Err err = OK;
     uint64_t rows_left = r->rows_max, bytes_left = r->bytes_max;
     for (uint32_t i = 0; i < r->ask.query_count && err == OK; i++) {
-        Query *query = r->ask.queries[i];
-        if (table_row_count(query->table->table, r->snapshot) == 0) continue;
-        RowsOf rows = {.query = query};
+        Standing *query = r->ask.queries[i];
+        const CatalogTable *table = standing_table(query);
+        if (table && table_row_count(table->table, r->snapshot) == 0) {
+            if (wire_is_v1(r->protocol)) tables[(*count)++] = standing_table_rows(query, true);
+            continue;
+        }
+        RowList list;
         size_t at = bytes->len;
-        rowlist_init(&rows.list);
-        query->stop = &r->stop;
-        query->rows_max = rows_left;
-        query->bytes_max = bytes_left;
-        err = query_run(query, r->snapshot, take_row, &rows);
-        if (err == OK) rowlist_encode(bytes, &rows.list);
+        rowlist_init(&list);
+        standing_limit(query, &r->stop, rows_left, bytes_left);
+        err = standing_run(query, r->snapshot, r->ask.bag, take_row, &list, &r->diag);
+        if (err == OK) rowlist_encode(bytes, &list);
         if (err == ERR_LIMIT || (err == OK && !buf_ok(bytes))) err = ERR_NOMEM;
-        size_t len = rows.list.rows.len;
+        size_t len = list.rows.len;
         // What is exactly used up must not read as "no limit".
-        if (r->rows_max && err == OK) rows_left = MAX(rows_left - rows.list.count, 1u);
+        if (r->rows_max && err == OK) rows_left = MAX(rows_left - list.count, 1u);
         if (r->bytes_max && err == OK) bytes_left = MAX(bytes_left - MIN(bytes_left, len), 1u);
-        rowlist_deinit(&rows.list);
-        tables[(*count)++] =
-            (WireTableRows){.table_name = query->table->name, .rows = {NULL, bytes->len - at}};
+        rowlist_deinit(&list);
+        tables[*count] = standing_table_rows(query, false);
+        tables[(*count)++].rows.len = bytes->len - at;
     }
     const uint8_t *at = bytes->ptr;
     for (uint32_t i = 0; i < *count; i++) {
@@ -118,48 +136,43 @@ static Err rows_read(SessionRead *r, WireTableRows *tables, uint32_t *count, Buf
     return err;
 }
 
-static bool take_answer_row(void *ctx, Bytes row) {
-    RowList *list = ctx;
-    rowlist_add(list, row);
-    return rowlist_ok(list);
-}
-
 // The rows of a one-off query, which are whole rows of one table.
 static Err one_off_read(SessionRead *r, WireTableRows *table, Buf *bytes) {
     Statement *statement = r->ask.statement;
     RowList list;
     rowlist_init(&list);
     statement_limit(statement, &r->stop, r->rows_max, r->bytes_max);
-    Err err = statement_run(statement, r->snapshot, take_answer_row, &list, &r->diag);
+    Err err = statement_run(statement, r->snapshot, take_row, &list, &r->diag);
     if (err == OK) rowlist_encode(bytes, &list);
     if (err == ERR_LIMIT || (err == OK && !buf_ok(bytes))) err = ERR_NOMEM;
-    *table =
-        (WireTableRows){.table_name = statement_table(statement)->name, .rows = buf_bytes(bytes)};
+    *table = table_rows(statement_table(statement), false);
+    table->rows = buf_bytes(bytes);
     rowlist_deinit(&list);
     return err;
 }
 
-static void message_write(const ReadAsk *ask,
+static int64_t read_us(const SessionRead *r) {
+    return (now_ns(r->loop) - r->began_ns) / 1000;
+}
+
+static void message_write(const SessionRead *r,
                           const WireTableRows *tables,
                           uint32_t count,
                           Buf *out) {
-    switch (ask->kind) {
-    case READ_ONE_OFF: wire_one_off_result(out, ask->request, &tables[0]); return;
-    case READ_SUBSCRIBE:
-        wire_subscribe_applied(out, ask->request, ask->query_set, tables, count);
-        return;
+    const WireAsk *asked = &r->ask.asked;
+    switch (r->ask.kind) {
+    case READ_ONE_OFF: r->codec->rows(out, asked, read_us(r), &tables[0]); return;
+    case READ_SUBSCRIBE: r->codec->subscribed(out, asked, read_us(r), tables, count); return;
     case READ_UNSUBSCRIBE:
-        wire_unsubscribe_applied(out, ask->request, ask->query_set, true, tables, count);
+        r->codec->unsubscribed(out, asked, read_us(r), true, tables, count);
         return;
     case READ_SQL: break;
     }
     UNREACHABLE();
 }
 
-static Err frame_of(Bytes message, NetFrame **out) {
-    static const uint8_t tag = WIRE_TAG_PLAIN;
-    Bytes parts[2] = {{&tag, 1}, message};
-    *out = net_frame_ws_parts(parts, 2);
+static Err frame_of(const SessionRead *r, Bytes message, NetFrame **out) {
+    *out = outbox_frame(message, r->protocol);
     return *out ? OK : ERR_NOMEM;
 }
 
@@ -172,7 +185,7 @@ static Err read_rows(SessionRead *r, Buf *message) {
         err = one_off_read(r, tables, &bytes);
     else if (tables)
         err = rows_read(r, tables, &count, &bytes);
-    if (err == OK) message_write(&r->ask, tables, count, message);
+    if (err == OK) message_write(r, tables, count, message);
     buf_deinit(&bytes);
     mem_free(tables);
     return err == OK && !buf_ok(message) ? ERR_NOMEM : err;
@@ -181,8 +194,7 @@ static Err read_rows(SessionRead *r, Buf *message) {
 static Err read_json(SessionRead *r, Buf *body) {
     statement_limit(r->ask.statement, &r->stop, r->rows_max, r->bytes_max);
     buf_put_u8(body, '[');
-    int64_t micros = (now_ns(r->loop) - r->began_ns) / 1000;
-    Err err = statement_write_json(r->ask.statement, r->snapshot, NULL, micros, body, &r->diag);
+    Err err = statement_write_json(r->ask.statement, r->snapshot, NULL, read_us(r), body, &r->diag);
     buf_put_u8(body, ']');
     return err == OK && !buf_ok(body) ? ERR_NOMEM : err;
 }
@@ -200,7 +212,7 @@ static void job_run(WorkerJob *job) {
         r->frame = net_frame_raw(buf_bytes(&out));
         if (!r->frame) r->err = ERR_NOMEM;
     } else if (r->err == OK) {
-        r->err = frame_of(buf_bytes(&out), &r->frame);
+        r->err = frame_of(r, buf_bytes(&out), &r->frame);
     }
     buf_deinit(&out);
     loop_post(r->loop, &r->ended);
@@ -212,6 +224,7 @@ static void read_release(SessionRead *r) {
     if (atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) != 1) return;
     live_queries_free(&r->ask.queries, r->ask.query_count);
     statement_free(&r->ask.statement);
+    buf_deinit(&r->message_id);
     if (r->frame) net_frame_release(&r->frame);
     pthread_mutex_destroy(&r->mutex);
     mem_free(r);
@@ -279,28 +292,30 @@ static void answer_http(Session *s, SessionRead *r) {
     s->http.frame = r->frame;
     r->frame = NULL;
     s->http.has_duration = true;
-    s->http.duration_us = (now_ns(r->loop) - r->began_ns) / 1000;
+    s->http.duration_us = read_us(r);
 }
 
 static bool error_write(Session *s, const SessionRead *r, Buf *out) {
     Str text = str_from(reason(r));
     if (r->ask.kind == READ_ONE_OFF) {
-        wire_one_off_error(out, r->ask.request, text);
+        r->codec->no_rows(out, &r->ask.asked, read_us(r), text);
         return buf_ok(out);
     }
     if (r->ask.kind == READ_SUBSCRIBE) {
         LiveAnswer none;
         Diag diag;
         // It may have ended meanwhile, by a view or a schema that it needs.
-        (void)!live_unsubscribe_within(s->live, r->ask.query_set, false, 0, &none, &diag);
+        (void)!live_unsubscribe_within(s->live, r->ask.set, false, 0, &none, &diag);
     }
-    wire_subscription_error(out, &r->ask.request, r->ask.query_set, text);
+    r->codec->refused(out, &r->ask.asked, read_us(r), text);
     return buf_ok(out);
 }
 
-// Updates of a set that has no first rows would reach the client: it cannot go on.
+// Updates of a set that has no first rows would reach the client, or the set that it replaced is gone:
+// it cannot go on.
 static bool is_told_already(const Session *s, const SessionRead *r) {
-    return r->ask.kind == READ_SUBSCRIBE && s->out.held && s->out.held < s->out.count;
+    bool replaces = r->ask.asked.set_kind == WIRE_SET_LEGACY;
+    return r->ask.kind == READ_SUBSCRIBE && s->out.held && (replaces || s->out.held < s->out.count);
 }
 
 static void answer_ws(Session *s, SessionRead *r) {
@@ -311,7 +326,7 @@ static void answer_ws(Session *s, SessionRead *r) {
     }
     Buf message = {0};
     bool ok = !is_told_already(s, r) && error_write(s, r, &message) &&
-              frame_of(buf_bytes(&message), &r->frame) == OK;
+              frame_of(r, buf_bytes(&message), &r->frame) == OK;
     buf_deinit(&message);
     if (ok) {
         outbox_fill(&s->out, r->frame);
@@ -360,11 +375,19 @@ Err read_begin(Session *s, ReadAsk *ask) {
     r->loop = db->loop;
     r->session = s;
     r->ask = *ask;
+    r->protocol = s->protocol;
+    r->codec = s->codec;
+    buf_put_bytes(&r->message_id, ask->asked.message_id);
+    r->ask.asked.message_id = buf_bytes(&r->message_id);
     r->rows_max = (uint64_t)db->settings.result_rows_max;
     r->bytes_max = (uint64_t)db->settings.result_bytes_max;
     r->began_ns = now_ns(db->loop);
     ask->queries = NULL;
     ask->statement = NULL;
+    if (!buf_ok(&r->message_id)) {
+        err = ERR_NOMEM;
+        goto failed;
+    }
     if ((err = store_snapshot(db_store(db->db), &r->snapshot)) != OK) goto failed;
     atomic_fetch_add(&r->refs, 1);
     if ((err = worker_submit(node->workers, &r->job)) != OK) {

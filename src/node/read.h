@@ -27,11 +27,13 @@ typedef enum ReadKind { READ_SQL, READ_ONE_OFF, READ_SUBSCRIBE, READ_UNSUBSCRIBE
 
 typedef struct ReadAsk {
     ReadKind kind;
-    uint32_t request, query_set;
+    WireAsk asked;  // not of READ_SQL; its bytes are copied
+    uint64_t set;   // as live/ knows it
     // Detached; taken over by read_begin.
     Statement *statement;  // READ_SQL, READ_ONE_OFF
-    Query **queries;       // the others
+    Standing **queries;    // the others
     uint32_t query_count;
+    bool bag;  // likewise, as LiveAnswer says
 } ReadAsk;
 
 // What a question may cost on the loop: everything where there are no workers.

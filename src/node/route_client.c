@@ -11,7 +11,6 @@ static Session *session_of_request(Request *r, SessionKind kind) {
         .conn = r->conn,
         .identity = r->caller.identity,
         .confirmed = true,
-        .protocol = WIRE_V3,
         .token = r->caller.token,
         .claims = r->caller.payload,
     };
@@ -23,37 +22,45 @@ static Session *session_of_request(Request *r, SessionKind kind) {
     return s;
 }
 
-static void session_start_http(Request *r, Session *s) {
+bool request_is_json(Request *r) {
+    Str type = http_header(r->http, STR("content-type"));
+    if (!type.ptr) {
+        request_text(r, 400, "Header of type `content-type` was missing");
+    } else if (!str_eq(type, STR("application/json"))) {
+        request_text(r, 415, "Expected request with `Content-Type: application/json`");
+    } else if (!utf8_valid(r->http->body)) {
+        request_text(r, 400, "Request body didn't contain valid UTF-8");
+    } else {
+        return true;
+    }
+    return false;
+}
+
+// In the session's arena; an absent text stays absent.
+static bool text_keep(Session *s, Str from, Str *to) {
+    *to = from.ptr ? arena_str(&s->arena, from) : STR_NONE;
+    return !from.ptr || to->ptr;
+}
+
+void request_session(Request *r, HttpWork work, Str name, Str text, Str mcp_id) {
+    Session *s = session_of_request(r, SESSION_HTTP);
+    if (!s) return;
+    s->http.work = work;
+    if (!text_keep(s, name, &s->http.name) || !text_keep(s, text, &s->http.text) ||
+        !text_keep(s, mcp_id, &s->http.mcp_id)) {
+        session_free(&s);
+        request_err(r, ERR_NOMEM, NULL);
+        return;
+    }
+    if (r->is_unconfirmed) s->confirmed = false;
     net_conn_set_data(r->conn, s);
     session_limit(s);
     session_ready(s);
 }
 
 void route_call(Request *r) {
-    Str type = http_header(r->http, STR("content-type"));
-    if (!type.ptr) {
-        request_text(r, 400, "Header of type `content-type` was missing");
-        return;
-    }
-    if (!str_eq(type, STR("application/json"))) {
-        request_text(r, 415, "Expected request with `Content-Type: application/json`");
-        return;
-    }
-    if (!utf8_valid(r->http->body)) {
-        request_text(r, 400, "Request body didn't contain valid UTF-8");
-        return;
-    }
-    Session *s = session_of_request(r, SESSION_HTTP);
-    if (!s) return;
-    s->http.work = HTTP_CALL;
-    s->http.name = arena_str(&s->arena, r->params[1]);
-    s->http.text = arena_str(&s->arena, bytes_str(r->http->body));
-    if (!s->http.name.ptr || !s->http.text.ptr) {
-        session_free(&s);
-        request_err(r, ERR_NOMEM, NULL);
-        return;
-    }
-    session_start_http(r, s);
+    if (!request_is_json(r)) return;
+    request_session(r, HTTP_CALL, r->params[1], bytes_str(r->http->body), STR_NONE);
 }
 
 void route_sql(Request *r) {
@@ -63,17 +70,8 @@ void route_sql(Request *r) {
         request_text(r, 400, "Request body didn't contain valid UTF-8");
         return;
     }
-    Session *s = session_of_request(r, SESSION_HTTP);
-    if (!s) return;
-    s->http.work = HTTP_SQL;
-    s->confirmed = confirmed;
-    s->http.text = arena_str(&s->arena, bytes_str(r->http->body));
-    if (!s->http.text.ptr) {
-        session_free(&s);
-        request_err(r, ERR_NOMEM, NULL);
-        return;
-    }
-    session_start_http(r, s);
+    r->is_unconfirmed = !confirmed;
+    request_session(r, HTTP_SQL, STR_NONE, bytes_str(r->http->body), STR_NONE);
 }
 
 // ── the WebSocket ──────────────────────────────────────────────────────────────────────────────
@@ -81,12 +79,13 @@ void route_sql(Request *r) {
 typedef struct SubscribeParams {
     ConnectionId connection;
     bool has_connection;
-    bool confirmed;
+    bool has_confirmed, confirmed;
+    bool light;
 } SubscribeParams;
 
 static bool subscribe_params(Request *r, SubscribeParams *out) {
     Str text;
-    bool light;
+    out->has_confirmed = request_query(r, "confirmed", &text);
     if (request_query(r, "connection_id", &text)) {
         if (!connection_id_parse(text, &out->connection)) {
             request_text(
@@ -106,7 +105,7 @@ static bool subscribe_params(Request *r, SubscribeParams *out) {
                      STR_ARG(text));
         return false;
     }
-    return request_query_bool(r, "light", false, &light) &&
+    return request_query_bool(r, "light", false, &out->light) &&
            request_query_bool(r, "confirmed", true, &out->confirmed);
 }
 
@@ -116,6 +115,15 @@ static bool connection_is_taken(const Database *db, const ConnectionId *connecti
         if (s->kind == SESSION_WS && s->state != SESSION_ENDED &&
             connection_id_eq(&s->connection, connection))
             return true;
+    }
+    return false;
+}
+
+// The one that the server likes best of those offered (§5.4).
+static bool protocol_choose(const HttpRequest *http, WireProtocol *out) {
+    for (int p = WIRE_V3; p >= WIRE_V1_JSON; p--) {
+        *out = (WireProtocol)p;
+        if (ws_offers(http, wire_protocol_name(*out))) return true;
     }
     return false;
 }
@@ -149,9 +157,8 @@ void route_subscribe(Request *r) {
         request_text(r, 503, "%s", r->db->failure);
         return;
     }
-    bool v3 = ws_offers(r->http, STR("v3.bsatn.spacetimedb")),
-         v2 = ws_offers(r->http, STR("v2.bsatn.spacetimedb"));
-    if (!v3 && !v2) {
+    WireProtocol protocol;
+    if (!protocol_choose(r->http, &protocol)) {
         request_text(r, 400, "no valid protocol selected");
         return;
     }
@@ -169,8 +176,9 @@ void route_subscribe(Request *r) {
         .conn = r->conn,
         .identity = r->caller.identity,
         .connection = params.connection,
-        .confirmed = params.confirmed,
-        .protocol = v3 ? WIRE_V3 : WIRE_V2,
+        .confirmed = params.has_confirmed ? params.confirmed : !wire_is_v1(protocol),
+        .protocol = protocol,
+        .is_light = params.light,
         .token = r->caller.token,
         .claims = r->caller.payload,
     };
@@ -183,12 +191,7 @@ void route_subscribe(Request *r) {
     identity_hex(&r->caller.identity, hex);
     const HttpHeader headers[] = {{STR("spacetime-identity"), str_from(hex)},
                                   {STR("spacetime-identity-token"), r->caller.token}};
-    Err err = ws_accept(r->conn,
-                        v3 ? STR("v3.bsatn.spacetimedb") : STR("v2.bsatn.spacetimedb"),
-                        headers,
-                        2,
-                        &status,
-                        &diag);
+    Err err = ws_accept(r->conn, wire_protocol_name(protocol), headers, 2, &status, &diag);
     if (err != OK) {
         session_free(&s);
         request_text(r, status, "%s", diag.text);

@@ -62,7 +62,7 @@ void route_websocket_token(Request *r) {
 }
 
 // Exactly 64 digits here: no 0x (§6).
-static bool identity_param(Request *r, Identity *out) {
+bool request_identity_param(Request *r, Identity *out) {
     if (r->params[0].len == IDENTITY_HEX_LEN && identity_parse(r->params[0], out)) return true;
     request_text(r, 400, "Invalid URL: an identity is 64 hexadecimal digits");
     return false;
@@ -70,7 +70,7 @@ static bool identity_param(Request *r, Identity *out) {
 
 void route_verify(Request *r) {
     Identity identity;
-    if (!identity_param(r, &identity)) return;
+    if (!request_identity_param(r, &identity)) return;
     request_empty(r, identity_eq(&identity, &r->caller.identity) ? 204 : 400);
 }
 
@@ -91,7 +91,7 @@ static void owned_add(void *ctx, const ControlDatabase *database) {
 
 void route_identity_databases(Request *r) {
     Identity identity;
-    if (!identity_param(r, &identity)) return;
+    if (!request_identity_param(r, &identity)) return;
     OwnedList list = {.owner = &identity};
     buf_put_str(&list.body, STR("{\"identities\":["));
     control_databases(r->node->control, owned_add, &list);

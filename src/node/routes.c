@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "node/oidc.h"
 
 typedef struct Route {
     const char *method;  // "*": any
@@ -22,6 +23,15 @@ static const Route routes[] = {
     {"GET",    "/v1/ping",                        AUTH_OPTIONAL,  DB_NONE,     false, route_ping},
     {"GET",    "/v1/health",                      AUTH_NONE,      DB_NONE,     false, route_health},
     {"GET",    "/v1/metrics",                     AUTH_NONE,      DB_NONE,     false, route_metrics},
+    {"GET",    "/v1/openapi.json",                AUTH_NONE,      DB_NONE,     false, route_openapi},
+    {"GET",    "/v1/prometheus/sd_config",        AUTH_NONE,      DB_NONE,     false, route_prometheus_targets},
+    {"GET",    "/v1/energy/:",                    AUTH_NONE,      DB_NONE,     false, route_energy_get},
+    {"POST",   "/v1/energy/:",                    AUTH_REQUIRED,  DB_NONE,     false, route_energy_add},
+    {"PUT",    "/v1/energy/:",                    AUTH_REQUIRED,  DB_NONE,     false, route_energy_set},
+    {"GET",    "/internal/heap",                  AUTH_NONE,      DB_NONE,     false, route_internal},
+    {"GET",    "/internal/heap/settings",         AUTH_NONE,      DB_NONE,     false, route_internal},
+    {"POST",   "/internal/heap/settings",         AUTH_NONE,      DB_NONE,     false, route_internal},
+    {"GET",    "/internal/task-dump",             AUTH_NONE,      DB_NONE,     false, route_internal},
     {"POST",   "/v1/identity",                    AUTH_NONE,      DB_NONE,     false, route_identity_new},
     {"GET",    "/v1/identity/public-key",         AUTH_NONE,      DB_NONE,     false, route_public_key},
     {"POST",   "/v1/identity/websocket-token",    AUTH_REQUIRED,  DB_NONE,     false, route_websocket_token},
@@ -47,11 +57,20 @@ static const Route routes[] = {
     {"GET",    "/v1/database/:/settings",         AUTH_ANONYMOUS, DB_RESOLVED, false, route_settings_get},
     {"PUT",    "/v1/database/:/settings",         AUTH_ANONYMOUS, DB_RESOLVED, false, route_settings_put},
     {"GET",    "/v1/database/:/unstable/timestamp", AUTH_ANONYMOUS, DB_RESOLVED, false, route_timestamp},
+    {"POST",   "/v1/mcp",                         AUTH_ANONYMOUS, DB_NONE,     false, route_mcp},
+    {"POST",   "/v1/database/:/mcp",              AUTH_ANONYMOUS, DB_RESOLVED, false, route_mcp},
     {"*",      "/v1/database/:/route",            AUTH_NONE,      DB_RESOLVED, false, route_handler},
     {"*",      "/v1/database/:/route/**",         AUTH_NONE,      DB_RESOLVED, false, route_handler},
     {"GET",    "/v1/database/:/subscribe",        AUTH_ANONYMOUS, DB_NAMED,    false, route_subscribe},
 };
 // clang-format on
+
+bool routes_at(uint32_t i, const char **method, const char **path) {
+    if (i >= ARRAY_LEN(routes)) return false;
+    *method = routes[i].method;
+    *path = routes[i].path;
+    return true;
+}
 
 // ── matching ───────────────────────────────────────────────────────────────────────────────────
 
@@ -269,6 +288,13 @@ static bool authenticate(Request *r, AuthMode mode) {
     if (token.ptr) {
         err = auth_verify(r->node->auth, token, node_now(r->node), r->arena, &r->caller, &diag);
         r->has_caller = err == OK;
+        if (err == ERR_AGAIN) {  // the request comes again when the issuer's keys are here
+            err = oidc_fetch(r->node->oidc, r->caller.issuer, r->loop, r->conn);
+            if (err == OK) return false;
+        } else if (r->has_caller && r->caller.renew) {
+            // If that cannot be now, a later request will ask for it.
+            (void)!oidc_fetch(r->node->oidc, r->caller.issuer, r->loop, NULL);
+        }
     } else if (mode == AUTH_REQUIRED) {
         request_text(r, 401, "Authorization required");
         return false;
@@ -304,22 +330,53 @@ static bool target_resolve(Request *r, const char **why) {
     return true;
 }
 
-static bool database_require(Request *r, DatabaseMode mode) {
-    if (mode != DB_RESOLVED) return true;
+static const char *database_missing(const Request *r, int *status, Diag *diag) {
+    *status = 404;
     if (!r->target_known) {
-        request_text(r, 404, "`" STR_FMT "` not found", STR_ARG(r->target));
-    } else if (!r->record_known) {
-        request_text(r, 404, "No such database.");
-    } else if (!r->db) {
-        request_text(r,
-                     503,
-                     "error starting database: it could not be opened; the server's log says why");
-    } else if (r->db->failed) {
-        request_text(r, 503, "%s", r->db->failure);
-    } else {
-        return true;
+        (void)!diag_fail(diag, ERR_NOT_FOUND, "`" STR_FMT "` not found", STR_ARG(r->target));
+        return diag->text;
     }
-    return false;
+    if (!r->record_known) return "No such database.";
+    *status = 503;
+    if (!r->db) return "error starting database: it could not be opened; the server's log says why";
+    return r->db->failed ? r->db->failure : NULL;
+}
+
+static bool database_require(Request *r, DatabaseMode mode) {
+    int status;
+    Diag diag = {0};
+    const char *why = mode == DB_RESOLVED ? database_missing(r, &status, &diag) : NULL;
+    if (why) request_text(r, status, "%s", why);
+    return !why;
+}
+
+// Everything about an open database happens on its loop. ERR_AGAIN: it is another one's.
+static Err database_reach(Request *r) {
+    if (!r->record_known) return OK;
+    NodeLoop *owner = node_find_place(r->node, &r->database);
+    if (owner && owner != r->loop) {
+        Err err = net_move(r->conn, owner->net);
+        return err == OK ? ERR_AGAIN : ERR_NOMEM;
+    }
+    if (owner) {
+        r->db = loop_database(r->loop, &r->database);
+    } else {
+        r->record_known = false;  // deleted since we looked
+    }
+    return OK;
+}
+
+Err request_database(Request *r, Str name, Diag *diag) {
+    const char *why;
+    int status;
+    r->params[0] = name;
+    if (!target_resolve(r, &why)) return diag_fail(diag, ERR_INVALID, "%s", why);
+    Err err = database_reach(r);
+    if (err == ERR_NOMEM) return diag_fail(diag, err, "%s", err_text(err));
+    if (err != OK) return err;
+    why = database_missing(r, &status, diag);
+    if (why && why != diag->text) return diag_fail(diag, ERR_NOT_FOUND, "%s", why);
+    return why ? ERR_NOT_FOUND : OK;
 }
 
 // ── a request ──────────────────────────────────────────────────────────────────────────────────
@@ -335,19 +392,9 @@ static void request_handle(Request *r, const Route *route) {
     }
     if (route->database != DB_NONE) {
         named = target_resolve(r, &why);
-        if (r->record_known) {
-            // Everything about an open database happens on its loop.
-            NodeLoop *owner = node_find_place(r->node, &r->database);
-            if (owner && owner != r->loop) {
-                if (net_move(r->conn, owner->net) != OK) request_err(r, ERR_NOMEM, NULL);
-                return;
-            }
-            if (owner) {
-                r->db = loop_database(r->loop, &r->database);
-            } else {
-                r->record_known = false;  // deleted since we looked
-            }
-        }
+        Err err = database_reach(r);
+        if (err == ERR_NOMEM) request_err(r, err, NULL);
+        if (err != OK) return;
     }
     if (!authenticate(r, route->auth)) return;
     if (!named) {
@@ -388,8 +435,10 @@ static bool large_body_wanted(Request *r, const Route *route) {
     if (!token_of(r, &token)) return false;
     if (token.ptr) {
         Diag diag = {0};
-        r->has_caller =
-            auth_verify(r->node->auth, token, node_now(r->node), r->arena, &r->caller, &diag) == OK;
+        Err err = auth_verify(r->node->auth, token, node_now(r->node), r->arena, &r->caller, &diag);
+        // An issuer whose keys are not here yet: the body is kept as for anybody who is new.
+        if (err == ERR_AGAIN) return true;
+        r->has_caller = err == OK;
         if (!r->has_caller) return false;
     }
     if (r->record_known) return request_is_owner(r);

@@ -42,7 +42,8 @@ typedef struct Request {
     Identity database;
     bool record_known;  // `record` is set: it was published
     ControlDatabase record;
-    Database *db;  // open on this loop
+    Database *db;         // open on this loop
+    bool is_unconfirmed;  // what the answer says need not be on disk
 } Request;
 
 typedef void (*RouteHandler)(Request *request);
@@ -59,7 +60,29 @@ bool request_is_owner(const Request *r);
 // 403 "… is not authorized to perform action on database …: <action>"; true when the caller may.
 bool request_owner_only(Request *r, const char *action);
 
+// The identity in the path; answers 400 and returns false when it is none.
+bool request_identity_param(Request *r, Identity *out);
+
+// The body is said to be JSON and is UTF-8; answers 400 or 415 and returns false when not.
+bool request_is_json(Request *r);
+// As the database of a path: sets r->db. ERR_AGAIN: the request goes on in another loop, where its handler is
+// called again. Else diag says why not.
+MUST_USE Err request_database(Request *r, Str name, Diag *diag);
+// A tool's result out of what a session answered over HTTP (route_mcp.c). `id` is JSON.
+void mcp_wrap(Buf *out, Str id, int status, Bytes body);
+
+// The table of routes, for the test that compares it with the document. False: there are fewer.
+bool routes_at(uint32_t i, const char **method, const char **path);
+Bytes routes_openapi(void);
+
 // Handlers, by file.
+void route_openapi(Request *r);
+void route_prometheus_targets(Request *r);
+void route_energy_get(Request *r);
+void route_energy_add(Request *r);
+void route_energy_set(Request *r);
+void route_internal(Request *r);
+
 void route_ping(Request *r);
 void route_health(Request *r);
 void route_metrics(Request *r);
@@ -87,6 +110,7 @@ void route_backup(Request *r);
 void route_call(Request *r);
 void route_sql(Request *r);
 void route_subscribe(Request *r);
+void route_mcp(Request *r);
 void route_handler(Request *r);
 
 void route_publish(Request *r);

@@ -5,6 +5,7 @@
 #include "node/commit.h"
 #include "node/read.h"
 #include "node/session_private.h"
+#include "sats/json.h"
 
 static const char fatal_text[] = "The instance encountered a fatal error.";
 
@@ -32,6 +33,8 @@ Session *session_new(Database *db, const SessionOptions *o) {
     s->is_owner = identity_eq(&o->identity, &db->owner);
     s->confirmed = o->confirmed;
     s->protocol = o->protocol;
+    s->codec = wire_codec(o->protocol);
+    s->v1.is_light = o->is_light;
     s->token = arena_str(&s->arena, o->token);
     s->claims = arena_str(&s->arena, o->claims);
     bool is_client = o->kind == SESSION_WS || o->kind == SESSION_HTTP;
@@ -41,6 +44,7 @@ Session *session_new(Database *db, const SessionOptions *o) {
         mem_free(s);
         return NULL;
     }
+    db->v1_count += wire_is_v1(s->protocol);
     s->next = db->sessions;
     if (s->next) s->next->prev = s;
     db->sessions = s;
@@ -54,7 +58,10 @@ void session_free(Session **handle) {
     if (s->prev) s->prev->next = s->next;
     if (s->next) s->next->prev = s->prev;
     if (s->database->sessions == s) s->database->sessions = s->next;
+    s->database->v1_count -= wire_is_v1(s->protocol);
+    buf_deinit(&s->v1.json);
     lanes_session_gone(s);
+    fetch_cancel(s);
     read_cancel(s);
     park_leave(s);
     if (s->live) live_client_close(&s->live);
@@ -162,6 +169,7 @@ void session_call_begin(Session *s,
         .args = args,
         .access = db_access(db->db),
         .budget_us = slow_budget(s),
+        .is_timed = s->kind == SESSION_HTTP || db->settings.slice < HOST_TICK_US,
     };
     db->running = s;
 }
@@ -183,8 +191,23 @@ const char *session_lifecycle_word(Lifecycle which) {
     UNREACHABLE();
 }
 
+Err session_args(Session *s, const FunctionDef *f, bool as_json, Bytes *args, Diag *diag) {
+    size_t len;
+    diag_clear(diag);
+    if (!as_json) return bsatn_check(f->params, *args, &len, diag);
+    buf_clear(&s->call_args);
+    Err err = json_read_args(f->params, f->name, bytes_str(*args), &s->call_args, diag);
+    *args = buf_bytes(&s->call_args);
+    return err;
+}
+
 // May this session call the reducer with these arguments? Fills text with the reason if not.
-const FunctionDef *session_admit(Session *s, Str name, Bytes args, char *text, size_t text_size) {
+const FunctionDef *session_admit(Session *s,
+                                 Str name,
+                                 Bytes args,
+                                 bool args_as_json,
+                                 char *text,
+                                 size_t text_size) {
     Database *db = s->database;
     const FunctionDef *f = moduledef_reducer(db->def, name);
     Buf line = {0};
@@ -208,9 +231,7 @@ const FunctionDef *session_admit(Session *s, Str name, Bytes args, char *text, s
         f = NULL;
     } else {
         Diag diag;
-        size_t len;
-        diag_clear(&diag);
-        if (bsatn_check(f->params, args, &len, &diag) != OK) {
+        if (session_args(s, f, args_as_json, &args, &diag) != OK) {
             snprintf(text,
                      text_size,
                      "invalid arguments for reducer " STR_FMT ": %s",
@@ -246,7 +267,7 @@ static void question_over(Session *s) {
 static bool session_step(Session *s, HostCall *call, bool *more) {
     bool begun = false;
     *more = false;
-    if (s->read || s->parked != PARK_NONE) return false;
+    if (s->read || s->fetch || s->parked != PARK_NONE) return false;
     *more = true;
     views_since(s->database->views, s->asked_at ? s->asked_at : UINT64_MAX);
     if (lanes_step(s, call, more, &begun)) return begun;
@@ -320,7 +341,15 @@ bool session_next_call(void *ctx, HostCall *call) {
 }
 // ── outcomes ───────────────────────────────────────────────────────────────────────────────────
 
-const WireTableUpdate *session_wire_updates(Database *db, const LiveUpdate *own, uint32_t *count) {
+WireCall session_wire_call(const Session *s) {
+    if (s->v1.cause) return *s->v1.cause;
+    return (WireCall){.request = s->request_id, .timestamp = s->call_timestamp};
+}
+
+const WireTableUpdate *session_wire_updates(Database *db,
+                                            const WireCodec *codec,
+                                            const LiveUpdate *own,
+                                            uint32_t *count) {
     *count = own ? own->set_count : 0;
     WireTableUpdate *out = arena_array(&db->turn_arena, WireTableUpdate, *count + 1);
     if (!out) *count = 0;
@@ -332,7 +361,9 @@ const WireTableUpdate *session_wire_updates(Database *db, const LiveUpdate *own,
             .is_event = delta->is_event,
             .inserts = delta->inserts,
             .deletes = delta->deletes,
+            .table_id = delta->table_id,
         };
+        if (codec->is_text && !session_wire_json(db, delta, &out[i])) return NULL;
     }
     return out;
 }
@@ -345,11 +376,12 @@ static void reducer_committed(Session *s, const LiveUpdate *own) {
         s->http.duration_us = s->call_elapsed_us;
         return;
     }
+    if (s->v1.is_quiet) return;  // it heard what everybody hears
     uint32_t count;
-    const WireTableUpdate *updates = session_wire_updates(s->database, own, &count);
+    const WireTableUpdate *updates = session_wire_updates(s->database, s->codec, own, &count);
     if (!updates) s->out.failed = true;
-    Buf *out = outbox_begin(&s->out);
-    wire_reducer_ok(out, s->request_id, s->call_timestamp, updates, count);
+    WireCall call = session_wire_call(s);
+    s->codec->called(outbox_begin(&s->out), &call, updates, count);
     outbox_end(&s->out);
 }
 
@@ -361,12 +393,8 @@ static void reducer_failed(Session *s, Str text, bool user_error) {
         s->http.duration_us = s->call_elapsed_us;
         return;
     }
-    Buf *out = outbox_begin(&s->out);
-    if (user_error) {
-        wire_reducer_err(out, s->request_id, s->call_timestamp, text);
-    } else {
-        wire_reducer_internal_error(out, s->request_id, s->call_timestamp, text);
-    }
+    WireCall call = session_wire_call(s);
+    s->codec->failed(outbox_begin(&s->out), &call, user_error, text);
     outbox_end(&s->out);
 }
 
@@ -402,10 +430,10 @@ Str session_failure_text(Session *s, const HostOutcome *outcome) {
 static void reducer_finish(Session *s, Err err, const LiveUpdate *own) {
     if (err == OK) {
         reducer_committed(s, own);
-        return;
+    } else {
+        s->database->counters.calls_fatal++;
+        reducer_failed(s, str_from(err == ERR_MODULE ? fatal_text : err_text(err)), false);
     }
-    s->database->counters.calls_fatal++;
-    reducer_failed(s, str_from(err == ERR_MODULE ? fatal_text : err_text(err)), false);
 }
 
 void session_done(void *ctx, const HostCall *call, const HostOutcome *outcome) {
@@ -416,12 +444,17 @@ void session_done(void *ctx, const HostCall *call, const HostOutcome *outcome) {
     }
     Session *s = db->running;
     db->running = NULL;
-    if (slow_intercept(s, call, outcome)) return;
+    session_cause_note(s, call, outcome->elapsed_us);  // before what it was called with is gone
+    if (slow_intercept(s, call, outcome)) {
+        s->v1.cause = NULL;
+        return;
+    }
     SessionCall what = s->call;
     s->call = CALL_NONE;
     if (s->kind != SESSION_SYSTEM) session_dirty(s);
     if (what != CALL_REDUCER) {
         lifecycle_done(s, what, outcome);
+        if (!commit_pending(db)) s->v1.cause = NULL;
         return;
     }
     s->call_elapsed_us = outcome->elapsed_us;
@@ -429,7 +462,8 @@ void session_done(void *ctx, const HostCall *call, const HostOutcome *outcome) {
         db_rollback(db->db);
         Str text = session_failure_text(s, outcome);
         reducer_failed(s, text, outcome->status == HOST_USER_ERROR);
+        s->v1.cause = NULL;
         return;
     }
-    commit_start(s, true, reducer_finish);
+    commit_start(s, !s->v1.is_quiet, reducer_finish);
 }

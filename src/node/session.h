@@ -39,9 +39,10 @@ typedef enum HttpWork { HTTP_CALL, HTTP_SQL, HTTP_PROCEDURE } HttpWork;
 // An HTTP request that is being worked on, and its answer.
 typedef struct HttpWorkItem {
     HttpWork work;
-    Str name;   // reducer
-    Str text;   // JSON arguments or SQL
-    bool done;  // worked on; the answer is below
+    Str name;    // reducer
+    Str text;    // JSON arguments or SQL
+    Str mcp_id;  // the answer is the result of a tool (route_mcp.c); ptr NULL: it is not
+    bool done;   // worked on; the answer is below
     int status;
     Buf body;
     NetFrame *frame;  // in place of body, when it was made elsewhere; a reference
@@ -49,6 +50,16 @@ typedef struct HttpWorkItem {
     bool has_duration;
     int64_t duration_us;
 } HttpWorkItem;
+
+// What only the older protocol needs (session_v1.c).
+typedef struct SessionV1 {
+    bool is_light;    // never wants to hear whose transaction it was
+    bool is_quiet;    // the call being worked on: NoSuccessNotify
+    uint8_t legacy;   // which of its two ids the legacy set has
+    Buf json;         // the message being worked on, as BSATN
+    Str args_text;    // of the call being worked on, if it came as JSON; borrows from there
+    WireCall *cause;  // of the transaction that is being committed; the turn arena's
+} SessionV1;
 
 struct Session {
     void (*conn_closed)(void *self);  // first: what a NetConn's data begins with (routes.h)
@@ -67,13 +78,14 @@ struct Session {
     ConnectionId connection;
     bool is_owner, confirmed;
     WireProtocol protocol;
-    Arena arena;  // token, claims, an HTTP request's text
+    const WireCodec *codec;  // how that says things
+    Arena arena;             // token, claims, an HTTP request's text
     Str token, claims;
     LiveClient *live;
     uint16_t close_code;  // not 0: close with this once everything said was sent
     char close_why[128];
 
-    Buf inbox;        // u32 length and payload, one after another
+    Buf inbox;        // u32 length (INBOX_TEXT set of a text frame) and payload, one after another
     size_t inbox_at;  // of the message being worked on
     size_t inbox_in;  // bytes of it already taken up (v3: several messages in one payload)
     uint32_t inbox_count;
@@ -88,7 +100,9 @@ struct Session {
     int64_t call_elapsed_us;  // of the call that ended last
     const FunctionDef *function;
     Buf call_args;
-    ClientMessage asked;  // a question that waits for views; borrows from the inbox
+    ClientMessage asked;  // a question that waits for views; borrows as it was decoded
+    int64_t took_ns;      // v1: when the message being worked on was taken up
+    SessionV1 v1;
     ScheduleEntry scheduled;
 
     // Away from the loop (lane.h).
@@ -101,6 +115,8 @@ struct Session {
     Str redo;                      // the reducer to call again with call_args; ptr NULL: none
 
     // Waiting for an answer from a snapshot, or to be able to ask for one (read.h).
+    struct SessionFetch *fetch;  // fetch.h; misses: of the call at hand
+    uint32_t misses;
     struct SessionRead *read;
     bool read_granted;  // a place is reserved for it
     ParkKind parked;
@@ -119,6 +135,7 @@ typedef struct SessionOptions {
     ConnectionId connection;
     bool confirmed;
     WireProtocol protocol;
+    bool is_light;
     Str token, claims;      // copied
     const Identity *party;  // on whose account it is worked on; NULL: its own
 } SessionOptions;
@@ -129,6 +146,11 @@ void session_limit(Session *session);
 void session_ready(Session *session);  // into the ring
 void session_dirty(Session *session);  // onto the list of those with something to say
 void session_close(Session *session, uint16_t code, const char *why);  // from our side
+
+// Carry a call or a query out for an HTTP request, and answer that. Texts are copied; `name` is a call's;
+// `mcp_id` as in HttpWorkItem.
+struct Request;
+void request_session(struct Request *r, HttpWork work, Str name, Str text, Str mcp_id);
 
 // The host's source (host.h): the next call of this database, and its outcome.
 bool session_next_call(void *database, HostCall *call);

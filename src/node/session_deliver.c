@@ -11,7 +11,25 @@
 // the session) leaves whole: it waits until nothing was added after the sealing.
 #include <stdio.h>
 
+#include "node/routes.h"
 #include "node/session_private.h"
+
+static void mcp_deliver(Session *s, NetConn *conn) {
+    const NetFrame *frame = s->http.frame;
+    Bytes body = frame ? BYTES(frame->bytes, frame->len) : buf_bytes(&s->http.body);
+    Buf out = {0};
+    mcp_wrap(&out, s->http.mcp_id, s->http.status, body);
+    int status = buf_ok(&out) ? 200 : 503;
+    routes_respond_as(conn,
+                      &s->identity,
+                      s->token,
+                      status,
+                      NULL,
+                      0,
+                      STR("application/json"),
+                      status == 200 ? buf_bytes(&out) : BYTES_NONE);
+    buf_deinit(&out);
+}
 
 static void http_deliver(Session *s) {
     if (!s->http.done || !s->conn) return;
@@ -28,6 +46,10 @@ static void http_deliver(Session *s) {
     NetConn *conn = s->conn;
     s->conn = NULL;
     net_conn_set_data(conn, NULL);
+    if (s->http.mcp_id.ptr) {
+        mcp_deliver(s, conn);
+        return;
+    }
     if (s->http.frame) {
         routes_respond_frame_as(conn,
                                 &s->identity,

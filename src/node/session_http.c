@@ -74,7 +74,7 @@ static bool step_http_call(Session *s, HostCall *call) {
             step_http_procedure(s, procedure);
             return false;
         }
-        session_admit(s, s->http.name, BYTES_NONE, text, sizeof text);
+        session_admit(s, s->http.name, BYTES_NONE, false, text, sizeof text);
         session_http_answer(s, 404, "No such procedure");
         return false;
     }
@@ -197,21 +197,33 @@ static Err view_check(void *ctx, const Query *query) {
     return views_check(check->views, query, check->diag);
 }
 
+// Read it on the loop, if that takes no time: ERR_AGAIN, it does.
+static Err sql_here(Session *s, Statement *statement, int64_t began, Diag *diag) {
+    uint64_t most = read_cost_max(s->database);
+    Store *store = db_store(s->database->db);
+    if (most != UINT64_MAX && statement_cost(statement, most) > most) return ERR_AGAIN;
+    store_set_patient(store, most == UINT64_MAX);
+    Err err = sql_answer(s, statement, NULL, began, diag);
+    store_set_patient(store, true);
+    return err;
+}
+
 static void sql_run(Session *s, Statement **statement, int64_t began) {
     Database *db = s->database;
     Diag diag;
-    Err err = OK;
     diag_clear(&diag);
-    uint64_t most = read_cost_max(db);
-    bool writes = statement_writes(*statement);
-    bool elsewhere = !writes && most != UINT64_MAX && statement_cost(*statement, most) > most &&
-                     sql_elsewhere(s, statement, &err);
-    if (s->parked == PARK_NONE) db->counters.sql_queries++;
-    if (elsewhere) return;
-    if (err == OK && writes)
+    if (statement_writes(*statement)) {
+        db->counters.sql_queries++;
         sql_write(s, *statement, began);
-    else if (err == OK)
-        err = sql_answer(s, *statement, NULL, began, &diag);
+        return;
+    }
+    Err err = sql_here(s, *statement, began, &diag);
+    if (err == ERR_AGAIN) {
+        diag_clear(&diag);
+        err = OK;
+        (void)sql_elsewhere(s, statement, &err);
+    }
+    if (s->parked == PARK_NONE) db->counters.sql_queries++;
     if (err != OK) sql_refuse(s, err, true, &diag);
 }
 

@@ -4,6 +4,9 @@
 #include "node/session_private.h"
 #include "query/statement.h"
 
+#define INBOX_TEXT (1u << 31)  // of a message's length in the inbox: it came in a text frame
+static_assert(WIRE_MESSAGE_MAX < INBOX_TEXT, "a length and a bit share a word");
+
 static const char busy_text[] = "the server is busy: too many queries wait for a worker";
 
 // ── what a client asks, answered on the spot ───────────────────────────────────────────────────
@@ -12,12 +15,23 @@ static QueryCaller caller_of(const Session *s) {
     return (QueryCaller){.identity = s->identity, .is_owner = s->is_owner};
 }
 
-static const WireTableRows *wire_rows(Session *s, const LiveRows *rows, uint32_t count, bool *ok) {
+static WireAsk ask_of(const ClientMessage *m) {
+    return (WireAsk){.request = m->request_id,
+                     .query_set = m->query_set,
+                     .set_kind = m->set_kind,
+                     .message_id = m->message_id};
+}
+
+static const WireTableRows *tables_of(Session *s, const LiveRows *rows, uint32_t count, bool *ok) {
     Arena *arena = &s->database->turn_arena;
     WireTableRows *out = arena_array(arena, WireTableRows, count + 1);
     *ok = out != NULL;
     for (uint32_t i = 0; out && i < count; i++) {
-        out[i] = (WireTableRows){.table_name = rows[i].table_name, .rows = rows[i].rows};
+        out[i] = (WireTableRows){.table_name = rows[i].table_name,
+                                 .rows = rows[i].rows,
+                                 .is_absent = rows[i].is_absent,
+                                 .table_id = rows[i].table_id,
+                                 .type = {rows[i].row_type, rows[i].hidden_columns}};
     }
     return out;
 }
@@ -39,36 +53,43 @@ static void ask_when_there(Session *s) {
 void session_subscription_dropped(void *ctx, void *owner, uint32_t query_set, const char *reason) {
     Session *s = owner;
     (void)ctx;
-    Buf *out = outbox_begin(&s->out);
-    wire_subscription_error(out, NULL, query_set, str_from(reason));
+    s->codec->ended(outbox_begin(&s->out), query_set, str_from(reason));
     outbox_end(&s->out);
     session_dirty(s);
 }
 
 static void refuse_subscribe(Session *s, const ClientMessage *m, const char *text) {
-    Buf *out = outbox_begin(&s->out);
-    wire_subscription_error(out, &m->request_id, m->query_set, str_from(text));
+    WireAsk ask = ask_of(m);
+    s->codec->refused(outbox_begin(&s->out), &ask, session_took_us(s), str_from(text));
     outbox_end(&s->out);
 }
 
 // Begin to read elsewhere what the set yields. A subscription that cannot is none.
-static void read_rows(Session *s, const ClientMessage *m, ReadKind kind, LiveAnswer *answer) {
+static void read_rows(Session *s,
+                      const ClientMessage *m,
+                      uint64_t set,
+                      ReadKind kind,
+                      LiveAnswer *answer) {
     LiveAnswer none;
     Diag diag = {0};
     bool subscribes = kind == READ_SUBSCRIBE;
     Err err = ERR_AGAIN;
     if (read_place(s)) {
         ReadAsk ask = {.kind = kind,
-                       .request = m->request_id,
-                       .query_set = m->query_set,
+                       .asked = ask_of(m),
+                       .set = set,
                        .queries = answer->queries,
-                       .query_count = answer->query_count};
+                       .query_count = answer->query_count,
+                       .bag = answer->bag};
         err = read_begin(s, &ask);
     } else {
         live_queries_free(&answer->queries, answer->query_count);
     }
-    if (err == OK) return;
-    if (subscribes) (void)!live_unsubscribe_within(s->live, m->query_set, false, 0, &none, &diag);
+    if (err == OK) {
+        if (subscribes) session_set_began(s, m);
+        return;
+    }
+    if (subscribes) (void)!live_unsubscribe_within(s->live, set, false, 0, &none, &diag);
     if (err == ERR_AGAIN) {
         session_ws_untake(s);
     } else {
@@ -86,14 +107,10 @@ static void answer_subscribe(Session *s, const ClientMessage *m) {
     while (queries && n < m->query_count && wire_next_query(&rest, &queries[n])) {
         n++;
     }
-    Err err = queries ? live_subscribe_within(s->live,
-                                              m->query_set,
-                                              queries,
-                                              n,
-                                              read_cost_max(db),
-                                              &answer,
-                                              &diag)
-                      : ERR_NOMEM;
+    uint64_t set = session_set_id(s, m);
+    Err err = queries ? session_set_check(s, m, &diag) : ERR_NOMEM;
+    if (err == OK)
+        err = live_subscribe_within(s->live, set, queries, n, read_cost_max(db), &answer, &diag);
     if (err == ERR_AGAIN) {
         ask_later(s, m);
         return;
@@ -103,18 +120,19 @@ static void answer_subscribe(Session *s, const ClientMessage *m) {
         return;
     }
     if (err == OK && answer.queries) {
-        read_rows(s, m, READ_SUBSCRIBE, &answer);
+        read_rows(s, m, set, READ_SUBSCRIBE, &answer);
         return;
     }
     bool ok = err == OK;
-    const WireTableRows *tables = ok ? wire_rows(s, answer.rows, answer.count, &ok) : NULL;
+    const WireTableRows *tables = ok ? tables_of(s, answer.rows, answer.count, &ok) : NULL;
     if (!ok) {
         refuse_subscribe(s, m, diag.text[0] ? diag.text : err_text(err));
         return;
     }
-    Buf *out = outbox_begin(&s->out);
-    wire_subscribe_applied(out, m->request_id, m->query_set, tables, answer.count);
+    WireAsk ask = ask_of(m);
+    s->codec->subscribed(outbox_begin(&s->out), &ask, session_took_us(s), tables, answer.count);
     outbox_end(&s->out);
+    session_set_began(s, m);
 }
 
 static void answer_unsubscribe(Session *s, const ClientMessage *m) {
@@ -133,26 +151,23 @@ static void answer_unsubscribe(Session *s, const ClientMessage *m) {
                                       &answer,
                                       &diag);
     if (err == OK && answer.queries) {
-        read_rows(s, m, READ_UNSUBSCRIBE, &answer);
+        read_rows(s, m, m->query_set, READ_UNSUBSCRIBE, &answer);
         return;
     }
     read_place_unused(s);
-    Buf *out = outbox_begin(&s->out);
     bool ok = err == OK;
-    const WireTableRows *tables = ok ? wire_rows(s, answer.rows, answer.count, &ok) : NULL;
-    if (ok) {
-        wire_unsubscribe_applied(out,
-                                 m->request_id,
-                                 m->query_set,
-                                 m->send_dropped_rows,
-                                 tables,
-                                 answer.count);
-    } else {
-        wire_subscription_error(out,
-                                &m->request_id,
-                                m->query_set,
-                                str_from(diag.text[0] ? diag.text : err_text(err)));
+    const WireTableRows *tables = ok ? tables_of(s, answer.rows, answer.count, &ok) : NULL;
+    if (!ok) {
+        refuse_subscribe(s, m, diag.text[0] ? diag.text : err_text(err));
+        return;
     }
+    WireAsk ask = ask_of(m);
+    s->codec->unsubscribed(outbox_begin(&s->out),
+                           &ask,
+                           session_took_us(s),
+                           m->send_dropped_rows,
+                           tables,
+                           answer.count);
     outbox_end(&s->out);
 }
 
@@ -173,8 +188,8 @@ static Err one_off_view(void *ctx, const Query *query) {
 }
 
 static void refuse_one_off(Session *s, const ClientMessage *m, const char *text) {
-    Buf *out = outbox_begin(&s->out);
-    wire_one_off_error(out, m->request_id, str_from(text));
+    WireAsk ask = ask_of(m);
+    s->codec->no_rows(outbox_begin(&s->out), &ask, session_took_us(s), str_from(text));
     outbox_end(&s->out);
 }
 
@@ -185,7 +200,7 @@ static void one_off_elsewhere(Session *s, const ClientMessage *m, Statement **st
         if (err != OK) read_place_unused(s);
     }
     if (err == OK) {
-        ReadAsk ask = {.kind = READ_ONE_OFF, .request = m->request_id, .statement = *statement};
+        ReadAsk ask = {.kind = READ_ONE_OFF, .asked = ask_of(m), .statement = *statement};
         *statement = NULL;
         err = read_begin(s, &ask);
     }
@@ -197,21 +212,28 @@ static void one_off_elsewhere(Session *s, const ClientMessage *m, Statement **st
     if (err != ERR_AGAIN) s->database->counters.sql_queries++;
 }
 
+// ERR_AGAIN: it needs pages that are not in memory, and whoever reads elsewhere may wait for them.
 static Err one_off_here(Session *s, const ClientMessage *m, Statement *statement, Diag *diag) {
     RowList rows;
     Buf encoded = {0};
     rowlist_init(&rows);
     read_limit(s->database, statement);
+    bool may_move = read_cost_max(s->database) != UINT64_MAX;
+    store_set_patient(db_store(s->database->db), !may_move);
     Err err = statement_run(statement, NULL, one_off_row, &rows, diag);
+    store_set_patient(db_store(s->database->db), true);
     if (err == OK) {
         rowlist_encode(&encoded, &rows);
         if (!buf_ok(&encoded)) err = ERR_NOMEM;
     }
     if (err == OK) {
-        Buf *out = outbox_begin(&s->out);
-        WireTableRows table = {.table_name = statement_table(statement)->name,
-                               .rows = buf_bytes(&encoded)};
-        wire_one_off_result(out, m->request_id, &table);
+        WireAsk ask = ask_of(m);
+        const CatalogTable *of = statement_table(statement);
+        WireTableRows table = {.table_name = of->name,
+                               .rows = buf_bytes(&encoded),
+                               .table_id = of->table_id,
+                               .type = {of->row_type, of->is_view ? 1 : 0}};
+        s->codec->rows(outbox_begin(&s->out), &ask, session_took_us(s), &table);
         outbox_end(&s->out);
     }
     rowlist_deinit(&rows);
@@ -239,12 +261,16 @@ static void answer_one_off(Session *s, const ClientMessage *m) {
         ask_when_there(s);
         return;
     }
-    if (err == OK && most != UINT64_MAX && statement_cost(statement, most) > most) {
+    bool elsewhere = most != UINT64_MAX && err == OK && statement_cost(statement, most) > most;
+    if (err == OK && !elsewhere) {
+        err = one_off_here(s, m, statement, &diag);
+        elsewhere = err == ERR_AGAIN;
+    }
+    if (elsewhere) {
         one_off_elsewhere(s, m, &statement);
         statement_free(&statement);
         return;
     }
-    if (err == OK) err = one_off_here(s, m, statement, &diag);
     if (err == ERR_TOO_LARGE) read_too_large(db, &diag);
     if (err != OK) refuse_one_off(s, m, diag.text[0] ? diag.text : err_text(err));
     db->counters.sql_queries++;
@@ -270,10 +296,16 @@ static void ask_again(Session *s, Err err, const LiveUpdate *own) {
 
 // ── calls ──────────────────────────────────────────────────────────────────────────────────────
 
-static void refuse_call(Session *s, const char *text) {
+static void refuse_call(Session *s, Str name, const char *text) {
     s->database->counters.calls_refused++;
-    Buf *out = outbox_begin(&s->out);
-    wire_reducer_internal_error(out, s->request_id, s->call_timestamp, str_from(text));
+    const FunctionDef *f = moduledef_reducer(s->database->def, name);
+    WireCall call = {.request = s->request_id,
+                     .timestamp = s->call_timestamp,
+                     .reducer = name,
+                     .reducer_id = f ? f->id : WIRE_NO_REDUCER,
+                     .caller = s->identity,
+                     .connection = s->connection};
+    s->codec->failed(outbox_begin(&s->out), &call, false, str_from(text));
     outbox_end(&s->out);
 }
 
@@ -296,31 +328,33 @@ static void inbox_back(Session *s, InboxPlace place) {
 static bool step_call(Session *s, const ClientMessage *m, InboxPlace place, HostCall *call) {
     char text[DIAG_TEXT_MAX + 512];
     s->request_id = m->request_id;
-    const FunctionDef *f = session_admit(s, m->text, m->args, text, sizeof text);
+    s->v1.is_quiet = m->is_quiet;
+    s->v1.args_text = m->args_as_json ? bytes_str(m->args) : STR_NONE;
+    const FunctionDef *f = session_admit(s, m->text, m->args, m->args_as_json, text, sizeof text);
     if (!f) {
-        refuse_call(s, text);
+        refuse_call(s, m->text, text);
         return false;
     }
     switch (session_admit_rate(s, f, text, sizeof text)) {
     case FAIR_PASS: break;
     case FAIR_WAIT: inbox_back(s, place); return false;
-    case FAIR_REFUSE: refuse_call(s, text); return false;
+    case FAIR_REFUSE: refuse_call(s, m->text, text); return false;
     }
+    Bytes args = m->args_as_json ? buf_bytes(&s->call_args) : m->args;
     session_transaction_begin(s, f->name);
-    session_call_begin(s, CALL_REDUCER, f, m->args, call);
+    session_call_begin(s, CALL_REDUCER, f, args, call);
     return true;
 }
 
 static void step_procedure(Session *s, const ClientMessage *m, InboxPlace place) {
     char text[256];
     switch (session_admit_rate(s, NULL, text, sizeof text)) {
-    case FAIR_PASS: procedure_call_ws(s, m->request_id, m->text, m->args); return;
+    case FAIR_PASS: procedure_call_ws(s, m); return;
     case FAIR_WAIT: inbox_back(s, place); return;
     case FAIR_REFUSE: break;
     }
     s->database->counters.calls_refused++;
-    Buf *out = outbox_begin(&s->out);
-    wire_procedure_internal_error(out, m->request_id, str_from(text));
+    s->codec->not_returned(outbox_begin(&s->out), m->request_id, str_from(text));
     outbox_end(&s->out);
 }
 
@@ -331,7 +365,7 @@ bool session_ws_message(void *self, Bytes payload, bool text) {
     Database *db = s->database;
     db->counters.messages_in++;
     if (s->closing) return true;
-    if (text) {
+    if (text && !wire_is_v1(s->protocol)) {
         session_close(s, 1011, "text messages are not part of this protocol");
         return true;
     }
@@ -340,7 +374,8 @@ bool session_ws_message(void *self, Bytes payload, bool text) {
         s->inbox.len -= s->inbox_at;
         s->inbox_at = 0;
     }
-    buf_put_lp(&s->inbox, payload);
+    buf_put_u32(&s->inbox, (uint32_t)payload.len | (text ? INBOX_TEXT : 0));
+    buf_put_bytes(&s->inbox, payload);
     if (!buf_ok(&s->inbox)) {
         session_close(s, 1011, "the server is out of memory");
         return true;
@@ -359,7 +394,7 @@ static bool inbox_next(Session *s, ClientMessage *m) {
     s->inbox_mark.at = s->inbox_at;
     s->inbox_mark.in = s->inbox_in;
     s->inbox_mark.count = s->inbox_count;
-    uint32_t len = load_u32(s->inbox.ptr + s->inbox_at);
+    uint32_t word = load_u32(s->inbox.ptr + s->inbox_at), len = word & ~INBOX_TEXT;
     Bytes rest = {s->inbox.ptr + s->inbox_at + 4 + s->inbox_in, len - s->inbox_in};
     Diag diag;
     diag_clear(&diag);  // not zeroed: that would cost more than all of the decoding
@@ -368,6 +403,8 @@ static bool inbox_next(Session *s, ClientMessage *m) {
         err = diag_fail(&diag,
                         ERR_MALFORMED,
                         "v3 websocket binary payload must contain at least one v2 client message");
+    } else if (wire_is_v1(s->protocol)) {
+        err = wire_decode_v1(rest, word & INBOX_TEXT, &s->v1.json, m, &diag);
     } else {
         err = wire_decode(&rest, m, &diag);
     }
@@ -399,6 +436,7 @@ void session_ws_tidy(Session *s) {
             buf_clear(&s->inbox);
         }
         s->inbox_at = 0;
+        if (s->v1.json.cap > (256u << 10)) buf_deinit(&s->v1.json);
     }
     const Settings *set = &s->database->settings;
     if (s->paused && s->conn && (int64_t)(s->inbox.len - s->inbox_at) < set->inbox_bytes_max / 2 &&
@@ -412,6 +450,8 @@ void session_ws_tidy(Session *s) {
 bool session_ws_step(Session *s, HostCall *call) {
     ClientMessage m;
     InboxPlace place = inbox_place(s);
+    const Io *io = s->database->loop->node->io;
+    if (wire_is_v1(s->protocol)) s->took_ns = io->clock_monotonic_ns(io->world);
     if (!inbox_next(s, &m)) return false;
     session_dirty(s);
     // Calls count even when the caller left; questions do not.

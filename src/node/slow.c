@@ -2,7 +2,8 @@
 //
 // PICTURE
 //   on the loop, with a slice ── ends in time ──────────────────────────> as always
-//        └ used up: undone, its log lines forgotten
+//        ├ a page it wanted is not in memory: undone, and again when it is (fetch.h)
+//        └ used up, or too many pages: undone, its log lines forgotten
 //          queue ─> a worker, on an overlay ─> loop: overlay_apply ─ OK ─> commit, answer
 //                        ^                              │ stale
 //                        └────── a fresh overlay, 3 times ┤
@@ -81,6 +82,12 @@ static Micros slice_of(const Session *s, bool cold) {
     return cold ? MAX(slice, s->database->loop->node->options.cold_slice) : slice;
 }
 
+// A call with a slice does not wait for a page that is not in memory either (store_set_patient).
+static void set_hurried(Database *db, bool hurried) {
+    db_access(db->db)->may_begin_again = hurried;
+    store_set_patient(db_store(db->db), !hurried);
+}
+
 int64_t slow_budget(Session *s) {
     Database *db = s->database;
     s->is_sliced = false;
@@ -90,6 +97,7 @@ int64_t slow_budget(Session *s) {
     s->is_sliced = true;
     s->is_cold = is_cold(s, s->function);
     s->log_mark = modulelog_mark(db->log);
+    set_hurried(db, true);
     return slice_of(s, s->is_cold);
 }
 
@@ -135,10 +143,14 @@ bool slow_is_over(const Session *s) {
     return s->kind == SESSION_SYSTEM && s != s->database->system;
 }
 
-static Err slow_enter(Session *s, SessionCall what, const FunctionDef *f, const HostCall *host) {
+static Err slow_enter(Session *s,
+                      SessionCall what,
+                      const FunctionDef *f,
+                      const HostCall *host,
+                      bool even_if_full) {
     if (s == s->database->system) {
         Session *own = system_session(s);
-        Err err = own ? slow_enter(own, what, f, host) : ERR_NOMEM;
+        Err err = own ? slow_enter(own, what, f, host, even_if_full) : ERR_NOMEM;
         if (own && err != OK) session_free(&own);
         return err;
     }
@@ -151,8 +163,9 @@ static Err slow_enter(Session *s, SessionCall what, const FunctionDef *f, const 
     c->lane.host.access = &c->lane.guard.access;
     c->lane.host.budget_us = settings_of(s)->deadline;
     s->lane = &c->lane;
-    // Arriving, leaving and scheduled work cannot be refused; their number is bounded elsewhere.
-    if (err == OK) err = lane_enter(&c->lane, what != CALL_REDUCER);
+    // Arriving, leaving and scheduled work cannot be refused, nor can what is not slow but its pages
+    // are; their number is bounded elsewhere.
+    if (err == OK) err = lane_enter(&c->lane, even_if_full || what != CALL_REDUCER);
     if (err != OK) {
         s->lane = NULL;
         lane_release(&c->lane);
@@ -166,7 +179,9 @@ bool slow_divert(Session *s, const HostCall *call) {
     Database *db = s->database;
     if (!s->is_sliced || s->lane || !begins_slow(s, s->function)) return false;
     SessionCall what = s->call;
-    if (slow_enter(s, what, s->function, call) != OK) return false;  // then it gets its slice
+    if (slow_enter(s, what, s->function, call, false) != OK)
+        return false;  // then it gets its slice
+    set_hurried(db, false);
     db_rollback(db->db);
     db->running = NULL;
     s->call = CALL_NONE;
@@ -199,15 +214,24 @@ bool slow_intercept(Session *s, const HostCall *call, const HostOutcome *outcome
     }
     if (!s->is_sliced) return false;
     s->is_sliced = false;
-    if (outcome->status != HOST_DEADLINE) {
+    set_hurried(db, false);
+    // What it wanted was not in memory: whatever it made of that, it begins again where it may wait.
+    bool missed = store_fault(db_store(db->db), NULL) == ERR_AGAIN;
+    if (!missed) s->misses = 0;
+    if (!missed && outcome->status != HOST_DEADLINE) {
         ended_in_time(s, outcome->elapsed_us);
         return false;
     }
-    history_add(s, s->function, true, 0);
-    lanes_history(db, s->function)->cold_stops += s->is_cold;
-    db->counters.slices_used_up++;
+    if (missed) {
+        db->counters.calls_missed_page++;
+    } else {
+        history_add(s, s->function, true, 0);
+        lanes_history(db, s->function)->cold_stops += s->is_cold;
+        db->counters.slices_used_up++;
+    }
     modulelog_rewind(db->log, s->log_mark);
-    Err err = slow_enter(s, s->call, s->function, call);
+    bool waits = missed && s->call == CALL_REDUCER && fetch_begin(s, s->function, call->args);
+    Err err = waits ? OK : slow_enter(s, s->call, s->function, call, missed);
     if (err != OK) {
         s->deadline_text =
             err == ERR_LIMIT ? STR("the server is busy: too many slow calls wait in this database")
@@ -353,7 +377,8 @@ bool slow_redo(Session *s, HostCall *call) {
     char text[DIAG_TEXT_MAX + 512];
     Str name = s->redo;
     s->redo = STR_NONE;
-    const FunctionDef *f = session_admit(s, name, buf_bytes(&s->call_args), text, sizeof text);
+    const FunctionDef *f =
+        session_admit(s, name, buf_bytes(&s->call_args), false, text, sizeof text);
     if (f) {
         session_transaction_begin(s, f->name);
         session_call_begin(s, CALL_REDUCER, f, buf_bytes(&s->call_args), call);
@@ -364,8 +389,8 @@ bool slow_redo(Session *s, HostCall *call) {
         session_http_answer(s, 404, text);
         return false;
     }
-    Buf *out = outbox_begin(&s->out);
-    wire_reducer_internal_error(out, s->request_id, s->call_timestamp, str_from(text));
+    WireCall refused = session_wire_call(s);
+    s->codec->failed(outbox_begin(&s->out), &refused, false, str_from(text));
     outbox_end(&s->out);
     session_dirty(s);
     return false;

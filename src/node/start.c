@@ -22,6 +22,8 @@ static const char usage[] =
     "      --jwt-key-dir DIR         signing keys id_ecdsa, id_ecdsa.pub (default DATA-DIR/keys)\n"
     "      --jwt-priv-key-path FILE  a private key of your own, together with\n"
     "      --jwt-pub-key-path FILE   its public key\n"
+    "      --issuers LIST            whose tokens are accepted besides the server's own: any (default) OpenID\n"
+    "                                Connect issuer on the public internet, none, or addresses, with commas\n"
     "      --tls-cert FILE           speak TLS: the certificate with its chain, in PEM, together with\n"
     "      --tls-key FILE            its private key; SIGHUP makes the server read both again\n"
     "      --static DIR              serve the files of DIR at /\n"
@@ -48,8 +50,8 @@ static const char usage[] =
     "                                transaction is undone\n"
     "      --memory-max BYTES        most memory for the tables of one database; the rest of them stays\n"
     "                                on disk (default: no limit)\n"
-    "      --checkpoint-log BYTES    so much log between two checkpoints (default 134217728): what a\n"
-    "                                start after a crash replays at most\n"
+    "      --checkpoint-log BYTES    so much log between two checkpoints (default 67108864): a start\n"
+    "                                after a crash replays at most twice that\n"
     "      --checkpoint-rate BYTES   a checkpoint writes at most so much a second (default 67108864)\n"
     "      --log-keep BYTES          keep at least so much log behind a checkpoint (default 0)\n"
     "      --log-keep-hours N        keep the log of the last N hours (default 0)\n"
@@ -62,11 +64,14 @@ static const char usage[] =
     "\n"
     "Example: lightcone start --listen-addr 127.0.0.1:3000 --data-dir ./data\n";
 
+enum { ISSUERS_NAMED_MAX = 16 };
+
 enum {
     OPT_DATA = 256,
     OPT_KEY_DIR,
     OPT_PRIV,
     OPT_PUB,
+    OPT_ISSUERS,
     OPT_TLS_CERT,
     OPT_TLS_KEY,
     OPT_STATIC,
@@ -100,6 +105,7 @@ static const struct option options_known[] = {
     {"jwt-key-dir", required_argument, NULL, OPT_KEY_DIR},
     {"jwt-priv-key-path", required_argument, NULL, OPT_PRIV},
     {"jwt-pub-key-path", required_argument, NULL, OPT_PUB},
+    {"issuers", required_argument, NULL, OPT_ISSUERS},
     {"tls-cert", required_argument, NULL, OPT_TLS_CERT},
     {"tls-key", required_argument, NULL, OPT_TLS_KEY},
     {"static", required_argument, NULL, OPT_STATIC},
@@ -187,8 +193,22 @@ static bool setting_option(Settings *settings, const char *text) {
 typedef struct StartArgs {
     NodeOptions node;
     char host[256];
+    Str issuers[ISSUERS_NAMED_MAX];
     bool help;
 } StartArgs;
+
+static bool issuers_option(StartArgs *args, const char *text) {
+    AuthIssuers *into = &args->node.issuers;
+    *into = (AuthIssuers){.any = strcmp(text, "any") == 0, .named = args->issuers};
+    if (into->any || strcmp(text, "none") == 0) return true;
+    for (const char *at = text;; at++) {
+        size_t len = strcspn(at, ",");
+        if (len == 0 || into->count == ISSUERS_NAMED_MAX) return false;
+        args->issuers[into->count++] = (Str){at, len};
+        at += len;
+        if (!*at) return true;
+    }
+}
 
 // 0, or an exit code after the reason was printed.
 static int arguments(int argc, char **argv, StartArgs *args) {
@@ -206,6 +226,10 @@ static int arguments(int argc, char **argv, StartArgs *args) {
         case OPT_KEY_DIR: args->node.key_dir = optarg; break;
         case OPT_PRIV: args->node.private_key_path = optarg; break;
         case OPT_PUB: args->node.public_key_path = optarg; break;
+        case OPT_ISSUERS:
+            if (!issuers_option(args, optarg))
+                return complain("--issuers takes at most 16 addresses, not `%s`", optarg);
+            break;
         case OPT_TLS_CERT: args->node.tls_cert = optarg; break;
         case OPT_TLS_KEY: args->node.tls_key = optarg; break;
         case OPT_STATIC: args->node.static_dir = optarg; break;
@@ -368,8 +392,9 @@ static void wait_for_signal(Node *node, bool has_tls, const sigset_t *signals) {
 }
 
 int node_start_command(int argc, char **argv) {
-    StartArgs args = {.node = {.io = io_real(), .data_dir = "data", .port = 3000},
-                      .host = "127.0.0.1"};
+    StartArgs args = {
+        .node = {.io = io_real(), .data_dir = "data", .port = 3000, .issuers = {.any = true}},
+        .host = "127.0.0.1"};
     int code = arguments(argc, argv, &args);
     if (code) return code;
     if (args.help) {

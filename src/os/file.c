@@ -73,6 +73,27 @@ Err linux_file_read(void *world,
     return OK;
 }
 
+// What the kernel has in its cache is copied, nothing else. A file system that cannot say so refuses.
+Err linux_file_read_now(void *world,
+                        IoFile *file,
+                        uint64_t offset,
+                        void *into,
+                        size_t len,
+                        size_t *got) {
+    (void)world;
+    *got = 0;
+    while (*got < len) {
+        struct iovec rest = {(uint8_t *)into + *got, len - *got};
+        ssize_t n = preadv2(file->fd, &rest, 1, (off_t)(offset + *got), RWF_NOWAIT);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0 && (errno == EAGAIN || errno == EOPNOTSUPP)) return ERR_AGAIN;
+        if (n < 0) return linux_error("read", "");
+        if (n == 0) break;
+        *got += (size_t)n;
+    }
+    return OK;
+}
+
 Err linux_file_write(void *world, IoFile *file, uint64_t offset, const void *bytes, size_t len) {
     (void)world;
     const uint8_t *p = bytes;

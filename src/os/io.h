@@ -49,6 +49,14 @@ struct Io {
                      void *into,
                      size_t len,
                      size_t *got);
+    // The same of bytes that are at hand: ERR_AGAIN where it would have to wait for a device, or
+    // cannot be told.
+    Err (*file_read_now)(void *world,
+                         IoFile *file,
+                         uint64_t offset,
+                         void *into,
+                         size_t len,
+                         size_t *got);
     Err (*file_write)(void *world, IoFile *file, uint64_t offset, const void *bytes, size_t len);
     Err (*file_sync)(void *world, IoFile *file);  // data (and size) survive power loss after OK
 

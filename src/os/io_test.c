@@ -74,6 +74,10 @@ TEST(file, reads_back_what_was_written_at_an_offset) {
     EXPECT_BYTES(BYTES(got_bytes, got), BYTES("loworld", 7));
     EXPECT_OK(io->file_read(NULL, file, 10, got_bytes, sizeof got_bytes, &got));
     EXPECT_EQ(got, 0);
+    // What was just written is at hand, unless the file system cannot tell.
+    Err now = io->file_read_now(NULL, file, 3, got_bytes, sizeof got_bytes, &got);
+    EXPECT(now == OK || now == ERR_AGAIN);
+    if (now == OK) EXPECT_BYTES(BYTES(got_bytes, got), BYTES("loworld", 7));
     EXPECT_OK(io->file_truncate(NULL, file, 4));
     uint64_t size;
     EXPECT_OK(io->file_size(NULL, file, &size));

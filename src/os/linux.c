@@ -80,6 +80,7 @@ const Io *io_real(void) {
         .file_open = linux_file_open,
         .file_close = linux_file_close,
         .file_read = linux_file_read,
+        .file_read_now = linux_file_read_now,
         .file_write = linux_file_write,
         .file_sync = linux_file_sync,
         .syncer_open = linux_syncer_open,

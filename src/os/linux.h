@@ -13,6 +13,12 @@ Err linux_file_read(void *world,
                     void *into,
                     size_t len,
                     size_t *got);
+Err linux_file_read_now(void *world,
+                        IoFile *file,
+                        uint64_t offset,
+                        void *into,
+                        size_t len,
+                        size_t *got);
 Err linux_file_write(void *world, IoFile *file, uint64_t offset, const void *bytes, size_t len);
 Err linux_file_sync(void *world, IoFile *file);
 int linux_file_fd(const IoFile *file);

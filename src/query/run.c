@@ -95,11 +95,14 @@ Err query_run(const Query *query, const Snapshot *snapshot, QuerySink sink, void
 
 // ── before running ─────────────────────────────────────────────────────────────────────────────
 
+// A page that would have to be waited for costs more than anything.
 static uint64_t place_count(const Query *q, const Place *place, uint64_t most) {
+    Store *store = table_store(q->table->table);
     TableScan cursor;
     Bytes row;
     uint64_t seen = 0;
     if (place->empty) return 0;
+    store_set_patient(store, false);
     table_scan_begin(&cursor,
                      q->table->table,
                      NULL,
@@ -110,7 +113,8 @@ static uint64_t place_count(const Query *q, const Place *place, uint64_t most) {
         seen++;
     }
     table_scan_end(&cursor);
-    return seen;
+    store_set_patient(store, true);
+    return cursor.err == ERR_AGAIN ? most + 1 : seen;
 }
 
 #define ROW_BYTES_USUAL 256

@@ -61,7 +61,8 @@ struct SimDisk {
     Faults faults[SIM_OPS];
     uint64_t bytes_max;
     int64_t latency_us_max;
-    uint64_t asks_max;  // of a sync in flight
+    uint64_t asks_max;     // of a sync in flight
+    uint64_t cold_one_in;  // of reads that must not wait; 0: none
     uint64_t boot;
     bool off;
 };
@@ -210,6 +211,10 @@ void sim_disk_fail_at(Sim *sim, SimOp op, uint64_t nth, Err err) {
 
 void sim_disk_limit(Sim *sim, uint64_t bytes_max) {
     sim->disk->bytes_max = bytes_max;
+}
+
+void sim_disk_set_cold(Sim *sim, uint64_t one_in) {
+    sim->disk->cold_one_in = one_in;
 }
 
 void sim_disk_delay(Sim *sim, uint64_t asks_max) {
@@ -383,6 +388,18 @@ static Err file_read(void *world,
     *got = offset >= now->size ? 0 : MIN(len, now->size - (size_t)offset);
     inode_read(file->inode, offset, into, *got);
     return OK;
+}
+
+static Err file_read_now(void *world,
+                         IoFile *file,
+                         uint64_t offset,
+                         void *into,
+                         size_t len,
+                         size_t *got) {
+    uint64_t one_in = disk_of(world)->cold_one_in;
+    *got = 0;
+    if (one_in && sim_random(world) % one_in == 0) return ERR_AGAIN;
+    return file_read(world, file, offset, into, len, got);
 }
 
 static Err file_write(void *world, IoFile *file, uint64_t offset, const void *bytes, size_t len) {
@@ -627,6 +644,7 @@ void sim_disk_fill_io(Io *io) {
     io->file_open = file_open;
     io->file_close = file_close;
     io->file_read = file_read;
+    io->file_read_now = file_read_now;
     io->file_write = file_write;
     io->file_sync = file_sync;
     io->syncer_open = syncer_open;

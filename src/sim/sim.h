@@ -35,7 +35,7 @@ uint64_t sim_random(Sim *sim);
 // Disk. Writes: file_write, file_truncate, file_preallocate, file_remove, file_rename, and
 // file_open where it makes or empties a file. Syncs: file_sync, dir_sync, and dir_make for each
 // directory that it makes.
-// Reads: file_read.
+// Reads: file_read, and file_read_now where it does read.
 typedef enum SimOp { SIM_WRITE, SIM_SYNC, SIM_READ } SimOp;
 enum { SIM_OPS = SIM_READ + 1 };
 
@@ -53,6 +53,9 @@ void sim_disk_set_latency(Sim *sim, int64_t us_max);
 // (at first 3; 0: with the first question). It takes effect, and counts as a SIM_SYNC, when it ends.
 // Nobody is woken: in here nobody sleeps.
 void sim_disk_delay(Sim *sim, uint64_t asks_max);
+// One in so many reads that must not wait (file_read_now) would have to, by seed. 0: none, as at first;
+// 1: all of them.
+void sim_disk_set_cold(Sim *sim, uint64_t one_in);
 bool sim_disk_is_off(const Sim *sim);
 uint64_t sim_disk_used(const Sim *sim);  // bytes of file sizes
 void sim_disk_disarm(Sim *sim);          // forget cuts and failures to come

@@ -14,8 +14,7 @@
 enum {
     QUEUE_MIN = 8,
     QUEUE_MAX = 1 << 16,
-    SPILL_PAGES = 64,        // written out at a time
-    SPILL_PAUSE = 256,       // calls
+    ROUNDS_MAX = 64,         // of making room at a time
     SLACK_PAGES = 1024,      // beyond one and a half times the limit: changes are refused
     RUN_KEPT_PAGES_MAX = 16  // a freed run longer than this gives its memory back at once
 };
@@ -61,6 +60,14 @@ static void wait_a_little(unsigned *turns) {
     nanosleep(&(struct timespec){.tv_nsec = 20000}, NULL);
 }
 
+static bool is_owner(const PageCache *cache) {
+    return atomic_load_explicit(&cache->owner, memory_order_relaxed) == pthread_self();
+}
+
+void cache_owner_is_here(PageCache *cache) {
+    atomic_store_explicit(&cache->owner, pthread_self(), memory_order_relaxed);
+}
+
 // ── in ─────────────────────────────────────────────────────────────────────────────────────────
 
 static const uint8_t *lost(const Pages *pages, PageNo no, Err err, const char *why) {
@@ -73,24 +80,49 @@ static const uint8_t *lost(const Pages *pages, PageNo no, Err err, const char *w
     return page_at(pages, PAGE_NONE);
 }
 
+// The owner does not want to wait for it: who asked ends with ERR_AGAIN, and the disk begins.
+static const uint8_t *later(const Pages *pages, PageNo no) {
+    cache_hint(pages, &no, 1);
+    fetcher_missed(&pages->cache->fetcher, no);
+    page_fault_set(ERR_AGAIN, "page %u is not in memory", no);
+    return page_at(pages, PAGE_NONE);
+}
+
+static Err owner_waits(PageCache *cache, PageNo no, PageFileRead *read, uint8_t *into, Diag *diag) {
+    const Io *io = cache->file.io;
+    int64_t began = io->clock_monotonic_ns(io->world);
+    read->now = false;
+    Err err = pagefile_read(&cache->file, no, read, into, diag);
+    uint64_t waited = (uint64_t)(io->clock_monotonic_ns(io->world) - began);
+    atomic_fetch_add_explicit(&cache->waits, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&cache->wait_ns, waited, memory_order_relaxed);
+    return err;
+}
+
 static const uint8_t *load(const Pages *pages, PageNo no) {
     PageCache *cache = pages->cache;
     Diag diag;
     uint64_t version = pages->meta[no].version;
+    bool owner = is_owner(cache);
     PageFileRead read = {
         .epoch = version ? UINT64_MAX : cache->opened_epoch,
         .version = version,
         .room = pages->capacity - no,
+        .now = owner,
     };
     diag_clear(&diag);
     Err err = pagefile_read(&cache->file, no, &read, page_at(pages, no), &diag);
-    atomic_fetch_add_explicit(&cache->reads, 1, memory_order_relaxed);
+    if (err == ERR_AGAIN && !cache->hurried) {
+        err = owner_waits(cache, no, &read, page_at(pages, no), &diag);
+    }
     if (err != OK) {
         size_t bytes = (size_t)MAX(read.run, 1u) * PAGE_BYTES;
         madvise(page_at(pages, no), bytes, MADV_DONTNEED);
         atomic_store(&pages->state[no], PAGE_ABSENT);
-        return lost(pages, no, err, diag.text);
+        return err == ERR_AGAIN ? later(pages, no) : lost(pages, no, err, diag.text);
     }
+    atomic_fetch_add_explicit(&cache->reads, 1, memory_order_relaxed);
+    if (owner) atomic_fetch_add_explicit(&cache->owner_reads, 1, memory_order_relaxed);
     atomic_fetch_add(&cache->resident, read.run);
     atomic_store(&pages->state[no], PAGE_HERE);
     return page_at(pages, no);
@@ -101,6 +133,7 @@ const uint8_t *page_fetch(const Pages *pages, PageNo no) {
     for (unsigned turns = 0;;) {
         switch ((PageState)state_of(pages, no)) {
         case PAGE_HERE:
+        case PAGE_WRITING:
         case PAGE_DIRTY: return page_at(pages, no);
         case PAGE_COOLING:
             if (state_move(pages, no, PAGE_COOLING, PAGE_HERE)) return page_at(pages, no);
@@ -110,6 +143,9 @@ const uint8_t *page_fetch(const Pages *pages, PageNo no) {
             break;
         case PAGE_SPARE: return lost(pages, no, ERR_CORRUPT, "a page that is not in use is read");
         case PAGE_LOADING:
+            if (is_owner(pages->cache) && pages->cache->hurried) return later(pages, no);
+            wait_a_little(&turns);
+            break;
         case PAGE_LEAVING: wait_a_little(&turns); break;
         }
     }
@@ -118,7 +154,7 @@ const uint8_t *page_fetch(const Pages *pages, PageNo no) {
 void cache_hint(const Pages *pages, const PageNo *list, uint32_t count) {
     const PageFile *file = &pages->cache->file;
     for (uint32_t i = 0; i < count; i++) {
-        if (state_of(pages, list[i]) != PAGE_ABSENT) continue;
+        if (atomic_load(&pages->state[list[i]]) != PAGE_ABSENT) continue;
         file->io->file_hint(file->io->world, file->file, pagefile_place(list[i]), PAGE_BYTES);
     }
 }
@@ -131,7 +167,7 @@ static void dirty_mark(PageCache *cache, PageNo no, uint32_t run) {
     cache->dirty_pages += run;
 }
 
-static void dirty_unmark(PageCache *cache, PageNo no, uint32_t run) {
+void dirty_unmark(PageCache *cache, PageNo no, uint32_t run) {
     if (!bit_get(cache->dirty, no)) return;
     bit_clear(cache->dirty, no);
     cache->dirty_pages -= run;
@@ -141,7 +177,8 @@ void page_soil(Pages *pages, PageNo no) {
     if (LIKELY(state_of(pages, no) == PAGE_DIRTY)) return;
     // It was read in this operation, so our guard keeps it from leaving.
     uint8_t before = atomic_exchange(&pages->state[no], PAGE_DIRTY);
-    ASSERT(before == PAGE_HERE || before == PAGE_COOLING || before == PAGE_DIRTY);
+    ASSERT(before == PAGE_HERE || before == PAGE_COOLING || before == PAGE_DIRTY ||
+           before == PAGE_WRITING);
     dirty_mark(pages->cache, no, page_header(page_at(pages, no))->run);
 }
 
@@ -215,7 +252,8 @@ bool cache_has_room(const Pages *pages, uint64_t count) {
 }
 
 void cache_written(const Pages *pages, PageNo no) {
-    if (pages->paged) (void)state_move(pages, no, PAGE_DIRTY, PAGE_HERE);
+    if (!pages->paged || state_move(pages, no, PAGE_DIRTY, PAGE_HERE)) return;
+    (void)state_move(pages, no, PAGE_WRITING, PAGE_HERE);
 }
 
 // ── out ────────────────────────────────────────────────────────────────────────────────────────
@@ -298,63 +336,69 @@ static void hand_move(const Pages *pages, uint32_t want) {
     }
 }
 
-// ── writing out ────────────────────────────────────────────────────────────────────────────────
+// ── making room ────────────────────────────────────────────────────────────────────────────────
 
-static Err spill_pages(Pages *pages, const PageNo *list, uint32_t count) {
-    PageCache *cache = pages->cache;
-    Err err = OK;
-    if (!cache->spill.bytes) err = pagefile_batch_begin(&cache->file, &cache->spill);
-    for (uint32_t i = 0; err == OK && i < count; i++) {
-        err = pagefile_batch_put(&cache->spill, page_at(pages, list[i]));
-    }
-    if (err == OK) err = pagefile_batch_flush(&cache->spill);
-    cache->spill.len = 0;
-    for (uint32_t i = 0; err == OK && i < count; i++) {
-        dirty_unmark(cache, list[i], page_header(page_at(pages, list[i]))->run);
-        (void)state_move(pages, list[i], PAGE_DIRTY, PAGE_HERE);
-    }
-    if (err == OK) atomic_fetch_add(&cache->spilled, count);
-    return err;
+// A little less than the limit, so that not every operation has to make room.
+static uint64_t resident_target(const PageCache *cache) {
+    uint64_t max = cache->resident_max;
+    return max - MIN(max / 32, (uint64_t)SPILL_PAGES);
 }
 
-// Dirty pages, from the place where the last call stopped, in the order of their numbers.
-static void spill_some(Pages *pages) {
-    PageCache *cache = pages->cache;
-    PageNo list[SPILL_PAGES];
-    uint32_t count = 0;
-    if (cache->failed != OK || (cache->spill_pause && cache->spill_pause--)) return;
-    for (PageNo steps = 1; steps < pages->end && count < SPILL_PAGES; steps++) {
-        cache->spill_hand = cache->spill_hand + 1 < pages->end ? cache->spill_hand + 1 : 1;
-        if (state_of(pages, cache->spill_hand) == PAGE_DIRTY) list[count++] = cache->spill_hand;
-    }
-    if (count == 0) return;
-    Err err = spill_pages(pages, list, count);
-    if (err == OK) return;
-    cache->spill_pause = SPILL_PAUSE;
-    log_warn("%s: a page cannot be written out, memory will exceed its limit: %s %s",
-             cache->file.path,
-             err_text(err),
-             io_last_error_text());
+// Beyond this the owner waits for what makes room, lest changes be refused (cache_has_room).
+static bool is_far_over(const PageCache *cache) {
+    uint64_t max = cache->resident_max;
+    return atomic_load(&cache->resident) > max + max / 4 + SPILL_PAGES;
 }
 
-void cache_make_room(Pages *pages, bool owner) {
+static bool is_over_target(const PageCache *cache) {
+    return atomic_load(&cache->resident) > resident_target(cache);
+}
+
+// Pages that are as in the file go, at most one round of the hand.
+static void clean_leave(const Pages *pages) {
+    PageCache *cache = pages->cache;
+    uint64_t target = resident_target(cache), resident = atomic_load(&cache->resident);
+    if (resident <= target) return;
+    uint64_t want = MIN(resident - target + cache->queue_cap / 2, (uint64_t)cache->queue_cap);
+    hand_move(pages, (uint32_t)want);
+    queue_drain(pages, target);
+}
+
+void cache_make_room(const Pages *pages) {
     PageCache *cache = pages->cache;
     if (pthread_mutex_trylock(&cache->evicting) != 0) return;
-    // A little more than needed, so that not every operation has to.
-    uint64_t max = cache->resident_max, target = max - MIN(max / 32, (uint64_t)SPILL_PAGES);
-    queue_drain(pages, target);
-    for (int round = 0; round < 64 && atomic_load(&cache->resident) > target; round++) {
+    queue_drain(pages, resident_target(cache));
+    for (int round = 0; round < ROUNDS_MAX && is_over_target(cache); round++) {
         uint64_t before = atomic_load(&cache->resident);
-        uint64_t want = MIN(before - target + cache->queue_cap / 2, (uint64_t)cache->queue_cap);
-        hand_move(pages, (uint32_t)want);
-        queue_drain(pages, target);
-        if (atomic_load(&cache->resident) <= target) break;
-        uint64_t spilled = atomic_load(&cache->spilled);
-        if (owner) spill_some(pages);
-        bool moved = atomic_load(&cache->resident) < before;
-        if (!moved && atomic_load(&cache->spilled) == spilled) break;
+        clean_leave(pages);
+        if (atomic_load(&cache->resident) == before) break;
     }
+    if (is_over_target(cache)) atomic_store(&cache->spill.wanted, true);
     pthread_mutex_unlock(&cache->evicting);
+}
+
+// Without a sweeper the owner does it all, and with one when that has fallen far behind.
+static void owner_makes_room(Pages *pages) {
+    PageCache *cache = pages->cache;
+    for (int round = 0; round < ROUNDS_MAX && is_over_target(cache); round++) {
+        uint64_t before = atomic_load(&cache->resident);
+        cache_make_room(pages);
+        if (!is_over_target(cache)) return;
+        if (spill_has_sweeper(cache) && !is_far_over(cache)) return;
+        bool written = spill_settle(pages, true);
+        bool begun = spill_begin(pages, true);
+        if (!written && !begun && atomic_load(&cache->resident) >= before) return;
+    }
+}
+
+void cache_relieve(Pages *pages) {
+    PageCache *cache = pages->cache;
+    (void)spill_settle(pages, false);
+    if (!spill_sweep(pages) || is_far_over(cache)) {
+        owner_makes_room(pages);
+    } else if (atomic_load(&cache->spill.wanted)) {
+        (void)spill_begin(pages, false);
+    }
 }
 
 // ── life ───────────────────────────────────────────────────────────────────────────────────────
@@ -405,6 +449,8 @@ Err cache_open(Pages *pages, PageFile *file, uint64_t memory_max, bool paged) {
     if (!cache) return ERR_NOMEM;
     pages->cache = cache;
     pthread_mutex_init(&cache->evicting, NULL);
+    spill_open(&cache->spill);
+    fetcher_open(&cache->fetcher);
     cache_limit(cache, memory_max);
     cache->opened_epoch = file->meta.epoch;
     cache->live = range_new(bits_bytes(pages));
@@ -425,7 +471,8 @@ Err cache_open(Pages *pages, PageFile *file, uint64_t memory_max, bool paged) {
 void cache_close(Pages *pages) {
     PageCache *cache = pages->cache;
     if (!cache) return;
-    pagefile_batch_end(&cache->spill);
+    spill_close(pages);
+    fetcher_close(cache);
     pagefile_close(&cache->file);
     range_free(cache->live, bits_bytes(pages));
     range_free(cache->dirty, bits_bytes(pages));

@@ -4,18 +4,26 @@
 //                  page_read finds it ABSENT                  the hand comes by
 //      ABSENT ───────────> LOADING ───────────> HERE ──────────────────────────> COOLING
 //        ↑                                     ↑  ↑ ↑──── page_read wants it ───────┘ │
-//        │                        written out  │  │ page_write                        │ nobody did,
-//        │      page_take ───────> DIRTY ──────┘  └──> DIRTY                          │ guards passed
+//        │                  written out        │  │ page_write                        │ nobody did,
+//        │  page_take ──> DIRTY ──> WRITING ───┘  └──> DIRTY                          │ guards passed
+//        │                  ↑── page_write ┘                                          │
 //        └───────────────────────── LEAVING <─────────────────────────────────────────┘
 //
 //   Cooling gives a page a second chance (LeanStore's and vmcache's way): the hand goes round and marks
 //   pages, whoever reads a marked page takes the mark off, and what is still marked when its turn in
 //   the queue comes gives its memory back. A dirty page is written to its own place first, which no
-//   valid checkpoint leads to (pagefile.h): the owner's thread does that, or a checkpoint does.
+//   valid checkpoint leads to (pagefile.h): a checkpoint does that, or a spill (spill.h).
+//
+// THE OWNER'S TIME
+//   Others wait for the disk when they read an absent page. The owner copies what the system has at hand
+//   and, when it was told to hurry (store_set_patient), waits for nothing else: the page is hinted at
+//   and the reader fails with ERR_AGAIN, so that whoever began can begin again where waiting hurts
+//   nobody. Making room is the sweeper's work, a thread (spill.h); the owner only copies the dirty
+//   pages that are to be written. Each time that it does wait is counted.
 //
 // ALWAYS TRUE
 //   (1) Memory is given back only while no guard is up that was raised before the page was marked
-//       (guard.h), and only by cache_make_room(), which is called where nothing is borrowed.
+//       (guard.h), and only by cache_make_room(), whose caller borrows nothing.
 //   (2) The bytes of a page that is HERE or COOLING are those of the page file.
 //   (3) The owner's thread takes, soils, frees and retires; any thread fetches and makes room.
 //   (4) live and dirty are the owner's: the pages that a checkpoint begun now consists of, and those
@@ -26,7 +34,9 @@
 #pragma once
 #include <pthread.h>
 
+#include "store/fetch.h"
 #include "store/pagefile.h"
+#include "store/spill.h"
 
 typedef struct Cooling {
     PageNo no;
@@ -54,10 +64,12 @@ struct PageCache {
     uint32_t queue_cap, queue_first, queue_count;
     uint64_t *marked;  // of each page: its newest entry in the queue
 
-    PageFileBatch spill;  // the owner's
-    PageNo spill_hand;
-    uint32_t spill_pause;  // after a failed write: this many calls without another try
-    _Atomic uint64_t reads, evicted, spilled, read_errors;
+    Spill spill;
+    Fetcher fetcher;
+    _Atomic pthread_t owner;  // the thread of the last store_begin
+    bool hurried;             // the owner's: it does not want to wait for pages
+    _Atomic uint64_t reads, owner_reads, evicted, spilled, read_errors;
+    _Atomic uint64_t waits, wait_ns;  // of the owner, for a page
 };
 
 // Takes *file over on OK. `paged`: pages may be absent. ERR_NOMEM.
@@ -71,9 +83,13 @@ void cache_free(Pages *pages, PageNo no, uint32_t run);    // nobody does; only 
 void cache_trim(Pages *pages, PageNo no, uint32_t run);    // none of these is used any more
 bool cache_has_room(const Pages *pages, uint64_t count);
 
-// Give memory back until the limit is kept, as far as guards let it. The caller borrows nothing.
-// `owner`: on the owner's thread, which may write pages out.
-void cache_make_room(Pages *pages, bool owner);
+// Give memory back until the limit is kept, as far as guards let it. On any thread; the caller borrows
+// nothing.
+void cache_make_room(const Pages *pages);
+// The same by the owner's means: the sweeper is told, dirty pages are set on their way.
+void cache_relieve(Pages *pages);
+void cache_owner_is_here(PageCache *cache);  // this thread is it
+void dirty_unmark(PageCache *cache, PageNo no, uint32_t run);
 static inline bool cache_is_over(const Pages *pages) {
     return pages->paged && atomic_load_explicit(&pages->cache->resident, memory_order_relaxed) >
                                pages->cache->resident_max;
@@ -83,7 +99,9 @@ void cache_written(const Pages *pages, PageNo no);
 // May a checkpoint write what stands in memory, or has the page been written out before? The guard is
 // up.
 static inline bool cache_is_dirty(const Pages *pages, PageNo no) {
-    return !pages->paged || atomic_load(&pages->state[no]) == PAGE_DIRTY;
+    if (!pages->paged) return true;
+    uint8_t state = atomic_load(&pages->state[no]);
+    return state == PAGE_DIRTY || state == PAGE_WRITING;
 }
 // These pages will be read soon.
 void cache_hint(const Pages *pages, const PageNo *list, uint32_t count);

@@ -123,7 +123,7 @@ Err table_delete_key(Table *table, Bytes key) {
     ASSERT(store->in_transaction && !table->dropped);
     TreePath path;
     reading(store);
-    if (!tree_seek(&store->pages, &table->state.rows, key, &path)) {
+    if (!finger_seek(table, key, &path)) {
         Err err = read_result(store, true);
         return err != OK ? err : ERR_NOT_FOUND;
     }
@@ -150,26 +150,41 @@ Err table_delete_row(Table *table, Bytes row) {
 
 // ── replace ─────────────────────────────────────────────────────────────────────────────────────
 
+// The unique index to look in; -1: the rows themselves, by primary key.
+static int64_t replaced_by(const Table *table, const TableDef *def, uint32_t index_id) {
+    if (index_id == TABLE_ROWS) {
+        ASSERT(table->primary_column >= 0);
+        return -1;
+    }
+    int64_t position = table_def_find(def, index_id);
+    ASSERT(position >= 0 && def->indexes[position].info.unique);
+    return def->indexes[position].is_rows ? -1 : position;
+}
+
 // Find the row that has the same key as `row` in a unique index. *old_key borrows from the page.
 static bool replaced_find(Table *table,
-                          uint32_t position,
+                          int64_t position,
                           Bytes row,
                           Bytes *old_key,
                           TreePath *path,
                           Err *err) {
     Store *store = table->store;
     const TableDef *def = table_def(table);
-    const StoreIndexInfo *info = &def->indexes[position].info;
     buf_clear(&store->row_key);
-    key_append_columns(&store->row_key, &def->layout, row, info->columns, info->column_count);
+    if (LIKELY(position < 0)) {
+        table_row_stem(table, row, &store->row_key);
+    } else {
+        const StoreIndexInfo *info = &def->indexes[position].info;
+        key_append_columns(&store->row_key, &def->layout, row, info->columns, info->column_count);
+    }
     *err = buf_ok(&store->row_key) ? OK : ERR_NOMEM;
     if (*err != OK) return false;
     *old_key = buf_bytes(&store->row_key);
-    if (!def->indexes[position].is_rows &&
+    if (position >= 0 &&
         !tree_get(&store->pages, &table->state.indexes[position], *old_key, old_key)) {
         return false;
     }
-    return tree_seek(&store->pages, &table->state.rows, *old_key, path);
+    return finger_seek(table, *old_key, path);
 }
 
 // The key the new row will have. It differs from the old one when the primary column changes, and
@@ -198,6 +213,19 @@ static Err replaced_new_key(Table *table,
     return OK;
 }
 
+// The entries that the two rows have in indexes, which a change can go on to change.
+static Err entries_prepare(Table *table, const Change *old, const Change *new, Diag *diag) {
+    Store *store = table->store;
+    KeySet *before = &store->before, *after = &store->after;
+    const TableDef *def = table_def(table);
+    Err err = keyset_build_both(before, after, def, old->row, old->key, new->row, new->key);
+    if (err == OK) err = uniques_check(table, after, old->key, diag);
+    if (err != OK) return err;
+    keyset_touch(table, before);
+    keyset_touch(table, after);
+    return read_result(store, true);
+}
+
 static Err replace_at(Table *table,
                       bool by_primary,
                       TreePath *path,
@@ -213,12 +241,7 @@ static Err replace_at(Table *table,
     if ((err = read_result(store, true)) != OK) return err;  // the old row
     if ((err = change_copy(store, key, old_row, &old)) != OK) return err;
     if ((err = replaced_new_key(table, by_primary, &old, row, &new, diag)) != OK) return err;
-    err = keyset_build_both(&store->before, &store->after, def, old.row, old.key, new.row, new.key);
-    if (err != OK) return err;
-    if ((err = uniques_check(table, &store->after, old.key, diag)) != OK) return err;
-    keyset_touch(table, &store->before);
-    keyset_touch(table, &store->after);
-    if ((err = read_result(store, true)) != OK) return err;
+    if (def->trees && (err = entries_prepare(table, &old, &new, diag)) != OK) return err;
     uint64_t pages =
         apply_delete_pages(table) + apply_insert_pages(table, new.key, new.row, &store->after);
     if ((err = pages_reserve(&store->pages, pages)) != OK) return err;
@@ -240,24 +263,21 @@ static Err replace_at(Table *table,
 
 Err table_replace(Table *table, uint32_t index_id, Bytes row, bool *changed, Diag *diag) {
     Store *store = table->store;
-    const TableDef *def = table_def(table);
-    int64_t position = table_def_find(def, index_id);
+    int64_t position = replaced_by(table, table_def(table), index_id);
     ASSERT(store->in_transaction && !table->dropped);
-    ASSERT(position >= 0 && def->indexes[position].info.unique);
     if (changed) *changed = false;
 
     Bytes old_key;
     TreePath path;
     Err err;
     reading(store);
-    if (!replaced_find(table, (uint32_t)position, row, &old_key, &path, &err)) {
+    if (!replaced_find(table, position, row, &old_key, &path, &err)) {
         if (err == OK) err = read_result(store, true);
         return err != OK ? err : ERR_NOT_FOUND;
     }
     Bytes old_row = tree_value(&store->pages, &table->state.rows, &path);
     if (bytes_eq(old_row, row)) return OK;
-    bool by_primary = def->indexes[position].is_rows;
-    err = replace_at(table, by_primary, &path, old_key, old_row, row, diag);
+    err = replace_at(table, position < 0, &path, old_key, old_row, row, diag);
     if (err != OK) return err;
     if (changed) *changed = true;
     return OK;

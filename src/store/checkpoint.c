@@ -20,10 +20,13 @@ struct StoreCheckpoint {
     PageFileMeta meta;
     uint64_t *dirty;  // what is to be written; bits go as pages do
     PageNo end;
-    PageNo next;  // where writing goes on
+    PageNo next;     // where writing goes on
+    uint64_t total;  // bytes to be written, about
     bool has_space;
     uint64_t synced;  // of batch.written
+    uint64_t spills;  // that were begun before: (1) of spill.h
     PageFileBatch batch;
+    _Atomic bool held;
     bool done;
     Err err;
     bool unsure;  // a sync failed, or the meta page may or may not be there
@@ -60,6 +63,7 @@ static void root_retire(Store *store) {
 static void dirty_take(StoreCheckpoint *checkpoint) {
     PageCache *cache = checkpoint->store->pages.cache;
     checkpoint->dirty = cache->dirty;
+    checkpoint->total = cache->dirty_pages * PAGE_BYTES;
     cache->dirty = cache->dirty_spare;
     cache->dirty_spare = NULL;
     cache->dirty_pages = 0;
@@ -80,6 +84,8 @@ Err store_checkpoint_begin(Store *store,
     if (!checkpoint) return ERR_NOMEM;
     checkpoint->store = store;
     store_settle(store);
+    (void)spill_settle(pages, false);
+    checkpoint->spills = spill_count(cache);
     // The last checkpoint's root is no part of this one. It stays as long as that one's view does.
     root_retire(store);
     Err err = pagefile_batch_begin(&cache->file, &checkpoint->batch);
@@ -213,6 +219,7 @@ static Err finish(StoreCheckpoint *checkpoint, Diag *diag) {
 Err store_checkpoint_write(StoreCheckpoint *checkpoint, size_t bytes, bool *done, Diag *diag) {
     Err err = space_make(checkpoint, diag);
     uint64_t until = checkpoint->batch.written + bytes;
+    spill_wait(checkpoint->store->pages.cache, checkpoint->spills);
     *done = false;
     while (err == OK && checkpoint->next < checkpoint->end && checkpoint->batch.written < until) {
         err = group_write(checkpoint, diag);
@@ -220,15 +227,32 @@ Err store_checkpoint_write(StoreCheckpoint *checkpoint, size_t bytes, bool *done
             err = sync_pages(checkpoint, diag);
         }
     }
-    if (err == OK && checkpoint->next >= checkpoint->end && checkpoint->batch.written <= until) {
+    bool is_last = store_checkpoint_is_written(checkpoint) && checkpoint->batch.written <= until;
+    if (err == OK && is_last && !store_checkpoint_is_held(checkpoint)) {
         err = finish(checkpoint, diag);
     }
     *done = checkpoint->done;
     return err;
 }
 
+void store_checkpoint_hold(StoreCheckpoint *checkpoint, bool hold) {
+    atomic_store(&checkpoint->held, hold);
+}
+
+bool store_checkpoint_is_held(const StoreCheckpoint *checkpoint) {
+    return atomic_load(&checkpoint->held);
+}
+
+bool store_checkpoint_is_written(const StoreCheckpoint *checkpoint) {
+    return checkpoint->next >= checkpoint->end;
+}
+
 uint64_t store_checkpoint_bytes(const StoreCheckpoint *checkpoint) {
     return checkpoint->batch.written;
+}
+
+double store_checkpoint_share(const StoreCheckpoint *checkpoint) {
+    return (double)checkpoint->batch.written / (double)MAX(checkpoint->total, 1u);
 }
 
 // ── on the owner's thread again ────────────────────────────────────────────────────────────────

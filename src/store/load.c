@@ -117,8 +117,13 @@ Err store_load(Store *store, const StoreOptions *options) {
     if (err != OK) return err;
     bool has_checkpoint = file.meta.sequence > 0;
     bool paged = has_checkpoint || options->memory_max;
+    if (paged) pages_large(&store->pages, false);
     err = cache_open(&store->pages, &file, options->memory_max, paged);
     pagefile_close(&file);
+    if (err == OK) {
+        store->pages.cache->spill.may_have_sweeper = options->sweeper;
+        store->pages.cache->fetcher.may_have_thread = options->sweeper;
+    }
     if (err == OK && options->read_only) store->pages.cache->failed = ERR_DENIED;
     if (err == OK && has_checkpoint) err = checkpoint_load(store, diag);
     return err;

@@ -19,6 +19,16 @@ static uint32_t head_of(const uint8_t *key, size_t len) {
     return head;
 }
 
+// The same of what follows the first `from` bytes of a key: what is short there is read together with
+// the bytes before it.
+static uint32_t head_behind(Bytes key, size_t from) {
+    size_t len = key.len - from;
+    if (LIKELY(len >= 4)) return __builtin_bswap32(load_u32(key.ptr + from));
+    if (len == 0) return 0;
+    if (UNLIKELY(key.len < 4)) return head_of(key.ptr + from, len);
+    return __builtin_bswap32(load_u32(key.ptr + key.len - 4)) << (32 - 8 * len);
+}
+
 void node_init(uint8_t *node) {
     NodeHeader *header = header_of(node);
     header->page.count = 0;
@@ -120,7 +130,7 @@ unsigned node_search(const Pages *pages, const uint8_t *node, Bytes key, bool *e
     if (c != 0) return c < 0 ? 0 : count;
     size_t prefix_len = node_header(node)->prefix_len;
     Bytes rest = {key.ptr + prefix_len, key.len - prefix_len};
-    uint32_t head = head_of(rest.ptr, rest.len);
+    uint32_t head = head_behind(key, prefix_len);
     const NodeSlot *slots = node_slots(node);
     unsigned low = heads_search(node, head);
     if (low == count || slots[low].head != head) return low;
@@ -380,7 +390,9 @@ bool node_insert(uint8_t *node, unsigned at, const NodeCell *cell) {
     NodeHeader *header = header_of(node);
     Bytes prefix = node_prefix(node);
     DEBUG_ASSERT(cell->prefix.len == 0);
-    if (UNLIKELY(!cell_has_prefix(cell, prefix) ||
+    // The first entry is all prefix, as after a split; those that do not share it shorten it. A node
+    // that began without one would have the same head in every slot.
+    if (UNLIKELY(header->page.count == 0 || !cell_has_prefix(cell, prefix) ||
                  cell_bytes(cell, prefix.len) + NODE_SLOT_BYTES > gap_bytes(node))) {
         uint16_t last = header->last, streak = header->streak;
         if (!node_rebuild(node, cell, at)) return false;

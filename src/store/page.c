@@ -25,6 +25,8 @@
 // writes all of it anyway, and keeping them would double the memory of a table of pictures.
 #define RUN_GIVES_BACK_PAGES 16u
 
+#define TIDY_PAGES 64
+
 // The last part of the range is for undo only, (3) in page.h.
 #define UNDO_SHARE 16
 
@@ -57,10 +59,13 @@ static bool ranges_reserve(Pages *pages, uint64_t bytes) {
         return false;
     }
     pages->capacity = (uint32_t)count;
-    // Random reads of a large table miss the TLB at every page otherwise. Only a wish: ignored where
-    // the system has no large pages.
-    madvise(pages->base, count * PAGE_BYTES, MADV_HUGEPAGE);
+    pages_large(pages, true);
     return true;
+}
+
+void pages_large(Pages *pages, bool wanted) {
+    int advice = wanted ? MADV_HUGEPAGE : MADV_NOHUGEPAGE;
+    madvise(pages->base, (size_t)pages->capacity * PAGE_BYTES, advice);
 }
 
 Err pages_open(Pages *pages, uint64_t address_bytes, uint64_t used_max_bytes) {
@@ -104,7 +109,9 @@ static bool room_for(const Pages *pages, uint64_t count) {
 Err pages_reserve(Pages *pages, uint64_t count) {
     if (fault_due(pages)) return ERR_LIMIT;
     if (LIKELY(room_for(pages, count))) return OK;
-    pages_tidy(pages, UINT32_MAX);
+    // No more at once than is wanted: what an old snapshot kept may be all there is.
+    while (!pages_tidy(pages, TIDY_PAGES) && !room_for(pages, count)) {
+    }
     return room_for(pages, count) ? OK : ERR_LIMIT;
 }
 

@@ -86,6 +86,7 @@ typedef enum PageState {
     PAGE_ABSENT,   // no memory; its bytes are in the page file, or it is not in use
     PAGE_HERE,     // as in the page file
     PAGE_DIRTY,    // younger than what the page file has
+    PAGE_WRITING,  // here; a copy of it is on its way to the page file (spill.h)
     PAGE_COOLING,  // here, and will be absent soon unless somebody wants it
     PAGE_LOADING,  // a thread is reading it
     PAGE_LEAVING,  // a thread is giving its memory back
@@ -124,6 +125,9 @@ typedef struct Pages {
 // 0 means no limit. ERR_NOMEM.
 MUST_USE Err pages_open(Pages *pages, uint64_t address_bytes, uint64_t used_max_bytes);
 void pages_close(Pages *pages);  // harmless on a zeroed Pages
+// Whether memory is to come by the system's large pages. Random reads of a large table miss the TLB at
+// every page otherwise; but the first touch of one clears 2 MiB. Only a wish.
+void pages_large(Pages *pages, bool wanted);
 
 // ── the door ────────────────────────────────────────────────────────────────────────────────────
 
@@ -131,8 +135,8 @@ void pages_close(Pages *pages);  // harmless on a zeroed Pages
 static inline uint8_t *page_at(const Pages *pages, PageNo no) {
     return pages->base + (size_t)no * PAGE_BYTES;
 }
-// cache.c: bring an absent page in. What cannot be read is an empty leaf instead, and the thread's
-// PageFault says why.
+// cache.c: bring an absent page in. What cannot be read, or only by waiting where that was not wanted,
+// is an empty leaf instead, and the thread's PageFault says why.
 const uint8_t *page_fetch(const Pages *pages, PageNo no);
 void page_soil(Pages *pages, PageNo no);  // cache.c: its bytes differ from the file's from now on
 

@@ -161,9 +161,17 @@ Err pagefile_judge(uint64_t salt, PageNo no, const PageFileRead *read, Bytes pag
     return OK;
 }
 
-static Err read_bytes(const PageFile *file, uint64_t at, uint8_t *into, size_t len, Diag *diag) {
+static Err read_bytes(const PageFile *file,
+                      bool now,
+                      uint64_t at,
+                      uint8_t *into,
+                      size_t len,
+                      Diag *diag) {
+    const Io *io = file->io;
     size_t got;
-    Err err = file->io->file_read(file->io->world, file->file, at, into, len, &got);
+    Err err = now ? io->file_read_now(io->world, file->file, at, into, len, &got)
+                  : io->file_read(io->world, file->file, at, into, len, &got);
+    if (err == ERR_AGAIN) return err;
     if (err != OK) {
         return diag_fail(diag,
                          err,
@@ -183,12 +191,14 @@ static Err read_bytes(const PageFile *file, uint64_t at, uint8_t *into, size_t l
 
 Err pagefile_read(const PageFile *file, PageNo no, PageFileRead *read, uint8_t *into, Diag *diag) {
     Err err = OK;
-    if ((err = read_bytes(file, pagefile_place(no), into, PAGE_BYTES, diag)) != OK) return err;
+    err = read_bytes(file, read->now, pagefile_place(no), into, PAGE_BYTES, diag);
+    if (err != OK) return err;
     if ((err = head_judge(no, read, into, diag)) != OK) return err;
     read->run = page_header(into)->run;
     if (read->run > 1) {
         size_t rest = ((size_t)read->run - 1) * PAGE_BYTES;
-        err = read_bytes(file, pagefile_place(no + 1), into + PAGE_BYTES, rest, diag);
+        uint64_t at = pagefile_place(no + 1);
+        err = read_bytes(file, read->now, at, into + PAGE_BYTES, rest, diag);
         if (err != OK) return err;
     }
     Bytes page = {into, (size_t)read->run * PAGE_BYTES};
@@ -198,7 +208,7 @@ Err pagefile_read(const PageFile *file, PageNo no, PageFileRead *read, uint8_t *
 Err pagefile_run_length(const PageFile *file, PageNo no, const PageFileRead *read, uint32_t *out) {
     alignas(8) uint8_t head[PAGE_HEADER_BYTES];
     *out = 1;
-    Err err = read_bytes(file, pagefile_place(no), head, sizeof head, NULL);
+    Err err = read_bytes(file, false, pagefile_place(no), head, sizeof head, NULL);
     if (err == OK && head_judge(no, read, head, NULL) == OK) *out = page_header(head)->run;
     return err == ERR_CORRUPT ? OK : err;
 }

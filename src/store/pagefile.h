@@ -74,6 +74,7 @@ typedef struct PageFileRead {
     uint64_t epoch;
     uint64_t version;
     uint32_t room;
+    bool now;      // ERR_AGAIN rather than wait for the disk
     uint32_t run;  // out: how many pages it has
 } PageFileRead;
 MUST_USE Err

@@ -179,6 +179,16 @@ Err keyset_build_both(KeySet *before,
     return OK;
 }
 
+bool table_uniques_same(const Table *table, Bytes old, Bytes row) {
+    const TableDef *def = table_def(table);
+    for (uint32_t i = 0; i < def->index_count; i++) {
+        const TableIndex *index = &def->indexes[i];
+        if (index->is_rows || !index->info.unique) continue;
+        if (!columns_same(def, index, old, row)) return false;
+    }
+    return true;
+}
+
 void keyset_touch(const Table *table, const KeySet *set) {
     const TableDef *def = table_def(table);
     TreePath path;
@@ -187,6 +197,29 @@ void keyset_touch(const Table *table, const KeySet *set) {
         if (def->indexes[i].is_rows || set->spans[i].same) continue;
         (void)tree_seek(&table->store->pages, &table->state.indexes[i], keyset_at(set, i), &path);
     }
+}
+
+Err table_touch(const Table *table, const Snapshot *snapshot, Bytes row) {
+    const TableDef *def;
+    const TableState *state = table_state(table, snapshot, &def);
+    const Pages *pages = &table->store->pages;
+    if (!state) return OK;
+    Buf key = {0};
+    RowPlace place;
+    KeySet entries = {.spans = mem_zalloc(MAX(def->index_count, 1u) * sizeof(KeySpan))};
+    Err err = entries.spans ? OK : ERR_NOMEM;
+    if (err == OK) err = row_place(table, def, state, row, &key, &place);
+    if (err == OK) err = keyset_build(&entries, def, row, buf_bytes(&key));
+    for (uint32_t i = 0; err == OK && i < def->index_count; i++) {
+        TreePath path;
+        if (def->indexes[i].is_rows) continue;
+        (void)tree_seek(pages, &state->indexes[i], keyset_at(&entries, i), &path);
+    }
+    Err fault = read_result(table->store, !snapshot);
+    mem_free(entries.spans);
+    buf_deinit(&entries.bytes);
+    buf_deinit(&key);
+    return fault != OK ? fault : err;
 }
 
 // ── entries' values ─────────────────────────────────────────────────────────────────────────────

@@ -79,7 +79,18 @@ StoreStats store_stats(const Store *store) {
     stats.page_read_errors = atomic_load(&cache->read_errors);
     stats.pages_evicted = atomic_load(&cache->evicted);
     stats.pages_spilled = atomic_load(&cache->spilled);
+    stats.page_reads_owner = atomic_load(&cache->owner_reads);
+    stats.page_waits = atomic_load(&cache->waits);
+    stats.page_wait_ns = atomic_load(&cache->wait_ns);
+    stats.spill_waits = cache->spill.waits;
+    stats.spill_wait_ns = cache->spill.wait_ns;
     return stats;
+}
+
+void store_replayed(Store *store) {
+    Pages *pages = &store->pages;
+    bool limited = pages->cache && pages->cache->resident_max != UINT64_MAX;
+    if (pages->paged && !limited) pages_large(pages, true);
 }
 
 // ── reading from a page file ───────────────────────────────────────────────────────────────────
@@ -89,14 +100,14 @@ void store_breathe(Store *store) {
     // The rows that a clear took away are in the change list as they stand in their pages.
     if (store->rows_borrowed) return;
     guard_lower();
-    if (UNLIKELY(cache_is_over(&store->pages))) cache_make_room(&store->pages, true);
+    if (UNLIKELY(cache_is_over(&store->pages))) cache_relieve(&store->pages);
 }
 
 void snapshot_breathe(const Snapshot *snapshot) {
     Pages *pages = &snapshot->store->pages;
     if (LIKELY(!pages->paged)) return;
     guard_lower();
-    if (UNLIKELY(cache_is_over(pages))) cache_make_room(pages, false);
+    if (UNLIKELY(cache_is_over(pages))) cache_make_room(pages);
 }
 
 void table_breathe(const Table *table, const Snapshot *snapshot) {
@@ -105,6 +116,22 @@ void table_breathe(const Table *table, const Snapshot *snapshot) {
     } else {
         store_breathe(table->store);
     }
+}
+
+bool store_is_paged(const Store *store) {
+    return store->pages.paged;
+}
+
+void store_set_patient(Store *store, bool patient) {
+    PageCache *cache = store->pages.cache;
+    if (LIKELY(!store->pages.paged)) return;
+    cache_owner_is_here(cache);
+    cache->hurried = !patient;
+    if (!patient) cache->fetcher.missed_count = 0;
+}
+
+Store *table_store(const Table *table) {
+    return table->store;
 }
 
 void store_guard_lower(void) {

@@ -51,6 +51,7 @@ typedef struct StoreOptions {
     const Io *io;
     const char *page_file;  // NULL: everything stays in memory
     bool read_only;         // of the page file: nothing is ever written to it
+    bool sweeper;           // threads make room in memory and wait for pages, once they are needed
     Diag *diag;             // may be NULL: why the page file cannot be opened
 } StoreOptions;
 
@@ -59,6 +60,9 @@ typedef struct StoreOptions {
 //   ERR_BUSY     another server has the file
 //   ERR_CORRUPT  the checkpoint cannot be read
 MUST_USE Err store_open(const StoreOptions *options, Store **out);
+// The log was replayed. What a replay needs stands here and there in the page file, and comes into
+// memory by the page; from now on new memory may come in large pieces.
+void store_replayed(Store *store);
 void store_close(Store **store);
 // Another limit from now on. False: it holds from the next opening on, because this store was opened
 // with every page in memory for good.
@@ -114,10 +118,13 @@ MUST_USE Err table_insert(Table *table, Bytes row, bool *inserted, Diag *diag);
 // Delete the row with this clustering key. ERR_NOT_FOUND when there is none.
 MUST_USE Err table_delete_key(Table *table, Bytes key);
 MUST_USE Err table_delete_row(Table *table, Bytes row);  // the row with exactly these bytes
-// Replace the row whose unique index `index_id` has the same key as `row` has there: the identical
-// row is left alone (*changed false).
+// Replace the row whose unique index `index_id` (TABLE_ROWS: the primary key) has the same key as
+// `row` has there: the identical row is left alone (*changed false).
 //   ERR_NOT_FOUND no such row   ERR_UNIQUE another unique index collides; nothing changed
 MUST_USE Err table_replace(Table *table, uint32_t index_id, Bytes row, bool *changed, Diag *diag);
+// Whether `row` can take the place of `old` whatever happens to other rows meanwhile: both have the
+// same primary key, which the caller knows, and the same key in every other unique index.
+bool table_uniques_same(const Table *table, Bytes old, Bytes row);
 MUST_USE Err table_clear(Table *table, uint64_t *deleted);
 // The clustering key of a row (appended).
 void table_row_key(const Table *table, Bytes row, Buf *out);
@@ -193,6 +200,31 @@ void store_breathe(Store *store);                 // on the owner's thread
 void snapshot_breathe(const Snapshot *snapshot);  // on any other
 void store_guard_lower(void);                     // the same without a store at hand
 
+// The owner reads absent pages, if it must, by waiting for the disk; or, while it is not patient, it
+// does not: what needs a page that the system does not have at hand ends with ERR_AGAIN, and the disk
+// begins to read it. Then nothing of this transaction is to be believed (store_fault), and it is undone.
+// Undoing waits.
+void store_set_patient(Store *store, bool patient);
+Store *table_store(const Table *table);
+// Have the pages read that were missed since the owner was last told to hurry, by a thread; `done` is
+// called on that thread when the system has them at hand, or cannot have them. They may be gone again
+// before they are used. The caller owns *fetch, which must not move before that. False: nothing was
+// missed, or this store has no such thread (StoreOptions.sweeper).
+enum { STORE_FETCH_PAGES = 16 };
+typedef struct StoreFetch StoreFetch;
+struct StoreFetch {
+    StoreFetch *next;
+    void (*done)(StoreFetch *fetch);
+    uint32_t pages[STORE_FETCH_PAGES];
+    uint32_t count;
+};
+MUST_USE bool store_fetch(Store *store, StoreFetch *fetch);
+// On any thread: bring in what an insertion, a deletion or a replacement of this row would look at.
+// ERR_NOMEM, and what cannot be read; either way the change itself will find out.
+MUST_USE Err table_touch(const Table *table, const Snapshot *snapshot, Bytes row);
+// Whether there is anything to touch: pages may be absent.
+bool store_is_paged(const Store *store);
+
 // Whichever of the two goes with a scan of the table; every so many rows it returned, say.
 #define TABLE_BREATHE_ROWS 64u
 void table_breathe(const Table *table, const Snapshot *snapshot);
@@ -209,7 +241,8 @@ Err store_fault(const Store *store, Diag *diag);
 typedef struct StoreCheckpoint StoreCheckpoint;
 
 // Between transactions; like store_begin it ends what store_changes returned. Everything below
-// `log_offset` is in it, and must be durable in the log. Costs O(tables) and a bit a page.
+// `log_offset` is in it, and must be durable in the log, or it is held back until it is. Costs
+// O(tables) and a bit a page.
 MUST_USE Err store_checkpoint_begin(Store *store,
                                     uint64_t log_offset,
                                     Micros now,
@@ -220,7 +253,13 @@ MUST_USE Err store_checkpoint_write(StoreCheckpoint *checkpoint,
                                     size_t bytes,
                                     bool *done,
                                     Diag *diag);
-uint64_t store_checkpoint_bytes(const StoreCheckpoint *checkpoint);  // written so far
+// While it is held back everything is written but what makes it count: the log is not as far yet. The
+// owner holds it, before anybody writes, and lets it go; any thread may ask.
+void store_checkpoint_hold(StoreCheckpoint *checkpoint, bool hold);
+bool store_checkpoint_is_held(const StoreCheckpoint *checkpoint);
+bool store_checkpoint_is_written(const StoreCheckpoint *checkpoint);  // but for that; the writer's
+uint64_t store_checkpoint_bytes(const StoreCheckpoint *checkpoint);   // written so far
+double store_checkpoint_share(const StoreCheckpoint *checkpoint);     // of all there is to write
 // When it was not done, it is as if it had not been begun, and another may be tried; unless a sync
 // failed: then no further checkpoint is made until the store is opened again. Returns why.
 Err store_checkpoint_end(Store *store, StoreCheckpoint **checkpoint);
@@ -264,10 +303,13 @@ typedef struct StoreStats {
     uint64_t dirty_bytes;        // to be written by the next checkpoint
     uint64_t file_bytes;         // of the page file in use
     uint64_t page_reads, page_read_errors, pages_evicted, pages_spilled;
+    uint64_t page_reads_owner;            // of page_reads, by the owner's thread
+    uint64_t page_waits, page_wait_ns;    // of those, for which it waited for the disk
+    uint64_t spill_waits, spill_wait_ns;  // the owner waited for dirty pages to be written
 } StoreStats;
 StoreStats store_stats(const Store *store);
 // Walk everything: key order, fill, reference structure, index <-> row agreement. Aborts nothing;
-// ERR_CORRUPT with an explanation.
+// ERR_CORRUPT with an explanation. Breathes, so it needs no more memory than there may be.
 MUST_USE Err store_check(const Store *store, Diag *diag);
 // Read every page of the newest checkpoint from the page file and say of each that is damaged where
 // and why, as a line to `each` (may be NULL). Returns how many there are.

@@ -183,7 +183,10 @@ static size_t steps(const Store *store) {
     return store->change_count + store->ddl_count;
 }
 
+// What an undo needs it must have, whatever the owner was told.
 static void undo_to(Store *store, size_t savepoint) {
+    PageCache *cache = store->pages.cache;
+    if (cache) cache->hurried = false;
     reading(store);
     while (steps(store) > savepoint) {
         const Ddl *ddl = store->ddl_count ? &store->ddl[store->ddl_count - 1] : NULL;
@@ -247,6 +250,7 @@ static void memory_reset(Store *store) {
 
 void store_begin(Store *store) {
     ASSERT(!store->in_transaction);
+    if (UNLIKELY(store->pages.paged)) cache_owner_is_here(store->pages.cache);
     store_settle(store);
     memory_reset(store);
     store_breathe(store);

@@ -77,4 +77,7 @@ typedef struct AccessOps {
 
 struct Access {
     const AccessOps *ops;
+    // ABI_FATAL may mean that the call begins again elsewhere: an instance is not worth losing for that,
+    // so a call may unwind as after an error. Whatever it does then is forgotten.
+    bool may_begin_again;
 };

@@ -9,18 +9,29 @@ static Err corrupt(Diag *diag, const CommitOp *op, const char *why) {
     return diag_fail(diag, ERR_CORRUPT, "the log does not fit: table %u: %s", op->table_id, why);
 }
 
-static Err apply_insert(Table *table, const CommitOp *op, Diag *diag) {
+static Err row_check(const Table *table, const CommitOp *op, Diag *diag) {
     size_t len = 0;
     Diag why;
     diag_clear(&why);
     Err err = bsatn_check(table_layout(table)->row_type, op->bytes, &len, &why);
     if (err != OK) return corrupt(diag, op, why.text);
-    if (len != op->bytes.len) return corrupt(diag, op, "a row is longer than its type");
-    bool inserted = false;
-    err = table_insert(table, op->bytes, &inserted, &why);
+    return len == op->bytes.len ? OK : corrupt(diag, op, "a row is longer than its type");
+}
+
+static Err apply_row(Table *table, const CommitOp *op, Diag *diag) {
+    bool replaces = op->kind == COMMIT_REPLACE, changed = false;
+    Diag why;
+    diag_clear(&why);
+    Err err = row_check(table, op, diag);
+    if (err != OK) return err;
+    if (replaces && table_primary_column(table) < 0)
+        return corrupt(diag, op, "a row is replaced in a table without a primary key");
+    err = replaces ? table_replace(table, TABLE_ROWS, op->bytes, &changed, &why)
+                   : table_insert(table, op->bytes, &changed, &why);
     if (err == ERR_UNIQUE) return corrupt(diag, op, why.text);
+    if (err == ERR_NOT_FOUND) return corrupt(diag, op, "a replaced row was not there");
     if (err != OK) return diag_fail(diag, err, "cannot replay a row: %s", err_text(err));
-    return inserted ? OK : corrupt(diag, op, "an inserted row was there already");
+    return changed ? OK : corrupt(diag, op, "a row was there already");
 }
 
 static Err apply_delete(Table *table, const CommitOp *op, Diag *diag) {
@@ -38,7 +49,8 @@ static Err apply_clear(Table *table, Diag *diag) {
 
 Err catalog_apply(Catalog *catalog, const CommitOp *op, Diag *diag) {
     bool is_user = op->table_id >= CATALOG_FIRST_USER_ID;
-    if (is_user && catalog->pending && op->kind == COMMIT_INSERT) {
+    bool is_row = op->kind == COMMIT_INSERT || op->kind == COMMIT_REPLACE;
+    if (is_user && catalog->pending && is_row) {
         Err err = catalog_sync(catalog, diag);
         if (err != OK) return err;
     }
@@ -48,7 +60,8 @@ Err catalog_apply(Catalog *catalog, const CommitOp *op, Diag *diag) {
     if (catalog_is_schema_table(op->table_id) && op->table_id != ST_SEQUENCE)
         catalog->pending = true;
     switch (op->kind) {
-    case COMMIT_INSERT: return apply_insert(table->table, op, diag);
+    case COMMIT_INSERT:
+    case COMMIT_REPLACE: return apply_row(table->table, op, diag);
     case COMMIT_DELETE:
     case COMMIT_DELETE_ROW: return apply_delete(table->table, op, diag);
     case COMMIT_TRUNCATE: return apply_clear(table->table, diag);

@@ -53,6 +53,7 @@ static Err files_open(Db *db, const DbOptions *options, uint64_t *torn_bytes, Di
         .io = io,
         .page_file = options->in_memory ? NULL : options->page_file,
         .read_only = options->read_only != OK,
+        .sweeper = !options->checkpoint_by_hand,
         .diag = diag,
     };
     if (store_options.read_only && !is_file(io, store_options.page_file)) {
@@ -90,6 +91,7 @@ Err db_open(const DbOptions *options, Db **out, uint64_t *torn_bytes, Diag *diag
     db->history.bytes_max = options->history_max ? options->history_max : HISTORY_BYTES_DEFAULT;
 
     if ((err = files_open(db, options, torn_bytes, diag)) != OK) goto done;
+    store_replayed(db->store);
     views_clear(db);
     checkpointer_init(db, options);
 
@@ -152,13 +154,24 @@ void db_rollback(Db *db) {
     db->look.open = false;
 }
 
-// Deletes go before inserts, so that a replay never meets a unique value twice; the write set is
+// What an old row needs in the log before the new ones come: nothing when there is none, or when the
+// new one takes its place.
+static bool is_logged_delete(const TxnChange *change) {
+    if (!change->old_row.ptr || change->is_event || change->is_view) return false;
+    if (!change->new_row.ptr) return true;
+    return table_primary_column(change->table) < 0 ||
+           !table_uniques_same(change->table, change->old_row, change->new_row);
+}
+
+// Deletes go before rows, so that a replay never meets a unique value twice; the write set is
 // sorted by table, so the system tables' rows come before the rows of a table they describe.
 static Err log_write_set(Db *db) {
     log_commit_begin(db->log, &db->info);
     for (size_t i = 0; i < db->writes.count; i++) {
-        const TxnChange *change = &db->writes.changes[i];
-        if (change->is_event || change->is_view || !change->old_row.ptr) continue;
+        TxnChange *change = &db->writes.changes[i];
+        bool is_delete = is_logged_delete(change);
+        change->is_replaced = change->old_row.ptr && !is_delete;
+        if (!is_delete) continue;
         bool keyed = table_primary_column(change->table) >= 0;
         CommitOpKind kind = keyed ? COMMIT_DELETE : COMMIT_DELETE_ROW;
         log_commit_op(db->log, kind, change->table_id, keyed ? change->key : change->old_row);
@@ -166,7 +179,9 @@ static Err log_write_set(Db *db) {
     for (size_t i = 0; i < db->writes.count; i++) {
         const TxnChange *change = &db->writes.changes[i];
         if (change->is_view || !change->new_row.ptr) continue;
-        CommitOpKind kind = change->is_event ? COMMIT_EVENT : COMMIT_INSERT;
+        CommitOpKind kind = change->is_event      ? COMMIT_EVENT
+                            : change->is_replaced ? COMMIT_REPLACE
+                                                  : COMMIT_INSERT;
         log_commit_op(db->log, kind, change->table_id, change->new_row);
     }
     TxOffset offset;
@@ -215,15 +230,21 @@ bool db_needs_flush(const Db *db) {
 }
 
 Err db_flush(Db *db, Diag *diag) {
-    return log_flush(db->log, diag);
+    Err err = log_flush(db->log, diag);
+    checkpointer_log_landed(db);
+    return err;
 }
 
 Err db_flush_start(Db *db, Diag *diag) {
-    return log_flush_start(db->log, diag);
+    Err err = log_flush_start(db->log, diag);
+    checkpointer_log_landed(db);  // one in memory only is done at once
+    return err;
 }
 
 Err db_flush_poll(Db *db, bool wait, Diag *diag) {
-    return log_flush_poll(db->log, wait, diag);
+    Err err = log_flush_poll(db->log, wait, diag);
+    checkpointer_log_landed(db);
+    return err;
 }
 
 bool db_flush_in_flight(const Db *db) {

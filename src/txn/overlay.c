@@ -495,6 +495,13 @@ Err overlay_validate(Overlay *overlay) {
     return err;
 }
 
+void overlay_touch(Overlay *overlay) {
+    if (!store_is_paged(overlay->db->store)) return;
+    for (uint32_t i = 0; i < overlay->table_count; i++) {
+        own_touch(overlay->tables[i]);
+    }
+}
+
 static Err writes_apply(Overlay *overlay) {
     Err err = OK;
     for (uint32_t i = 0; i < overlay->table_count && err == OK; i++) {

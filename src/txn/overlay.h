@@ -49,6 +49,9 @@ size_t overlay_bytes(const Overlay *overlay);
 // ERR_CONFLICT: it is stale already; run it again on a fresh one.
 MUST_USE Err overlay_validate(Overlay *overlay);
 
+// Bring in the pages that overlay_apply will need on the loop, which should not wait for the disk.
+void overlay_touch(Overlay *overlay);
+
 // On the loop's thread, between transactions: check the rest, begin a transaction with the overlay's
 // info and make its writes there. On OK the transaction is open and the caller commits it.
 //   ERR_CONFLICT  it read something that has changed since; nothing is open

@@ -318,6 +318,29 @@ void own_clear(OwnTable *own) {
     own->added = 0;
 }
 
+// ── before applying ────────────────────────────────────────────────────────────────────────────
+
+// What is more than this is not applied in an instant either way, and may not fit into memory.
+#define TOUCHED_ROWS_MAX 16384
+
+// What cannot be read, or not now, own_apply will meet and report.
+static void touch(const OwnTable *own, Bytes row) {
+    (void)!table_touch(table_of(own), own->snapshot, row);
+}
+
+void own_touch(OwnTable *own) {
+    uint32_t rows = 0;
+    for (const SortedNode *node = own->rows.first[0]; node; node = node->next[0]) {
+        const OwnRow *mine = node->value;
+        Bytes old;
+        if (++rows > TOUCHED_ROWS_MAX) return;
+        if (mine->was && snapshot_get(own, sorted_key(node), &old) == OK) touch(own, old);
+        if (mine->there) touch(own, mine->row);
+        if (rows % TABLE_BREATHE_ROWS == 0) snapshot_breathe(own->snapshot);
+    }
+    snapshot_breathe(own->snapshot);
+}
+
 // ── applying ───────────────────────────────────────────────────────────────────────────────────
 
 // The index on the primary column alone, if no other index can refuse a row: then a replacement

@@ -60,6 +60,9 @@ uint64_t own_count(const OwnTable *own);
 MUST_USE Err own_put(OwnTable *own, Bytes identity, Bytes row, bool replaces);
 MUST_USE Err own_drop(OwnTable *own, Bytes identity);  // which is visible
 void own_clear(OwnTable *own);
+// On the thread that made it: bring in the pages that own_apply will look at on the head, which are
+// mostly the snapshot's. Without effect where nothing is ever absent.
+void own_touch(OwnTable *own);
 // Make the changes to the head, inside the open transaction, of which this table's reads still hold.
 // ERR_NOMEM, ERR_LIMIT, ERR_IO, ERR_CORRUPT.
 MUST_USE Err own_apply(const OwnTable *own);

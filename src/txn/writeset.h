@@ -11,10 +11,11 @@ typedef struct TxnChange {
     Table *table;
     uint32_t table_id;
     bool is_event;
-    bool is_view;   // a row of a view's results: subscribers see it, the log does not
-    Bytes key;      // the clustering key
-    Bytes old_row;  // ptr NULL: there was none
-    Bytes new_row;  // ptr NULL: there is none
+    bool is_view;      // a row of a view's results: subscribers see it, the log does not
+    bool is_replaced;  // the log has one operation for it, see db_commit
+    Bytes key;         // the clustering key
+    Bytes old_row;     // ptr NULL: there was none
+    Bytes new_row;     // ptr NULL: there is none
 } TxnChange;
 
 typedef struct WriteSet {

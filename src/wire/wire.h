@@ -1,12 +1,34 @@
-// wire.h: protocol messages v2 and v3 as bytes. Spec: websocket-and-data-model §6, vectors §9.
+// wire.h: protocol messages as bytes, for each protocol. Spec: websocket-and-data-model §6, vectors §9.
+//
+// PICTURE
+//   payload ── wire_decode (v2, v3) ──────┐
+//           ── wire_decode_v1 (binary) ───┼─> ClientMessage ─> the session, who knows no protocol
+//           ── wire_decode_v1 (text) ─────┘                         │
+//                                                                   v
+//   payload <── WireCodec: connected, subscribed, update, called … ─┘
 //
 // Decoding borrows from the input. Encoding appends to a Buf without the compression tag byte; a
-// WebSocket payload is the tag 00 and one (v2) or more (v3) messages.
+// WebSocket payload is the tag 00 and one (v1, v2) or more (v3) messages; under v1.json it is one
+// message as text, without a tag.
+//
+//   wire.c      v2 and v3              v1.c        v1.bsatn
+//   codec.c     which codec is whose   v1_json.c   v1.json      rows.c  row lists, one row at a time
 #pragma once
 #include "base/ids.h"
 #include "sats/bsatn.h"
 
-typedef enum WireProtocol { WIRE_V2 = 2, WIRE_V3 = 3 } WireProtocol;
+// In the order in which a server prefers them, the last first (§5.4).
+typedef enum WireProtocol {
+    WIRE_NONE,  // not a WebSocket
+    WIRE_V1_JSON,
+    WIRE_V1_BSATN,
+    WIRE_V2,
+    WIRE_V3,
+} WireProtocol;
+static inline bool wire_is_v1(WireProtocol protocol) {
+    return protocol == WIRE_V1_JSON || protocol == WIRE_V1_BSATN;
+}
+Str wire_protocol_name(WireProtocol protocol);  // in Sec-WebSocket-Protocol: "v3.bsatn.spacetimedb"
 #define WIRE_TAG_PLAIN   0
 #define WIRE_MESSAGE_MAX (32u << 20)  // bytes of an incoming message after reassembly
 
@@ -18,12 +40,23 @@ typedef enum ClientMessageKind {
     CLIENT_CALL_PROCEDURE = 4,
 } ClientMessageKind;
 
+// How a set was subscribed decides how it is answered. v2 and v3 know one kind.
+typedef enum WireSetKind {
+    WIRE_SET,         // v1: SubscribeMulti
+    WIRE_SET_SINGLE,  // v1: SubscribeSingle, one query
+    WIRE_SET_LEGACY,  // v1: Subscribe, which replaces the one before and has no id
+} WireSetKind;
+
 typedef struct ClientMessage {
     ClientMessageKind kind;
+    WireSetKind set_kind;
     uint32_t request_id;
     uint32_t query_set;
     bool send_dropped_rows;
-    Bytes queries;  // SUBSCRIBE: count already checked; walk with wire_next_query
+    bool is_quiet;      // v1 calls: nothing is to be said of a success that changed nothing it sees
+    bool args_as_json;  // `args` is the text of a JSON array or object
+    Bytes message_id;   // v1 one-off queries: in place of request_id
+    Bytes queries;      // SUBSCRIBE: count already checked; walk with wire_next_query
     uint32_t query_count;
     Str text;    // query, reducer or procedure name
     Bytes args;  // BSATN argument product
@@ -34,9 +67,23 @@ typedef struct ClientMessage {
 MUST_USE Err wire_decode(Bytes *in, ClientMessage *out, Diag *diag);
 bool wire_next_query(Bytes *queries, Str *out);
 
+// Decode one message of v1, `text` from a text frame (§5.9). A JSON message is first written into
+// *scratch as BSATN, and borrows from there. What follows a binary message is ignored.
+MUST_USE Err wire_decode_v1(Bytes payload, bool text, Buf *scratch, ClientMessage *out, Diag *diag);
+
+// The columns of rows, for who writes them as JSON: all of row_type's but the hidden ones in front.
+typedef struct WireRowType {
+    const Type *row_type;
+    uint32_t hidden_columns;
+} WireRowType;
+
 typedef struct WireTableRows {
     Str table_name;
     Bytes rows;  // BsatnRowList
+    // What only v1 shows:
+    bool is_absent;  // there is no entry, unless the answer cannot do without (SubscribeSingle)
+    uint32_t table_id;
+    WireRowType type;
 } WireTableRows;
 
 typedef struct WireTableUpdate {  // sorted by query set, then table name
@@ -44,7 +91,80 @@ typedef struct WireTableUpdate {  // sorted by query set, then table name
     Str table_name;
     bool is_event;
     Bytes inserts, deletes;  // BsatnRowList; events are in `inserts`
+    // What only v1 shows:
+    uint32_t table_id;
+    Bytes inserts_json, deletes_json;  // the same rows as wire_rows_json writes them, for v1.json
 } WireTableUpdate;
+
+// A BsatnRowList that we made, row by row.
+typedef struct WireRows {
+    Bytes data;
+    const uint8_t *offsets;  // NULL: every row has `row_bytes`
+    uint32_t row_bytes;
+    uint32_t count, at;
+} WireRows;
+WireRows wire_rows(Bytes list);
+bool wire_rows_next(WireRows *rows, Bytes *row);
+// The list as v1.json has it: an array of strings, each the JSON text of a row. `named`: columns by
+// name (form R), else by position (form U).
+void wire_rows_json(Buf *out, Bytes list, const WireRowType *type, bool named);
+
+// ── answers, whatever the protocol ─────────────────────────────────────────────────────────────
+
+typedef struct WireAsk {  // what is answered
+    uint32_t request;
+    uint32_t query_set;
+    WireSetKind set_kind;
+    Bytes message_id;
+} WireAsk;
+
+#define WIRE_NO_REDUCER UINT32_MAX  // as reducer_id: SQL, changes of the schema
+
+// A call, or whatever else made a transaction. v2 and v3 show request and timestamp only.
+typedef struct WireCall {
+    uint32_t request;  // 0: it came over no connection
+    Micros timestamp;
+    int64_t duration_us;
+    Str reducer;
+    uint32_t reducer_id;
+    Bytes args;          // BSATN of `params`
+    const Type *params;  // NULL: there are none
+    Str args_text;       // the caller's own words, when it came as JSON; else ptr is NULL
+    Identity caller;
+    ConnectionId connection;
+} WireCall;
+
+// How a protocol says things. Each appends one message; `us` is how long the work took.
+typedef struct WireCodec {
+    bool is_text;
+    void (*connected)(Buf *out, const Identity *, const ConnectionId *, Str token);
+    void (
+        *subscribed)(Buf *out, const WireAsk *, int64_t us, const WireTableRows *, uint32_t count);
+    void (*unsubscribed)(Buf *out,
+                         const WireAsk *,
+                         int64_t us,
+                         bool has_rows,
+                         const WireTableRows *,
+                         uint32_t count);
+    void (*refused)(Buf *out, const WireAsk *, int64_t us, Str error);  // a set, or its end
+    void (*ended)(Buf *out, uint32_t query_set, Str error);  // a set, by itself; v1: all sets
+    void (*rows)(Buf *out, const WireAsk *, int64_t us, const WireTableRows *table);  // one-off
+    void (*no_rows)(Buf *out, const WireAsk *, int64_t us, Str error);
+    // What somebody else's transaction changed. `full`: with the call that did it (v1).
+    void (*update)(Buf *out, const WireCall *, bool full, const WireTableUpdate *, uint32_t count);
+    void (*called)(Buf *out, const WireCall *, const WireTableUpdate *, uint32_t count);
+    void (*failed)(Buf *out, const WireCall *, bool by_reducer, Str error);
+    void (*returned)(Buf *out,
+                     uint32_t request,
+                     Micros timestamp,
+                     int64_t us,
+                     const Type *type,
+                     Bytes value);
+    void (*not_returned)(Buf *out, uint32_t request, Str error);
+} WireCodec;
+const WireCodec *wire_codec(WireProtocol protocol);  // static; NULL of WIRE_NONE
+
+// ── v2 and v3 ──────────────────────────────────────────────────────────────────────────────────
 
 void wire_initial_connection(Buf *out,
                              const Identity *identity,

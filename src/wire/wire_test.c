@@ -245,7 +245,7 @@ TEST(wire, encodes_initial_connection) {
 TEST(wire, encodes_subscribe_applied) {
     Rows rows;
     Buf out = {0};
-    WireTableRows table = {STR("t"), rows_of(&rows, (uint32_t[]){7, 8}, 2)};
+    WireTableRows table = {.table_name = STR("t"), .rows = rows_of(&rows, (uint32_t[]){7, 8}, 2)};
     wire_subscribe_applied(&out, 1, 2, &table, 1);
     expect_sent(&out, SUBSCRIBE_APPLIED_HEX);
     rows_end(&rows);
@@ -254,7 +254,7 @@ TEST(wire, encodes_subscribe_applied) {
 TEST(wire, encodes_unsubscribe_applied_with_rows_and_without) {
     Rows rows;
     Buf out = {0};
-    WireTableRows table = {STR("t"), rows_of(&rows, (uint32_t[]){7}, 1)};
+    WireTableRows table = {.table_name = STR("t"), .rows = rows_of(&rows, (uint32_t[]){7}, 1)};
     wire_unsubscribe_applied(&out, 3, 2, true, &table, 1);
     expect_sent(&out, "020300000002000000000100000001000000740004000400000007000000");
     rows_end(&rows);
@@ -330,7 +330,7 @@ TEST(wire, groups_updates_by_set_and_then_by_table) {
 TEST(wire, encodes_one_off_results) {
     Rows rows;
     Buf out = {0};
-    WireTableRows table = {STR("t"), rows_of(&rows, (uint32_t[]){7}, 1)};
+    WireTableRows table = {.table_name = STR("t"), .rows = rows_of(&rows, (uint32_t[]){7}, 1)};
     wire_one_off_result(&out, 4, &table);
     expect_sent(&out, "0504000000000100000001000000740004000400000007000000");
     rows_end(&rows);
@@ -368,7 +368,7 @@ TEST(wire, encodes_procedure_failures_with_the_request_last) {
 TEST(wire, appends_so_that_one_v3_payload_carries_several) {
     Rows rows;
     Buf out = {0};
-    WireTableRows table = {STR("t"), rows_of(&rows, (uint32_t[]){7, 8}, 2)};
+    WireTableRows table = {.table_name = STR("t"), .rows = rows_of(&rows, (uint32_t[]){7, 8}, 2)};
     buf_put_u8(&out, WIRE_TAG_PLAIN);
     wire_initial_connection(&out, &identity, &connection, STR("tok"));
     wire_subscribe_applied(&out, 1, 2, &table, 1);

@@ -93,7 +93,8 @@ export class Server {
     words.push('--data-dir', join(this.dir, 'data'), ...(this.options.words ?? []));
     // `prefix` is a command that becomes the server: prlimit, setpriv.
     const [command, ...all] = [...(this.options.prefix ?? []), lightcone, ...words];
-    this.child = spawn(command, all, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const env = { ...process.env, ...this.options.env };
+    this.child = spawn(command, all, { stdio: ['ignore', 'pipe', 'pipe'], env });
     let said = '';
     const hear = text => {
       said += text;
@@ -219,7 +220,7 @@ export async function moduleBindings(name) {
     const quiet = { stdio: ['ignore', 'ignore', 'inherit'] };
     execFileSync(
       lightcone,
-      ['generate', '--no-config', '--yes', '--lang', 'typescript', bundle.endsWith('.wasm') ? '-b' : '-j', bundle, '-o', source],
+      ['generate', '--no-config', '--yes', '--lang', 'typescript', '--sdk', 'spacetimedb', bundle.endsWith('.wasm') ? '-b' : '-j', bundle, '-o', source],
       quiet
     );
     execFileSync(

@@ -5,10 +5,11 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync } from 'node:fs';
 import { connect as tcpConnect } from 'node:net';
 import { join } from 'node:path';
 import { sleep, startServer, top, until } from './harness.mjs';
+import { decodeV1 } from './v1.mjs';
 
 export { sleep, startServer, until };
 
@@ -33,8 +34,9 @@ export async function within(promise, what, ms = patience) {
 const bundles = join(top, 'build/test/bundles');
 
 // TypeScript on the npm module library, bundled as `lightcone build` does. Kept by content. `words`
-// are more for the bundler.
+// are more for the bundler. LIBRARY=lightcone: on our own library, whatever the source says.
 export function bundle(source, ...words) {
+  if (process.env.LIBRARY === 'lightcone') words.push(...onOurLibrary());
   mkdirSync(bundles, { recursive: true });
   const content = [source, ...words].join('\0');
   const file = join(bundles, `${createHash('sha256').update(content).digest('hex').slice(0, 24)}.js`);
@@ -56,8 +58,15 @@ export function bundle(source, ...words) {
 }
 
 // A module of tests/modules.
-export function moduleCode(name) {
-  return bundle(readFileSync(join(top, 'tests/modules', name, 'src/index.ts'), 'utf8'));
+export function moduleCode(name, ...words) {
+  return bundle(readFileSync(join(top, 'tests/modules', name, 'src/index.ts'), 'utf8'), ...words);
+}
+
+// Words that make the bundler take our library where a source says `spacetimedb`. What is kept is kept by
+// what the library is, too.
+export function onOurLibrary() {
+  const built = statSync(join(top, 'sdk/typescript/dist/.built')).mtimeMs;
+  return ['--alias:spacetimedb=lightcone', `--define:LIBRARY_BUILT=${built}`];
 }
 
 // ---- HTTP
@@ -197,7 +206,7 @@ export const enc = {
 };
 
 // Rows as hex strings. The hint is checked against the data as every client would slice it.
-function rowList(r) {
+export function rowList(r) {
   if (r.u8() === 0) {
     const size = r.u16();
     const data = r.bytes();
@@ -214,7 +223,7 @@ const updateRows = r =>
   r.u8() === 0 ? { inserts: rowList(r), deletes: rowList(r) } : { events: rowList(r) };
 const update = r =>
   r.list(x => ({ set: x.u32(), tables: x.list(y => ({ table: y.str(), rows: y.list(updateRows) })) }));
-const option = (r, read) => (r.u8() === 0 ? read(r) : null);
+export const option = (r, read) => (r.u8() === 0 ? read(r) : null);
 
 function outcome(r) {
   switch (r.u8()) {
@@ -246,8 +255,10 @@ function serverMessage(r) {
   throw new Error('a message of no known kind');
 }
 
-// Every message of a WebSocket payload: exactly one under v2, one or more under v3.
-export function decode(payload, protocol) {
+// Every message of a WebSocket payload: exactly one under v1 and v2, one or more under v3.
+export function decode(payload, protocol, text = false) {
+  assert.equal(text, protocol === 'v1.json', 'text frames are of v1.json, and it has no others');
+  if (protocol.startsWith('v1')) return [decodeV1(payload, text)];
   assert.equal(payload[0], 0, 'the compression tag');
   const r = new Reader(payload.subarray(1));
   const out = [];
@@ -291,6 +302,7 @@ export class Socket {
   #more = [];  // what came after #input; joined to it when a whole frame may be there
   #missing = 0;
   #pieces = [];
+  #text = false;
   #waiting = [];
 
   // Open TCP, send the upgrade, read the answer. `status` tells how it went.
@@ -337,7 +349,7 @@ export class Socket {
       this.status = status;
       this.headers = headers;
       if (status === 101) {
-        this.protocol = headers['sec-websocket-protocol']?.slice(0, 2);
+        this.protocol = headers['sec-websocket-protocol']?.replace('.spacetimedb', '').replace(/^(v[23])\.bsatn$/, '$1');
         this.tcp.on('data', more => this.#hear(more));
         finish();
         this.#hear(rest);
@@ -388,13 +400,14 @@ export class Socket {
       this.close = { code: payload.length >= 2 ? payload.readUInt16BE(0) : 1005, reason: payload.subarray(2).toString() };
       if (payload.length > 125) this.#fail(new Error('a Close frame that is too long'));
     } else {
+      if (opcode !== OP.continuation) this.#text = opcode === OP.text;
       this.#pieces.push(payload);
       if (!fin) return;
       const whole = Buffer.concat(this.#pieces);
       this.#pieces = [];
       this.payloads = (this.payloads ?? 0) + 1;
       try {
-        this.messages.push(...decode(whole, this.protocol));
+        this.messages.push(...decode(whole, this.protocol, this.#text));
       } catch (error) {
         this.#fail(error);
       }

@@ -10,20 +10,32 @@
 enum { CODE_OK = 0, CODE_ERROR = 1, CODE_WITH_HEADER = 2 };  // of views; the first two of all
 enum { HEADER_ROWS = 0, HEADER_SQL = 1 };                    // ViewResultHeader
 
-static void call_done(WasmInstance *w, HostStatus status, Str message, Bytes returned, Bytes body) {
-    uint64_t elapsed_ns = guest_clock_ns(&w->clock) - w->started_ns;
-    if (UNLIKELY(w->abi.fatal) && (status == HOST_OK || status == HOST_USER_ERROR)) {
-        status = HOST_FATAL;
-        message = str_from(abi_errno_text(ABI_FATAL));
-    }
-    HostOutcome outcome = {.status = status,
-                           .message = message,
-                           .returned = status == HOST_OK ? returned : BYTES_NONE,
-                           .body = status == HOST_OK ? body : BYTES_NONE,
-                           .elapsed_us = (int64_t)(elapsed_ns / 1000)};
+// As exactly as the call wants to know it. The watch sees all that run for a tick.
+static int64_t elapsed_us(const WasmInstance *w) {
+    if (LIKELY(!w->is_timed && !w->seen_ns)) return 0;
+    uint64_t since_ns = w->is_timed ? w->started_ns : w->seen_ns;
+    return (int64_t)((abi_monotonic_ns() - since_ns) / 1000);
+}
+
+static void call_done(WasmInstance *w, HostOutcome *outcome) {
+    if (UNLIKELY(w->abi.fatal) &&
+        (outcome->status == HOST_OK || outcome->status == HOST_USER_ERROR))
+        *outcome =
+            (HostOutcome){.status = HOST_FATAL, .message = str_from(abi_errno_text(ABI_FATAL))};
+    outcome->elapsed_us = elapsed_us(w);
     abi_end(&w->abi);
-    w->source->done(w->source->ctx, &w->call, &outcome);
+    w->source->done(w->source->ctx, &w->call, outcome);
     abi_bytes_reset(&w->bytes);
+}
+
+static void call_answered(WasmInstance *w, Bytes returned, Bytes body) {
+    HostOutcome outcome = {.status = HOST_OK, .returned = returned, .body = body};
+    call_done(w, &outcome);
+}
+
+static void call_ended(WasmInstance *w, HostStatus status, Str message) {
+    HostOutcome outcome = {.status = status, .message = message};
+    call_done(w, &outcome);
 }
 
 static void call_failed(WasmInstance *w, const char *fmt, ...) PRINTF_LIKE(2, 3);
@@ -37,23 +49,24 @@ static void call_failed(WasmInstance *w, const char *fmt, ...) {
     va_end(args);
     if (!w->panicked)
         abi_log_panic(&w->abi, STR_NONE, UINT32_MAX, str_from(text), w->frames, w->frame_count);
-    call_done(w, HOST_FATAL, str_from(text), BYTES_NONE, BYTES_NONE);
+    call_ended(w, HOST_FATAL, str_from(text));
 }
 
 // ---- answers
 
 static void user_error(WasmInstance *w, uint32_t sink) {
-    Str said = wasm_text(w, 0, abi_sink_bytes(&w->bytes, sink));
-    call_done(w, HOST_USER_ERROR, said, BYTES_NONE, BYTES_NONE);
+    call_ended(w, HOST_USER_ERROR, wasm_text(w, 0, abi_sink_bytes(&w->bytes, sink)));
 }
 
 static void reducer_answered(WasmInstance *w, int code, uint32_t sink) {
-    if (LIKELY(code == CODE_OK))
-        call_done(w, HOST_OK, STR_NONE, BYTES_NONE, BYTES_NONE);
-    else if (code == CODE_ERROR)
+    if (LIKELY(code == CODE_OK)) {
+        HostOutcome outcome = {.status = HOST_OK};
+        call_done(w, &outcome);
+    } else if (code == CODE_ERROR) {
         user_error(w, sink);
-    else
+    } else {
         call_failed(w, "unknown return code");
+    }
 }
 
 // Old libraries answer with rows alone: they get the header of the others.
@@ -66,7 +79,7 @@ static void view_answered(WasmInstance *w, int code, uint32_t sink) {
         buf_put_u8(&w->message, HEADER_ROWS);
         buf_put_bytes(&w->message, said);
         if (buf_ok(&w->message))
-            call_done(w, HOST_OK, STR_NONE, buf_bytes(&w->message), BYTES_NONE);
+            call_answered(w, buf_bytes(&w->message), BYTES_NONE);
         else
             call_failed(w, "%s", err_text(ERR_NOMEM));
     } else if (code != CODE_WITH_HEADER) {
@@ -74,13 +87,13 @@ static void view_answered(WasmInstance *w, int code, uint32_t sink) {
     } else if (said.len < 2 || said.ptr[0] > HEADER_SQL) {
         call_failed(w, "the view's result has no valid header, or nothing behind it");
     } else {
-        call_done(w, HOST_OK, STR_NONE, said, BYTES_NONE);
+        call_answered(w, said, BYTES_NONE);
     }
 }
 
 static void procedure_answered(WasmInstance *w, int code, uint32_t sink) {
     if (code == CODE_OK)
-        call_done(w, HOST_OK, STR_NONE, abi_sink_bytes(&w->bytes, sink), BYTES_NONE);
+        call_answered(w, abi_sink_bytes(&w->bytes, sink), BYTES_NONE);
     else
         call_failed(w,
                     "__call_procedure__ returned unexpected code %d. "
@@ -90,11 +103,7 @@ static void procedure_answered(WasmInstance *w, int code, uint32_t sink) {
 
 static void http_answered(WasmInstance *w, int code, uint32_t sink, uint32_t body_sink) {
     if (code == CODE_OK)
-        call_done(w,
-                  HOST_OK,
-                  STR_NONE,
-                  abi_sink_bytes(&w->bytes, sink),
-                  abi_sink_bytes(&w->bytes, body_sink));
+        call_answered(w, abi_sink_bytes(&w->bytes, sink), abi_sink_bytes(&w->bytes, body_sink));
     else
         call_failed(w,
                     "__call_http_handler__ returned unexpected code %d. "
@@ -168,12 +177,15 @@ static uint32_t guest_call(WasmInstance *w, const Handles *h) {
 
 static void call_run(WasmInstance *w) {
     Handles h = {0};
-    w->started_ns = guest_clock_ns(&w->clock);
+    bool may_wait = w->call.kind == HOST_PROCEDURE || w->call.kind == HOST_HTTP;
+    w->is_timed = w->call.is_timed || may_wait;
+    w->seen_ns = 0;
+    if (w->is_timed) w->started_ns = abi_monotonic_ns();
     w->panicked = false;
     w->frame_count = 0;
     abi_begin(&w->abi, &w->call);
     if (UNLIKELY(watch_stop_wanted(&w->watch)) && watch_stop_take(&w->watch)) {
-        call_done(w, HOST_STOPPED, STR_NONE, BYTES_NONE, BYTES_NONE);
+        call_ended(w, HOST_STOPPED, STR_NONE);
         return;
     }
     if (!callable(w)) return;
@@ -202,13 +214,9 @@ static void call_left(WasmInstance *w) {
     switch (w->end) {
     case GUEST_ENDED_TIME:
         if (watch_stop_take(&w->watch))
-            call_done(w, HOST_STOPPED, STR_NONE, BYTES_NONE, BYTES_NONE);
+            call_ended(w, HOST_STOPPED, STR_NONE);
         else
-            call_done(w,
-                      HOST_DEADLINE,
-                      STR("the call ran longer than it may"),
-                      BYTES_NONE,
-                      BYTES_NONE);
+            call_ended(w, HOST_DEADLINE, STR("the call ran longer than it may"));
         return;
     case GUEST_ENDED_TRAP: call_failed(w, "wasm trap: %s", w->why); return;
     case GUEST_ENDED_REFUSED: call_failed(w, "%s", w->why); return;
@@ -226,11 +234,12 @@ void wasm_run(HostInstance *base, const HostSource *source) {
     w->outer = guest_current();
     guest_current_set(w);
     atomic_store(&w->thread, guest_thread_number());
-    guest_clock_set(&w->clock);
     w->header->stack_low = guest_stack_low();
+    watch_begin(&w->watch, WATCH_RUN);
     if (sigsetjmp(w->jump, GUEST_SAVE_MASK) != 0) call_left(w);
     while (w->ok && source->next(source->ctx, &w->call))
         call_run(w);
+    (void)watch_end(&w->watch);
     guest_current_set(w->outer);
     w->source = NULL;
     w->running = false;

@@ -346,10 +346,9 @@ static void volatile_nonatomic_schedule_immediate(WasmInstance *w,
 static uint64_t procedure_sleep_until(WasmInstance *w, uint64_t wake) {
     const char *why = NULL;
     Micros now = 0;
-    uint64_t waited_ns = w->abi.waited_ns;
     guest_time_pause(w);
     bool slept = abi_sleep_until(&w->abi, (Micros)wake, &now, &why);
-    guest_time_resume(w, w->abi.waited_ns - waited_ns);
+    guest_time_resume(w);
     if (!slept) guest_trap(w, "%s", why);
     return (uint64_t)now;
 }
@@ -357,18 +356,16 @@ static uint64_t procedure_sleep_until(WasmInstance *w, uint64_t wake) {
 static uint32_t procedure_start_mut_tx(WasmInstance *w, uint32_t out) {
     uint8_t *to = guest_at(w, out, 8);
     Micros timestamp = 0;
-    uint64_t waited_ns = w->abi.waited_ns;
     guest_time_pause(w);
     AbiErrno result = abi_tx_begin(&w->abi, &timestamp);
-    guest_time_resume(w, w->abi.waited_ns - waited_ns);
+    guest_time_resume(w);
     return answer_u64(w, __func__, result, to, (uint64_t)timestamp);
 }
 
 static uint32_t procedure_commit_mut_tx(WasmInstance *w) {
-    uint64_t waited_ns = w->abi.waited_ns;
     guest_time_pause(w);
     AbiErrno result = abi_tx_commit(&w->abi);
-    guest_time_resume(w, w->abi.waited_ns - waited_ns);
+    guest_time_resume(w);
     return answer(w, __func__, result);
 }
 
@@ -386,13 +383,12 @@ static uint32_t procedure_http_request(WasmInstance *w,
     Bytes asked = guest_bytes(w, request, request_len), sent = guest_bytes(w, body, body_len);
     if (!abi_may_block(&w->abi))
         guest_trap(w, "procedure_http_request is only available in async instances");
-    uint64_t waited_ns = w->abi.waited_ns;
     uint32_t sources[2] = {0, 0};
     buf_clear(&w->response);
     buf_clear(&w->response_body);
     guest_time_pause(w);
     AbiErrno result = abi_http(&w->abi, asked, sent, &w->response, &w->response_body);
-    guest_time_resume(w, w->abi.waited_ns - waited_ns);
+    guest_time_resume(w);
     if (result != ABI_OK && result != ABI_HTTP_ERROR) return answer(w, __func__, result);
     if (result == ABI_HTTP_ERROR) {  // the reason, as a BSATN string
         Buf reason = {0};

@@ -153,13 +153,15 @@ static Err guest_start(WasmInstance *w, Buf *description, Diag *diag) {
     Err err = guest_thread_start();
     if (err != OK) return err;
     atomic_store(&w->thread, guest_thread_number());
-    guest_clock_set(&w->clock);
-    w->started_ns = guest_clock_ns(&w->clock);
+    w->started_ns = abi_monotonic_ns();
+    w->is_timed = true;
     w->header->stack_low = guest_stack_low();
     guest_current_set(w);
+    watch_begin(&w->watch, WATCH_RUN);
     guest_time_begin(w, (int64_t)wasm_load_ms * 1000);
     if (sigsetjmp(w->jump, GUEST_SAVE_MASK) == 0) steps_run(w, &step, &described);
     guest_time_end(w);
+    (void)watch_end(&w->watch);
     guest_current_set(outer);
     if (!described) return start_failed(w, step, diag);
     if (description) buf_put_bytes(description, abi_sink_bytes(&w->bytes, described));

@@ -12,7 +12,7 @@
 //       (AddressSanitizer, the default: the end of the process).
 //   (2) Handlers run on a stack of their own, with no signal blocked, so that leaving them by a jump
 //       restores everything there is to restore.
-//   (3) A signal that arrives late finds another number in call_seq and does nothing.
+//   (3) A signal that arrives late finds a call of another number and does nothing.
 //
 // JavaScriptCore in the same process polls for its own traps and uses neither signal.
 #define _GNU_SOURCE
@@ -145,36 +145,27 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
 static void on_time(int signal) {
     WasmInstance *w = current;
     (void)signal;
-    if (!w || atomic_load(&w->fired_seq) != atomic_load(&w->call_seq)) return;  // (3)
+    if (!w || !watch_call_is_fired(&w->watch)) return;  // (3)
     w->pending = 1;
     if (w->in_guest) guest_leave(w, GUEST_ENDED_TIME);
 }
 
 void guest_fire(void *instance) {
     WasmInstance *w = instance;
-    atomic_store(&w->fired_seq, atomic_load(&w->call_seq));
     syscall(SYS_tgkill, getpid(), atomic_load(&w->thread), TIME_SIGNAL);
 }
 
-void guest_time_begin(WasmInstance *w, int64_t budget_us) {
-    uint64_t seq = atomic_load_explicit(&w->call_seq, memory_order_relaxed) + 1;  // one writer
-    atomic_store_explicit(&w->call_seq, seq, memory_order_relaxed);
-    w->pending = 0;  // in this order: what is late now finds the new number (3)
-    w->end_ns = budget_us > 0 ? w->started_ns + (uint64_t)budget_us * 1000 : WATCH_NO_END;
-    watch_begin(&w->watch, w->end_ns);
-}
-
-void guest_time_end(WasmInstance *w) {
-    (void)watch_end(&w->watch);  // (3) makes a signal under way harmless
-}
-
+// If it was fired before, `pending` ends the call when the import returns; if not, the rest of its
+// time is that of a call by itself. Only those that may wait are worth it, and those are timed.
 void guest_time_pause(WasmInstance *w) {
-    (void)watch_end(&w->watch);  // if it was fired, `pending` ends the call when the import returns
+    if (w->is_timed) (void)watch_call_end(&w->watch);
 }
 
-void guest_time_resume(WasmInstance *w, uint64_t waited_ns) {
-    if (w->end_ns < WATCH_NO_END - waited_ns) w->end_ns += waited_ns;
-    watch_begin(&w->watch, w->end_ns);
+void guest_time_resume(WasmInstance *w) {
+    if (!w->is_timed) return;
+    uint64_t used_ns = abi_monotonic_ns() - w->started_ns - w->abi.waited_ns;
+    uint64_t left_ns = used_ns < w->budget_ns ? w->budget_ns - used_ns : 0;
+    watch_call_begin(&w->watch, w->budget_ns == UINT64_MAX ? UINT64_MAX : left_ns);
 }
 
 // ---- once per process and thread
@@ -192,7 +183,6 @@ static void handler_stack_free(void *stack) {
 static void engine_start(void) {
     void *here;
     backtrace(&here, 1);  // loads the library it needs now, not in the middle of a trap
-    guest_clock_start();
     engine_started = pthread_key_create(&handler_stack_key, handler_stack_free) == 0;
 }
 

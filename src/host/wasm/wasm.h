@@ -20,7 +20,6 @@
 
 #include "host/abi.h"
 #include "host/engine.h"
-#include "host/wasm/clock.h"
 #include "host/wasm/memory.h"
 #include "host/wasm/object.h"
 #include "host/watch.h"
@@ -67,11 +66,11 @@ struct WasmInstance {
     uint32_t frame_count;
 
     HostWatch watch;
-    atomic_int thread;              // the kernel's number of the thread in host_run
-    atomic_uint_fast64_t call_seq;  // of calls and loads
-    atomic_uint_fast64_t fired_seq;
-    GuestClock clock;
-    uint64_t started_ns, end_ns;
+    atomic_int thread;    // the kernel's number of the thread in host_run
+    bool is_timed;        // of the running call, or while loading: started_ns is known
+    uint64_t started_ns;  // abi_monotonic_ns()
+    uint64_t budget_ns;   // UINT64_MAX: no limit
+    uint64_t seen_ns;     // of the call that ended: when the watch saw it first, 0: it did not
 
     HostEnv env;
     Abi abi;
@@ -121,10 +120,16 @@ static inline void guest_exit(WasmInstance *w) {
 }
 
 // Time limits: begin and end what may be ended; what an import waits does not count.
-void guest_time_begin(WasmInstance *w, int64_t budget_us);  // 0: no limit
-void guest_time_end(WasmInstance *w);
 void guest_time_pause(WasmInstance *w);
-void guest_time_resume(WasmInstance *w, uint64_t waited_ns);
+void guest_time_resume(WasmInstance *w);
+static inline void guest_time_begin(WasmInstance *w, int64_t budget_us) {  // 0: no limit
+    w->pending = 0;  // in this order: what is late now finds another number
+    w->budget_ns = budget_us > 0 ? (uint64_t)budget_us * 1000 : UINT64_MAX;
+    watch_call_begin(&w->watch, w->budget_ns);
+}
+static inline void guest_time_end(WasmInstance *w) {
+    w->seen_ns = watch_call_end(&w->watch);
+}
 
 // ---- instance.c
 

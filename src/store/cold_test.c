@@ -1,0 +1,364 @@
+// cold_test.c: more rows than memory, and an owner who does not want to wait for them.
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "sim/sim.h"
+#include "store/pagefile.h"
+#include "store/store_twin.h"
+
+enum { ROWS = 3000, PADDING = 400, LIMIT_PAGES = 64 };
+
+typedef struct Cold {
+    Sim *sim;
+    World *world;
+    Store *store;
+    Table *people;
+    Buf row, key;
+} Cold;
+
+static Bytes row_of(Cold *cold, uint64_t id, uint32_t group) {
+    return person(&cold->row, id, group, id, PADDING);
+}
+
+static Bytes key_of(Cold *cold, uint64_t id) {
+    uint8_t le[8];
+    store_u64(le, id);
+    buf_clear(&cold->key);
+    key_append(&cold->key, type_simple(TYPE_U64), le);
+    return buf_bytes(&cold->key);
+}
+
+static void checkpoint(Cold *cold) {
+    StoreCheckpoint *checkpoint;
+    bool done;
+    Diag diag;
+    EXPECT_OK(store_checkpoint_begin(cold->store, 1, 1, &checkpoint, &diag));
+    EXPECT_OK(store_checkpoint_write(checkpoint, SIZE_MAX / 2, &done, &diag));
+    EXPECT(done);
+    EXPECT_OK(store_checkpoint_end(cold->store, &checkpoint));
+}
+
+// ROWS people in a few times the memory there is, all of them as in the page file.
+static void open_with(Cold *cold, const StoreOptions *options) {
+    cold->world = world_open_with(options, 64);
+    cold->store = cold->world->store;
+    cold->people = cold->world->tables[PEOPLE];
+    store_begin(cold->store);
+    for (uint64_t id = 0; id < ROWS; id++) {
+        EXPECT_OK(table_insert(cold->people, row_of(cold, id, (uint32_t)id % 7), NULL, NULL));
+        store_breathe(cold->store);
+    }
+    store_commit(cold->store);
+    checkpoint(cold);
+    store_breathe(cold->store);
+    EXPECT(store_stats(cold->store).pages_used > 3 * LIMIT_PAGES);
+}
+
+static void open_cold(Cold *cold) {
+    *cold = (Cold){0};
+    EXPECT_OK(sim_new(5, &cold->sim));
+    StoreOptions options = {
+        .memory_max = LIMIT_PAGES * PAGE_BYTES,
+        .address_bytes = (uint64_t)1 << 30,
+        .io = sim_io(cold->sim),
+        .page_file = "pages",
+    };
+    open_with(cold, &options);
+}
+
+static void close_cold(Cold *cold) {
+    expect_sound(cold->world);
+    buf_deinit(&cold->row);
+    buf_deinit(&cold->key);
+    world_close(cold->world);
+    if (cold->sim) sim_free(&cold->sim);
+}
+
+static void hurry(Cold *cold, bool on) {
+    sim_disk_set_cold(cold->sim, on ? 1 : 0);
+    store_set_patient(cold->store, !on);
+}
+
+TEST(hurry, an_absent_page_is_an_error_at_once_and_can_be_waited_for_later) {
+    Cold cold;
+    Bytes row;
+    open_cold(&cold);
+    store_begin(cold.store);
+    hurry(&cold, true);
+    StoreStats before = store_stats(cold.store);
+    uint64_t refused = 0;
+    for (uint64_t id = 0; id < ROWS; id += 10) {
+        Err err = table_get(cold.people, NULL, key_of(&cold, id), &row);
+        EXPECT(err == OK || err == ERR_AGAIN);
+        refused += err == ERR_AGAIN;
+    }
+    StoreStats after = store_stats(cold.store);
+    EXPECT(refused > ROWS / 20);
+    EXPECT_EQ(after.page_reads, before.page_reads);
+    EXPECT_EQ(after.page_waits, before.page_waits);
+    EXPECT_EQ(after.page_read_errors, 0);
+    EXPECT_ERR(store_fault(cold.store, NULL), ERR_AGAIN);
+    store_rollback(cold.store);
+
+    store_set_patient(cold.store, true);
+    store_begin(cold.store);
+    EXPECT_OK(store_fault(cold.store, NULL));
+    for (uint64_t id = 0; id < ROWS; id += 10) {
+        EXPECT_OK(table_get(cold.people, NULL, key_of(&cold, id), &row));
+        store_breathe(cold.store);
+    }
+    EXPECT(store_stats(cold.store).page_waits > 0);  // each is counted
+    EXPECT_OK(store_fault(cold.store, NULL));
+    store_rollback(cold.store);
+    close_cold(&cold);
+}
+
+TEST(hurry, what_the_system_has_at_hand_is_read) {
+    Cold cold;
+    Bytes row;
+    open_cold(&cold);
+    store_begin(cold.store);
+    store_set_patient(cold.store, false);
+    for (uint64_t id = 0; id < ROWS; id += 10) {
+        EXPECT_OK(table_get(cold.people, NULL, key_of(&cold, id), &row));
+        store_breathe(cold.store);
+    }
+    StoreStats stats = store_stats(cold.store);
+    EXPECT(stats.page_reads_owner > 50 && stats.page_waits == 0);
+    store_rollback(cold.store);
+    close_cold(&cold);
+}
+
+// ── fetched by another thread ──────────────────────────────────────────────────────────────────
+
+typedef struct Toucher {
+    Cold *cold;
+    Snapshot *snapshot;
+    uint64_t id;
+    Err err;
+} Toucher;
+
+static void *touch_run(void *ctx) {
+    Toucher *toucher = ctx;
+    Buf row = {0};
+    Bytes bytes = person(&row, toucher->id, (uint32_t)toucher->id % 7, toucher->id, PADDING);
+    toucher->err = table_touch(toucher->cold->people, toucher->snapshot, bytes);
+    store_guard_lower();
+    buf_deinit(&row);
+    return NULL;
+}
+
+TEST(hurry, a_change_finds_what_another_thread_has_touched_for_it) {
+    Cold cold;
+    uint64_t refused = 0;
+    open_cold(&cold);
+    for (uint64_t id = 0; id < ROWS; id += 100) {
+        Toucher toucher = {.cold = &cold, .id = id};
+        pthread_t thread;
+        store_begin(cold.store);
+        hurry(&cold, true);
+        refused += table_delete_key(cold.people, key_of(&cold, id)) == ERR_AGAIN;
+        store_rollback(cold.store);
+        store_set_patient(cold.store, true);
+
+        EXPECT_OK(store_snapshot(cold.store, &toucher.snapshot));
+        EXPECT_EQ(pthread_create(&thread, NULL, touch_run, &toucher), 0);
+        pthread_join(thread, NULL);
+        EXPECT_OK(toucher.err);
+        store_begin(cold.store);
+        hurry(&cold, true);
+        EXPECT_OK(table_delete_key(cold.people, key_of(&cold, id)));
+        EXPECT_OK(table_insert(cold.people, row_of(&cold, id, (uint32_t)id % 7), NULL, NULL));
+        hurry(&cold, false);
+        store_commit(cold.store);
+        snapshot_release(&toucher.snapshot);
+    }
+    EXPECT(refused > 10);
+    EXPECT_EQ(table_row_count(cold.people, NULL), ROWS);
+    close_cold(&cold);
+}
+
+// Changed, spilled, gone, and then given up by somebody in a hurry.
+TEST(hurry, undoing_waits_for_what_it_needs) {
+    Cold cold;
+    Bytes row;
+    open_cold(&cold);
+    for (int round = 0; round < 5; round++) {
+        store_begin(cold.store);
+        for (uint64_t id = 0; id < ROWS; id += 5) {
+            EXPECT_OK(table_replace(cold.people, BY_ID, row_of(&cold, id, 9), NULL, NULL));
+            store_breathe(cold.store);
+        }
+        EXPECT(store_stats(cold.store).pages_spilled > 0);
+        hurry(&cold, true);
+        (void)!table_get(cold.people, NULL, key_of(&cold, 7), &row);
+        store_rollback(cold.store);
+        hurry(&cold, false);
+        store_begin(cold.store);
+        EXPECT_OK(store_fault(cold.store, NULL));
+        for (uint64_t id = 0; id < ROWS; id += 5) {
+            EXPECT_OK(table_get(cold.people, NULL, key_of(&cold, id), &row));
+            EXPECT_EQ(load_u32(row.ptr + 8), id % 7);
+            store_breathe(cold.store);
+        }
+        store_commit(cold.store);
+    }
+    close_cold(&cold);
+}
+
+// ── fetched by the store's own thread ──────────────────────────────────────────────────────────
+
+// The real files, of which nothing is at hand before it was read once more by somebody who may wait.
+static _Atomic bool is_cold;
+static pthread_t owner;
+
+static Err cold_read_now(void *world,
+                         IoFile *file,
+                         uint64_t offset,
+                         void *into,
+                         size_t len,
+                         size_t *got) {
+    EXPECT(pthread_equal(pthread_self(), owner));
+    if (is_cold) return ERR_AGAIN;
+    return io_real()->file_read(world, file, offset, into, len, got);
+}
+
+static void fetched(StoreFetch *fetch) {
+    (void)fetch;
+    EXPECT(!pthread_equal(pthread_self(), owner));
+    is_cold = false;
+}
+
+TEST(hurry, what_was_missed_is_fetched_and_there_the_next_time) {
+    char dir[] = "/tmp/lc-cold-test-XXXXXX", path[64];
+    EXPECT(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/pages", dir);
+    Io io = *io_real();
+    io.file_read_now = cold_read_now;
+    owner = pthread_self();
+    Cold cold = {0};
+    Bytes row;
+    StoreOptions options = {
+        .memory_max = LIMIT_PAGES * PAGE_BYTES,
+        .address_bytes = (uint64_t)1 << 30,
+        .io = &io,
+        .page_file = path,
+        .sweeper = true,
+    };
+    is_cold = false;
+    open_with(&cold, &options);
+    uint64_t missed = 0;
+    for (uint64_t n = 0; n < ROWS; n += 7) {
+        uint64_t id = n * 7919 % ROWS;
+        StoreFetch fetch = {.done = fetched};
+        store_begin(cold.store);
+        is_cold = true;
+        store_set_patient(cold.store, false);
+        Err err = table_replace(cold.people, BY_ID, row_of(&cold, id, 8), NULL, NULL);
+        store_set_patient(cold.store, true);
+        if (err == OK) {
+            store_commit(cold.store);
+            continue;
+        }
+        EXPECT_ERR(err, ERR_AGAIN);
+        store_rollback(cold.store);
+        missed++;
+        store_begin(cold.store);
+        store_set_patient(cold.store, false);
+        (void)!table_get(cold.people, NULL, key_of(&cold, id), &row);
+        store_set_patient(cold.store, true);
+        store_rollback(cold.store);
+        if (!store_fetch(cold.store, &fetch)) is_cold = false;  // the page of an index it was
+        while (is_cold) {
+            sched_yield();
+        }
+        store_begin(cold.store);
+        store_set_patient(cold.store, false);
+        EXPECT_OK(table_replace(cold.people, BY_ID, row_of(&cold, id, 8), NULL, NULL));
+        store_set_patient(cold.store, true);
+        store_commit(cold.store);
+    }
+    EXPECT(missed > 20);
+    EXPECT_EQ(store_stats(cold.store).page_waits, 0);
+    is_cold = false;
+    close_cold(&cold);
+    unlink(path);
+    rmdir(dir);
+}
+
+// ── looking at all of it ───────────────────────────────────────────────────────────────────────
+
+TEST(check, of_more_than_fits_into_memory_keeps_to_the_limit) {
+    Cold cold;
+    Diag diag;
+    open_cold(&cold);
+    EXPECT(store_stats(cold.store).pages_used > 3 * LIMIT_PAGES);
+    EXPECT_OK(store_check(cold.store, &diag));
+    EXPECT(store_stats(cold.store).memory_bytes <= (LIMIT_PAGES + 8) * PAGE_BYTES);
+    close_cold(&cold);
+}
+
+// ── spills ─────────────────────────────────────────────────────────────────────────────────────
+
+// Nobody else writes here, so what was begun lands when it is settled: all that happens to its pages
+// in between happens while they are on their way.
+TEST(spill, pages_that_change_on_their_way_are_written_again) {
+    Cold cold;
+    Bytes row;
+    open_cold(&cold);
+    for (uint32_t round = 1; round <= 6; round++) {
+        store_begin(cold.store);
+        for (uint64_t n = 0; n < ROWS; n++) {
+            uint64_t id = n * 7919 % ROWS;
+            EXPECT_OK(table_replace(cold.people, BY_ID, row_of(&cold, id, round), NULL, NULL));
+            store_breathe(cold.store);
+        }
+        store_commit(cold.store);
+        if (round % 2) checkpoint(&cold);
+    }
+    EXPECT(store_stats(cold.store).pages_spilled > 200);
+    for (uint64_t id = 0; id < ROWS; id++) {
+        EXPECT_OK(table_get(cold.people, NULL, key_of(&cold, id), &row));
+        EXPECT_EQ(load_u32(row.ptr + 8), 6);
+        store_breathe(cold.store);
+    }
+    EXPECT(store_stats(cold.store).memory_bytes <= (LIMIT_PAGES + 2) * PAGE_BYTES);
+    close_cold(&cold);
+}
+
+static void forget_line(void *ctx, Str line) {
+    (void)ctx, (void)line;
+}
+
+TEST(spill, one_that_fails_leaves_its_pages_dirty_and_the_next_one_writes_them) {
+    Cold cold;
+    Bytes row;
+    open_cold(&cold);
+    log_set_writer(forget_line, NULL);
+    for (uint32_t round = 1; round <= 3; round++) {
+        store_begin(cold.store);
+        for (uint64_t id = 0; id < ROWS; id++) {
+            if (id % 200 == 0) sim_disk_fail_at(cold.sim, SIM_WRITE, 0, ERR_IO);
+            EXPECT_OK(table_replace(cold.people, BY_ID, row_of(&cold, id, round), NULL, NULL));
+            store_breathe(cold.store);
+        }
+        store_commit(cold.store);
+    }
+    sim_disk_disarm(cold.sim);
+    for (int n = 0; n < 300; n++) {
+        store_breathe(cold.store);
+    }
+    checkpoint(&cold);
+    for (uint64_t id = 0; id < ROWS; id++) {
+        EXPECT_OK(table_get(cold.people, NULL, key_of(&cold, id), &row));
+        EXPECT_EQ(load_u32(row.ptr + 8), 3);
+        store_breathe(cold.store);
+    }
+    close_cold(&cold);
+}
+
+TEST_MAIN()

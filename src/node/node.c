@@ -252,6 +252,10 @@ static Err node_open(Node *node, Diag *diag) {
     // What is in use was used just now.
     if ((err = net_listen(front->net, o->host, o->port, node->tls, &node->port, diag)) != OK)
         return err;
+    const char *pg_host = o->pg_host ? o->pg_host : o->host;
+    if (o->pg)
+        err = net_listen_pg(front->net, pg_host, o->pg_port, node->tls, &node->pg_port, diag);
+    if (err != OK) return err;
     return loop_start(front, diag);
 }
 
@@ -305,6 +309,10 @@ Err node_start(const NodeOptions *options, Node **out, Diag *diag) {
 
 uint16_t node_port(const Node *node) {
     return node->port;
+}
+
+uint16_t node_pg_port(const Node *node) {
+    return node->pg_port;
 }
 
 Err node_reload(Node *node, Diag *diag) {

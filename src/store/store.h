@@ -258,8 +258,8 @@ MUST_USE Err store_checkpoint_write(StoreCheckpoint *checkpoint,
 void store_checkpoint_hold(StoreCheckpoint *checkpoint, bool hold);
 bool store_checkpoint_is_held(const StoreCheckpoint *checkpoint);
 bool store_checkpoint_is_written(const StoreCheckpoint *checkpoint);  // but for that; the writer's
-uint64_t store_checkpoint_bytes(const StoreCheckpoint *checkpoint);  // written so far
-double store_checkpoint_share(const StoreCheckpoint *checkpoint);    // of all there is to write
+uint64_t store_checkpoint_bytes(const StoreCheckpoint *checkpoint);   // written so far
+double store_checkpoint_share(const StoreCheckpoint *checkpoint);     // of all there is to write
 // When it was not done, it is as if it had not been begun, and another may be tried; unless a sync
 // failed: then no further checkpoint is made until the store is opened again. Returns why.
 Err store_checkpoint_end(Store *store, StoreCheckpoint **checkpoint);

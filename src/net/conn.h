@@ -100,6 +100,7 @@ struct NetConn {
     bool close_sent, close_seen;
     bool pong_owed;   // our last ping is not answered yet
     bool ws_failed;   // what the peer still sends cannot be understood
+    bool was_slow;    // it left more unread than it may
     bool lingers;     // DRAINING: the peer may still be sending, so wait for its end
     bool pg_named;    // its messages have a name
     bool pg_encrypt;  // once what is queued has left
@@ -128,7 +129,8 @@ struct NetConn {
     Micros deadline;   // of the request, the draining or the closing
     Micros ping_at;    // WS: when the next ping is due
     uint64_t drained_bytes;
-    const char *why;  // static; why it ended
+    size_t out_messages_max, out_bytes_max;  // of its queue; 0: the loop's
+    const char *why;                         // static; why it ended
     char peer[56];
 };
 

@@ -191,6 +191,9 @@ bool http_stream_send(NetConn *conn, Bytes chunk);  // false: the client is too 
 void http_stream_end(NetConn *conn);
 // Close without an end, so that the client notices that something is missing.
 void http_stream_break(NetConn *conn, const char *why);
+// What may wait to be sent on this one, instead of the loop's limits; 0: those.
+void net_conn_limit(NetConn *conn, size_t out_messages_max, size_t out_bytes_max);
+bool net_conn_was_slow(const NetConn *conn);  // it was cut off for that
 size_t net_conn_queued(const NetConn *conn);  // bytes that wait to be sent
 
 // Turn the request into a WebSocket: 101 with the chosen protocol. From here on message() is called.

@@ -671,6 +671,8 @@ void database_settings_apply(Database *db, const Settings *settings) {
     db->settings = *settings;
     settings_spread(db);
     lanes_settings_changed(db);
+    for (Session *s = db->sessions; s; s = s->next)
+        session_limit(s);
     if (old.memory_max != settings->memory_max)
         db->memory_max_waits = !store_memory_max(db_store(db->db), (size_t)settings->memory_max);
     if (old.heap_max == settings->heap_max) return;

@@ -52,7 +52,7 @@ typedef struct NodeOptions {
     OutboundAccess outbound;       // HTTP requests of modules
     size_t outbound_response_max;  // bytes of a response's body; 0: 64 MiB
     size_t memory_max;             // pages of one database in memory; 0: no limit
-    uint64_t checkpoint_bytes;     // of log between two checkpoints (txn/db.h); 0: 128 MiB
+    uint64_t checkpoint_bytes;     // of log between two checkpoints (txn/db.h); 0: 64 MiB
     uint64_t checkpoint_rate;      // bytes a second that one writes at most; 0: 64 MiB
     LogKeep log_keep;              // of the log, although a checkpoint covers it
     NetLimits limits;

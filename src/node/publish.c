@@ -105,8 +105,7 @@ static void all_stale(Database *db) {
 
 // What may wait behind an answer that is still being made: as much as a client may leave unread.
 static size_t held_max(const Database *db) {
-    size_t max = db->loop->node->options.limits.out_bytes_max;
-    return max ? max : (size_t)64 << 20;
+    return (size_t)db->settings.unread_bytes_max;
 }
 
 void database_publish(Database *db, const WriteSet *writes, Session *by, const LiveUpdate **own) {
@@ -120,6 +119,8 @@ void database_publish(Database *db, const WriteSet *writes, Session *by, const L
         all_stale(db);
         return;
     }
+    live_commit_ended(db->live, session_subscription_dropped, db);
+    if (count == 0) return;
     Telling t = {.db = db, .names_calls = db->def->version < 10};
     if (db->v1_count) t.cause = session_cause(db, by);
     for (size_t i = 0; i < count; i++) {

@@ -54,6 +54,7 @@ void request_session(Request *r, HttpWork work, Str name, Str text, Str mcp_id) 
     }
     if (r->is_unconfirmed) s->confirmed = false;
     net_conn_set_data(r->conn, s);
+    session_limit(s);
     session_ready(s);
 }
 

@@ -80,6 +80,12 @@ void session_free(Session **handle) {
     mem_free(s);
 }
 
+void session_limit(Session *s) {
+    const Settings *set = &s->database->settings;
+    if (s->kind == SESSION_WS && s->conn)
+        net_conn_limit(s->conn, (size_t)set->unread_messages_max, (size_t)set->unread_bytes_max);
+}
+
 void session_ready(Session *s) {
     if (s->state != SESSION_ENDED) fair_ready(&s->database->fair, &s->fair);
 }
@@ -119,9 +125,10 @@ FairVerdict session_admit_rate(Session *s,
     Database *db = s->database;
     const Settings *set = &db->settings;
     const Io *io = db->loop->node->io;
-    if (!set->identity_rate && !set->reducer_rate) return FAIR_PASS;
+    if (!set->identity_rate && !set->reducer_rate && !set->reducer_count) return FAIR_PASS;
     int64_t wait_ns;
-    BucketRule rule = {.rate = set->reducer_rate, .burst = set->reducer_burst};
+    BucketRule rule = {0};
+    if (reducer) settings_reducer(set, reducer->name, &rule.rate, &rule.burst);
     Bucket *bucket = reducer && db->lanes ? &lanes_history(db, reducer)->bucket : NULL;
     FairVerdict verdict = fair_admit(&db->fair,
                                      &s->fair,

@@ -151,6 +151,8 @@ typedef struct SessionOptions {
 } SessionOptions;
 Session *session_new(Database *database, const SessionOptions *options);  // NULL: no memory
 void session_free(Session **session);
+// What it may leave unread, as its database's settings say; when they change, again.
+void session_limit(Session *session);
 void session_ready(Session *session);  // into the ring
 void session_dirty(Session *session);  // onto the list of those with something to say
 void session_close(Session *session, uint16_t code, const char *why);  // from our side

@@ -76,6 +76,7 @@ static void say(Session *s, Outbox *box) {
     if (!s->conn) {
         outbox_deinit(box);  // what it asked is still worked on; nobody listens
     } else if (!outbox_is_empty(box) && !outbox_send(box, s->conn, s->protocol)) {
+        s->database->counters.slow_clients += net_conn_was_slow(s->conn);
         session_close(s, 1008, "the client reads too slowly");
     }
 }

@@ -81,6 +81,7 @@ bool cursor_next(TreeCursor *cursor, unsigned *at);
 typedef struct TreeVisit {
     Err (*page)(void *ctx, PageNo no, uint32_t run, Diag *diag);  // nodes and runs
     void *ctx;
+    void (*rest)(void *ctx);  // may be NULL: after each leaf, when nothing is borrowed
 } TreeVisit;
 // Key order over the whole tree, levels, versions, separators. *entries counts leaf entries.
 MUST_USE Err tree_check(const Pages *pages,

@@ -351,7 +351,7 @@ void join_free(Live *live, JoinTemplate **handle) {
     }
     for (uint32_t i = 0; i < join->finder_count; i++)
         livemap_deinit(&join->finders[i].chains);
-    live->join_count--;
+    if (--live->join_count == 0) live->is_behind = false;
     arena_deinit(&join->arena);
     mem_free(join);
     *handle = NULL;

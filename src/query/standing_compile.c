@@ -39,8 +39,8 @@ static Err parse(const Asked *a, Str text, SqlSelect *select) {
     SqlSelect wider;
     Diag ignored;
     diag_clear(&ignored);
-    if (sql_parse_select(text, QUERY_SQL, a->scratch, &wider, &ignored) != OK || !can_stand(&wider))
-        return err;
+    Err again = sql_parse_select(text, QUERY_SQL, a->scratch, &wider, &ignored);
+    if (again != OK || !can_stand(&wider)) return again == ERR_NOMEM ? again : err;
     *select = wider;
     return OK;
 }
@@ -48,6 +48,7 @@ static Err parse(const Asked *a, Str text, SqlSelect *select) {
 typedef struct RuleSearch {
     Arena *scratch;
     bool joins;
+    Err err;
 } RuleSearch;
 
 static bool rule_joins(void *ctx, Str sql) {
@@ -56,11 +57,11 @@ static bool rule_joins(void *ctx, Str sql) {
     Diag ignored;
     Str copy = arena_str(search->scratch, sql);
     diag_clear(&ignored);
-    search->joins =
-        copy.ptr &&
-        sql_parse_select(copy, QUERY_SUBSCRIBE, search->scratch, &rule, &ignored) == OK &&
-        !sql_select_is_plain(&rule);
-    return !search->joins;
+    Err err = copy.ptr ? sql_parse_select(copy, QUERY_SUBSCRIBE, search->scratch, &rule, &ignored)
+                       : ERR_NOMEM;
+    if (err == ERR_NOMEM) search->err = err;
+    search->joins = err == OK && !sql_select_is_plain(&rule);
+    return !search->joins && search->err == OK;
 }
 
 // Rows of one table that can be told by themselves.
@@ -70,7 +71,7 @@ static Err is_plain(const Asked *a, const SqlSelect *select, const CatalogTable 
     RuleSearch search = {.scratch = a->scratch};
     Err err = a->catalog->each_rule(a->catalog->ctx, table, rule_joins, &search);
     *out = !search.joins;
-    return err;
+    return err == OK ? search.err : err;
 }
 
 // ── what cannot stand ──────────────────────────────────────────────────────────────────────────

@@ -2,8 +2,8 @@
 //
 //   make bench [ONLY=insert|interference]   or, when everything is built:  ONLY=insert bench/run
 //
-// ONLY     run the scenarios whose name contains this; wasm, javascript, store (beside LMDB and SQLite)
-//          and restart (10 M rows after kill -9) are without a server,
+// ONLY     run the scenarios whose name contains this; wasm, javascript, live (subscriptions), store
+//          (beside LMDB and SQLite) and restart (10 M rows after kill -9) are without a server,
 //          fanout is one update to ten thousand clients
 // SECONDS_EACH  measured seconds of one run (5)
 // ROUNDS   alternations; the table shows medians, `spread` is (max - min) / median (3)
@@ -175,6 +175,12 @@ function table() {
 const engines = {
   wasm: { tool: 'wasm', budgets: { 'a reducer call with four host calls': atMost(100), 'an instance, made and freed': atMost(10) } },
   javascript: { tool: 'host', budgets: {} },
+  live: {
+    tool: 'live', args: ['1000000'], budgets: {
+      'WHERE id =: of 1000000 / of one': atMost(1.2),
+      'a join: of 1000000 / of one': atMost(1.2),
+    },
+  },
   store: {
     tool: 'store', args: ['1000000', out], budgets: {
       'point read / LMDB': atMost(0.5),

@@ -19,6 +19,7 @@ import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { fairness } from './fairness.mjs';
 import { interference } from './interference.mjs';
+import { sdk } from './sdk.mjs';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const out = join(root, 'build/bench');
@@ -281,11 +282,12 @@ async function main() {
   const chosen = scenarios.filter(s => s.name.includes(only));
   const alone = Object.keys(engines).filter(name => name.includes(only));
   alone.forEach(engine);
+  if ('sdk'.includes(only)) await sdk({ record, rounds, atLeast, atMost });
   const fairly = 'fairness'.includes(only);
   if (fairly) await fair();
   const fanned = 'fanout'.includes(only);
   if (fanned) await fanOut();
-  if (!chosen.length && (alone.length || fairly || fanned)) return finish();
+  if (!chosen.length && (alone.length || fairly || fanned || 'sdk'.includes(only))) return finish();
   if (!chosen.length) fail(`no scenario's name contains "${only}"`);
   for (const needed of [lightcone, tool('load'), tool('ideal'), tool('fsync')])
     if (!existsSync(needed)) fail(`${needed} is not built: use make bench`);

@@ -9,7 +9,7 @@
 // many clients watch something else.
 #include <stdlib.h>
 
-#include "live/live_private.h"
+#include "live/join.h"
 
 // ── rows to groups ─────────────────────────────────────────────────────────────────────────────
 
@@ -36,16 +36,43 @@ static Pending *pending_add(Live *live, Group *group, bool is_event) {
     return p;
 }
 
+static Pending *pending_of(Live *live, Group *group) {
+    if (group->dirty_in == live->stats.commits) return &live->pending[group->delta];
+    return pending_add(live, group, standing_is_event(group->template->standing));
+}
+
+static Err list_add(Live *live, RowList *list, Bytes shown, uint64_t copies) {
+    for (uint64_t i = 0; i < copies && rowlist_ok(list); i++)
+        rowlist_add(list, shown);
+    live->stats.rows_encoded += copies;
+    return rowlist_ok(list) ? OK : ERR_NOMEM;
+}
+
+Err group_gain(Live *live, Group *group, Bytes shown, uint64_t copies) {
+    Pending *p = pending_of(live, group);
+    return p ? list_add(live, &p->inserts, shown, copies) : ERR_NOMEM;
+}
+
+Err group_lose(Live *live, Group *group, Bytes shown, uint64_t copies) {
+    Pending *p = pending_of(live, group);
+    return p ? list_add(live, &p->deletes, shown, copies) : ERR_NOMEM;
+}
+
 static Err group_take(Live *live, Group *group, const LiveChange *change, bool old, bool new) {
-    Pending *p = group->dirty_in == live->stats.commits
-                     ? &live->pending[group->delta]
-                     : pending_add(live, group, change->is_event);
-    if (!p) return ERR_NOMEM;
     const Query *query = group->template->query;
-    if (old) rowlist_add(&p->deletes, query_shown(query, change->old_row));
-    if (new) rowlist_add(&p->inserts, query_shown(query, change->new_row));
-    live->stats.rows_encoded += (uint64_t)old + (uint64_t) new;
-    return rowlist_ok(&p->deletes) && rowlist_ok(&p->inserts) ? OK : ERR_NOMEM;
+    Err err = OK;
+    if (old) err = group_lose(live, group, query_shown(query, change->old_row), 1);
+    if (new &&err == OK) err = group_gain(live, group, query_shown(query, change->new_row), 1);
+    return err;
+}
+
+Err group_fail(Live *live, Group *group, const char *why) {
+    Str text = str_from(why);
+    group->failure = mem_zalloc(text.len + 1);
+    buf_put(&live->failed, &group, sizeof(Group *));
+    if (!group->failure || !buf_ok(&live->failed)) return ERR_NOMEM;
+    memcpy(group->failure, text.ptr, text.len);
+    return OK;
 }
 
 static Err chain_test(Live *live, Group *group, const LiveChange *change) {
@@ -110,12 +137,12 @@ static Err encode_all(Live *live) {
         rowlist_encode(&live->encoded, &p->inserts);
         p->deletes_at = live->encoded.len;
         if (!p->is_event) rowlist_encode(&live->encoded, &p->deletes);
-        const Query *query = p->group->template->query;
+        StandingRows rows = standing_rows(p->group->template->standing);
         p->delta = (LiveDelta){
-            .table_name = query->table->name,
-            .table_id = query->table->table_id,
-            .row_type = query->table->row_type,
-            .hidden_columns = query->hidden_bytes ? 1 : 0,
+            .table_name = group_name(p->group),
+            .table_id = rows.table_id,
+            .row_type = rows.row_type,
+            .hidden_columns = rows.hidden_columns,
             .is_event = p->is_event,
             .inserts = {NULL, p->deletes_at - p->inserts_at},
             .deletes = {NULL, live->encoded.len - p->deletes_at},
@@ -133,12 +160,25 @@ static Err encode_all(Live *live) {
 
 // ── deltas to clients ──────────────────────────────────────────────────────────────────────────
 
+// With this commit, because one of its queries cannot be kept current. Of a distinct client all end.
+static bool set_ends(const Live *live, const QuerySet *set) {
+    size_t failed = live->failed.len / sizeof(Group *);
+    for (size_t i = 0; i < failed; i++) {
+        const Group *group = ((Group *const *)(const void *)live->failed.ptr)[i];
+        for (const Sub *sub = group->subs; sub; sub = sub->next) {
+            if (sub->set == set) return true;
+        }
+    }
+    return false;
+}
+
 // How many deltas each client gets, and which clients get any.
 static size_t count_subs(Live *live) {
     size_t total = 0;
     for (uint32_t i = 0; i < live->pending_count; i++) {
         for (const Sub *sub = live->pending[i].group->subs; sub; sub = sub->next) {
             LiveClient *client = sub->set->client;
+            if (set_ends(live, sub->set)) continue;
             total++;
             if (client->touched_in != live->stats.commits) {
                 client->touched_in = live->stats.commits;
@@ -168,6 +208,7 @@ static Err fan_out(Live *live, const LiveUpdate **out, size_t *out_count) {
         const Pending *p = &live->pending[i];
         for (const Sub *sub = p->group->subs; sub; sub = sub->next) {
             const LiveClient *client = sub->set->client;
+            if (set_ends(live, sub->set)) continue;
             LiveUpdate *update = &updates[client->update];
             if (!update->sets) {  // its share of the array, taken at first sight
                 update->owner = client->owner;
@@ -218,6 +259,17 @@ void pending_free(Live *live) {
     live->pending_count = live->pending_cap = 0;
 }
 
+// Whoever watches a join has missed something after an error, and is about to be closed.
+static Err join_all(Live *live, const LiveChange *changes, size_t count) {
+    live->tallied = NULL;
+    if (live->is_behind) return ERR_NOMEM;
+    Err err = delta_begin(&live->delta, changes, count);
+    if (err == OK) err = join_arrange(live, changes, count);
+    if (err == OK) err = join_commit(live);
+    live->is_behind = err != OK;
+    return err;
+}
+
 Err live_commit(Live *live,
                 const LiveChange *changes,
                 size_t count,
@@ -227,7 +279,9 @@ Err live_commit(Live *live,
     commit_begin(live);
     *out = NULL;
     *out_count = 0;
+    ASSERT(live->failed.len == 0);  // live_commit_ended was not called
     Err err = OK;
+    if (live->join_count > 0 && (err = join_all(live, changes, count)) != OK) return err;
     if ((err = stab_all(live, changes, count)) != OK) return err;
     live->stats.groups_hit += live->pending_count;
     if (live->pending_count == 0) return OK;

@@ -1,14 +1,26 @@
 // live.c: the subscriptions of one database as a whole: opening, closing, a new schema, counters.
+#include "live/join.h"
 #include "live/view_private.h"
 
 Err live_open(const QueryCatalog *catalog, Views *views, Live **out) {
     Live *live = MEM_NEW(Live);
     if (!live) return ERR_NOMEM;
     live->catalog = catalog;
+    live->options = (LiveOptions){.arrangement_quota = LIVE_ARRANGEMENT_QUOTA};
+    live->arranged.max = live->options.arrangement_quota;
     live->views = views;
     live->schema_version = catalog->schema_version;
     *out = live;
     return OK;
+}
+
+void live_set_options(Live *live, const LiveOptions *options) {
+    live->options = *options;
+    live->arranged.max = options->arrangement_quota;
+}
+
+LiveOptions live_options(const Live *live) {
+    return live->options;
 }
 
 void live_close(Live **live) {
@@ -23,6 +35,9 @@ void live_close(Live **live) {
     livemap_deinit(&l->templates);
     livemap_deinit(&l->groups);
     pending_free(l);
+    join_scratch_free(l);
+    delta_deinit(&l->delta);
+    buf_deinit(&l->failed);
     arena_deinit(&l->commit);
     buf_deinit(&l->encoded);
     buf_deinit(&l->key_old);
@@ -102,14 +117,31 @@ Err live_schema_changed(Live *live, LiveDropped dropped, void *ctx) {
 void live_view_ended(Live *live, View *view, const char *reason, LiveDropped dropped, void *ctx) {
     ASSERT(view->views == live->views);
     // Removing a set releases its groups, and the last one of them leaves the view.
-    while (view->groups) {
-        end_set(view->groups->subs->set, reason, dropped, ctx);
+    while (view->uses) {
+        end_set(view->uses->group->subs->set, reason, dropped, ctx);
     }
+}
+
+void live_commit_ended(Live *live, LiveDropped dropped, void *ctx) {
+    size_t count = live->failed.len / sizeof(Group *);
+    for (size_t i = 0; i < count; i++) {
+        Group *group = ((Group **)(void *)live->failed.ptr)[i];
+        char *why = group->failure;
+        // Ending the set of its last Sub frees the group. That of a set may be the last one of
+        // several, when the set holds it more than once or its client is a distinct one.
+        group->failure = NULL;
+        group->is_ending = &group;
+        while (group)
+            end_set(group->subs->set, why, dropped, ctx);
+        mem_free(why);
+    }
+    buf_clear(&live->failed);
 }
 
 LiveStats live_stats(const Live *live) {
     LiveStats stats = live->stats;
     stats.groups = live->groups.count;
     stats.templates = live->templates.count;
+    stats.state_bytes = live->arranged.used;
     return stats;
 }

@@ -12,15 +12,29 @@
 // websocket-and-data-model §7.
 #pragma once
 #include "live/view.h"
-#include "query/query.h"
+#include "query/standing.h"
 #include "txn/writeset.h"
 
 typedef struct Live Live;              // of one database; used by its loop's thread
 typedef struct LiveClient LiveClient;  // one connection's subscriptions
 
+typedef struct LiveOptions {
+    // Take what the original takes and no more: two tables, an index on the side that is probed, whole
+    // rows. Else any join that can be followed by equal values, and groups.
+    bool strict_index;
+    // Each row as often as it has partners (the original's way), not once.
+    bool bag;
+    size_t
+        arrangement_quota;  // bytes of rows by columns without an index, all subscriptions together
+} LiveOptions;
+#define LIVE_ARRANGEMENT_QUOTA ((size_t)64 << 20)
+
 // `views` may be NULL where no table is a view's; it must outlive the Live.
 MUST_USE Err live_open(const QueryCatalog *catalog, Views *views, Live **out);
 void live_close(Live **live);
+// From now on; `bag` only before the first subscription. What is subscribed already goes on.
+void live_set_options(Live *live, const LiveOptions *options);
+LiveOptions live_options(const Live *live);
 
 // `owner` is handed back with each update. The client is alive until live_client_close.
 MUST_USE Err live_client_open(Live *live, void *owner, const QueryCaller *caller, LiveClient **out);
@@ -73,15 +87,18 @@ MUST_USE Err live_unsubscribe(LiveClient *client,
                               Diag *diag);
 
 // What a set's queries yield: the rows themselves, or where that is more than a loop should read, the
-// queries that yield them, detached (query.h) and in the order of the answer, for a snapshot that is
+// queries that yield them, detached (standing.h) and in the order of the answer, for a snapshot that is
 // taken now. A query over a table without rows gets no entry.
 typedef struct LiveAnswer {
     const LiveRows *rows;  // valid until the next question of any client
     uint32_t count;
-    Query **queries;  // NULL: `rows` it is. Else the caller's, to be freed with live_queries_free
+    // NULL: `rows` it is. Else the caller's, to be freed with live_queries_free; to be run with
+    // standing_run and `bag` (standing.h).
+    Standing **queries;
     uint32_t query_count;
+    bool bag;
 } LiveAnswer;
-void live_queries_free(Query ***queries, uint32_t count);
+void live_queries_free(Standing ***queries, uint32_t count);
 
 // live_subscribe and live_unsubscribe (with its rows wanted) for who can read elsewhere: queries that
 // would together look at more than `cost_max` rows are handed out in place of their rows.
@@ -142,6 +159,10 @@ MUST_USE Err live_commit(Live *live,
 typedef void (*LiveDropped)(void *ctx, void *owner, uint32_t query_set, const char *reason);
 MUST_USE Err live_schema_changed(Live *live, LiveDropped dropped, void *ctx);
 
+// Sets that the last live_commit could not keep current, because a sum has left its type: end them and
+// report the reason. What it says of them is not in the updates. `dropped` must not call into live/.
+void live_commit_ended(Live *live, LiveDropped dropped, void *ctx);
+
 // A result of a view has failed: end every set that watches it and report the reason. `dropped` must
 // not call into live/. Before the live_commit of the same transaction.
 void live_view_ended(Live *live, View *view, const char *reason, LiveDropped dropped, void *ctx);
@@ -149,5 +170,7 @@ void live_view_ended(Live *live, View *view, const char *reason, LiveDropped dro
 typedef struct LiveStats {
     uint64_t clients, query_sets, groups, templates;
     uint64_t commits, groups_tested, groups_hit, rows_encoded;
+    uint64_t rows_probed;  // of other tables, for joins
+    uint64_t state_bytes;  // of arrangements and groups
 } LiveStats;
 LiveStats live_stats(const Live *live);

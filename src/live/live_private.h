@@ -19,9 +19,13 @@
 //       belongs to the client's set `all`, which has no id and no array.
 #pragma once
 #include "base/mem.h"
+#include "live/arrange.h"
+#include "live/delta.h"
 #include "live/live.h"
 #include "live/map.h"
 #include "live/view.h"
+#include "query/standing.h"
+#include "query/tally.h"
 
 typedef struct LiveTable LiveTable;
 typedef struct LiveTemplate LiveTemplate;
@@ -30,8 +34,18 @@ typedef struct Group Group;
 typedef struct Sub Sub;
 typedef struct Held Held;
 typedef struct QuerySet QuerySet;
+typedef struct JoinTemplate JoinTemplate;  // join.h
+typedef struct JoinUse JoinUse;
+typedef struct FindLink FindLink;
+typedef struct JoinScratch JoinScratch;
 
-typedef enum GroupPlace { PLACE_NOWHERE, PLACE_BROADCAST, PLACE_RESIDUAL, PLACE_GUARD } GroupPlace;
+typedef enum GroupPlace {
+    PLACE_NOWHERE,
+    PLACE_BROADCAST,
+    PLACE_RESIDUAL,
+    PLACE_GUARD,
+    PLACE_JOIN,  // in the finders of its template
+} GroupPlace;
 
 struct Guard {  // of one set of columns
     LiveTable *table;
@@ -42,20 +56,39 @@ struct Guard {  // of one set of columns
     uint16_t columns[];  // ascending
 };
 
+typedef struct TableArrangement TableArrangement;
+struct TableArrangement {
+    Arrangement *arrangement;
+    uint32_t refs;
+    TableArrangement *next;
+};
+
 struct LiveTable {
     uint32_t table_id;
-    uint32_t group_count;
+    uint32_t group_count;  // groups of this table alone, and nodes of joins that are this table
     Guard *guards;
     Group *residual, *broadcast;
+    JoinUse *joins;
+    TableArrangement *arrangements;
 };
 
 struct LiveTemplate {
-    Query *query;  // the plan; its own params are those of whoever came first
+    Standing *standing;  // the plan; its own params are those of whoever came first
+    const Query *query;  // of one table: standing->query. Of a join: its root's, for how rows look
+    JoinTemplate *join;  // NULL: of one table
     uint64_t hash;
-    LiveTable *table;
-    Guard *guard;  // NULL unless place is PLACE_GUARD
+    LiveTable *table;  // of one table
+    Guard *guard;      // NULL unless place is PLACE_GUARD
     GroupPlace place;
     uint32_t group_count;
+};
+
+typedef struct ViewUse ViewUse;  // a group watches a result of a view
+struct ViewUse {
+    View *view;
+    Group *group;
+    ViewUse *next, **link;  // of the result
+    ViewUse *more;          // of the group
 };
 
 struct Group {
@@ -67,9 +100,12 @@ struct Group {
     Sub *subs;
     uint64_t dirty_in;  // the commit in which `delta` is an index
     uint32_t delta;     // of Live.pending
-    View *view;         // the result that it watches; NULL of a query over a table
-    Group *view_next, **view_link;
-    Bytes values[];  // of the parameters; their bytes stand behind
+    char *failure;      // why it cannot be kept current; owned
+    Group **is_ending;  // to be told that it is gone; NULL: nobody waits
+    ViewUse *views;     // the results that it watches; NULL of a query over tables
+    FindLink *links;    // of a join
+    Tally *tally;       // of a join with groups
+    Bytes values[];     // of the parameters; their bytes stand behind
 };
 
 struct Sub {
@@ -124,11 +160,19 @@ typedef struct Pending {
 
 struct Live {
     const QueryCatalog *catalog;
+    LiveOptions options;
     Views *views;             // NULL where there are none
     uint64_t schema_version;  // that every template was compiled against
     LiveMap tables, templates, groups;
     LiveClient *clients;
     LiveStats stats;
+    ArrangeMemory arranged;
+    uint32_t join_count;  // templates
+    bool is_behind;  // a commit was missed: what joins keep is wrong until all of them are gone
+    Delta delta;
+    JoinScratch *joining;
+    Group *tallied;  // groups whose tallies the running commit changed
+    Buf failed;      // Group *: those that it could not keep current
     // The running commit, or what the last one left for its caller.
     Arena commit;
     Pending *pending;
@@ -147,12 +191,17 @@ struct Live {
 
 // ── watch.c ──
 // The group of this compiled query, made if need be. Takes the query over, also on failure.
-MUST_USE Err group_obtain(Live *live, Query **query, Group **out);
+//   ERR_LIMIT  it would need more arrangements, or groups, than the quota allows
+//   ERR_INVALID  a sum is too large for its type; diag says which
+MUST_USE Err group_obtain(Live *live, Standing **standing, Group **out, Diag *diag);
 void group_release(Live *live, Group *group);  // gone when it has no Sub
 bool group_matches(const Group *group, Bytes row);
 LiveTable *live_table(const Live *live, uint32_t table_id);  // NULL: nobody watches
+LiveTable *table_obtain(Live *live, uint32_t table_id);      // NULL: no memory
+void table_release(Live *live, LiveTable *table);            // gone when nobody watches
 uint64_t guard_key_of(const Guard *guard, const RowLayout *layout, Bytes row, Buf *key);
 Group *guard_find(const Guard *guard, uint64_t hash, Bytes key);
+Str group_name(const Group *group);  // of its rows
 
 // ── subscribe.c ──
 QuerySet *client_set(const LiveClient *client, uint64_t id);
@@ -165,3 +214,8 @@ MUST_USE Err queryset_join(QuerySet *set, bool answers, Diag *diag);
 
 // ── commit.c ──
 void pending_free(Live *live);
+// The group gains or loses `copies` of a row in the running commit. ERR_NOMEM.
+MUST_USE Err group_gain(Live *live, Group *group, Bytes shown, uint64_t copies);
+// It cannot be kept current any more: its sets end with this commit. ERR_NOMEM.
+MUST_USE Err group_fail(Live *live, Group *group, const char *why);
+MUST_USE Err group_lose(Live *live, Group *group, Bytes shown, uint64_t copies);

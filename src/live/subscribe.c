@@ -6,6 +6,7 @@
 // delivered once for each, in the first answer, in updates and in the last one alike.
 //
 // Of a distinct client (live.h) a text is watched once, whichever sets hold it: its sets share Helds.
+#include "base/mem.h"
 #include "live/live_private.h"
 
 // ── query texts ────────────────────────────────────────────────────────────────────────────────
@@ -106,61 +107,85 @@ static void answer_begin(Live *live, uint64_t cost_max) {
     live->answer_elsewhere = false;
 }
 
-typedef struct AnswerRows {
-    const Query *query;
-    RowList list;
-} AnswerRows;
-
 static bool add_row(void *ctx, Bytes row) {
-    AnswerRows *rows = ctx;
-    rowlist_add(&rows->list, query_shown(rows->query, row));
-    return rowlist_ok(&rows->list);
+    RowList *list = ctx;
+    rowlist_add(list, row);
+    return rowlist_ok(list);
 }
 
-static LiveRows answer_entry(const Query *query) {
-    return (LiveRows){.table_name = query->table->name,
-                      .table_id = query->table->table_id,
-                      .row_type = query->table->row_type,
-                      .hidden_columns = query->hidden_bytes ? 1 : 0};
+static LiveRows answer_entry(const Standing *standing) {
+    StandingRows rows = standing_rows(standing);
+    return (LiveRows){.table_name = rows.name,
+                      .table_id = rows.table_id,
+                      .row_type = rows.row_type,
+                      .hidden_columns = rows.hidden_columns};
 }
 
-static Err answer_absent(const LiveClient *client, const Query *query) {
+static Err answer_absent(const LiveClient *client, const Standing *standing) {
     if (!client->is_distinct) return OK;
     Live *live = client->live;
-    LiveRows entry = answer_entry(query);
+    LiveRows entry = answer_entry(standing);
     entry.is_absent = true;
     buf_put(&live->answer_rows, &entry, sizeof entry);
     return buf_ok(&live->answer_rows) ? OK : ERR_NOMEM;
 }
 
+static Err answer_put(Live *live, LiveRows entry, const RowList *list) {
+    size_t at = live->answer_bytes.len;
+    rowlist_encode(&live->answer_bytes, list);
+    entry.rows.len = live->answer_bytes.len - at;
+    buf_put(&live->answer_rows, &entry, sizeof entry);
+    bool ok = rowlist_ok(list) && buf_ok(&live->answer_bytes) && buf_ok(&live->answer_rows);
+    return ok ? OK : ERR_NOMEM;
+}
+
+static Err run_patiently(Live *live, const Standing *s, bool patient, RowList *list, Diag *diag) {
+    const CatalogTable *table = s->query ? s->query->table : s->nodes[s->root].leaf->table;
+    Store *store = table_store(table->table);
+    store_set_patient(store, patient);
+    Err err = standing_run(s, NULL, live->options.bag, add_row, list, diag);
+    store_set_patient(store, true);
+    return err;
+}
+
 // What a query yields now. A table without rows gives no entry, event tables among them.
-static Err answer_add(const LiveClient *client, const Query *query) {
+static Err answer_add(const LiveClient *client, const Standing *s, Diag *diag) {
     Live *live = client->live;
-    if (query->table->is_event || table_row_count(query->table->table, NULL) == 0)
-        return answer_absent(client, query);
-    uint64_t cost = query_cost(query, live->answer_cost_left);
+    const CatalogTable *table = standing_table(s);
+    if (table && (table->is_event || table_row_count(table->table, NULL) == 0))
+        return answer_absent(client, s);
+    uint64_t cost = standing_cost(s, live->answer_cost_left);
     if (cost > live->answer_cost_left) live->answer_elsewhere = true;
     if (live->answer_elsewhere) return OK;
     live->answer_cost_left -= cost;
-    AnswerRows rows = {.query = query};
-    rowlist_init(&rows.list);
-    Store *store = table_store(query->table->table);
-    store_set_patient(store, !live->answer_may_move);
-    Err err = query_run(query, NULL, add_row, &rows);
-    store_set_patient(store, true);
+    RowList list;
+    rowlist_init(&list);
+    Err err = run_patiently(live, s, !live->answer_may_move, &list, diag);
     if (err == ERR_AGAIN) {  // of pages that are not in memory: somebody else may wait for them
         live->answer_elsewhere = true;
-        rowlist_deinit(&rows.list);
-        return OK;
+        err = OK;
+    } else if (err == OK || err == ERR_LIMIT) {
+        err = answer_put(live, answer_entry(s), &list);
     }
-    LiveRows entry = answer_entry(query);
-    size_t at = live->answer_bytes.len;
-    rowlist_encode(&live->answer_bytes, &rows.list);
-    entry.rows.len = live->answer_bytes.len - at;
-    buf_put(&live->answer_rows, &entry, sizeof entry);
-    bool ok = rowlist_ok(&rows.list) && buf_ok(&live->answer_bytes) && buf_ok(&live->answer_rows);
-    rowlist_deinit(&rows.list);
-    return ok ? err : ERR_NOMEM;
+    rowlist_deinit(&list);
+    return err;
+}
+
+static Err add_group(void *ctx, Bytes row) {
+    return add_row(ctx, row) ? OK : ERR_NOMEM;
+}
+
+// Groups are kept, not counted anew.
+static Err answer_add_groups(const LiveClient *client, const Group *group) {
+    Live *live = client->live;
+    LiveRows entry = answer_entry(group->template->standing);
+    RowList list;
+    entry.table_name = group_name(group);
+    rowlist_init(&list);
+    Err err = tally_each(group->tally, add_group, &list);
+    if (err == OK) err = answer_put(live, entry, &list);
+    rowlist_deinit(&list);
+    return err;
 }
 
 static void answer_end(Live *live, LiveAnswer *out) {
@@ -263,39 +288,56 @@ static Err fail_query(Diag *diag, const Diag *cause, Err err, Str text) {
                      text.ptr);
 }
 
-static Err sub_compile(const Sub *sub, Query **out, Diag *diag) {
+static Err sub_compile(const Sub *sub, Standing **out, Diag *diag) {
     Diag cause;
     diag_clear(&cause);
     const LiveClient *client = sub->set->client;
-    Err err = query_compile(sub->text,
-                            QUERY_SUBSCRIBE,
-                            client->live->catalog,
-                            &client->caller,
-                            out,
-                            &cause);
+    const Live *live = client->live;
+    Err err = standing_compile(sub->text,
+                               live->options.strict_index,
+                               live->catalog,
+                               &client->caller,
+                               out,
+                               &cause);
     return err == OK ? OK : fail_query(diag, &cause, err, sub->text);
 }
 
-static Err view_check(const Sub *sub, const Query *query, Diag *diag) {
+typedef struct ViewsCheck {
+    Views *views;
+    Diag *diag;
+    bool again, busy;
+} ViewsCheck;
+
+// A result that is not there yet does not stop the others from being asked for.
+static Err view_check(void *ctx, const Query *query) {
+    ViewsCheck *check = ctx;
     if (!query->table->is_view) return OK;
+    Err err = views_check(check->views, query, check->diag);
+    check->again |= err == ERR_AGAIN;
+    check->busy |= err == ERR_BUSY;
+    return err == ERR_AGAIN || err == ERR_BUSY ? OK : err;
+}
+
+static Err views_check_all(const Sub *sub, const Standing *standing, Diag *diag) {
     Diag cause;
     diag_clear(&cause);
-    Err err = views_check(sub->set->client->live->views, query, &cause);
-    bool waits = err == ERR_AGAIN || err == ERR_BUSY;
-    return err == OK || waits ? err : fail_query(diag, &cause, err, sub->text);
+    ViewsCheck check = {.views = sub->set->client->live->views, .diag = &cause};
+    Err err = standing_each_query(standing, view_check, &check);
+    if (err != OK) return fail_query(diag, &cause, err, sub->text);
+    return check.again ? ERR_AGAIN : check.busy ? ERR_BUSY : OK;
 }
 
 // Who subscribes is held to the row limit; who did so before it was set goes on.
-static Err limit_check(const Sub *sub, const Query *query, Diag *diag) {
+static Err limit_check(const Sub *sub, const Standing *standing, Diag *diag) {
     Diag cause;
     diag_clear(&cause);
     const LiveClient *client = sub->set->client;
-    Err err = query_check_limit(client->live->catalog, &client->caller, query, &cause);
+    Err err = standing_check_limit(client->live->catalog, &client->caller, standing, &cause);
     return err == OK ? OK : fail_query(diag, &cause, err, sub->text);
 }
 
-static Err event_check(const Sub *sub, const Query *query, Diag *diag) {
-    if (!query->table->is_event || !sub->set->client->is_distinct) return OK;
+static Err event_check(const Sub *sub, const Standing *standing, Diag *diag) {
+    if (!standing_is_event(standing) || !sub->set->client->is_distinct) return OK;
     return diag_fail(
         diag,
         ERR_INVALID,
@@ -318,53 +360,74 @@ static Err group_enter(Sub *sub, Group *group) {
     return err;
 }
 
+static Err fail_obtain(const Sub *sub, Err err, Diag *cause, Diag *diag) {
+    if (err == ERR_LIMIT && !cause->text[0])
+        diag_fail(cause, err, "Subscriptions require indexes on join columns");
+    if (!cause->text[0]) return diag_fail(diag, err, "%s", err_text(err));
+    return fail_query(diag, cause, err, sub->text);
+}
+
+// Of a query that is watched already.
+static Err sub_answer(const Sub *sub, const Group *group, Diag *diag) {
+    const LiveClient *client = sub->set->client;
+    if (group->tally) return answer_add_groups(client, group);
+    Standing *standing;
+    Diag cause;
+    diag_clear(&cause);
+    Err err = sub_compile(sub, &standing, diag);
+    if (err != OK) return err;
+    err = answer_add(client, standing, &cause);
+    standing_free(&standing);
+    return err == OK ? OK : fail_obtain(sub, err, &cause, diag);
+}
+
 // A query that the client has already. Answered only where the set is answered whole.
 static Err held_join(Sub *sub, Held *held, bool answers, Diag *diag) {
     const LiveClient *client = sub->set->client;
     held_take(sub, held);
     if (!answers) return OK;
-    if (is_held_elsewhere(sub)) return answer_absent(client, held->sub.group->template->query);
-    Query *query;
-    Err err = sub_compile(sub, &query, diag);
-    if (err != OK) return err;
-    err = answer_add(client, query);
-    query_free(&query);
+    if (is_held_elsewhere(sub)) return answer_absent(client, held->sub.group->template->standing);
+    return sub_answer(sub, held->sub.group, diag);
+}
+
+static Err sub_check(const Sub *sub, const Standing *standing, bool answers, Diag *diag) {
+    Err err = event_check(sub, standing, diag);
+    if (err == OK && answers) err = limit_check(sub, standing, diag);
+    if (err == OK && answers) err = views_check_all(sub, standing, diag);
     return err;
 }
 
 static Err sub_join(Sub *sub, bool answers, Diag *diag) {
     LiveClient *client = sub->set->client;
     Live *live = client->live;
-    Query *query;
+    Standing *standing;
     Group *group;
+    Diag cause;
+    diag_clear(&cause);
     Held *held =
         client->is_distinct ? held_find(client, sub->text, bytes_hash(str_bytes(sub->text))) : NULL;
     if (held) return held_join(sub, held, answers, diag);
-    Err err = sub_compile(sub, &query, diag);
+    Err err = sub_compile(sub, &standing, diag);
     if (err != OK) return err;
-    if ((err = event_check(sub, query, diag)) != OK) {
-        query_free(&query);
+    if ((err = sub_check(sub, standing, answers, diag)) != OK) {
+        standing_free(&standing);
         return err;
     }
-    if (answers && (err = limit_check(sub, query, diag)) == OK) err = view_check(sub, query, diag);
-    if (err != OK) {
-        query_free(&query);
-        return err;
-    }
-    if (answers && (err = answer_add(client, query)) != OK) {
-        query_free(&query);
-    } else if ((err = group_obtain(live, &query, &group)) == OK &&
-               (err = group_enter(sub, group)) == OK) {
-        return OK;
-    }
-    return diag_fail(diag, err, "%s", err_text(err));
+    bool has_groups = standing->has_groups;
+    if (answers && !has_groups && (err = answer_add(client, standing, &cause)) != OK)
+        standing_free(&standing);
+    else
+        err = group_obtain(live, &standing, &group, &cause);
+    if (err == OK) err = group_enter(sub, group);
+    if (err == OK && answers && has_groups) err = answer_add_groups(client, group);
+    return err == OK ? OK : fail_obtain(sub, err, &cause, diag);
 }
 
-void live_queries_free(Query ***handle, uint32_t count) {
-    Query **queries = *handle;
+void live_queries_free(Standing ***handle, uint32_t count) {
+    Standing **queries = *handle;
     *handle = NULL;
     for (uint32_t i = 0; queries && i < count; i++) {
-        query_free(&queries[i]);
+        standing_free(&queries[i]);
     }
     mem_free(queries);
 }
@@ -373,17 +436,17 @@ void live_queries_free(Query ***handle, uint32_t count) {
 // that matches commits may be another client's, with other parameters.
 static Err answer_elsewhere(const QuerySet *set, LiveAnswer *out, Diag *diag) {
     Err err = OK;
-    Query **queries = mem_zalloc(MAX(set->count, 1u) * sizeof *queries);
+    Standing **queries = mem_zalloc(MAX(set->count, 1u) * sizeof *queries);
     uint32_t count = 0;
     if (!queries) return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     for (uint32_t i = 0; i < set->count && err == OK; i++) {
         if (is_held_elsewhere(&set->subs[i])) continue;
         if ((err = sub_compile(&set->subs[i], &queries[count], diag)) != OK) break;
-        if (queries[count]->table->is_event) {
-            query_free(&queries[count]);
+        if (standing_is_event(queries[count])) {
+            standing_free(&queries[count]);
             continue;
         }
-        err = query_detach(queries[count++]);
+        err = standing_detach(queries[count++]);
         if (err != OK) diag_fail(diag, err, "%s", err_text(err));
     }
     if (err != OK) {
@@ -392,6 +455,7 @@ static Err answer_elsewhere(const QuerySet *set, LiveAnswer *out, Diag *diag) {
     }
     out->queries = queries;
     out->query_count = count;
+    out->bag = set->client->live->options.bag;
     return OK;
 }
 
@@ -580,21 +644,17 @@ Err live_subscribe(LiveClient *client,
 // The rows that the set's queries yield now, with the multiplicity of the first answer.
 static Err set_answer(const QuerySet *set, LiveAnswer *out, Diag *diag) {
     Live *live = set->client->live;
-    for (uint32_t i = 0; i < set->count && !live->answer_elsewhere; i++) {
-        Query *query;
-        Err err;
+    Err err = OK;
+    for (uint32_t i = 0; i < set->count && err == OK && !live->answer_elsewhere; i++) {
         const Sub *sub = &set->subs[i];
-        if (is_held_elsewhere(sub)) {
-            err = answer_absent(set->client, sub->held->sub.group->template->query);
-            if (err != OK) return diag_fail(diag, err, "%s", err_text(err));
-            continue;
+        const Group *group = set->client->is_distinct ? sub->held->sub.group : sub->group;
+        if (!is_held_elsewhere(sub)) {
+            err = sub_answer(sub, group, diag);
+        } else if ((err = answer_absent(set->client, group->template->standing)) != OK) {
+            diag_fail(diag, err, "%s", err_text(err));
         }
-        err = sub_compile(sub, &query, diag);
-        if (err != OK) return err;
-        err = answer_add(set->client, query);
-        query_free(&query);
-        if (err != OK) return diag_fail(diag, err, "%s", err_text(err));
     }
+    if (err != OK) return err;
     return live->answer_elsewhere ? answer_elsewhere(set, out, diag) : OK;
 }
 

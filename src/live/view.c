@@ -16,7 +16,8 @@
 #include "live/view_private.h"
 
 // An engine interprets before it compiles.
-#define COLD_RUNS 4
+#define COLD_RUNS      4
+#define LATE_TRIES_MAX 8
 
 // ── finding results ────────────────────────────────────────────────────────────────────────────
 
@@ -103,7 +104,7 @@ static void watch_drop(Views *views, Watch **watch) {
 
 static void view_free(View *view) {
     Views *views = view->views;
-    ASSERT(!view->groups && !view->queued && !view->touched);
+    ASSERT(!view->uses && !view->queued && !view->touched);
     if (view->late_queued) late_remove(views, view);
     watch_drop(views, &view->watch);
     views->idle_count--;
@@ -172,7 +173,7 @@ ViewsStats views_stats(const Views *views) {
     ViewsStats stats = views->stats;
     stats.results = views->map.count;
     for (const View *view = views->all; view; view = view->next) {
-        stats.watched += view->groups != NULL;
+        stats.watched += view->uses != NULL;
     }
     return stats;
 }
@@ -184,25 +185,31 @@ Err view_watch(Views *views,
                const QueryViewKey *key,
                const Identity *caller,
                Group *group) {
-    View *view = view_obtain(views, table_id, key, caller);
-    if (!view) return ERR_NOMEM;
-    if (!view->groups) views->idle_count--;
-    group->view = view;
-    group->view_next = view->groups;
-    group->view_link = &view->groups;
-    if (view->groups) view->groups->view_link = &group->view_next;
-    view->groups = group;
+    ViewUse *use = MEM_NEW(ViewUse);
+    View *view = use ? view_obtain(views, table_id, key, caller) : NULL;
+    if (!view) {
+        mem_free(use);
+        return ERR_NOMEM;
+    }
+    if (!view->uses) views->idle_count--;
+    *use = (ViewUse){view, group, view->uses, &view->uses, group->views};
+    if (use->next) use->next->link = &use->next;
+    view->uses = use;
+    group->views = use;
     return OK;
 }
 
 void view_unwatch(Group *group) {
-    View *view = group->view;
-    if (!view) return;
-    *group->view_link = group->view_next;
-    if (group->view_next) group->view_next->view_link = group->view_link;
-    group->view = NULL;
-    view->used = view->views->now;
-    if (!view->groups) view->views->idle_count++;
+    while (group->views) {
+        ViewUse *use = group->views;
+        View *view = use->view;
+        group->views = use->more;
+        *use->link = use->next;
+        if (use->next) use->next->link = use->link;
+        mem_free(use);
+        view->used = view->views->now;
+        if (!view->uses) view->views->idle_count++;
+    }
 }
 
 // ── the list ───────────────────────────────────────────────────────────────────────────────────
@@ -299,9 +306,9 @@ Err views_find_stale(Views *views) {
                              views);
     for (uint32_t i = 0; err == OK && i < views->hit_count; i++) {
         View *view = views->hit[i];
-        if (view->groups && view->slow) {
+        if (view->uses && view->slow) {
             defer(views, view);
-        } else if (view->groups) {
+        } else if (view->uses) {
             queue_add(views, view);
         } else {
             // Nobody would hear of it: whoever asks next has it computed.
@@ -314,7 +321,7 @@ Err views_find_stale(Views *views) {
 
 void views_all_stale(Views *views) {
     for (View *view = views->all; view; view = view->next) {
-        if (view->groups) {
+        if (view->uses) {
             // One that the migration removed stays as it is, in case that is undone.
             if (view_table(view)) queue_add(views, view);
         } else {
@@ -349,6 +356,7 @@ bool views_next(Views *views, ViewRun *out) {
             if (is_cold) history->runs++;
             *out = (ViewRun){.def = views->running_def,
                              .is_cold = is_cold,
+                             .is_alone = view->alone,
                              .sender = view->sender,
                              .access = reader_access(views->reader)};
             return true;
@@ -432,14 +440,14 @@ void views_committed(Views *views, ViewsEnded ended, void *ctx) {
             late_add(view);
         } else if (!view->failed) {
             view->state = VIEW_CURRENT;
-        } else if (view->groups) {
+        } else if (view->uses) {
             view->state = VIEW_STALE;
             ended(ctx, view, view->reason ? view->reason : err_text(ERR_NOMEM));
         } else {
             view->state = VIEW_FAILED;
             view->failed_late = view->as_of_new != 0;
         }
-        view->deferred = view->stays_late = false;
+        view->deferred = view->stays_late = view->alone = false;
     }
 }
 
@@ -449,7 +457,7 @@ void views_rolled_back(Views *views) {
     }
     for (View *view; (view = touched_take(views));) {
         watch_drop(views, &view->watch_new);
-        view->failed = view->deferred = view->stays_late = false;
+        view->failed = view->deferred = view->stays_late = view->alone = false;
     }
 }
 
@@ -477,10 +485,24 @@ void views_late_again(View *view) {
     if (view->state == VIEW_LATE) late_add(view);
 }
 
+bool views_late_is_hopeless(View *view) {
+    return ++view->late_tries >= LATE_TRIES_MAX;
+}
+
+void views_late_alone(View *view) {
+    ASSERT(view->late_running);
+    view->late_running = false;
+    view->late_tries = 0;
+    if (view->state != VIEW_LATE) return;
+    view->alone = true;
+    queue_add(view->views, view);
+}
+
 Err views_late_begin(View *view, const ReadSet *reads, uint64_t version, bool fresh) {
     Views *views = view->views;
     ASSERT(!views->running && view->late_running);
     view->late_running = false;
+    view->late_tries = 0;
     views->running = view;
     views->running_def = view_def(views, view_table(view));
     touch(views, view);
@@ -499,7 +521,7 @@ void views_set_slow(View *view, bool slow) {
 // ── results nobody watches ─────────────────────────────────────────────────────────────────────
 
 static bool is_idle(const View *view) {
-    return !view->groups && !view->queued && !view->touched && view->state != VIEW_LATE &&
+    return !view->uses && !view->queued && !view->touched && view->state != VIEW_LATE &&
            !view->late_running;
 }
 

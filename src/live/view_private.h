@@ -19,15 +19,17 @@ struct View {
     QueryViewKey key;
     Identity sender;
     ViewState state;
-    Group *groups;  // that watch it
+    ViewUse *uses;  // who watches it
     Watch *watch;   // of what it read; NULL unless current
     Micros used;    // when it was last asked for or watched
     bool queued;
     View *next_queued;
-    bool slow;          // it was late, and has not been quick since
-    bool late_queued;   // on the list of those that wait
-    bool late_running;  // named by views_next_late
-    bool failed_late;   // VIEW_FAILED, and those who waited are to hear it
+    bool slow;           // it was late, and has not been quick since
+    bool late_queued;    // on the list of those that wait
+    bool late_running;   // named by views_next_late
+    uint8_t late_tries;  // of which nothing came, since something did
+    bool alone;          // to be run on the head and waited for
+    bool failed_late;    // VIEW_FAILED, and those who waited are to hear it
     View *next_late;
     uint64_t as_of;  // version that the rows of a late result are of; 0: it has none
     // Of the open transaction:
@@ -73,13 +75,13 @@ struct Views {
 };
 
 // ── view.c ──
-// Remember that the group watches its result. ERR_NOMEM.
+// Remember that the group watches this result, too. ERR_NOMEM.
 MUST_USE Err view_watch(Views *views,
                         uint32_t table_id,
                         const QueryViewKey *key,
                         const Identity *caller,
                         Group *group);
-void view_unwatch(Group *group);
+void view_unwatch(Group *group);                   // all of them
 const CatalogTable *view_table(const View *view);  // NULL: a migration removed it
 
 // ── view_rows.c ──

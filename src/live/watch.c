@@ -4,12 +4,13 @@
 // in the guard of {room} under the key of 5, whatever else it asks; the rest is tested when a row
 // comes by. Guards belong to the table, so templates with the same equality columns share one, and
 // a row costs one lookup for each distinct set of columns, not for each template or client.
+#include "live/join.h"
 #include "live/view_private.h"
 
 // ── tables ─────────────────────────────────────────────────────────────────────────────────────
 
 static uint64_t table_hash(uint32_t table_id) {
-    return bytes_hash(BYTES(&table_id, sizeof table_id));
+    return table_id * UINT64_C(0x9e3779b97f4a7c15);  // each row of a commit asks
 }
 
 LiveTable *live_table(const Live *live, uint32_t table_id) {
@@ -22,7 +23,7 @@ LiveTable *live_table(const Live *live, uint32_t table_id) {
     return table;
 }
 
-static LiveTable *table_obtain(Live *live, uint32_t table_id) {
+LiveTable *table_obtain(Live *live, uint32_t table_id) {
     LiveTable *table = live_table(live, table_id);
     if (table) return table;
     if (!livemap_reserve(&live->tables)) return NULL;
@@ -32,7 +33,7 @@ static LiveTable *table_obtain(Live *live, uint32_t table_id) {
     return table;
 }
 
-static void table_release(Live *live, LiveTable *table) {
+void table_release(Live *live, LiveTable *table) {
     if (table->group_count > 0) return;
     livemap_remove(&live->tables, table_hash(table->table_id), table);
     mem_free(table);
@@ -166,51 +167,94 @@ static void template_release(Live *live, LiveTemplate *t) {
     if (t->group_count > 0) return;
     livemap_remove(&live->templates, t->hash, t);
     guard_release(t->guard);
-    table_release(live, t->table);
-    query_free(&t->query);
+    if (t->table) table_release(live, t->table);
+    join_free(live, &t->join);
+    standing_free(&t->standing);
     mem_free(t);
 }
 
-static LiveTemplate *template_find(const Live *live, const Query *query, uint64_t hash) {
+static Bytes standing_key(const Standing *standing) {
+    return standing->query ? standing->query->template_key : standing->key;
+}
+
+static LiveTemplate *template_find(const Live *live, const Standing *standing, uint64_t hash) {
     uint32_t at = livemap_first(&live->templates, hash);
     LiveTemplate *t;
     while ((t = livemap_at(&live->templates, at)) &&
-           !bytes_eq(t->query->template_key, query->template_key)) {
+           (!t->standing->query != !standing->query ||
+            !bytes_eq(standing_key(t->standing), standing_key(standing)))) {
         at = livemap_next(&live->templates, hash, at);
     }
     return t;
 }
 
+static Err template_make(Live *live, LiveTemplate *t) {
+    const Standing *s = t->standing;
+    if (!s->query) {
+        t->query = s->nodes[s->root].leaf;
+        t->place = PLACE_JOIN;
+        return join_new(live, t, &t->join);
+    }
+    t->query = s->query;
+    t->table = table_obtain(live, s->query->table->table_id);
+    Err err = t->table ? template_place(t) : ERR_NOMEM;
+    if (err != OK && t->table) table_release(live, t->table);
+    return err;
+}
+
 // Takes the query over when a template is made of it, and only then.
-static Err template_obtain(Live *live, Query **query, LiveTemplate **out) {
-    uint64_t hash = bytes_hash((*query)->template_key);
-    if ((*out = template_find(live, *query, hash))) return OK;
+static Err template_obtain(Live *live, Standing **standing, LiveTemplate **out) {
+    uint64_t hash = bytes_hash(standing_key(*standing));
+    if ((*out = template_find(live, *standing, hash))) return OK;
     if (!livemap_reserve(&live->templates)) return ERR_NOMEM;
     LiveTemplate *t = MEM_NEW(LiveTemplate);
     if (!t) return ERR_NOMEM;
     t->hash = hash;
-    t->query = *query;
-    t->table = table_obtain(live, (*query)->table->table_id);
-    Err err = t->table ? template_place(t) : ERR_NOMEM;
+    t->standing = *standing;
+    Err err = template_make(live, t);
     if (err != OK) {
-        if (t->table) table_release(live, t->table);
         mem_free(t);
         return err;
     }
     livemap_insert(&live->templates, hash, t);
-    *query = NULL;
+    *standing = NULL;
     *out = t;
     return OK;
 }
 
 // ── groups ─────────────────────────────────────────────────────────────────────────────────────
 
-// What tells a group from others of its template.
+// What tells a group from others of its template. Groups of the answer are named after the text that
+// asked for them, so that is one of its values.
 typedef struct GroupParams {
     const Bytes *values, *keys;
-    QueryViewKey view_key;
-    Identity caller;
+    uint32_t count;
 } GroupParams;
+
+static Err params_of(const Standing *s, Bytes **room, GroupParams *out) {
+    *room = NULL;
+    if (s->query) {
+        *out = (GroupParams){s->query->values, s->query->keys, s->query->param_count};
+        return OK;
+    }
+    *room = mem_alloc((s->param_count + 1) * sizeof **room);
+    if (!*room) return ERR_NOMEM;
+    memcpy(*room, s->values, s->param_count * sizeof **room);
+    (*room)[s->param_count] = str_bytes(s->text);
+    *out = (GroupParams){*room, NULL, s->param_count + s->has_groups};
+    return OK;
+}
+
+static uint32_t value_count(const LiveTemplate *t) {
+    const Standing *s = t->standing;
+    return s->query ? s->query->param_count : s->param_count + s->has_groups;
+}
+
+Str group_name(const Group *group) {
+    const Standing *s = group->template->standing;
+    return s->has_groups ? bytes_str(group->values[s->param_count])
+                         : group->template->query->table->name;
+}
 
 static bool values_eq(const Bytes *a, const Bytes *b, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
@@ -234,7 +278,7 @@ static Group *group_find(const Live *live,
     uint32_t at = livemap_first(&live->groups, hash);
     Group *group;
     while ((group = livemap_at(&live->groups, at)) &&
-           !(group->template == t && values_eq(group->values, values, t->query->param_count))) {
+           !(group->template == t && values_eq(group->values, values, value_count(t)))) {
         at = livemap_next(&live->groups, hash, at);
     }
     return group;
@@ -256,98 +300,144 @@ static Bytes guard_part(const Query *q, const Bytes *keys, uint16_t column) {
     UNREACHABLE();
 }
 
-// One block: the group, its values, their bytes, the guard's key. A million of these may exist.
-static Group *group_new(LiveTemplate *t, const Bytes *values, const Bytes *keys) {
-    const Query *q = t->query;
-    uint32_t columns = t->guard ? t->guard->column_count : 0;
-    size_t bytes = sizeof(Group) + q->param_count * sizeof(Bytes);
-    for (uint32_t i = 0; i < q->param_count; i++) {
+// One block: the group, its values, their bytes, the guard's key or the places in finders. A million of
+// these may exist.
+static Group *group_new(LiveTemplate *t, const GroupParams *params) {
+    const Bytes *values = params->values;
+    uint32_t columns = t->guard ? t->guard->column_count : 0, count = value_count(t);
+    size_t bytes = sizeof(Group) + count * sizeof(Bytes);
+    for (uint32_t i = 0; i < count; i++) {
         bytes += values[i].len;
     }
     for (uint32_t i = 0; i < columns; i++) {
-        bytes += guard_part(q, keys, t->guard->columns[i]).len;
+        bytes += guard_part(t->query, params->keys, t->guard->columns[i]).len;
+    }
+    size_t links_at = (bytes + 15) / 16 * 16, links = 0;
+    if (t->join) {
+        links = join_links_bytes(t->join, values);
+        if (links == 0) return NULL;
+        bytes = links_at + links;
     }
     Group *group = mem_zalloc(bytes);
     if (!group) return NULL;
-    uint8_t *room = (uint8_t *)&group->values[q->param_count];
-    for (uint32_t i = 0; i < q->param_count; i++) {
+    uint8_t *room = (uint8_t *)&group->values[count];
+    for (uint32_t i = 0; i < count; i++) {
         group->values[i] = place_bytes(&room, values[i]);
     }
     group->guard_key.ptr = room;
     for (uint32_t i = 0; i < columns; i++) {
-        group->guard_key.len += place_bytes(&room, guard_part(q, keys, t->guard->columns[i])).len;
+        Bytes part = guard_part(t->query, params->keys, t->guard->columns[i]);
+        group->guard_key.len += place_bytes(&room, part).len;
     }
     group->guard_hash = bytes_hash(group->guard_key);
     group->template = t;
+    if (links && join_add(t->join, group, (uint8_t *)group + links_at) != OK) {
+        mem_free(group);
+        return NULL;
+    }
     return group;
 }
 
 static void group_place(Group *group) {
     LiveTemplate *t = group->template;
     switch (t->place) {
-    case PLACE_NOWHERE: break;
+    case PLACE_NOWHERE:
+    case PLACE_JOIN: break;
     case PLACE_BROADCAST: chain_push(&t->table->broadcast, group); break;
     case PLACE_RESIDUAL: chain_push(&t->table->residual, group); break;
     case PLACE_GUARD: guard_add(t->guard, group); break;
     }
     t->group_count++;
-    t->table->group_count++;
+    if (t->table) t->table->group_count++;
 }
 
-// Which result the group watches, if its query is over a view.
-static Err group_watch_view(Live *live, Group *group, const GroupParams *params) {
-    const CatalogTable *table = group->template->query->table;
-    if (!table->is_view) return OK;
-    return view_watch(live->views, table->table_id, &params->view_key, &params->caller, group);
+static void group_leave(Group *group) {
+    LiveTemplate *t = group->template;
+    switch (t->place) {
+    case PLACE_NOWHERE: break;
+    case PLACE_JOIN: join_remove(t->join, group); break;
+    case PLACE_BROADCAST:
+    case PLACE_RESIDUAL: chain_remove(group); break;
+    case PLACE_GUARD: guard_remove(t->guard, group); break;
+    }
+    t->group_count--;
+    if (t->table) t->table->group_count--;
 }
 
-static Err group_make(Live *live, LiveTemplate *t, const GroupParams *params, Group **out) {
-    const Bytes *values = params->values;
-    uint64_t hash = values_hash(t->hash, values, t->query->param_count);
-    if ((*out = group_find(live, t, values, hash))) return OK;
+static void group_free(Group *group) {
+    if (group->is_ending) *group->is_ending = NULL;
+    view_unwatch(group);
+    tally_free(&group->tally);
+    mem_free(group->failure);
+    mem_free(group);
+}
+
+typedef struct Watching {
+    Live *live;
+    Group *group;
+} Watching;
+
+// Which results the group watches, if its query is over views.
+static Err watch_view(void *ctx, const Query *query) {
+    const Watching *w = ctx;
+    if (!query->table->is_view) return OK;
+    return view_watch(w->live->views,
+                      query->table->table_id,
+                      &query->view_key,
+                      &query->view_caller,
+                      w->group);
+}
+
+static Err group_make(Live *live,
+                      LiveTemplate *t,
+                      const Standing *standing,
+                      const GroupParams *params,
+                      Group **out,
+                      Diag *diag) {
+    uint64_t hash = values_hash(t->hash, params->values, params->count);
+    if ((*out = group_find(live, t, params->values, hash))) return OK;
     if (!livemap_reserve(&live->groups)) return ERR_NOMEM;
     if (t->guard && !livemap_reserve(&t->guard->chains)) return ERR_NOMEM;
-    if (!(*out = group_new(t, values, params->keys))) return ERR_NOMEM;
-    if (group_watch_view(live, *out, params) != OK) {
-        mem_free(*out);
-        return ERR_NOMEM;
+    Group *group = group_new(t, params);
+    if (!group) return ERR_NOMEM;
+    group->hash = hash;
+    group_place(group);
+    Watching watching = {live, group};
+    Err err = standing_each_query(standing, watch_view, &watching);
+    if (err == OK && t->standing->has_groups) err = join_tally_begin(live, group, standing, diag);
+    if (err != OK) {
+        group_leave(group);
+        group_free(group);
+        return err;
     }
-    (*out)->hash = hash;
-    livemap_insert(&live->groups, hash, *out);
-    group_place(*out);
+    livemap_insert(&live->groups, hash, group);
+    *out = group;
     return OK;
 }
 
-Err group_obtain(Live *live, Query **query, Group **out) {
+Err group_obtain(Live *live, Standing **standing, Group **out, Diag *diag) {
     LiveTemplate *t;
+    GroupParams params;
+    Bytes *room;
     // What these point at stays where it is when the query becomes the template's.
-    GroupParams params = {.values = (*query)->values,
-                          .keys = (*query)->keys,
-                          .view_key = (*query)->view_key,
-                          .caller = (*query)->view_caller};
-    Err err = template_obtain(live, query, &t);
+    const Standing *asked = *standing;
+    Err err = params_of(asked, &room, &params);
+    if (err == OK) err = template_obtain(live, standing, &t);
     if (err == OK) {
-        err = group_make(live, t, &params, out);
+        err = group_make(live, t, asked, &params, out, diag);
         if (err != OK) template_release(live, t);
     }
-    query_free(query);
+    mem_free(room);
+    standing_free(standing);
     return err;
 }
 
 void group_release(Live *live, Group *group) {
     if (group->subs) return;
     LiveTemplate *t = group->template;
-    switch (t->place) {
-    case PLACE_NOWHERE: break;
-    case PLACE_BROADCAST:
-    case PLACE_RESIDUAL: chain_remove(group); break;
-    case PLACE_GUARD: guard_remove(t->guard, group); break;
-    }
+    group_leave(group);
     livemap_remove(&live->groups, group->hash, group);
-    view_unwatch(group);
-    t->group_count--;
-    t->table->group_count--;
-    mem_free(group);
+    group_free(group);
     template_release(live, t);
 }
 

@@ -44,7 +44,7 @@ void bag_clear(Bag *bag) {
     *bag = (Bag){0};
 }
 
-static bool bag_eq(Bag *a, Bag *b) {
+bool bag_eq(Bag *a, Bag *b) {
     if (a->count != b->count) return false;
     for (size_t i = 0; i < a->count; i++) {
         const BagEntry *x = &a->entries[i];
@@ -272,17 +272,17 @@ void expect_current(World *w, SimClient *c) {
         Bag fresh = {0};
         for (uint32_t i = 0; i < set->count; i++) {
             if (text_seen(set, i)) continue;
-            Query *query;
+            Standing *query;
             Diag diag;
-            expect_ok(query_compile(str_from(set->texts[i]),
-                                    QUERY_SUBSCRIBE,
-                                    &w->fake->door,
-                                    &c->caller,
-                                    &query,
-                                    &diag));
-            Collect into = {&fresh, table_named(w, query->table->name)};
-            expect_ok(query_run(query, NULL, collect, &into));
-            query_free(&query);
+            expect_ok(standing_compile(str_from(set->texts[i]),
+                                       false,
+                                       &w->fake->door,
+                                       &c->caller,
+                                       &query,
+                                       &diag));
+            Collect into = {&fresh, table_named(w, standing_rows(query).name)};
+            expect_ok(standing_run(query, NULL, false, collect, &into, &diag));
+            standing_free(&query);
         }
         bool same = bag_eq(&fresh, &set->rows);
         for (uint32_t i = 0; !same && i < set->count; i++) {

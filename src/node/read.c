@@ -76,15 +76,10 @@ void read_too_large(Database *db, Diag *diag) {
 
 // ── on the worker's thread ─────────────────────────────────────────────────────────────────────
 
-typedef struct RowsOf {
-    const Query *query;
-    RowList list;
-} RowsOf;
-
 static bool take_row(void *ctx, Bytes row) {
-    RowsOf *rows = ctx;
-    rowlist_add(&rows->list, query_shown(rows->query, row));
-    return rowlist_ok(&rows->list);
+    RowList *list = ctx;
+    rowlist_add(list, row);
+    return rowlist_ok(list);
 }
 
 static WireTableRows table_rows(const CatalogTable *table, bool is_absent) {
@@ -96,32 +91,41 @@ static WireTableRows table_rows(const CatalogTable *table, bool is_absent) {
     };
 }
 
+static WireTableRows standing_table_rows(const Standing *standing, bool is_absent) {
+    StandingRows rows = standing_rows(standing);
+    return (WireTableRows){
+        .table_name = rows.name,
+        .table_id = rows.table_id,
+        .type = {.row_type = rows.row_type, .hidden_columns = rows.hidden_columns},
+        .is_absent = is_absent,
+    };
+}
+
 // The rows of all queries, each as a finished list in `bytes`; `tables` point at them once all are
 // there. What the earlier ones took is missing from the limits of the later ones.
 static Err rows_read(SessionRead *r, WireTableRows *tables, uint32_t *count, Buf *bytes) {
     Err err = OK;
     uint64_t rows_left = r->rows_max, bytes_left = r->bytes_max;
     for (uint32_t i = 0; i < r->ask.query_count && err == OK; i++) {
-        Query *query = r->ask.queries[i];
-        if (table_row_count(query->table->table, r->snapshot) == 0) {
-            if (wire_is_v1(r->protocol)) tables[(*count)++] = table_rows(query->table, true);
+        Standing *query = r->ask.queries[i];
+        const CatalogTable *table = standing_table(query);
+        if (table && table_row_count(table->table, r->snapshot) == 0) {
+            if (wire_is_v1(r->protocol)) tables[(*count)++] = standing_table_rows(query, true);
             continue;
         }
-        RowsOf rows = {.query = query};
+        RowList list;
         size_t at = bytes->len;
-        rowlist_init(&rows.list);
-        query->stop = &r->stop;
-        query->rows_max = rows_left;
-        query->bytes_max = bytes_left;
-        err = query_run(query, r->snapshot, take_row, &rows);
-        if (err == OK) rowlist_encode(bytes, &rows.list);
+        rowlist_init(&list);
+        standing_limit(query, &r->stop, rows_left, bytes_left);
+        err = standing_run(query, r->snapshot, r->ask.bag, take_row, &list, &r->diag);
+        if (err == OK) rowlist_encode(bytes, &list);
         if (err == ERR_LIMIT || (err == OK && !buf_ok(bytes))) err = ERR_NOMEM;
-        size_t len = rows.list.rows.len;
+        size_t len = list.rows.len;
         // What is exactly used up must not read as "no limit".
-        if (r->rows_max && err == OK) rows_left = MAX(rows_left - rows.list.count, 1u);
+        if (r->rows_max && err == OK) rows_left = MAX(rows_left - list.count, 1u);
         if (r->bytes_max && err == OK) bytes_left = MAX(bytes_left - MIN(bytes_left, len), 1u);
-        rowlist_deinit(&rows.list);
-        tables[*count] = table_rows(query->table, false);
+        rowlist_deinit(&list);
+        tables[*count] = standing_table_rows(query, false);
         tables[(*count)++].rows.len = bytes->len - at;
     }
     const uint8_t *at = bytes->ptr;
@@ -132,19 +136,13 @@ static Err rows_read(SessionRead *r, WireTableRows *tables, uint32_t *count, Buf
     return err;
 }
 
-static bool take_answer_row(void *ctx, Bytes row) {
-    RowList *list = ctx;
-    rowlist_add(list, row);
-    return rowlist_ok(list);
-}
-
 // The rows of a one-off query, which are whole rows of one table.
 static Err one_off_read(SessionRead *r, WireTableRows *table, Buf *bytes) {
     Statement *statement = r->ask.statement;
     RowList list;
     rowlist_init(&list);
     statement_limit(statement, &r->stop, r->rows_max, r->bytes_max);
-    Err err = statement_run(statement, r->snapshot, take_answer_row, &list, &r->diag);
+    Err err = statement_run(statement, r->snapshot, take_row, &list, &r->diag);
     if (err == OK) rowlist_encode(bytes, &list);
     if (err == ERR_LIMIT || (err == OK && !buf_ok(bytes))) err = ERR_NOMEM;
     *table = table_rows(statement_table(statement), false);

@@ -31,8 +31,9 @@ typedef struct ReadAsk {
     uint64_t set;   // as live/ knows it
     // Detached; taken over by read_begin.
     Statement *statement;  // READ_SQL, READ_ONE_OFF
-    Query **queries;       // the others
+    Standing **queries;    // the others
     uint32_t query_count;
+    bool bag;  // likewise, as LiveAnswer says
 } ReadAsk;
 
 // What a question may cost on the loop: everything where there are no workers.

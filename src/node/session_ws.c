@@ -79,7 +79,8 @@ static void read_rows(Session *s,
                        .asked = ask_of(m),
                        .set = set,
                        .queries = answer->queries,
-                       .query_count = answer->query_count};
+                       .query_count = answer->query_count,
+                       .bag = answer->bag};
         err = read_begin(s, &ask);
     } else {
         live_queries_free(&answer->queries, answer->query_count);

@@ -3,14 +3,12 @@
 // A group is found by the memcomparable keys of its columns, so that whatever compares equal is one
 // group. The columns shown are those of the row that made it.
 #include "base/mem.h"
+#include "query/accumulate.h"
 #include "query/plan.h"
 #include "sats/key.h"
 
 typedef struct Tally {
-    uint64_t count;    // of values that are there
-    __int128 sum;      // of integers; an unsigned column's bits
-    double float_sum;  // of floats
-    bool overflow;
+    Accumulator acc;
     Buf extreme;  // MIN, MAX
 } Tally;
 
@@ -52,13 +50,18 @@ static Group *group_at(const Groups *groups, uint64_t at) {
     return ((Group *const *)(const void *)groups->list.ptr)[at];
 }
 
+static void tally_deinit(Tally *tally) {
+    accumulator_deinit(&tally->acc);
+    buf_deinit(&tally->extreme);
+}
+
 void groups_free(Groups **out) {
     Groups *groups = *out;
     if (!groups) return;
     for (uint64_t i = 0; i < groups->count; i++) {
         Group *group = group_at(groups, i);
         for (uint32_t t = 0; t < groups->plan->output_count; t++)
-            buf_deinit(&group->tallies[t].extreme);
+            tally_deinit(&group->tallies[t]);
     }
     buf_deinit(&groups->list);
     buf_deinit(&groups->key);
@@ -137,54 +140,17 @@ static Err group_find(Groups *groups, const JoinRun *run, Group **out) {
 
 // ── counting ───────────────────────────────────────────────────────────────────────────────────
 
-static __int128 integer_of(const Type *type, const uint8_t *value) {
-    __int128 wide;
-    switch (type->kind) {
-    case TYPE_I8: return (int8_t)value[0];
-    case TYPE_U8: return value[0];
-    case TYPE_I16: return (int16_t)load_u16(value);
-    case TYPE_U16: return load_u16(value);
-    case TYPE_I32: return (int32_t)load_u32(value);
-    case TYPE_U32: return load_u32(value);
-    case TYPE_I64: return (int64_t)load_u64(value);
-    case TYPE_U64: return load_u64(value);
-    default: memcpy(&wide, value, sizeof wide); return wide;
-    }
-}
-
-static bool is_float(const Type *type) {
-    return type->kind == TYPE_F32 || type->kind == TYPE_F64;
-}
-
-static double float_of(const Type *type, const uint8_t *value) {
-    float narrow;
-    double wide;
-    if (type->kind == TYPE_F64) {
-        memcpy(&wide, value, sizeof wide);
-        return wide;
-    }
-    memcpy(&narrow, value, sizeof narrow);
-    return narrow;
-}
-
-static void tally_sum(Tally *tally, const Type *type, const uint8_t *value) {
-    if (is_float(type)) {
-        tally->float_sum += float_of(type, value);
-        return;
-    }
-    __int128 one = integer_of(type, value);
-    if (type->kind == TYPE_U128) {
-        unsigned __int128 sum;
-        tally->overflow |=
-            __builtin_add_overflow((unsigned __int128)tally->sum, (unsigned __int128)one, &sum);
-        tally->sum = (__int128)sum;
-    } else {
-        tally->overflow |= __builtin_add_overflow(tally->sum, one, &tally->sum);
-    }
+static Err tally_sum(Groups *groups, Tally *tally, const Type *type, const uint8_t *value) {
+    bool is_float = type->kind == TYPE_F32 || type->kind == TYPE_F64;
+    Err err = OK;
+    if (is_float && !tally->acc.floats)
+        err = plan_memory_take(groups->memory, accumulator_float_bytes());
+    if (err == OK && !accumulator_add(&tally->acc, type, value)) err = ERR_NOMEM;
+    return err;
 }
 
 static Err tally_extreme(Groups *groups, const PlanOutput *output, Tally *tally, Bytes value) {
-    if (tally->count > 1) {
+    if (tally->acc.count > 1) {
         int order = bsatn_cmp(output->column_type, value.ptr, tally->extreme.ptr);
         if (output->function == SQL_MIN ? order >= 0 : order <= 0) return OK;
     }
@@ -199,15 +165,15 @@ static Err tally_extreme(Groups *groups, const PlanOutput *output, Tally *tally,
 static Err tally_add(Groups *groups, const PlanOutput *output, Tally *tally, const JoinRun *run) {
     if (output->function == SQL_PLAIN) return OK;
     if (output->function == SQL_COUNT_ALL) {
-        tally->count++;
+        tally->acc.count++;
         return OK;
     }
     Bytes value = join_run_value(run, output->column);
     bool none = !value.ptr || (output->column_type->special == SPECIAL_OPTION && value.ptr[0] == 1);
     if (none) return OK;
-    tally->count++;
     if (output->function == SQL_SUM || output->function == SQL_AVG)
-        tally_sum(tally, output->column_type, value.ptr);
+        return tally_sum(groups, tally, output->column_type, value.ptr);
+    tally->acc.count++;
     if (output->function == SQL_MIN || output->function == SQL_MAX)
         return tally_extreme(groups, output, tally, value);
     return OK;
@@ -229,45 +195,19 @@ Err groups_end(Groups *groups) {
 
 // ── the answer ─────────────────────────────────────────────────────────────────────────────────
 
-static bool fits(const Type *type, const Tally *tally) {
-    if (tally->overflow) return false;
-    switch (type->kind) {
-    case TYPE_I64: return tally->sum >= INT64_MIN && tally->sum <= INT64_MAX;
-    case TYPE_U64: return tally->sum >= 0 && tally->sum <= UINT64_MAX;
-    default: return true;
-    }
-}
-
 static Err put_sum(Groups *groups, const PlanOutput *output, const Tally *tally, Buf *out) {
     const Type *type = output->wraps ? output->type->fields[0].type : output->type;
-    if (is_float(output->column_type)) {
-        buf_put(out, &tally->float_sum, sizeof tally->float_sum);
-        return OK;
-    }
-    if (!fits(type, tally))
-        return diag_fail(groups->memory->diag,
-                         ERR_INVALID,
-                         "`%.*s` is too large for its type",
-                         (int)utf8_cut(output->name, 200),
-                         output->name.ptr);
-    buf_put(out, &tally->sum, type->fixed_size);
-    return OK;
+    if (accumulator_sum(&tally->acc, output->column_type, type, out)) return OK;
+    return diag_fail(groups->memory->diag,
+                     ERR_INVALID,
+                     "`%.*s` is too large for its type",
+                     (int)utf8_cut(output->name, 200),
+                     output->name.ptr);
 }
 
-static Err put_average(Groups *groups, const PlanOutput *output, const Tally *tally, Buf *out) {
-    bool is_unsigned = output->column_type->kind == TYPE_U128;
-    double sum = is_float(output->column_type) ? tally->float_sum
-                 : is_unsigned                 ? (double)(unsigned __int128)tally->sum
-                                               : (double)tally->sum;
-    double average = sum / (double)tally->count;
-    if (tally->overflow)
-        return diag_fail(groups->memory->diag,
-                         ERR_INVALID,
-                         "`%.*s` is too large for its type",
-                         (int)utf8_cut(output->name, 200),
-                         output->name.ptr);
+static void put_average(const PlanOutput *output, const Tally *tally, Buf *out) {
+    double average = accumulator_average(&tally->acc, output->column_type);
     buf_put(out, &average, sizeof average);
-    return OK;
 }
 
 Err groups_row(Groups *groups, uint64_t at, Buf *out) {
@@ -282,13 +222,13 @@ Err groups_row(Groups *groups, uint64_t at, Buf *out) {
             continue;
         }
         if (counts) {
-            buf_put_u64(out, tally->count);
+            buf_put_u64(out, tally->acc.count);
             continue;
         }
-        if (output->wraps) buf_put_u8(out, tally->count ? 0 : 1);
-        if (tally->count == 0) continue;
+        if (output->wraps) buf_put_u8(out, tally->acc.count ? 0 : 1);
+        if (tally->acc.count == 0) continue;
         if (output->function == SQL_SUM) err = put_sum(groups, output, tally, out);
-        if (output->function == SQL_AVG) err = put_average(groups, output, tally, out);
+        if (output->function == SQL_AVG) put_average(output, tally, out);
         if (output->function == SQL_MIN || output->function == SQL_MAX)
             buf_put_bytes(out, buf_bytes(&tally->extreme));
     }

@@ -143,6 +143,10 @@ void join_run_start(JoinRun *run, Bytes given) {
     run->err = OK;
 }
 
+void join_run_skip(JoinRun *run) {
+    run->at = 0;  // opening the steps behind it closes what they had found
+}
+
 Err join_run_err(const JoinRun *run) {
     return run->err;
 }
@@ -169,7 +173,7 @@ static Bytes truth_bytes(bool value) {
 }
 
 // Three-valued: ptr NULL is "cannot be said".
-static Bytes and_or(Bytes a, Bytes b, bool is_and) {
+Bytes plan_and_or(Bytes a, Bytes b, bool is_and) {
     if (a.ptr && (a.ptr[0] != 0) != is_and) return a;  // it decides alone
     if (b.ptr && (b.ptr[0] != 0) != is_and) return b;
     return a.ptr ? b : a;
@@ -188,7 +192,7 @@ static Bytes node_value(const JoinRun *run, const PlanNode *nodes, const PlanNod
         return truth_bytes(query_values_hold(nodes[node->left].type, node->op, a, b));
     }
     case SQL_AND:
-    case SQL_OR: return and_or(a, run->values[node->right].bytes, node->kind == SQL_AND);
+    case SQL_OR: return plan_and_or(a, run->values[node->right].bytes, node->kind == SQL_AND);
     case SQL_NOT: return a.ptr ? truth_bytes(!a.ptr[0]) : a;
     case SQL_IS_NULL:
         if (!a.ptr) return truth_bytes(true);

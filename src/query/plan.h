@@ -26,6 +26,7 @@
 #pragma once
 #include "query/compile.h"
 #include "query/place.h"
+#include "query/standing.h"
 
 typedef struct PlanColumn {
     uint32_t relation;  // as written
@@ -39,7 +40,8 @@ typedef struct PlanNode {
     uint32_t left, right;
     PlanColumn column;  // SQL_COLUMN
     const Type *type;
-    Bytes value;  // constants
+    Bytes value;        // constants
+    uint32_t constant;  // likewise: which of Join.constants
 } PlanNode;
 
 typedef struct PlanExpr PlanExpr;
@@ -48,8 +50,6 @@ struct PlanExpr {
     PlanNode *nodes;
     uint32_t count;
 };
-
-typedef struct Join Join;
 
 typedef struct PlanLeaf {
     Str alias;
@@ -72,6 +72,7 @@ typedef struct StepKey {
     uint16_t column;   // of this step's relation
     PlanColumn outer;  // the column of a relation before whose value it must have …
     Bytes constant;    // … or a memcomparable key, if ptr is not NULL
+    uint32_t param;    // likewise: which parameter of the leaf's query
 } StepKey;
 
 typedef struct JoinStep {
@@ -93,6 +94,11 @@ struct Join {
     uint32_t count;     // of both
     uint32_t node_max;  // of the largest predicate
     uint64_t cost;      // in rows looked at, a guess
+    // What is said of several relations, as written: for who compares joins (standing.c).
+    Bytes shape;       // constants aside
+    Bytes *constants;  // of those conditions, in their order
+    const Type **constant_types;
+    uint32_t constant_count;
 };
 
 typedef struct PlanOutput {
@@ -113,7 +119,7 @@ typedef struct PlanOrder {
     bool descending, nulls_first;
 } PlanOrder;
 
-typedef struct Plan {
+struct Plan {
     Arena arena;
     Join join;
     bool whole_row;  // the answer is the row of `shown` as it is
@@ -132,7 +138,8 @@ typedef struct Plan {
     // As in Query.
     const atomic_bool *stop;
     uint64_t rows_max, bytes_max;
-} Plan;
+    bool distinct;  // of whole rows: each once, whatever its partners
+};
 
 #define PLAN_MEMORY_MAX ((size_t)256 << 20)
 
@@ -151,6 +158,7 @@ typedef struct PlanBuilder {
     const CatalogTable *const *path;
     uint32_t path_len;
     bool in_rule;
+    bool links_only;  // look-ups by what relations before say, not by constants
 } PlanBuilder;
 
 MUST_USE Err plan_new(const PlanBuilder *what, const SqlSelect *select, Plan **out);
@@ -173,6 +181,7 @@ struct Conjunct {
     RelationSet uses;
     uint32_t use_count;
     uint32_t left_join;  // the relation behind LEFT JOIN whose condition it is; 0: none
+    uint32_t constant;   // the first of its constants in the join's
     bool done;           // it has found its place
 };
 
@@ -246,9 +255,20 @@ void join_run_start(JoinRun *run, Bytes given);
 bool join_run_next(JoinRun *run);
 Err join_run_err(const JoinRun *run);
 Bytes join_run_row(const JoinRun *run, uint32_t relation);  // ptr NULL: missing
+// What join_run_next finds next has another row at the first step.
+void join_run_skip(JoinRun *run);
 // The value of a column; ptr NULL: there is none. An Option that is there is an Option here.
 Bytes join_run_value(const JoinRun *run, PlanColumn column);
 StepStats join_run_stats(const JoinRun *run, uint32_t step);
+
+// AND, OR of two truths; ptr NULL: it cannot be said.
+Bytes plan_and_or(Bytes a, Bytes b, bool is_and);
+
+// limit.c: §2.4. ERR_INVALID with its text.
+MUST_USE Err limit_check_plan(const QueryCatalog *catalog,
+                              const QueryCaller *caller,
+                              const Plan *plan,
+                              Diag *diag);
 
 // Groups (group.c).
 typedef struct Groups Groups;

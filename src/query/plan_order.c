@@ -50,6 +50,7 @@ typedef struct Ordering {
     Join *join;
     RelationSet there;  // relations before
     uint64_t rows, cost;
+    bool by_links;  // who is linked to those before comes before who is not, whatever it costs
 } Ordering;
 
 // May this conjunct help to find rows of `r`? Of a LEFT JOIN only its own condition.
@@ -98,7 +99,7 @@ static void lookup_consider(const Ordering *o,
         PlanColumn outer;
         uint16_t column = index->columns[found.count];
         bool link = link_of(o, r, column, &outer) != NULL;
-        if (!link && !place_equality(q, column)) break;
+        if (!link && (o->b->links_only || !place_equality(q, column))) break;
         linked |= link;
     }
     if (!linked) return;
@@ -160,6 +161,23 @@ static void put_next(Ordering *o, uint32_t *order, uint32_t at, uint32_t r) {
     relations_add(&o->there, r);
 }
 
+// Nobody of those that are left is linked to those before: who comes next must not depend on how many
+// rows there are, because whether a query can stand does (standing_compile.c).
+static uint32_t unlinked_next(const Ordering *o, uint32_t free) {
+    uint32_t best = UINT32_MAX, best_rank = 0;
+    for (uint32_t r = 0; r < free; r++) {
+        const Query *q = o->join->leaves[r].query;
+        uint16_t primary = q->table->primary_key < 0 ? 0 : (uint16_t)q->table->primary_key;
+        if (relations_have(&o->there, r)) continue;
+        uint32_t rank = q->entry == QUERY_ACCEPT ? 1 : 2;
+        if (q->table->table && place_choose(q, &primary).equal > 0) rank = 0;
+        if (best != UINT32_MAX && rank >= best_rank) continue;
+        best = r;
+        best_rank = rank;
+    }
+    return best;
+}
+
 static void order_from(Ordering *o, uint32_t *order, uint32_t start) {
     uint32_t free = free_count(o->b), count = o->join->count;
     const PlanLeaf *leaf = &o->join->leaves[start];
@@ -168,12 +186,20 @@ static void order_from(Ordering *o, uint32_t *order, uint32_t start) {
     o->cost = o->rows;
     order[0] = start;
     relations_add(&o->there, start);
-    for (uint32_t at = 1; at < free; at++) {
+    uint32_t at = 1, choices = start < free ? free : free + 1;
+    for (; at < choices; at++) {
         uint32_t best = UINT32_MAX;
         uint64_t best_cost = 0, best_rows = 0;
+        bool linked = false;
+        for (uint32_t r = 0; o->by_links && r < free; r++)
+            linked = linked || (!relations_have(&o->there, r) && any_link(o, r));
+        if (o->by_links && !linked) {
+            put_next(o, order, at, unlinked_next(o, free));
+            continue;
+        }
         for (uint32_t r = 0; r < free; r++) {
             uint64_t cost, rows;
-            if (relations_have(&o->there, r)) continue;
+            if (relations_have(&o->there, r) || (linked && !any_link(o, r))) continue;
             weigh(o, r, &cost, &rows);
             if (best == UINT32_MAX || cost < best_cost || (cost == best_cost && rows < best_rows)) {
                 best = r;
@@ -183,8 +209,10 @@ static void order_from(Ordering *o, uint32_t *order, uint32_t start) {
         }
         put_next(o, order, at, best);
     }
-    for (uint32_t at = free; at < count; at++)
-        put_next(o, order, at, at);
+    // One that is given and stands behind a LEFT JOIN is an inner relation, whose conditions can wait.
+    for (uint32_t r = free; r < count; r++) {
+        if (r != start) put_next(o, order, at++, r);
+    }
 }
 
 static uint32_t smallest(const Join *join, uint32_t count) {
@@ -218,7 +246,7 @@ static Err order_choose(Ordering *o, uint32_t given, uint32_t *best) {
 static Err expr_add(Ordering *o, const Conjunct *c, PlanExpr **list) {
     Arena *arena = o->b->arena;
     PlanExpr *expr = arena_new(arena, PlanExpr);
-    uint32_t count = c->root - c->first + 1;
+    uint32_t count = c->root - c->first + 1, constant = c->constant;
     PlanNode *nodes = arena_array(arena, PlanNode, count);
     if (!expr || !nodes) return ERR_NOMEM;
     for (uint32_t i = 0; i < count; i++) {
@@ -233,8 +261,8 @@ static Err expr_add(Ordering *o, const Conjunct *c, PlanExpr **list) {
             .type = typed->type,
         };
         if (!typed->value.ptr) continue;
-        nodes[i].value = arena_bytes(arena, typed->value);
-        if (!nodes[i].value.ptr) return ERR_NOMEM;
+        nodes[i].constant = constant++;
+        nodes[i].value = o->join->constants[nodes[i].constant];
     }
     *expr = (PlanExpr){.next = *list, .nodes = nodes, .count = count};
     *list = expr;
@@ -262,7 +290,8 @@ static Err lookup_keys(Ordering *o, JoinStep *step, const Lookup *lookup) {
             link->done = true;
             continue;
         }
-        key->constant = arena_bytes(o->b->arena, q->keys[place_equality(q, key->column)->param]);
+        key->param = place_equality(q, key->column)->param;
+        key->constant = arena_bytes(o->b->arena, q->keys[key->param]);
         if (!key->constant.ptr) err = ERR_NOMEM;
     }
     return err;
@@ -308,11 +337,64 @@ static Err step_conditions(Ordering *o, JoinStep *step) {
     return OK;
 }
 
+// ── what is said of several relations ──────────────────────────────────────────────────────────
+
+static uint32_t count_constants(const Conjunct *list) {
+    uint32_t count = 0;
+    for (const Conjunct *c = list; c; c = c->next) {
+        for (uint32_t i = c->first; !c->done && i <= c->root; i++)
+            count += c->typed[i].value.ptr != NULL;
+    }
+    return count;
+}
+
+static void shape_add(Buf *shape, const Conjunct *c, uint32_t i) {
+    const SqlNode *node = &c->source[i];
+    const Typed *typed = &c->typed[i];
+    buf_put_u8(shape, (uint8_t)node->kind);
+    buf_put_u8(shape, (uint8_t)node->op);
+    buf_put_u32(shape, node->left - c->first);
+    buf_put_u32(shape, node->right - c->first);
+    buf_put_u32(shape, node->kind == SQL_COLUMN ? typed->relation : UINT32_MAX);
+    buf_put_u16(shape, node->kind == SQL_COLUMN ? typed->column : 0);
+}
+
+// Before a step takes any of it: the order of steps depends on how many rows there are.
+static Err conditions_note(PlanBuilder *b, Conjunct *list, Join *join) {
+    Buf shape = {0};
+    uint32_t most = count_constants(list);
+    join->constants = arena_array(b->arena, Bytes, most);
+    join->constant_types = arena_array(b->arena, const Type *, most);
+    bool ok = join->constants && join->constant_types;
+    for (Conjunct *c = list; ok && c; c = c->next) {
+        if (c->done) continue;
+        c->constant = join->constant_count;
+        buf_put_u32(&shape, c->left_join);
+        buf_put_u32(&shape, c->root - c->first);
+        for (uint32_t i = c->first; ok && i <= c->root; i++) {
+            shape_add(&shape, c, i);
+            if (!c->typed[i].value.ptr) continue;
+            Bytes copy = arena_bytes(b->arena, c->typed[i].value);
+            join->constant_types[join->constant_count] = c->typed[i].type;
+            join->constants[join->constant_count++] = copy;
+            ok = copy.ptr != NULL;
+        }
+    }
+    if (ok && shape.len) join->shape = arena_bytes(b->arena, buf_bytes(&shape));
+    ok = ok && buf_ok(&shape) && (shape.len == 0 || join->shape.ptr);
+    buf_deinit(&shape);
+    return ok ? OK : ERR_NOMEM;
+}
+
+// ── together ───────────────────────────────────────────────────────────────────────────────────
+
 Err steps_build(PlanBuilder *b, uint32_t given, Conjunct *conjuncts, Join *join) {
-    Ordering o = {.b = b, .conjuncts = conjuncts, .join = join};
+    Ordering o = {.b = b, .conjuncts = conjuncts, .join = join, .by_links = given != UINT32_MAX};
     uint32_t *order = arena_array(b->scratch, uint32_t, join->count);
     if (!order) return ERR_NOMEM;
-    Err err = order_choose(&o, given, order);
+    Err err = conditions_note(b, conjuncts, join);
+    if (err == OK) err = order_choose(&o, given, order);
+    if (err != OK) return err;
     join->cost = join->leaves[order[0]].rows;
     o.there = (RelationSet){0};
     o.rows = MAX(join->leaves[order[0]].estimate, 1);

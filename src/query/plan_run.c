@@ -1,8 +1,24 @@
 // plan_run.c: from the join's rows to the answer: groups, order, offset and limit.
+#include "base/mem.h"
 #include "query/plan.h"
+
+// Keys that were met: each in an arena, found by its hash.
+typedef struct SeenKey SeenKey;
+struct SeenKey {
+    SeenKey *next;
+    uint64_t hash;
+    Bytes key;
+};
+
+typedef struct Seen {
+    Arena arena;
+    SeenKey **buckets;
+    uint64_t mask, count;
+} Seen;
 
 typedef struct PlanRun {
     const Plan *plan;
+    Seen seen;  // distinct
     PlanMemory memory;
     JoinRun *join;
     Groups *groups;
@@ -12,6 +28,48 @@ typedef struct PlanRun {
     Buf row;
     uint64_t skipped, given, given_bytes;
 } PlanRun;
+
+// ── each row once ──────────────────────────────────────────────────────────────────────────────
+
+static Err seen_grow(Seen *seen) {
+    if (seen->buckets && seen->count <= seen->mask) return OK;
+    uint64_t size = seen->buckets ? (seen->mask + 1) * 2 : 64;
+    SeenKey **buckets = mem_zalloc(size * sizeof *buckets);
+    if (!buckets) return ERR_NOMEM;
+    for (uint64_t i = 0; seen->buckets && i <= seen->mask; i++) {
+        for (SeenKey *key = seen->buckets[i], *next; key; key = next) {
+            next = key->next;
+            key->next = buckets[key->hash & (size - 1)];
+            buckets[key->hash & (size - 1)] = key;
+        }
+    }
+    mem_free(seen->buckets);
+    seen->buckets = buckets;
+    seen->mask = size - 1;
+    return OK;
+}
+
+static Err seen_add(Seen *seen, PlanMemory *memory, Bytes bytes, bool *before) {
+    uint64_t hash = bytes_hash(bytes);
+    Err err = seen_grow(seen);
+    if (err != OK) return err;
+    const SeenKey *found = seen->buckets[hash & seen->mask];
+    while (found && !(found->hash == hash && bytes_eq(found->key, bytes))) {
+        found = found->next;
+    }
+    *before = found != NULL;
+    if (found) return OK;
+    if ((err = plan_memory_take(memory, sizeof(SeenKey) + bytes.len + 16)) != OK) return err;
+    SeenKey *key = arena_new(&seen->arena, SeenKey);
+    if (!key) return ERR_NOMEM;
+    *key = (SeenKey){seen->buckets[hash & seen->mask], hash, arena_bytes(&seen->arena, bytes)};
+    if (!key->key.ptr) return ERR_NOMEM;
+    seen->buckets[hash & seen->mask] = key;
+    seen->count++;
+    return OK;
+}
+
+// ── one row ────────────────────────────────────────────────────────────────────────────────────
 
 static bool is_full(const PlanRun *run) {
     return run->plan->has_limit && run->given == run->plan->limit;
@@ -49,9 +107,26 @@ static Err answer_row(PlanRun *run, Bytes *out) {
     return buf_ok(&run->row) ? OK : ERR_NOMEM;
 }
 
+// Was the row given before? By the stem of its clustering key, which no other row of the table has.
+static Err seen_before(PlanRun *run, bool *out) {
+    const Query *q = run->plan->join.leaves[run->plan->shown].query;
+    buf_clear(&run->row);
+    table_row_stem(q->table->table, join_run_row(run->join, run->plan->shown), &run->row);
+    if (!buf_ok(&run->row)) return ERR_NOMEM;
+    return seen_add(&run->seen, &run->memory, buf_bytes(&run->row), out);
+}
+
 static Err take(PlanRun *run) {
     Bytes row;
+    const Plan *plan = run->plan;
     if (run->groups) return groups_add(run->groups, run->join);
+    if (plan->distinct && plan->join.steps[0].relation == plan->shown) {
+        join_run_skip(run->join);  // the next one has another row
+    } else if (plan->distinct) {
+        bool before;
+        Err err = seen_before(run, &before);
+        if (err != OK || before) return err;
+    }
     Err err = answer_row(run, &row);
     if (err != OK) return err;
     return run->sorter ? sorter_add(run->sorter, run->join, row) : give(run, row);
@@ -123,5 +198,7 @@ Err plan_run(const Plan *plan,
     groups_free(&run.groups);
     join_run_free(&run.join);
     buf_deinit(&run.row);
+    arena_deinit(&run.seen.arena);
+    mem_free(run.seen.buckets);
     return err;
 }

@@ -517,6 +517,7 @@ static Err param_copy(Query *q, uint32_t slot, const Pred *pred, Buf *key) {
     key_append(key, q->table->columns[pred->column].type, pred->value.ptr);
     q->values[slot] = arena_bytes(&q->arena, pred->value);
     q->keys[slot] = arena_bytes(&q->arena, buf_bytes(key));
+    q->value_types[slot] = q->table->columns[pred->column].type;
     return buf_ok(key) && q->values[slot].ptr && q->keys[slot].ptr ? OK : ERR_NOMEM;
 }
 
@@ -526,7 +527,8 @@ static Err params_copy(const Layout *l) {
     uint32_t count = (uint32_t)(l->params.len / sizeof(Pred *));
     q->values = arena_array(&q->arena, Bytes, count);
     q->keys = arena_array(&q->arena, Bytes, count);
-    if (!q->values || !q->keys) return ERR_NOMEM;
+    q->value_types = arena_array(&q->arena, const Type *, count);
+    if (!q->values || !q->keys || !q->value_types) return ERR_NOMEM;
     Err err = OK;
     Buf key = {0};
     for (uint32_t i = 0; err == OK && i < count; i++) {

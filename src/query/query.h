@@ -99,6 +99,7 @@ typedef struct Query {
     uint32_t entry;
     Bytes *values;  // of each parameter: BSATN of the column's type
     Bytes *keys;    // the same, memcomparable (sats/key.h)
+    const Type **value_types;
     uint32_t param_count;
     QueryConjunct *conjuncts;  // by column, then operator: equality first
     uint32_t conjunct_count;

@@ -38,9 +38,3 @@ MUST_USE Err explain_run(const Statement *statement,
                          QuerySink sink,
                          void *ctx,
                          Diag *diag);
-
-// limit.c: §2.4. ERR_INVALID with its text.
-MUST_USE Err limit_check_plan(const QueryCatalog *catalog,
-                              const QueryCaller *caller,
-                              const Plan *plan,
-                              Diag *diag);

@@ -325,7 +325,7 @@ test('the identity in place of a name does as well', async () => {
   assert.match(good(await run('sql', identity, 'SELECT * FROM total', ...at())).stdout, /count/);
 });
 
-test('publishing on a terminal shows how long the server takes', async () => {
+test('publishing shows how long the server takes, on a terminal and in a log', async () => {
   const slow = createServer(async (request, response) => {
     for await (const _ of request);
     if (request.url.includes('/pre_publish')) {
@@ -336,18 +336,24 @@ test('publishing on a terminal shows how long the server takes', async () => {
     setTimeout(() => {
       response.writeHead(200, { 'content-type': 'application/json' });
       response.end(JSON.stringify({ Success: { domain: 'slow', database_identity: 'c2'.repeat(32), op: 'created' } }));
-    }, 2500);
+    }, 4500);
   });
   await new Promise(resolve => slow.listen(0, '127.0.0.1', resolve));
   const wasm = join(server.dir, 'slow.wasm');
   writeFileSync(wasm, '\0asm');
   const words = [lightcone, '--config-path', join(server.dir, 'slow.toml'), 'publish', 'slow', '--bin-path', wasm, '--anonymous',
     '--num-replicas', '2', '--server', `http://127.0.0.1:${slow.address().port}`];
-  const child = spawn('script', ['-qec', words.join(' '), '/dev/null'], { stdio: ['ignore', 'pipe', 'inherit'], cwd: server.dir });
-  let said = '';
-  for await (const piece of child.stdout.setEncoding('utf8')) said += piece;
+  const all = async stream => {
+    let said = '';
+    for await (const piece of stream.setEncoding('utf8')) said += piece;
+    return said;
+  };
+  const terminal = spawn('script', ['-qec', words.join(' '), '/dev/null'], { stdio: ['ignore', 'pipe', 'inherit'], cwd: server.dir });
+  const log = spawn(words[0], words.slice(1), { stdio: ['ignore', 'ignore', 'pipe'], cwd: server.dir });
+  const [said, logged] = await Promise.all([all(terminal.stdout), all(log.stderr)]);
   slow.close();
+  assert.match(logged, /\nCompiling on the server … [34] s\n$/);
   assert.match(said, /\(WASM\) Skipping build\. Instead we are publishing .*slow\.wasm/);
-  assert.match(said, /\r\x1b\[KCompiling on the server … [12] s\r\x1b\[K/);
+  assert.match(said, /\r\x1b\[KCompiling on the server … [1-4] s\r\x1b\[K/);
   assert.match(said, /Created new database with name: slow, identity: (c2){32}/);
 });

@@ -1,0 +1,194 @@
+// join_tally.c: what a commit means to groups: which combinations of rows came and which went.
+//
+// Of inner joins the combinations of each changed row are found beginning with it, against the nodes
+// before it as they are now and those behind it as they were: summed over all nodes that is exactly the
+// difference, whatever else changed (the product rule of finite differences). Other shapes are counted
+// anew for each row of the root that is concerned, as it was and as it is.
+#include "live/join.h"
+
+// ── a row of the root, as it was and as it is ──────────────────────────────────────────────────
+
+static void changed(Eval *e, Group *group) {
+    if (group->dirty_in == e->live->stats.commits) return;
+    group->dirty_in = e->live->stats.commits;
+    group->next = e->live->tallied;
+    e->live->tallied = group;
+}
+
+static void add_combination(Eval *e) {
+    e->err = tally_add(e->group->tally, e->x->rows);
+}
+static void remove_combination(Eval *e) {
+    e->err = tally_remove(e->group->tally, e->x->rows);
+}
+
+Err join_tally_settle(Eval *e, Group *group, Bytes old, Bytes new) {
+    changed(e, group);
+    e->group = group;
+    e->values = group->values;
+    if (old.ptr) {
+        e->version = BEFORE;
+        e->each = remove_combination;
+        (void)eval_members(e, old, UINT64_MAX);
+    }
+    if (new.ptr && e->err == OK) {
+        e->version = NOW;
+        e->each = add_combination;
+        (void)eval_members(e, new, UINT64_MAX);
+    }
+    e->each = NULL;
+    return e->err;
+}
+
+// ── combinations of one changed row ────────────────────────────────────────────────────────────
+
+typedef struct Product {
+    uint32_t pivot;  // the node of the changed row
+    const StandingBlock *block;
+    bool adds;
+    Group *group;  // NULL: not known yet
+} Product;
+
+static void product(Eval *e, Product *p, uint32_t at);
+
+static bool conditions_hold(const Eval *e, const Product *p, const StandingStep *step) {
+    const StandingNode *node = &e->s->nodes[step->node];
+    return standing_leaf_holds(node, e->values, e->x->rows[step->node]) &&
+           (!step->on || standing_holds(e->s, p->block, step->on, e->x->rows, e->values)) &&
+           (!step->filter || standing_holds(e->s, p->block, step->filter, e->x->rows, e->values));
+}
+
+typedef struct ProductAt {
+    Product *product;
+    uint32_t at;
+} ProductAt;
+
+// The group is known from step `at` on: what was put off is tested now.
+static void with_group(void *ctx, Eval *e, Group *group) {
+    const ProductAt *a = ctx;
+    Product *p = a->product;
+    p->group = group;
+    e->values = group->values;
+    bool holds = true;
+    for (uint32_t i = 0; holds && i <= a->at; i++)
+        holds = conditions_hold(e, p, &p->block->steps[i]);
+    if (holds) product(e, p, a->at + 1);
+    p->group = NULL;
+}
+
+// With a row at the step.
+static void product_row(Eval *e, Product *p, uint32_t at) {
+    const StandingStep *step = &p->block->steps[at];
+    const Finder *finder = p->group ? NULL : join_finder_at(e->join, step->node);
+    ProductAt here = {p, at};
+    if (finder) {
+        join_stab(e, finder, e->x->rows[step->node], with_group, &here);
+    } else if (!p->group || conditions_hold(e, p, step)) {
+        product(e, p, at + 1);
+    }
+}
+
+static void product(Eval *e, Product *p, uint32_t at) {
+    if (at == p->block->count) {
+        changed(e, p->group);
+        e->err = (p->adds ? tally_add : tally_remove)(p->group->tally, e->x->rows);
+        return;
+    }
+    const StandingStep *step = &p->block->steps[at];
+    Probe *probe = &e->x->steps[step->node];
+    const ProbePlan *plan = &e->join->from_plans[p->pivot * p->block->count + at];
+    (void)eval_key(e, step, probe);  // of inner joins nothing is missing
+    probe_open(probe, &e->live->delta, plan, step->node < p->pivot ? NOW : BEFORE);
+    Bytes row;
+    while (e->err == OK && probe_next(probe, &row)) {
+        e->live->stats.rows_probed++;
+        e->x->rows[step->node] = row;
+        product_row(e, p, at);
+    }
+    if (e->err == OK) e->err = probe->err;
+    probe_close(probe);
+}
+
+static void begin_with(void *ctx, Eval *e, Group *group) {
+    with_group(ctx, e, group);
+}
+
+static void row_product(Eval *e, uint32_t pivot, Bytes row, bool adds) {
+    Product p = {.pivot = pivot, .block = &e->s->from[pivot], .adds = adds};
+    e->x->rows[pivot] = row;
+    if (e->join->finder_count > 0) {
+        product_row(e, &p, 0);
+        return;
+    }
+    ProductAt here = {&p, 0};
+    for (const FindLink *link = e->join->groups; link && e->err == OK; link = link->next) {
+        e->live->stats.groups_tested++;
+        e->x->rows[pivot] = row;
+        begin_with(&here, e, link->group);
+    }
+}
+
+void join_tally_changes(Eval *e) {
+    for (uint32_t n = 0; n < e->s->node_count && e->err == OK; n++) {
+        const DeltaTable *delta =
+            delta_table(&e->live->delta, e->s->nodes[n].leaf->table->table_id);
+        for (size_t i = 0; delta && i < delta->count && e->err == OK; i++) {
+            const LiveChange *change = &delta->changes[i];
+            if (join_same_to_others(e, n, change)) continue;
+            if (change->old_row.ptr) row_product(e, n, change->old_row, false);
+            if (change->new_row.ptr && e->err == OK) row_product(e, n, change->new_row, true);
+        }
+    }
+}
+
+// ── what subscribers hear ──────────────────────────────────────────────────────────────────────
+
+typedef struct Flush {
+    Live *live;
+    Group *group;
+} Flush;
+
+static Err lose(void *ctx, Bytes row) {
+    const Flush *f = ctx;
+    return group_lose(f->live, f->group, row, 1);
+}
+static Err gain(void *ctx, Bytes row) {
+    const Flush *f = ctx;
+    return group_gain(f->live, f->group, row, 1);
+}
+
+Err join_tally_flush(Live *live) {
+    Err err = OK;
+    while (err == OK && live->tallied) {
+        Group *group = live->tallied;
+        live->tallied = group->next;
+        group->next = NULL;
+        group->dirty_in = 0;
+        Flush flush = {live, group};
+        Diag diag;
+        diag_clear(&diag);
+        err = tally_flush(group->tally, lose, gain, &flush, &diag);
+        if (err != ERR_INVALID) continue;
+        err = group_fail(live, group, diag.text);
+    }
+    return err;
+}
+
+static Err ignore(void *ctx, Bytes row) {
+    (void)ctx;
+    (void)row;
+    return OK;
+}
+
+Err join_tally_begin(Live *live, Group *group, const Standing *standing, Diag *diag) {
+    const LiveOptions *options = &live->options;
+    Err err = tally_new(group->template->standing, &live->arranged.used, &group->tally);
+    if (err == OK) err = tally_fill(group->tally, standing, options->arrangement_quota, diag);
+    if (err == OK) err = tally_flush(group->tally, ignore, ignore, NULL, diag);
+    if (err == ERR_TOO_LARGE)
+        return diag_fail(diag,
+                         ERR_LIMIT,
+                         "The groups of this subscription need more memory than is left of %zu MiB",
+                         options->arrangement_quota >> 20);
+    return err;
+}

@@ -121,7 +121,9 @@ static Err compile(Statement *s,
     s->verb = syntax.verb;
     s->explain = syntax.explain;
     s->analyze = syntax.analyze;
-    if (syntax.verb == SQL_SELECT)
+    if (syntax.subscription.ptr)
+        err = standing_compile(syntax.subscription, false, catalog, caller, &s->standing, diag);
+    else if (syntax.verb == SQL_SELECT)
         err = compile_select_statement(s, &syntax.select, catalog, caller, scratch, diag);
     else
         err = write_compile(s, &syntax, catalog, caller, scratch, diag);
@@ -156,6 +158,7 @@ void statement_free(Statement **statement) {
     Statement *s = *statement;
     if (!s) return;
     query_free(&s->query);
+    standing_free(&s->standing);
     plan_free(&s->plan);
     arena_deinit(&s->arena);
     mem_free(s);
@@ -207,6 +210,7 @@ uint64_t statement_cost(const Statement *s, uint64_t most) {
 
 Err statement_detach(Statement *s) {
     ASSERT(!statement_writes(s));
+    if (s->standing) return OK;  // it is read, not run, and not for long
     Err err = s->plan ? plan_detach(s->plan) : query_detach(s->query);
     if (err != OK || s->explain) return err;
     return s->plan ? plan_columns(s) : query_columns(s);

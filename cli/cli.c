@@ -14,7 +14,7 @@ static const CliCommand *const commands[] = {
     &command_call,   &command_sql,    &command_logs,     &command_describe, &command_list,
     &command_delete, &command_rename, &command_settings, &command_lock,     &command_unlock,
     &command_server, &command_login,  &command_logout,   &command_identity, &command_extract,
-    &command_check,  &command_backup, &command_restore,  &command_version,
+    &command_check,  &command_backup, &command_restore,  &command_mcp,      &command_version,
 };
 
 static const CliCommand *command_find(const char *name) {

@@ -1,15 +1,20 @@
 // cmd_generate.c: `lightcone generate`: write a client's bindings, and clear away those that no longer
 // belong. Spec: cli-and-codegen §16.
 #include <dirent.h>
+#include <limits.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "cli/codegen.h"
 #include "cli/commands.h"
+#include "cli/json.h"
 #include "cli/module.h"
 #include "cli/project.h"
 
+typedef enum Sdk { SDK_LIGHTCONE, SDK_SPACETIMEDB } Sdk;
+
 typedef struct GeneratePlan {
+    Sdk sdk;
     const char *out_dir;
     const char *module_path;  // to build, or NULL
     const char *file;         // to inspect
@@ -45,7 +50,8 @@ typedef struct StaleFiles {
 static bool is_generated(const char *path) {
     size_t len = 0;
     const char *text = cli_file_read(path, &len);
-    return text && strncmp(text, CODEGEN_MARK, strlen(CODEGEN_MARK)) == 0;
+    return text && (strncmp(text, CODEGEN_MARK, strlen(CODEGEN_MARK)) == 0 ||
+                    strncmp(text, CODEGEN_MARK_OWN, strlen(CODEGEN_MARK_OWN)) == 0);
 }
 
 static bool was_written(const Codegen *gen, const char *relative) {
@@ -123,7 +129,10 @@ static void generate_one(const GeneratePlan *plan) {
         .include_private = plan->include_private,
     };
     private_tables_note(&gen);
-    codegen_typescript(&gen);
+    if (plan->sdk == SDK_LIGHTCONE)
+        codegen_lightcone(&gen);
+    else
+        codegen_typescript(&gen);
     for (size_t i = 0; i < gen.file_count; i++)
         file_write_if_changed(cli_join(plan->out_dir, gen.files[i].path), &gen.files[i]);
     stale_remove(&gen, plan);
@@ -141,6 +150,37 @@ static void language_check(const Args *args, const char *language) {
         if (strcmp(language, later[i]) == 0)
             cli_die("--lang %s is not supported yet. TypeScript is.", language);
     args_fail(args->command, "invalid value '%s' for '--lang': say typescript", language);
+}
+
+static bool depends_on(json_t *package, const char *name) {
+    static const char *const kinds[] = {"dependencies", "devDependencies", "peerDependencies"};
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++)
+        if (json_object_get(json_object_get(package, kinds[i]), name)) return true;
+    return false;
+}
+
+// Which library the client that the bindings are for has: its package.json is the first that names one,
+// from the bindings upwards.
+static Sdk sdk_detect(const char *out_dir) {
+    char cwd[PATH_MAX];
+    if (!getcwd(cwd, sizeof cwd)) return SDK_LIGHTCONE;
+    char *at = *out_dir == '/' ? cli_copy(str_from(out_dir)) : cli_format("%s/%s", cwd, out_dir);
+    for (char *slash = strrchr(at, '/'); slash; slash = strrchr(at, '/')) {
+        const char *text = cli_file_read(cli_format("%s/package.json", at), NULL);
+        const char *why = NULL;
+        json_t *package = text ? json_from(text, &why) : NULL;
+        if (depends_on(package, "lightcone")) return SDK_LIGHTCONE;
+        if (depends_on(package, "spacetimedb")) return SDK_SPACETIMEDB;
+        *slash = '\0';
+    }
+    return SDK_LIGHTCONE;
+}
+
+static Sdk sdk_choose(const Args *args, const char *name, const char *out_dir) {
+    if (!name) return sdk_detect(out_dir);
+    if (strcmp(name, "lightcone") == 0) return SDK_LIGHTCONE;
+    if (strcmp(name, "spacetimedb") == 0) return SDK_SPACETIMEDB;
+    args_fail(args->command, "invalid value '%s' for '--sdk': say lightcone or spacetimedb", name);
 }
 
 static void source_choose(GeneratePlan *plan,
@@ -177,6 +217,8 @@ static void generate_entry(const Args *args, const Project *project, json_t *ent
     };
     if (!plan.out_dir && entry) plan.out_dir = project_path(project, entry, "out-dir");
     if (!plan.out_dir) plan.out_dir = "src/module_bindings";
+    const char *sdk = args_value(args, "sdk");
+    plan.sdk = sdk_choose(args, sdk || !entry ? sdk : project_text(entry, "sdk"), plan.out_dir);
     source_choose(&plan, args, project, entry);
     generate_one(&plan);
 }
@@ -200,6 +242,12 @@ static int generate_run(const Args *args) {
 
 static const ArgSpec specs[] = {
     {"lang", NULL, 'l', ARG_VALUE, "LANGUAGE", "typescript"},
+    {"sdk",
+     NULL,
+     0,
+     ARG_VALUE,
+     "PACKAGE",
+     "lightcone or spacetimedb (what the client's package.json names, else lightcone)"},
     {"out-dir", NULL, 'o', ARG_VALUE, "DIR", "Where the files go (src/module_bindings)"},
     {"module-path",
      "project-path",
@@ -224,7 +272,8 @@ const CliCommand command_generate = {
     .about = "Examples:\n"
              "  lightcone generate --lang typescript --out-dir src/module_bindings\n"
              "  lightcone generate --lang typescript --out-dir src/module_bindings --js-path "
-             "dist/bundle.js\n",
+             "dist/bundle.js\n"
+             "  lightcone generate --lang typescript --sdk spacetimedb\n",
     .specs = specs,
     .run = generate_run,
 };

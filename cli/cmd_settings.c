@@ -19,7 +19,7 @@ static json_t *settings_request(const CliTarget *target, const char *method, con
     }
     HttpReply reply = http_send(&call);
     http_expect_json(&reply);
-    return json_at(json_from(reply.body, NULL), "settings");
+    return json_from(reply.body, NULL);
 }
 
 static const char *number_at(json_t *object, const char *key) {
@@ -27,7 +27,7 @@ static const char *number_at(json_t *object, const char *key) {
     return json_is_integer(value) ? cli_format("%lld", (long long)json_integer_value(value)) : "";
 }
 
-static void settings_print(json_t *list) {
+static void settings_table(json_t *list) {
     enum { COLUMNS = 5 };
     size_t count = json_array_size(list), i;
     json_t *one;
@@ -52,13 +52,39 @@ static void settings_print(json_t *list) {
     puts("* set by the owner. docs/server.md tells what each means.");
 }
 
-void settings_show(const CliTarget *target, bool json) {
-    json_t *list = settings_request(target, "GET", NULL);
+// What is bounded, as it is now.
+static void now_table(json_t *list) {
+    enum { COLUMNS = 3 };
+    size_t count = json_array_size(list), i;
+    json_t *one;
+    const char **cells = arena_array(cli_arena(), const char *, COLUMNS *(count + 1));
+    if (!cells) cli_die("out of memory");
+    static const char *const head[COLUMNS] = {"now", "value", "meaning"};
+    memcpy(cells, head, sizeof head);
+    json_array_foreach(list, i, one) {
+        const char **row = &cells[COLUMNS * (i + 1)], *metric = json_text_at(one, "metric"),
+                   *help = json_text_at(one, "help");
+        row[0] = metric ? metric : "?";
+        row[1] = number_at(one, "value");
+        row[2] = help ? help : "";
+    }
+    Buf out = {0};
+    table_print(&out, cells, COLUMNS, count);
+    fputs(cli_buf_text(&out), stdout);
+}
+
+static void answer_print(json_t *answer, bool json, bool now) {
+    json_t *list = json_at(answer, "settings");
     if (json) {
         puts(json_dumps(list, JSON_INDENT(2)));
-    } else {
-        settings_print(list);
+        return;
     }
+    settings_table(list);
+    if (now) now_table(json_at(answer, "now"));
+}
+
+void settings_show(const CliTarget *target, bool json) {
+    answer_print(settings_request(target, "GET", NULL), json, true);
 }
 
 // KEY=NUMBER or KEY=default.
@@ -90,12 +116,9 @@ static int settings_run(const Args *args) {
         settings_show(&db.target, json);
         return 0;
     }
-    json_t *list = settings_request(&db.target, "PUT", json_dumps(changes, JSON_COMPACT));
-    if (json) {
-        puts(json_dumps(list, JSON_INDENT(2)));
-    } else {
-        settings_print(list);
-    }
+    answer_print(settings_request(&db.target, "PUT", json_dumps(changes, JSON_COMPACT)),
+                 json,
+                 false);
     return 0;
 }
 

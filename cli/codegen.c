@@ -129,10 +129,14 @@ static bool reducer_shadows(const ModuleDef *def, const TypeNameDef *type) {
 static void types_collect(TsModule *module) {
     const ModuleDef *def = module->gen->def;
     module->types = list_new(sizeof *module->types, def->type_count);
-    for (uint32_t i = 0; i < def->type_count; i++)
+    module->all_types = list_new(sizeof *module->all_types, def->type_count);
+    for (uint32_t i = 0; i < def->type_count; i++) {
+        module->all_types[module->all_type_count++] = &def->types[i];
         if (!reducer_shadows(def, &def->types[i]))
             module->types[module->type_count++] = &def->types[i];
+    }
     qsort(module->types, module->type_count, sizeof *module->types, type_order);
+    qsort(module->all_types, module->all_type_count, sizeof *module->all_types, type_order);
 }
 
 TsModule ts_module(const Codegen *gen) {

@@ -6,18 +6,19 @@
 #include "base/test.h"
 #include "schema/golden_chat.h"
 
-// tests/golden/rich.def is what tests/modules/rich describes itself as; tests/golden/rich/ what must
-// be generated from it. Generated code that is meant to change is replaced by running this test
+// tests/golden/rich.def is what tests/modules/rich describes itself as; tests/golden/rich/ and rich-lightcone/
+// what must be generated from it. Generated code that is meant to change is replaced by running this test
 // with UPDATE_GOLDEN=1 from the top of the repository, and read before it is committed.
-static const char *const golden_dir = "tests/golden/rich";
-
-static Codegen generate(Bytes raw, bool include_private) {
+static Codegen generate_for(void (*sdk)(Codegen *gen), Bytes raw, bool include_private) {
     ModuleDef *def = NULL;
     Diag diag = {0};
     EXPECT_OK(moduledef_decode(raw, &def, &diag));
     Codegen gen = {.def = def, .include_private = include_private};
-    codegen_typescript(&gen);
+    sdk(&gen);
     return gen;
+}
+static Codegen generate(Bytes raw, bool include_private) {
+    return generate_for(codegen_typescript, raw, include_private);
 }
 
 static void generate_done(Codegen *gen) {
@@ -38,18 +39,31 @@ static Codegen generate_golden(const char *path, bool include_private) {
     return generate(BYTES(raw, len), include_private);
 }
 
-TEST(codegen, output_is_the_golden_files_byte_for_byte) {
-    Codegen gen = generate_golden("tests/golden/rich.def", false);
-    EXPECT_EQ(gen.file_count, 11);
-    for (size_t i = 0; i < gen.file_count; i++) {
-        const char *path = cli_join(golden_dir, gen.files[i].path);
+static void expect_golden(Codegen *gen, const char *dir) {
+    for (size_t i = 0; i < gen->file_count; i++) {
+        const char *path = cli_join(dir, gen->files[i].path);
         if (getenv("UPDATE_GOLDEN"))
-            cli_file_write(path, BYTES(gen.files[i].text, gen.files[i].len));
+            cli_file_write(path, BYTES(gen->files[i].text, gen->files[i].len));
         const char *expected = cli_file_read(path, NULL);
         if (!expected) fail_msg("%s is missing", path);
-        if (strcmp(gen.files[i].text, expected) != 0) fail_msg("%s differs", path);
+        if (strcmp(gen->files[i].text, expected) != 0) fail_msg("%s differs", path);
     }
-    generate_done(&gen);
+    generate_done(gen);
+}
+
+TEST(codegen, output_for_the_npm_package_is_the_golden_files_byte_for_byte) {
+    Codegen gen = generate_golden("tests/golden/rich.def", false);
+    EXPECT_EQ(gen.file_count, 11);
+    expect_golden(&gen, "tests/golden/rich");
+}
+
+TEST(codegen, output_for_our_package_is_the_golden_files_byte_for_byte) {
+    size_t len = 0;
+    const char *raw = cli_file_read("tests/golden/rich.def", &len);
+    EXPECT(raw != NULL);
+    Codegen gen = generate_for(codegen_lightcone, BYTES(raw, len), false);
+    EXPECT_EQ(gen.file_count, 4);
+    expect_golden(&gen, "tests/golden/rich-lightcone");
 }
 
 TEST(codegen, private_tables_and_lifecycle_reducers_appear_only_on_demand) {

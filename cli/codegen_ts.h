@@ -38,6 +38,8 @@ typedef struct TsModule {
     size_t procedure_count;
     const TypeNameDef **types;  // sorted by scope and name, without those that reducers shadow
     size_t type_count;
+    const TypeNameDef **all_types;  // with them
+    size_t all_type_count;
 } TsModule;
 TsModule ts_module(const Codegen *gen);
 bool ts_in_index(const FunctionDef *reducer);

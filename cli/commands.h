@@ -6,7 +6,7 @@ extern const CliCommand command_start, command_init, command_publish, command_bu
     command_generate, command_call, command_sql, command_logs, command_describe, command_list,
     command_delete, command_rename, command_settings, command_lock, command_unlock, command_server,
     command_login, command_logout, command_identity, command_extract, command_check, command_backup,
-    command_restore, command_version;
+    command_restore, command_mcp, command_version;
 
 // `start` passes its words to the server unread, so it is not parsed like the others.
 int start_run(int argc, char **argv);

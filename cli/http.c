@@ -28,8 +28,11 @@ static size_t on_bytes(char *bytes, size_t size, size_t count, void *ctx) {
 typedef struct Waiting {
     const char *what;
     int64_t began_s;
-    int64_t shown_s;  // -1: no line is on the terminal
+    int64_t shown_s;  // -1: nothing was shown
+    bool is_terminal;
 } Waiting;
+
+#define LOG_EVERY_S 3  // without a terminal, each time is a line of its own
 
 static int64_t seconds_now(void) {
     struct timespec now;
@@ -47,24 +50,27 @@ static int on_progress(void *ctx,
     (void)down_total;
     (void)down;
     int64_t seconds = seconds_now() - waiting->began_s;
-    if (seconds < 1 || seconds == waiting->shown_s) return 0;
+    if (seconds < MAX(waiting->shown_s, 0) + (waiting->is_terminal ? 1 : LOG_EVERY_S)) return 0;
     waiting->shown_s = seconds;
+    fputs(waiting->is_terminal ? "\r\033[K" : "", stderr);
     if (up < up_total)
-        fprintf(stderr, "\r\033[KUploading … %d %%", (int)(up * 100 / up_total));
+        fprintf(stderr, "Uploading … %d %%", (int)(up * 100 / up_total));
     else
-        fprintf(stderr, "\r\033[K%s … %lld s", waiting->what, (long long)seconds);
+        fprintf(stderr, "%s … %lld s", waiting->what, (long long)seconds);
+    fputs(waiting->is_terminal ? "" : "\n", stderr);
     return 0;
 }
 
 static void waiting_prepare(CURL *curl, Waiting *waiting) {
-    if (!waiting->what || !isatty(STDERR_FILENO)) return;
+    if (!waiting->what) return;
+    waiting->is_terminal = isatty(STDERR_FILENO) != 0;
     curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L);
     curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress);
     curl_easy_setopt(curl, CURLOPT_XFERINFODATA, waiting);
 }
 
 static void waiting_end(const Waiting *waiting) {
-    if (waiting->shown_s >= 0) fputs("\r\033[K", stderr);
+    if (waiting->is_terminal && waiting->shown_s >= 0) fputs("\r\033[K", stderr);
 }
 
 // ---- the request

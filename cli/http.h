@@ -18,7 +18,8 @@ typedef struct HttpCall {
     const char *content_type;  // NULL: none
     Bytes body;
     long timeout_s;  // 0: none
-    // What the server is doing while a person waits: shown on a terminal, with the time it takes.
+    // What the server is doing while a person waits: shown with the time it takes on stderr, each second on
+    // a terminal, else a line every few.
     const char *waiting;  // "Compiling on the server"; NULL: nothing is shown
     // When set, a successful body is handed over piece by piece and reply.body stays empty.
     void (*on_piece)(void *ctx, Bytes piece);

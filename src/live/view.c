@@ -16,7 +16,8 @@
 #include "live/view_private.h"
 
 // An engine interprets before it compiles.
-#define COLD_RUNS 4
+#define COLD_RUNS      4
+#define LATE_TRIES_MAX 8
 
 // ── finding results ────────────────────────────────────────────────────────────────────────────
 
@@ -355,6 +356,7 @@ bool views_next(Views *views, ViewRun *out) {
             if (is_cold) history->runs++;
             *out = (ViewRun){.def = views->running_def,
                              .is_cold = is_cold,
+                             .is_alone = view->alone,
                              .sender = view->sender,
                              .access = reader_access(views->reader)};
             return true;
@@ -445,7 +447,7 @@ void views_committed(Views *views, ViewsEnded ended, void *ctx) {
             view->state = VIEW_FAILED;
             view->failed_late = view->as_of_new != 0;
         }
-        view->deferred = view->stays_late = false;
+        view->deferred = view->stays_late = view->alone = false;
     }
 }
 
@@ -455,7 +457,7 @@ void views_rolled_back(Views *views) {
     }
     for (View *view; (view = touched_take(views));) {
         watch_drop(views, &view->watch_new);
-        view->failed = view->deferred = view->stays_late = false;
+        view->failed = view->deferred = view->stays_late = view->alone = false;
     }
 }
 
@@ -483,10 +485,24 @@ void views_late_again(View *view) {
     if (view->state == VIEW_LATE) late_add(view);
 }
 
+bool views_late_is_hopeless(View *view) {
+    return ++view->late_tries >= LATE_TRIES_MAX;
+}
+
+void views_late_alone(View *view) {
+    ASSERT(view->late_running);
+    view->late_running = false;
+    view->late_tries = 0;
+    if (view->state != VIEW_LATE) return;
+    view->alone = true;
+    queue_add(view->views, view);
+}
+
 Err views_late_begin(View *view, const ReadSet *reads, uint64_t version, bool fresh) {
     Views *views = view->views;
     ASSERT(!views->running && view->late_running);
     view->late_running = false;
+    view->late_tries = 0;
     views->running = view;
     views->running_def = view_def(views, view_table(view));
     touch(views, view);

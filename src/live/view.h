@@ -75,6 +75,7 @@ typedef struct ViewRun {
     Identity sender;  // of a view that is not anonymous
     Access *access;   // until views_returned or views_failed
     bool is_cold;     // the engine has hardly seen this function: its time says little
+    bool is_alone;  // of views_late_alone: it is waited for, and if that is too long it has failed
 } ViewRun;
 // Take the next one off the list. False: it is empty. Each run is followed by views_returned or
 // views_failed before the next.
@@ -109,6 +110,10 @@ typedef struct ViewLate {
 // views_late_begin or views_late_again. False: none waits.
 bool views_next_late(Views *views, ViewLate *out);
 void views_late_again(View *view);  // nothing came of it
+// Nothing came of it again and again, because what it read kept changing? Counts; true when it is enough.
+bool views_late_is_hopeless(View *view);
+// In an open transaction, instead of views_late_begin: views_next names it, on the head.
+void views_late_alone(View *view);
 // In an open transaction: the run has ended; go on with views_returned or views_failed, and commit.
 // `version` is the data that it saw; `fresh`: that is still what the head says. ERR_NOMEM: go on with
 // views_failed.

@@ -24,10 +24,12 @@ struct View {
     Micros used;    // when it was last asked for or watched
     bool queued;
     View *next_queued;
-    bool slow;          // it was late, and has not been quick since
-    bool late_queued;   // on the list of those that wait
-    bool late_running;  // named by views_next_late
-    bool failed_late;   // VIEW_FAILED, and those who waited are to hear it
+    bool slow;           // it was late, and has not been quick since
+    bool late_queued;    // on the list of those that wait
+    bool late_running;   // named by views_next_late
+    uint8_t late_tries;  // of which nothing came, since something did
+    bool alone;          // to be run on the head and waited for
+    bool failed_late;    // VIEW_FAILED, and those who waited are to hear it
     View *next_late;
     uint64_t as_of;  // version that the rows of a late result are of; 0: it has none
     // Of the open transaction:

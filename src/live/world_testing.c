@@ -44,7 +44,7 @@ void bag_clear(Bag *bag) {
     *bag = (Bag){0};
 }
 
-static bool bag_eq(Bag *a, Bag *b) {
+bool bag_eq(Bag *a, Bag *b) {
     if (a->count != b->count) return false;
     for (size_t i = 0; i < a->count; i++) {
         const BagEntry *x = &a->entries[i];

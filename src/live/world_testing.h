@@ -22,6 +22,7 @@ typedef struct Bag {
 } Bag;
 
 bool bag_add(Bag *bag, uint32_t table, Bytes row, int64_t by);  // false: the count fell below zero
+bool bag_eq(Bag *a, Bag *b);
 void bag_clear(Bag *bag);
 // Rows of a BsatnRowList, into a bag.
 bool rows_apply(Bag *bag, uint32_t table, Bytes list, int64_t by);

@@ -155,13 +155,21 @@ void out_clear(OutQueue *out, bool keep_begun) {
     out->cap = out->head = 0;
 }
 
+void net_conn_limit(NetConn *conn, size_t out_messages_max, size_t out_bytes_max) {
+    conn->out_messages_max = out_messages_max;
+    conn->out_bytes_max = out_bytes_max;
+}
+
 static bool out_is_over(const NetConn *conn, size_t more) {
     const NetLimits *limits = &conn->loop->limits;
+    size_t messages_max =
+        conn->out_messages_max ? conn->out_messages_max : limits->out_messages_max;
+    size_t bytes_max = conn->out_bytes_max ? conn->out_bytes_max : limits->out_bytes_max;
     const OutQueue *out = &conn->out;
     // The last message may exceed the bytes: a queue that is empty takes one of any size, and one that
     // is larger than the limit itself joins those that are within it.
-    size_t then = more > limits->out_bytes_max ? out->bytes : out->bytes + more;
-    return out->count >= limits->out_messages_max || (out->count && then > limits->out_bytes_max);
+    size_t then = more > bytes_max ? out->bytes : out->bytes + more;
+    return out->count >= messages_max || (out->count && then > bytes_max);
 }
 
 size_t net_conn_queued_bytes(const NetConn *conn) {
@@ -170,8 +178,13 @@ size_t net_conn_queued_bytes(const NetConn *conn) {
 
 // WebSocket messages
 
+bool net_conn_was_slow(const NetConn *conn) {
+    return conn->was_slow;
+}
+
 bool conn_cut_slow(NetConn *conn) {
     conn->loop->stats.slow_cut++;
+    conn->was_slow = true;
     ws_close_begin(conn, WS_CODE_POLICY, BYTES("too slow", 8), true);  // (2)
     conn->why = "too slow";
     return false;
@@ -300,6 +313,7 @@ static Err write_some(NetConn *conn) {
     conn->loop->stats.bytes_out += wrote;
     if (conn->state != CONN_WS) conn->active_at = conn->loop->now;
     out_advance(&conn->out, wrote);
+    if (conn->state == CONN_PG) pg_written(conn);
     return OK;
 }
 

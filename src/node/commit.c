@@ -36,6 +36,7 @@ static void end(Database *db, Err err) {
     }
     viewlane_launch(db);
     commit.finish(commit.session, err, own);
+    commit.session->v1.cause = NULL;  // the turn's memory
 }
 
 void commit_start(Session *s, bool own_part, CommitFinish finish) {
@@ -85,6 +86,8 @@ static bool next_view(Database *db, Micros budget, HostCall *call) {
         .access = run.access,
         .budget_us = run.is_cold ? MIN(budget * COLD_FACTOR, deadline) : budget,
     };
+    db->commit.view_alone = run.is_alone;
+    if (run.is_alone) call->budget_us = MIN(db->settings.exclusive, deadline);
     return true;
 }
 
@@ -135,7 +138,7 @@ bool commit_step(Database *db, HostCall *call) {
 
 void commit_call_done(Database *db, const HostCall *call, const HostOutcome *outcome) {
     Str reason;
-    bool sliced = call->budget_us < db->settings.deadline;
+    bool sliced = call->budget_us < db->settings.deadline && !db->commit.view_alone;
     if (sliced && outcome->status == HOST_DEADLINE) {
         views_defer(db->views);
     } else if (view_outcome(db, call, outcome, &reason) != OK) {
@@ -145,6 +148,16 @@ void commit_call_done(Database *db, const HostCall *call, const HostOutcome *out
             return;
         }
     }
+    if (!views_waiting(db->views)) end(db, OK);
+}
+
+void commit_view_alone(Session *s, View *view, CommitFinish finish) {
+    Database *db = s->database;
+    ASSERT(!commit_pending(db));
+    session_transaction_begin(s, STR("<view>"));
+    db->commit = (CommitPending){.session = s, .finish = finish};
+    db->counters.exclusive_runs++;
+    views_late_alone(view);
     if (!views_waiting(db->views)) end(db, OK);
 }
 

@@ -29,6 +29,8 @@ void commit_start(Session *session, bool own_part, CommitFinish finish);
 // go on with `finish`. Where that is ERR_OK, ask views_check again: it knows which of them failed.
 void commit_views(Session *session, CommitFinish finish);
 
+// A view that is late is run on the head instead, and waited for (views_late_alone).
+void commit_view_alone(Session *session, View *view, CommitFinish finish);
 // A view has run beside the loop, on what `lookout` saw: its result, or its failure, in a transaction of
 // its own.
 void commit_late_view(Session *session,

@@ -10,6 +10,7 @@
 #include "node/backup.h"
 #include "node/commit.h"
 #include "node/lane.h"
+#include "node/pg.h"
 #include "node/session_private.h"
 
 // ── its log ────────────────────────────────────────────────────────────────────────────────────
@@ -103,7 +104,8 @@ static void schema_noticed(Database *db) {
 
 static void disconnect_all(Database *db, const char *why) {
     for (Session *s = db->sessions; s; s = s->next) {
-        if (s->kind == SESSION_WS && s->state != SESSION_ENDED) session_close(s, 1001, why);
+        bool stays_open = s->kind == SESSION_WS || s->kind == SESSION_PG;
+        if (stays_open && s->state != SESSION_ENDED) session_close(s, 1001, why);
     }
 }
 
@@ -681,6 +683,8 @@ void database_settings_apply(Database *db, const Settings *settings) {
     db->settings = *settings;
     settings_spread(db);
     lanes_settings_changed(db);
+    for (Session *s = db->sessions; s; s = s->next)
+        session_limit(s);
     if (old.memory_max != settings->memory_max)
         db->memory_max_waits = !store_memory_max(db_store(db->db), (size_t)settings->memory_max);
     if (old.heap_max == settings->heap_max) return;
@@ -712,7 +716,8 @@ void database_fail(Database *db, const Diag *diag) {
         park_leave(s);
         outbox_deinit(&s->out);
         outbox_deinit(&s->sealed);
-        if (s->kind == SESSION_WS) session_close(s, 1011, db->failure);
+        if (s->kind == SESSION_PG) pg_forget(s);
+        if (s->kind == SESSION_WS || s->kind == SESSION_PG) session_close(s, 1011, db->failure);
         if (s->kind == SESSION_HTTP) {
             session_http_answer(s, 503, db->failure);
             s->http.has_duration = false;

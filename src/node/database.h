@@ -17,7 +17,8 @@ typedef struct CommitPending {
     Session *session;  // NULL: none
     void (*finish)(Session *session, Err err, const LiveUpdate *own);
     bool own_part;
-    bool is_write;  // it does somebody's work, and more than views
+    bool is_write;    // it does somebody's work, and more than views
+    bool view_alone;  // the view that runs is waited for, whatever it takes of its time (view.h)
 } CommitPending;
 
 // Sessions that wait for something other than their turn (read.h): a place to read in, a view's result.
@@ -34,6 +35,7 @@ typedef struct DatabaseCounters {
     uint64_t procedures, procedures_failed, procedures_deadline;
     uint64_t retries, calls_delayed, calls_over_rate, lane_refused, inboxes_full;
     uint64_t reads, reads_cancelled, reads_refused;
+    uint64_t slow_clients;  // cut off
     uint64_t hurried, syncs_here_hurried;
     uint64_t instances_inline, instance_wait_ns;
 } DatabaseCounters;
@@ -77,6 +79,7 @@ struct Database {
     Session *running;  // whose call is in the module now
     ParkList parks[PARK_KINDS];
     uint32_t reads_active;         // on workers, or about to begin
+    uint32_t streams;              // answers that PostgreSQL clients are reading
     int64_t snapshots_noticed_ns;  // when a log line last spoke of an old one
     CommitPending commit;          // while it is pending no other call begins
     struct {                       // rows of the running commit's deltas as v1.json shows them

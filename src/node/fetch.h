@@ -16,5 +16,6 @@
 
 // The call is undone by the caller. False: it cannot be done this way.
 bool fetch_begin(Session *session, const FunctionDef *reducer, Bytes args);
-void fetch_cancel(Session *session);     // the session is about to be freed
-void fetch_interrupt(Session *session);  // the module is about to change: it begins again after that
+void fetch_cancel(Session *session);  // the session is about to be freed
+void fetch_interrupt(
+    Session *session);  // the module is about to change: it begins again after that

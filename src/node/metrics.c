@@ -80,6 +80,7 @@ DB_METRIC(m_parked, db->fair.heap_count)
 DB_METRIC(m_parties, db->fair.party_count)
 DB_METRIC(m_held_back, db->fair.stats.held_back)
 DB_METRIC(m_in_debt, db->fair.stats.in_debt)
+DB_METRIC(m_slow_clients, db->counters.slow_clients)
 DB_METRIC(m_hurried, db->counters.hurried)
 DB_METRIC(m_hurried_syncs, db->counters.syncs_here_hurried)
 DB_METRIC(m_inboxes_full, db->counters.inboxes_full)
@@ -170,6 +171,7 @@ static const Metric metrics[] = {
     {"lightcone_identities_in_debt_total", "counter", "times that an identity let a round pass because it had used more than its share", m_in_debt},
     {"lightcone_turns_hurried_total", "counter", "turns that ended early for somebody who asks for little beside others who do not", m_hurried},
     {"lightcone_syncs_hurried_total", "counter", "syncs that were waited for because that is quicker for such a one", m_hurried_syncs},
+    {"lightcone_slow_clients_total", "counter", "clients cut off because they did not read what they were sent", m_slow_clients},
     {"lightcone_inboxes_full_total", "counter", "times that a socket was not read because too much of its client waited", m_inboxes_full},
     {"lightcone_inbox_messages", "gauge", "messages of clients that wait to be worked on", m_inbox_messages},
     {"lightcone_inbox_bytes", "gauge", "bytes of them", m_inbox_bytes},
@@ -230,6 +232,13 @@ bool metrics_value(const Database *db, const char *name, uint64_t *out) {
         return true;
     }
     return false;
+}
+
+const char *metrics_help(const char *name) {
+    for (size_t i = 0; i < ARRAY_LEN(metrics); i++) {
+        if (strcmp(metrics[i].name, name) == 0) return metrics[i].help;
+    }
+    return "";
 }
 
 static void write_loop(Buf *out, const NodeLoop *loop) {

@@ -4,3 +4,4 @@
 
 // Of the loop's thread. False: there is no metric of this name.
 bool metrics_value(const Database *database, const char *name, uint64_t *out);
+const char *metrics_help(const char *name);  // "": there is none

@@ -2,9 +2,10 @@
 //
 // Each distinct delta was encoded once by live/. What goes to a client is a TransactionUpdate made
 // of those bytes. Clients in a row that watch the same queries under the same set numbers get the
-// same bytes: small ones are copied into their outbox, where v3 packs them with others; larger ones
-// become one finished frame that all of them share. So does each protocol for itself: what v2 and v3
-// hear is one message, what v1 hears is another, and v1.json has its own rows, made once a delta.
+// same bytes: one finished frame that all of them share. Only where v3 has something to pack it with,
+// what was said to the client in this turn already, a small one is copied into its outbox instead.
+// Each protocol shares for itself: what v2 and v3 hear is one message, what v1 hears is another, and
+// v1.json has its own rows, made once a delta.
 #include "node/session_private.h"
 
 #define SHARE_BYTES_MIN 512
@@ -83,7 +84,8 @@ static bool encode(Telling *t, Shared *shared, const Session *s, const LiveUpdat
 }
 
 static bool put(Shared *shared, Session *s) {
-    bool inline_it = s->protocol == WIRE_V3 && shared->message.len < SHARE_BYTES_MIN;
+    bool inline_it = s->protocol == WIRE_V3 && shared->message.len < SHARE_BYTES_MIN &&
+                     !outbox_is_empty(&s->out);
     if (inline_it) {
         buf_put_bytes(outbox_begin(&s->out), buf_bytes(&shared->message));
         outbox_end(&s->out);
@@ -103,8 +105,7 @@ static void all_stale(Database *db) {
 
 // What may wait behind an answer that is still being made: as much as a client may leave unread.
 static size_t held_max(const Database *db) {
-    size_t max = db->loop->node->options.limits.out_bytes_max;
-    return max ? max : (size_t)64 << 20;
+    return (size_t)db->settings.unread_bytes_max;
 }
 
 void database_publish(Database *db, const WriteSet *writes, Session *by, const LiveUpdate **own) {
@@ -119,6 +120,7 @@ void database_publish(Database *db, const WriteSet *writes, Session *by, const L
         return;
     }
     live_commit_ended(db->live, session_subscription_dropped, db);
+    if (count == 0) return;
     Telling t = {.db = db, .names_calls = db->def->version < 10};
     if (db->v1_count) t.cause = session_cause(db, by);
     for (size_t i = 0; i < count; i++) {

@@ -11,7 +11,6 @@ static Session *session_of_request(Request *r, SessionKind kind) {
         .conn = r->conn,
         .identity = r->caller.identity,
         .confirmed = true,
-        .protocol = WIRE_V3,
         .token = r->caller.token,
         .claims = r->caller.payload,
     };
@@ -23,36 +22,45 @@ static Session *session_of_request(Request *r, SessionKind kind) {
     return s;
 }
 
-static void session_start_http(Request *r, Session *s) {
-    net_conn_set_data(r->conn, s);
-    session_ready(s);
-}
-
-void route_call(Request *r) {
+bool request_is_json(Request *r) {
     Str type = http_header(r->http, STR("content-type"));
     if (!type.ptr) {
         request_text(r, 400, "Header of type `content-type` was missing");
-        return;
-    }
-    if (!str_eq(type, STR("application/json"))) {
+    } else if (!str_eq(type, STR("application/json"))) {
         request_text(r, 415, "Expected request with `Content-Type: application/json`");
-        return;
-    }
-    if (!utf8_valid(r->http->body)) {
+    } else if (!utf8_valid(r->http->body)) {
         request_text(r, 400, "Request body didn't contain valid UTF-8");
-        return;
+    } else {
+        return true;
     }
+    return false;
+}
+
+// In the session's arena; an absent text stays absent.
+static bool text_keep(Session *s, Str from, Str *to) {
+    *to = from.ptr ? arena_str(&s->arena, from) : STR_NONE;
+    return !from.ptr || to->ptr;
+}
+
+void request_session(Request *r, HttpWork work, Str name, Str text, Str mcp_id) {
     Session *s = session_of_request(r, SESSION_HTTP);
     if (!s) return;
-    s->http.work = HTTP_CALL;
-    s->http.name = arena_str(&s->arena, r->params[1]);
-    s->http.text = arena_str(&s->arena, bytes_str(r->http->body));
-    if (!s->http.name.ptr || !s->http.text.ptr) {
+    s->http.work = work;
+    if (!text_keep(s, name, &s->http.name) || !text_keep(s, text, &s->http.text) ||
+        !text_keep(s, mcp_id, &s->http.mcp_id)) {
         session_free(&s);
         request_err(r, ERR_NOMEM, NULL);
         return;
     }
-    session_start_http(r, s);
+    if (r->is_unconfirmed) s->confirmed = false;
+    net_conn_set_data(r->conn, s);
+    session_limit(s);
+    session_ready(s);
+}
+
+void route_call(Request *r) {
+    if (!request_is_json(r)) return;
+    request_session(r, HTTP_CALL, r->params[1], bytes_str(r->http->body), STR_NONE);
 }
 
 void route_sql(Request *r) {
@@ -62,17 +70,8 @@ void route_sql(Request *r) {
         request_text(r, 400, "Request body didn't contain valid UTF-8");
         return;
     }
-    Session *s = session_of_request(r, SESSION_HTTP);
-    if (!s) return;
-    s->http.work = HTTP_SQL;
-    s->confirmed = confirmed;
-    s->http.text = arena_str(&s->arena, bytes_str(r->http->body));
-    if (!s->http.text.ptr) {
-        session_free(&s);
-        request_err(r, ERR_NOMEM, NULL);
-        return;
-    }
-    session_start_http(r, s);
+    r->is_unconfirmed = !confirmed;
+    request_session(r, HTTP_SQL, STR_NONE, bytes_str(r->http->body), STR_NONE);
 }
 
 // ── the WebSocket ──────────────────────────────────────────────────────────────────────────────

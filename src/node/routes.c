@@ -1,5 +1,7 @@
 #include "node/routes.h"
 
+#include "node/pg.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -57,6 +59,8 @@ static const Route routes[] = {
     {"GET",    "/v1/database/:/settings",         AUTH_ANONYMOUS, DB_RESOLVED, false, route_settings_get},
     {"PUT",    "/v1/database/:/settings",         AUTH_ANONYMOUS, DB_RESOLVED, false, route_settings_put},
     {"GET",    "/v1/database/:/unstable/timestamp", AUTH_ANONYMOUS, DB_RESOLVED, false, route_timestamp},
+    {"POST",   "/v1/mcp",                         AUTH_ANONYMOUS, DB_NONE,     false, route_mcp},
+    {"POST",   "/v1/database/:/mcp",              AUTH_ANONYMOUS, DB_RESOLVED, false, route_mcp},
     {"*",      "/v1/database/:/route",            AUTH_NONE,      DB_RESOLVED, false, route_handler},
     {"*",      "/v1/database/:/route/**",         AUTH_NONE,      DB_RESOLVED, false, route_handler},
     {"GET",    "/v1/database/:/subscribe",        AUTH_ANONYMOUS, DB_NAMED,    false, route_subscribe},
@@ -328,22 +332,53 @@ static bool target_resolve(Request *r, const char **why) {
     return true;
 }
 
-static bool database_require(Request *r, DatabaseMode mode) {
-    if (mode != DB_RESOLVED) return true;
+static const char *database_missing(const Request *r, int *status, Diag *diag) {
+    *status = 404;
     if (!r->target_known) {
-        request_text(r, 404, "`" STR_FMT "` not found", STR_ARG(r->target));
-    } else if (!r->record_known) {
-        request_text(r, 404, "No such database.");
-    } else if (!r->db) {
-        request_text(r,
-                     503,
-                     "error starting database: it could not be opened; the server's log says why");
-    } else if (r->db->failed) {
-        request_text(r, 503, "%s", r->db->failure);
-    } else {
-        return true;
+        (void)!diag_fail(diag, ERR_NOT_FOUND, "`" STR_FMT "` not found", STR_ARG(r->target));
+        return diag->text;
     }
-    return false;
+    if (!r->record_known) return "No such database.";
+    *status = 503;
+    if (!r->db) return "error starting database: it could not be opened; the server's log says why";
+    return r->db->failed ? r->db->failure : NULL;
+}
+
+static bool database_require(Request *r, DatabaseMode mode) {
+    int status;
+    Diag diag = {0};
+    const char *why = mode == DB_RESOLVED ? database_missing(r, &status, &diag) : NULL;
+    if (why) request_text(r, status, "%s", why);
+    return !why;
+}
+
+// Everything about an open database happens on its loop. ERR_AGAIN: it is another one's.
+static Err database_reach(Request *r) {
+    if (!r->record_known) return OK;
+    NodeLoop *owner = node_find_place(r->node, &r->database);
+    if (owner && owner != r->loop) {
+        Err err = net_move(r->conn, owner->net);
+        return err == OK ? ERR_AGAIN : ERR_NOMEM;
+    }
+    if (owner) {
+        r->db = loop_database(r->loop, &r->database);
+    } else {
+        r->record_known = false;  // deleted since we looked
+    }
+    return OK;
+}
+
+Err request_database(Request *r, Str name, Diag *diag) {
+    const char *why;
+    int status;
+    r->params[0] = name;
+    if (!target_resolve(r, &why)) return diag_fail(diag, ERR_INVALID, "%s", why);
+    Err err = database_reach(r);
+    if (err == ERR_NOMEM) return diag_fail(diag, err, "%s", err_text(err));
+    if (err != OK) return err;
+    why = database_missing(r, &status, diag);
+    if (why && why != diag->text) return diag_fail(diag, ERR_NOT_FOUND, "%s", why);
+    return why ? ERR_NOT_FOUND : OK;
 }
 
 // ── a request ──────────────────────────────────────────────────────────────────────────────────
@@ -359,19 +394,9 @@ static void request_handle(Request *r, const Route *route) {
     }
     if (route->database != DB_NONE) {
         named = target_resolve(r, &why);
-        if (r->record_known) {
-            // Everything about an open database happens on its loop.
-            NodeLoop *owner = node_find_place(r->node, &r->database);
-            if (owner && owner != r->loop) {
-                if (net_move(r->conn, owner->net) != OK) request_err(r, ERR_NOMEM, NULL);
-                return;
-            }
-            if (owner) {
-                r->db = loop_database(r->loop, &r->database);
-            } else {
-                r->record_known = false;  // deleted since we looked
-            }
-        }
+        Err err = database_reach(r);
+        if (err == ERR_NOMEM) request_err(r, err, NULL);
+        if (err != OK) return;
     }
     if (!authenticate(r, route->auth)) return;
     if (!named) {
@@ -442,7 +467,8 @@ static size_t on_body_limit(void *ctx, const HttpRequest *head) {
 
 static bool on_message(void *ctx, NetConn *conn, Bytes payload, bool text) {
     ConnOwner *owner = net_conn_data(conn);
-    (void)ctx;
+    if (net_conn_is_pg(conn) && !(owner && owner->conn_message))
+        return pg_gate_message(ctx, conn, payload);
     return owner && owner->conn_message ? owner->conn_message(owner, payload, text) : true;
 }
 
@@ -454,10 +480,22 @@ static void on_closed(void *ctx, NetConn *conn, const char *why) {
     if (owner) owner->conn_closed(owner);
 }
 
+static void on_room(void *ctx, NetConn *conn) {
+    ConnOwner *owner = net_conn_data(conn);
+    (void)ctx;
+    if (owner && owner->conn_room) owner->conn_room(owner);
+}
+
+static void on_moved(void *ctx, NetConn *conn) {
+    pg_gate_moved(ctx, conn);
+}
+
 NetHandler routes_handler(NodeLoop *loop) {
     return (NetHandler){.ctx = loop,
                         .body_limit = on_body_limit,
                         .request = on_request,
                         .message = on_message,
+                        .room = on_room,
+                        .moved = on_moved,
                         .closed = on_closed};
 }

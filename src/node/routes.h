@@ -10,6 +10,7 @@
 typedef struct ConnOwner {
     void (*conn_closed)(void *self);  // the connection is gone; forget it
     bool (*conn_message)(void *self, Bytes payload, bool text);  // NULL: not a WebSocket
+    void (*conn_room)(void *self);                               // NULL: it never asked for any
 } ConnOwner;
 
 typedef enum AuthMode {
@@ -42,7 +43,8 @@ typedef struct Request {
     Identity database;
     bool record_known;  // `record` is set: it was published
     ControlDatabase record;
-    Database *db;  // open on this loop
+    Database *db;         // open on this loop
+    bool is_unconfirmed;  // what the answer says need not be on disk
 } Request;
 
 typedef void (*RouteHandler)(Request *request);
@@ -61,6 +63,14 @@ bool request_owner_only(Request *r, const char *action);
 
 // The identity in the path; answers 400 and returns false when it is none.
 bool request_identity_param(Request *r, Identity *out);
+
+// The body is said to be JSON and is UTF-8; answers 400 or 415 and returns false when not.
+bool request_is_json(Request *r);
+// As the database of a path: sets r->db. ERR_AGAIN: the request goes on in another loop, where its handler is
+// called again. Else diag says why not.
+MUST_USE Err request_database(Request *r, Str name, Diag *diag);
+// A tool's result out of what a session answered over HTTP (route_mcp.c). `id` is JSON.
+void mcp_wrap(Buf *out, Str id, int status, Bytes body);
 
 // The table of routes, for the test that compares it with the document. False: there are fewer.
 bool routes_at(uint32_t i, const char **method, const char **path);
@@ -101,6 +111,7 @@ void route_backup(Request *r);
 void route_call(Request *r);
 void route_sql(Request *r);
 void route_subscribe(Request *r);
+void route_mcp(Request *r);
 void route_handler(Request *r);
 
 void route_publish(Request *r);

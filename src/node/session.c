@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "node/commit.h"
+#include "node/pg.h"
 #include "node/read.h"
 #include "node/session_private.h"
 #include "sats/json.h"
@@ -15,6 +16,7 @@ static void session_conn_closed(void *self) {
     Session *s = self;
     s->conn = NULL;
     s->closing = true;
+    if (s->pg) pg_conn_closed(s);
     read_cancel(s);  // nobody would hear it
     park_leave(s);
     session_ready(s);
@@ -37,7 +39,7 @@ Session *session_new(Database *db, const SessionOptions *o) {
     s->v1.is_light = o->is_light;
     s->token = arena_str(&s->arena, o->token);
     s->claims = arena_str(&s->arena, o->claims);
-    bool is_client = o->kind == SESSION_WS || o->kind == SESSION_HTTP;
+    bool is_client = o->kind == SESSION_WS || o->kind == SESSION_HTTP || o->kind == SESSION_PG;
     if (!s->token.ptr || !s->claims.ptr ||
         fair_join(&db->fair, &s->fair, o->party ? o->party : &o->identity, is_client) != OK) {
         arena_deinit(&s->arena);
@@ -65,6 +67,7 @@ void session_free(Session **handle) {
     read_cancel(s);
     park_leave(s);
     if (s->live) live_client_close(&s->live);
+    pg_session_deinit(s);
     const Io *io = s->database->loop->node->io;
     fair_leave(&s->database->fair, &s->fair, io->clock_monotonic_ns(io->world));
     outbox_deinit(&s->out);
@@ -75,6 +78,12 @@ void session_free(Session **handle) {
     if (s->http.frame) net_frame_release(&s->http.frame);
     arena_deinit(&s->arena);
     mem_free(s);
+}
+
+void session_limit(Session *s) {
+    const Settings *set = &s->database->settings;
+    if (s->kind == SESSION_WS && s->conn)
+        net_conn_limit(s->conn, (size_t)set->unread_messages_max, (size_t)set->unread_bytes_max);
 }
 
 void session_ready(Session *s) {
@@ -90,6 +99,7 @@ void session_dirty(Session *s) {
 
 void session_close(Session *s, uint16_t code, const char *why) {
     s->closing = true;
+    if (s->pg) pg_stop(s);
     read_cancel(s);
     park_leave(s);
     // What was received and not worked on is dropped: the stream ends here. What was answered
@@ -115,9 +125,10 @@ FairVerdict session_admit_rate(Session *s,
     Database *db = s->database;
     const Settings *set = &db->settings;
     const Io *io = db->loop->node->io;
-    if (!set->identity_rate && !set->reducer_rate) return FAIR_PASS;
+    if (!set->identity_rate && !set->reducer_rate && !set->reducer_count) return FAIR_PASS;
     int64_t wait_ns;
-    BucketRule rule = {.rate = set->reducer_rate, .burst = set->reducer_burst};
+    BucketRule rule = {0};
+    if (reducer) settings_reducer(set, reducer->name, &rule.rate, &rule.burst);
     Bucket *bucket = reducer && db->lanes ? &lanes_history(db, reducer)->bucket : NULL;
     FairVerdict verdict = fair_admit(&db->fair,
                                      &s->fair,
@@ -272,7 +283,7 @@ static bool session_step(Session *s, HostCall *call, bool *more) {
     if (s->kind == SESSION_SYSTEM) return lifecycle_step_system(s, call, more);
     if (s->state == SESSION_CONNECTING) {
         // A client that left before it was let in never was here.
-        if (s->kind == SESSION_WS && s->closing && !s->conn) {
+        if ((s->kind == SESSION_WS || s->kind == SESSION_PG) && s->closing && !s->conn) {
             s->state = SESSION_ENDED;
             *more = false;
             return false;
@@ -286,8 +297,19 @@ static bool session_step(Session *s, HostCall *call, bool *more) {
     if (s->kind == SESSION_HTTP && !s->http.done) {
         begun = session_http_step(s, call);
         question_over(s);
-        if (s->read || s->parked != PARK_NONE) *more = false;
+        if (s->fair.parked || s->lane || s->read || s->parked != PARK_NONE) *more = false;
         return begun;
+    }
+    if (s->kind == SESSION_PG) {
+        bool waits = pg_has_work(s) && !pg_step(s);
+        question_over(s);
+        if (waits || s->fair.parked || s->lane || s->parked != PARK_NONE) {
+            *more = false;
+        } else if (!pg_has_work(s)) {
+            *more = false;
+            if (s->closing) return lifecycle_step_disconnect(s, call, more);
+        }
+        return false;
     }
     session_ws_tidy(s);
     begun = session_ws_step(s, call);
@@ -427,7 +449,6 @@ static void reducer_finish(Session *s, Err err, const LiveUpdate *own) {
         s->database->counters.calls_fatal++;
         reducer_failed(s, str_from(err == ERR_MODULE ? fatal_text : err_text(err)), false);
     }
-    s->v1.cause = NULL;
 }
 
 void session_done(void *ctx, const HostCall *call, const HostOutcome *outcome) {
@@ -438,13 +459,17 @@ void session_done(void *ctx, const HostCall *call, const HostOutcome *outcome) {
     }
     Session *s = db->running;
     db->running = NULL;
-    if (slow_intercept(s, call, outcome)) return;
+    session_cause_note(s, call, outcome->elapsed_us);  // before what it was called with is gone
+    if (slow_intercept(s, call, outcome)) {
+        s->v1.cause = NULL;
+        return;
+    }
     SessionCall what = s->call;
     s->call = CALL_NONE;
     if (s->kind != SESSION_SYSTEM) session_dirty(s);
-    session_cause_note(s, call, outcome->elapsed_us);
     if (what != CALL_REDUCER) {
         lifecycle_done(s, what, outcome);
+        if (!commit_pending(db)) s->v1.cause = NULL;
         return;
     }
     s->call_elapsed_us = outcome->elapsed_us;

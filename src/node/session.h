@@ -16,11 +16,13 @@
 #pragma once
 #include "node/database.h"
 #include "node/outbox.h"
+#include "query/statement.h"
 
 // An agent stands for a procedure that runs on a worker, SESSION_VIEW for a view (lane.h).
 typedef enum SessionKind {
     SESSION_WS,
     SESSION_HTTP,
+    SESSION_PG,
     SESSION_SYSTEM,
     SESSION_AGENT,
     SESSION_VIEW
@@ -39,15 +41,17 @@ typedef enum HttpWork { HTTP_CALL, HTTP_SQL, HTTP_PROCEDURE } HttpWork;
 // An HTTP request that is being worked on, and its answer.
 typedef struct HttpWorkItem {
     HttpWork work;
-    Str name;   // reducer
-    Str text;   // JSON arguments or SQL
-    bool done;  // worked on; the answer is below
+    Str name;    // reducer
+    Str text;    // JSON arguments or SQL
+    Str mcp_id;  // the answer is the result of a tool (route_mcp.c); ptr NULL: it is not
+    bool done;   // worked on; the answer is below
     int status;
     Buf body;
     NetFrame *frame;  // in place of body, when it was made elsewhere; a reference
     Str content_type;
     bool has_duration;
     int64_t duration_us;
+    int64_t began_ns;  // monotonic: when SQL was first looked at
 } HttpWorkItem;
 
 // What only the older protocol needs (session_v1.c).
@@ -63,6 +67,7 @@ typedef struct SessionV1 {
 struct Session {
     void (*conn_closed)(void *self);  // first: what a NetConn's data begins with (routes.h)
     bool (*conn_message)(void *self, Bytes payload, bool text);
+    void (*conn_room)(void *self);
 
     Database *database;
     SessionKind kind;
@@ -122,6 +127,12 @@ struct Session {
     uint64_t asked_at;  // version of the data when the question came that is parked for a view; 0
     Session *prev_parked, *next_parked;
 
+    struct {  // a write that is being committed (sqlwrite.c)
+        void (*end)(Session *, Err, const StatementStats *, const Diag *);
+        StatementStats stats;
+    } sql;
+    struct PgSession *pg;  // of a SESSION_PG (pg.h)
+
     Outbox out, sealed;
     HttpWorkItem http;
 };
@@ -140,9 +151,16 @@ typedef struct SessionOptions {
 } SessionOptions;
 Session *session_new(Database *database, const SessionOptions *options);  // NULL: no memory
 void session_free(Session **session);
+// What it may leave unread, as its database's settings say; when they change, again.
+void session_limit(Session *session);
 void session_ready(Session *session);  // into the ring
 void session_dirty(Session *session);  // onto the list of those with something to say
 void session_close(Session *session, uint16_t code, const char *why);  // from our side
+
+// Carry a call or a query out for an HTTP request, and answer that. Texts are copied; `name` is a call's;
+// `mcp_id` as in HttpWorkItem.
+struct Request;
+void request_session(struct Request *r, HttpWork work, Str name, Str text, Str mcp_id);
 
 // The host's source (host.h): the next call of this database, and its outcome.
 bool session_next_call(void *database, HostCall *call);

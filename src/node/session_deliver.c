@@ -11,7 +11,26 @@
 // the session) leaves whole: it waits until nothing was added after the sealing.
 #include <stdio.h>
 
+#include "node/pg.h"
+#include "node/routes.h"
 #include "node/session_private.h"
+
+static void mcp_deliver(Session *s, NetConn *conn) {
+    const NetFrame *frame = s->http.frame;
+    Bytes body = frame ? BYTES(frame->bytes, frame->len) : buf_bytes(&s->http.body);
+    Buf out = {0};
+    mcp_wrap(&out, s->http.mcp_id, s->http.status, body);
+    int status = buf_ok(&out) ? 200 : 503;
+    routes_respond_as(conn,
+                      &s->identity,
+                      s->token,
+                      status,
+                      NULL,
+                      0,
+                      STR("application/json"),
+                      status == 200 ? buf_bytes(&out) : BYTES_NONE);
+    buf_deinit(&out);
+}
 
 static void http_deliver(Session *s) {
     if (!s->http.done || !s->conn) return;
@@ -28,6 +47,10 @@ static void http_deliver(Session *s) {
     NetConn *conn = s->conn;
     s->conn = NULL;
     net_conn_set_data(conn, NULL);
+    if (s->http.mcp_id.ptr) {
+        mcp_deliver(s, conn);
+        return;
+    }
     if (s->http.frame) {
         routes_respond_frame_as(conn,
                                 &s->identity,
@@ -53,6 +76,7 @@ static void say(Session *s, Outbox *box) {
     if (!s->conn) {
         outbox_deinit(box);  // what it asked is still worked on; nobody listens
     } else if (!outbox_is_empty(box) && !outbox_send(box, s->conn, s->protocol)) {
+        s->database->counters.slow_clients += net_conn_was_slow(s->conn);
         session_close(s, 1008, "the client reads too slowly");
     }
 }
@@ -73,6 +97,7 @@ static void deliver_whole(Session *s, Outbox *box) {
         say(s, box);
         ws_end(s);
     }
+    if (s->kind == SESSION_PG) pg_deliver(s);
     if (s->kind == SESSION_AGENT) procedure_deliver(s);
     s->is_dirty = false;
     // One that is still in the ring comes back when its turn does.
@@ -126,6 +151,7 @@ void session_seal(Database *db) {
         // What stands behind an answer that is still being made waits for that. Sealed all the same
         // when nothing stands before it: the session may have ended.
         (void)outbox_split(&s->out, &s->sealed);
+        if (s->kind == SESSION_PG) pg_seal(s);
         s->next_sealed = db->sealed;
         db->sealed = s;
     }
@@ -144,6 +170,7 @@ static void deliver_sealed_some(Database *db, bool sparse) {
             keep = s;
         } else if (s->is_dirty) {
             if (s->kind == SESSION_WS) say(s, &s->sealed);
+            if (s->kind == SESSION_PG) pg_deliver_sealed(s);
         } else {
             deliver_whole(s, &s->sealed);
         }

@@ -96,13 +96,19 @@ const SettingRule setting_rules[] = {
      .help = "calls that an identity which was silent may make at once"},
     {FIELD(reducer_rate), .min = 0, .max = 1000000, .standard = 0,
      .effect = "lightcone_calls_delayed_total",
-     .help = "calls a second of one reducer, of all clients together; more wait; 0: no limit"},
+     .help = "calls a second of one reducer, of all clients together; more wait; 0: no limit; reducer_rate.NAME: of that one"},
     {FIELD(reducer_burst), .min = 1, .max = 1000000, .standard = 1000,
      .effect = "lightcone_calls_delayed_total",
-     .help = "calls at once of a reducer that was not called for a while"},
+     .help = "calls at once of a reducer that was not called for a while; reducer_burst.NAME: of that one"},
     {MILLIS(call_wait_max), .min = 0, .max = 600000, .standard = 10000,
      .effect = "lightcone_calls_over_rate_total",
      .help = "a call that these rates would let wait longer is refused"},
+    {FIELD(unread_bytes_max), .min = 64 << 10, .max = (int64_t)4096 * MIB, .standard = 64 * MIB,
+     .effect = "lightcone_slow_clients_total",
+     .help = "bytes of what one client has not read yet; more, and it is cut off"},
+    {FIELD(unread_messages_max), .min = 16, .max = 1000000, .standard = 16384,
+     .effect = "lightcone_slow_clients_total",
+     .help = "messages that one client has not read yet; more, and it is cut off"},
 };
 // clang-format on
 const uint32_t setting_count = ARRAY_LEN(setting_rules);
@@ -164,6 +170,13 @@ void settings_write(const Settings *s, Buf *text) {
         if (setting_is_own(s, rule))
             buf_printf(text, "%s=%lld\n", rule->key, (long long)setting_get(s, rule));
     }
+    for (uint32_t i = 0; i < s->reducer_count; i++) {
+        const ReducerLimit *limit = &s->reducers[i];
+        if (limit->has_rate)
+            buf_printf(text, "reducer_rate.%s=%lld\n", limit->name, (long long)limit->rate);
+        if (limit->has_burst)
+            buf_printf(text, "reducer_burst.%s=%lld\n", limit->name, (long long)limit->burst);
+    }
 }
 
 static void line_read(Settings *s, Str line) {
@@ -171,13 +184,23 @@ static void line_read(Settings *s, Str line) {
     const char *equals = line.len ? memchr(line.ptr, '=', line.len) : NULL;
     if (!equals) return;
     size_t key_len = (size_t)(equals - line.ptr), len = line.len - key_len - 1;
-    const SettingRule *rule = setting_find((Str){line.ptr, key_len});
+    const SettingRule *rule;
+    Str key = {line.ptr, key_len}, reducer = STR_NONE;
+    if (!setting_of_reducer(key, &rule, &reducer)) {
+        rule = setting_find(key);
+        reducer = STR_NONE;
+    }
     if (!rule || len == 0 || len >= sizeof number) return;
     memcpy(number, equals + 1, len);
     number[len] = 0;
     long long value = strtoll(number, &end, 10);
     Diag ignored = {0};
-    if (!*end) (void)!setting_set(s, rule, value, &ignored);
+    if (*end) return;
+    if (reducer.ptr) {
+        (void)!setting_set_reducer(s, rule, reducer, value, &ignored);
+    } else {
+        (void)!setting_set(s, rule, value, &ignored);
+    }
 }
 
 void settings_read(Settings *s, Str text) {

@@ -14,6 +14,15 @@
 #include "base/bytes.h"
 #include "base/err.h"
 
+// What the owner set for one reducer: `reducer_rate.NAME`, `reducer_burst.NAME`.
+#define REDUCER_LIMITS_MAX 32
+#define REDUCER_NAME_MAX   64  // with its terminating zero
+typedef struct ReducerLimit {
+    char name[REDUCER_NAME_MAX];
+    int64_t rate, burst;
+    bool has_rate, has_burst;
+} ReducerLimit;
+
 typedef struct Settings {
     // Lanes. Microseconds.
     int64_t slice, crowded_slice, deadline, exclusive, procedure_deadline, procedure_exclusive;
@@ -33,8 +42,12 @@ typedef struct Settings {
     // Buckets: calls a second and calls at once; rate 0: no limit.
     int64_t identity_rate, identity_burst, reducer_rate, reducer_burst;
     int64_t call_wait_max;  // microseconds
+    // What a client has not read yet.
+    int64_t unread_bytes_max, unread_messages_max;
 
     uint64_t own;  // a bit a setting: set by the owner
+    ReducerLimit reducers[REDUCER_LIMITS_MAX];
+    uint32_t reducer_count;
 } Settings;
 
 typedef struct SettingRule {
@@ -48,8 +61,6 @@ typedef struct SettingRule {
     const char *help;
 } SettingRule;
 
-#define SETTINGS_TEXT_MAX 4096
-
 extern const SettingRule setting_rules[];
 extern const uint32_t setting_count;
 
@@ -60,6 +71,18 @@ bool setting_is_own(const Settings *settings, const SettingRule *rule);
 // ERR_INVALID: it is out of bounds; diag names them.
 MUST_USE Err setting_set(Settings *settings, const SettingRule *rule, int64_t value, Diag *diag);
 void setting_unset(Settings *settings, const SettingRule *rule, const Settings *defaults);
+
+// Settings of one reducer (settings_reducer.c). False: the key is none of those.
+bool setting_of_reducer(Str key, const SettingRule **rule, Str *reducer);
+// ERR_INVALID: out of bounds; ERR_LIMIT: too many reducers have their own.
+MUST_USE Err setting_set_reducer(Settings *settings,
+                                 const SettingRule *rule,
+                                 Str reducer,
+                                 int64_t value,
+                                 Diag *diag);
+void setting_unset_reducer(Settings *settings, const SettingRule *rule, Str reducer);
+// What holds for a reducer, its own or that of all.
+void settings_reducer(const Settings *settings, Str reducer, int64_t *rate, int64_t *burst);
 
 void settings_standard(Settings *settings);
 // As they are stored: `key=value` lines of those that the owner set. A key that this version does not

@@ -10,6 +10,10 @@
 // snapshot, no older than anything shown before, and a view whose inputs never rest would otherwise never
 // be seen. Then it runs again at once, at the workers' priority.
 //
+// One that returns a query cannot be treated so: its query is run on the head, and with what the function
+// found before, it may fit to no moment at all. It runs again while what it read keeps changing, eight
+// times; then it is run on the head, and waited for as long as a reducer that conflicts (exclusive_ms).
+//
 // ALWAYS TRUE
 //   (1) Results of one view are committed in the order of their snapshots: it runs once at a time.
 //   (2) A new version of the module ends the run; what is still late begins again on the new version.
@@ -119,10 +123,16 @@ static void conclude(Session *s) {
     lane_guard_shut(lane);
     lane_log_lines(lane, true);
     bool fresh = lookout_fresh(lane->lookout) == OK;
-    // A query is run on the head: with what the function found before, it may fit to no moment at all.
     if (lane->status == HOST_STOPPED || (lane->status == HOST_OK && !fresh && is_query(lane))) {
-        views_late_again(v->view);
-        over(s);
+        if (lane->status == HOST_OK && views_late_is_hopeless(v->view)) {
+            lookout_free(&lane->lookout);
+            commit_view_alone(s, v->view, committed);
+        } else {
+            bool again = lane->status == HOST_OK;
+            views_late_again(v->view);
+            over(s);
+            if (again) viewlane_launch(s->database);  // there may be no next commit
+        }
         return;
     }
     HostOutcome outcome = {.status = lane->status,

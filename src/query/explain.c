@@ -1,6 +1,6 @@
 // explain.c: EXPLAIN: what a statement would do, step by step in the order of doing; EXPLAIN ANALYZE
-// does it and says what each step touched. For the owner only: it would tell others about rows and
-// rules that are kept from them.
+// does it and says what each step touched. Others than the owner get it of tables without row-level security
+// only: it would tell them about rows and rules that are kept from them.
 //
 //   plan                                                   estimate   touched   kept
 //   scan `note` as `n` by (owner =)                              10         7      7

@@ -89,10 +89,11 @@ void apply_replace(Table *table,
                    Bytes row,
                    const KeySet *before,
                    const KeySet *after) {
-    if (LIKELY(bytes_eq(old_key, key))) {
-        tree_replace(pages_of(table), &table->state.rows, path, key, row);
+    if (LIKELY(old_key.ptr == key.ptr || bytes_eq(old_key, key))) {
+        bool in_place = tree_replace(pages_of(table), &table->state.rows, path, key, row);
         table->state.data_bytes += row.len - old_len;
         table->generation++;
+        if (LIKELY(in_place)) fingers_keep(table);
     } else {
         rows_delete(table, path, old_key, old_len);
         TreePath to;
@@ -100,7 +101,7 @@ void apply_replace(Table *table,
         ASSERT(!found);
         rows_insert(table, &to, key, row);
     }
-    entries_replace(table, key, before, after);
+    if (table_def(table)->trees) entries_replace(table, key, before, after);
 }
 
 uint64_t apply_insert_pages(const Table *table, Bytes key, Bytes row, const KeySet *after) {

@@ -123,7 +123,7 @@ Err table_delete_key(Table *table, Bytes key) {
     ASSERT(store->in_transaction && !table->dropped);
     TreePath path;
     reading(store);
-    if (!tree_seek(&store->pages, &table->state.rows, key, &path)) {
+    if (!finger_seek(table, key, &path)) {
         Err err = read_result(store, true);
         return err != OK ? err : ERR_NOT_FOUND;
     }
@@ -184,7 +184,7 @@ static bool replaced_find(Table *table,
         !tree_get(&store->pages, &table->state.indexes[position], *old_key, old_key)) {
         return false;
     }
-    return tree_seek(&store->pages, &table->state.rows, *old_key, path);
+    return finger_seek(table, *old_key, path);
 }
 
 // The key the new row will have. It differs from the old one when the primary column changes, and
@@ -213,6 +213,19 @@ static Err replaced_new_key(Table *table,
     return OK;
 }
 
+// The entries that the two rows have in indexes, which a change can go on to change.
+static Err entries_prepare(Table *table, const Change *old, const Change *new, Diag *diag) {
+    Store *store = table->store;
+    KeySet *before = &store->before, *after = &store->after;
+    const TableDef *def = table_def(table);
+    Err err = keyset_build_both(before, after, def, old->row, old->key, new->row, new->key);
+    if (err == OK) err = uniques_check(table, after, old->key, diag);
+    if (err != OK) return err;
+    keyset_touch(table, before);
+    keyset_touch(table, after);
+    return read_result(store, true);
+}
+
 static Err replace_at(Table *table,
                       bool by_primary,
                       TreePath *path,
@@ -228,12 +241,7 @@ static Err replace_at(Table *table,
     if ((err = read_result(store, true)) != OK) return err;  // the old row
     if ((err = change_copy(store, key, old_row, &old)) != OK) return err;
     if ((err = replaced_new_key(table, by_primary, &old, row, &new, diag)) != OK) return err;
-    err = keyset_build_both(&store->before, &store->after, def, old.row, old.key, new.row, new.key);
-    if (err != OK) return err;
-    if ((err = uniques_check(table, &store->after, old.key, diag)) != OK) return err;
-    keyset_touch(table, &store->before);
-    keyset_touch(table, &store->after);
-    if ((err = read_result(store, true)) != OK) return err;
+    if (def->trees && (err = entries_prepare(table, &old, &new, diag)) != OK) return err;
     uint64_t pages =
         apply_delete_pages(table) + apply_insert_pages(table, new.key, new.row, &store->after);
     if ((err = pages_reserve(&store->pages, pages)) != OK) return err;

@@ -45,8 +45,18 @@ static void see_extent(void *ctx, PageNo no, uint32_t run) {
     if (check->err == OK) check->err = see(check, no, run);
 }
 
+// Of all there is no more is in memory than may be. Nothing is borrowed here.
+static void rest(void *ctx) {
+    const Check *check = ctx;
+    const Store *store = check->store;
+    if (!store->pages.paged || store->rows_borrowed) return;
+    guard_lower();
+    if (cache_is_over(&store->pages)) cache_make_room(&store->pages);
+    guard_raise();
+}
+
 static Err check_tree(Check *check, const Tree *tree, uint64_t *entries) {
-    TreeVisit visit = {see_page, check};
+    TreeVisit visit = {.page = see_page, .rest = rest, .ctx = check};
     return tree_check(&check->store->pages, tree, &visit, entries, check->diag);
 }
 
@@ -162,7 +172,7 @@ static Err check_rows(Check *check, const Table *table) {
     uint8_t scratch[NODE_KEY_MAX];
     uint64_t bytes = 0, collisions = 0;
     cursor_open(&cursor, pages, &table->state.rows, BYTES_NONE, BYTES_NONE);
-    while (cursor_next(&cursor, &at)) {
+    for (uint64_t rows = 1; cursor_next(&cursor, &at); rows++) {
         Bytes key = node_key(pages, cursor_leaf(&cursor), at, scratch);
         Bytes row = node_value(pages, cursor_leaf(&cursor), at);
         Err err = OK;
@@ -170,6 +180,7 @@ static Err check_rows(Check *check, const Table *table) {
         if ((err = check_row_entries(check, table, key, row)) != OK) return err;
         bytes += row.len;
         if (table->primary_column < 0) collisions += key.ptr[ROW_HASH_BYTES] != 0;
+        if (rows % TABLE_BREATHE_ROWS == 0) rest(check);
     }
     if (bytes != table->state.data_bytes || collisions != table->state.collisions) {
         return row_corrupt(check, table, "the row counts are wrong");

@@ -26,6 +26,7 @@ struct StoreCheckpoint {
     uint64_t synced;  // of batch.written
     uint64_t spills;  // that were begun before: (1) of spill.h
     PageFileBatch batch;
+    _Atomic bool held;
     bool done;
     Err err;
     bool unsure;  // a sync failed, or the meta page may or may not be there
@@ -226,11 +227,24 @@ Err store_checkpoint_write(StoreCheckpoint *checkpoint, size_t bytes, bool *done
             err = sync_pages(checkpoint, diag);
         }
     }
-    if (err == OK && checkpoint->next >= checkpoint->end && checkpoint->batch.written <= until) {
+    bool is_last = store_checkpoint_is_written(checkpoint) && checkpoint->batch.written <= until;
+    if (err == OK && is_last && !store_checkpoint_is_held(checkpoint)) {
         err = finish(checkpoint, diag);
     }
     *done = checkpoint->done;
     return err;
+}
+
+void store_checkpoint_hold(StoreCheckpoint *checkpoint, bool hold) {
+    atomic_store(&checkpoint->held, hold);
+}
+
+bool store_checkpoint_is_held(const StoreCheckpoint *checkpoint) {
+    return atomic_load(&checkpoint->held);
+}
+
+bool store_checkpoint_is_written(const StoreCheckpoint *checkpoint) {
+    return checkpoint->next >= checkpoint->end;
 }
 
 uint64_t store_checkpoint_bytes(const StoreCheckpoint *checkpoint) {

@@ -162,7 +162,7 @@ TEST(checkpoint, opens_again_as_it_was_when_it_was_begun) {
 
 TEST(checkpoint, keeps_few_pages_in_memory_under_a_small_limit) {
     Disk disk;
-    disk_open(&disk, 77, 64 * PAGE_BYTES);
+    disk_open(&disk, 78, 64 * PAGE_BYTES);
     run(&disk, 300);
     StoreStats stats = store_stats(disk.world->store);
     EXPECT(stats.pages_used > 2 * 64);

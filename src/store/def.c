@@ -13,6 +13,7 @@ static Err indexes_copy(TableDef *def, const TableIndex *indexes, uint32_t count
         if (!columns) return ERR_NOMEM;
         memcpy(columns, indexes[i].info.columns, bytes);
         def->indexes[i].info.columns = columns;
+        def->trees += !indexes[i].is_rows;
     }
     def->index_count = count;
     return OK;
@@ -67,6 +68,7 @@ int64_t table_def_find(const TableDef *def, uint32_t index_id) {
 }
 
 void table_free(Table *table) {
+    fingers_forget(table);
     for (TableDef *def = table->defs; def;) {
         TableDef *older = def->older;
         arena_deinit(&def->arena);

@@ -39,6 +39,7 @@ struct TableDef {
     Bytes type_bytes;  // the row type as a checkpoint has it
     TableIndex *indexes;
     uint32_t index_count;
+    uint32_t trees;  // of the indexes: those that the rows do not serve
     Arena arena;
 };
 
@@ -120,6 +121,16 @@ typedef struct Durable {
     uint32_t refs;
 } Durable;
 
+// Where a row was found: see finger.c.
+enum { FINGERS = 4 };
+typedef struct Finger {
+    const Table *table;  // NULL: none
+    uint64_t generation;
+    size_t key_len;
+    uint64_t key_tail;  // its last 8 bytes
+    TreePath path;
+} Finger;
+
 struct Store {
     Pages pages;
     const Io *io;  // may be NULL
@@ -150,6 +161,9 @@ struct Store {
     PageFault fault;     // what could not be read since store_begin
     bool broken;         // an undo could not read what it needed: the head is not what it should be
     bool rows_borrowed;  // the change list has rows that stand in pages
+
+    Finger fingers[FINGERS];
+    unsigned finger_next;
 
     Buf row_key;           // of the row at hand
     KeySet before, after;  // entries to remove and to add
@@ -212,6 +226,13 @@ Bytes index_entry_row_key(const Pages *pages,
                           const uint8_t *leaf,
                           unsigned at,
                           uint8_t *scratch);
+
+// ── finger.c: the head's rows by clustering key ─────────────────────────────────────────────────
+// The row borrows as table_get's does. Remembers where it was.
+bool finger_find(const Table *table, Bytes key, Bytes *row);
+bool finger_seek(const Table *table, Bytes key, TreePath *path);  // as tree_seek
+void fingers_keep(Table *table);  // the last change moved no entry and copied no page
+void fingers_forget(const Table *table);
 
 // ── apply.c: steps that cannot fail, for changes and for undoing them ───────────────────────────
 // Pages were reserved (or it is an undo) and the key sets built.

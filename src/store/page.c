@@ -25,6 +25,8 @@
 // writes all of it anyway, and keeping them would double the memory of a table of pictures.
 #define RUN_GIVES_BACK_PAGES 16u
 
+#define TIDY_PAGES 64
+
 // The last part of the range is for undo only, (3) in page.h.
 #define UNDO_SHARE 16
 
@@ -107,7 +109,9 @@ static bool room_for(const Pages *pages, uint64_t count) {
 Err pages_reserve(Pages *pages, uint64_t count) {
     if (fault_due(pages)) return ERR_LIMIT;
     if (LIKELY(room_for(pages, count))) return OK;
-    pages_tidy(pages, UINT32_MAX);
+    // No more at once than is wanted: what an old snapshot kept may be all there is.
+    while (!pages_tidy(pages, TIDY_PAGES) && !room_for(pages, count)) {
+    }
     return room_for(pages, count) ? OK : ERR_LIMIT;
 }
 

@@ -241,7 +241,8 @@ Err store_fault(const Store *store, Diag *diag);
 typedef struct StoreCheckpoint StoreCheckpoint;
 
 // Between transactions; like store_begin it ends what store_changes returned. Everything below
-// `log_offset` is in it, and must be durable in the log. Costs O(tables) and a bit a page.
+// `log_offset` is in it, and must be durable in the log, or it is held back until it is. Costs
+// O(tables) and a bit a page.
 MUST_USE Err store_checkpoint_begin(Store *store,
                                     uint64_t log_offset,
                                     Micros now,
@@ -252,8 +253,13 @@ MUST_USE Err store_checkpoint_write(StoreCheckpoint *checkpoint,
                                     size_t bytes,
                                     bool *done,
                                     Diag *diag);
-uint64_t store_checkpoint_bytes(const StoreCheckpoint *checkpoint);  // written so far
-double store_checkpoint_share(const StoreCheckpoint *checkpoint);    // of all there is to write
+// While it is held back everything is written but what makes it count: the log is not as far yet. The
+// owner holds it, before anybody writes, and lets it go; any thread may ask.
+void store_checkpoint_hold(StoreCheckpoint *checkpoint, bool hold);
+bool store_checkpoint_is_held(const StoreCheckpoint *checkpoint);
+bool store_checkpoint_is_written(const StoreCheckpoint *checkpoint);  // but for that; the writer's
+uint64_t store_checkpoint_bytes(const StoreCheckpoint *checkpoint);   // written so far
+double store_checkpoint_share(const StoreCheckpoint *checkpoint);     // of all there is to write
 // When it was not done, it is as if it had not been begun, and another may be tried; unless a sync
 // failed: then no further checkpoint is made until the store is opened again. Returns why.
 Err store_checkpoint_end(Store *store, StoreCheckpoint **checkpoint);
@@ -303,7 +309,7 @@ typedef struct StoreStats {
 } StoreStats;
 StoreStats store_stats(const Store *store);
 // Walk everything: key order, fill, reference structure, index <-> row agreement. Aborts nothing;
-// ERR_CORRUPT with an explanation.
+// ERR_CORRUPT with an explanation. Breathes, so it needs no more memory than there may be.
 MUST_USE Err store_check(const Store *store, Diag *diag);
 // Read every page of the newest checkpoint from the page file and say of each that is damaged where
 // and why, as a line to `each` (may be NULL). Returns how many there are.

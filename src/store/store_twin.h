@@ -177,6 +177,20 @@ static inline Bytes twin_holder(const World *world, int table, Bytes row, Bytes 
 
 // ── one step on both ────────────────────────────────────────────────────────────────────────────
 
+// Looking changes nothing, but the store remembers where it found the row.
+static inline void step_look(World *world, int table, Bytes row) {
+    bool there;
+    Buf key = {0};
+    Bytes found;
+    twin_search(&world->rows[table], row, &there);
+    table_row_key(world->tables[table], row, &key);
+    Err err = table_get(world->tables[table], NULL, buf_bytes(&key), &found);
+    if (there) EXPECT_OK(err);
+    if (!there && err != OK) EXPECT_ERR(err, ERR_NOT_FOUND);
+    if (err == OK) EXPECT_EQ(bytes_eq(found, row), there);
+    buf_deinit(&key);
+}
+
 static inline void step_insert(World *world, int table, Bytes row) {
     Twin *twin = &world->rows[table];
     bool there, inserted;
@@ -221,6 +235,8 @@ static inline void step_replace(World *world, int table, uint32_t index_id, Byte
         differs = true;
         if (twin_holder(world, table, row, twin->pairs[at].key).ptr) expected = ERR_UNIQUE;
     }
+    bool by_rows = index_id == BY_ID && random_below(&world->random, 2);
+    if (by_rows) index_id = TABLE_ROWS;
     EXPECT_ERR(table_replace(world->tables[table], index_id, row, &changed, NULL), expected);
     if (expected != OK) return;
     EXPECT_EQ(changed, differs);
@@ -269,6 +285,10 @@ static inline void random_step(World *world) {
         buf_put_bytes(&room, some);
         row = buf_bytes(&room);
     }
+    for (uint64_t looks = random_below(random, 6); looks > 1 && twin->count; looks--) {
+        step_look(world, table, twin->pairs[random_below(random, twin->count)].key);
+    }
+    if (random_below(random, 2)) step_look(world, table, row);
     uint64_t what = random_below(random, 100);
     if (what < 60) {
         step_insert(world, table, row);

@@ -41,11 +41,20 @@ uint64_t table_data_bytes(const Table *table) {
     return table->state.data_bytes;
 }
 
+static bool rows_find(const Table *table,
+                      const TableState *state,
+                      const Snapshot *snapshot,
+                      Bytes key,
+                      Bytes *row) {
+    if (!snapshot) return finger_find(table, key, row);
+    return tree_get(&table->store->pages, &state->rows, key, row);
+}
+
 Err table_get(const Table *table, const Snapshot *snapshot, Bytes key, Bytes *row) {
     const TableDef *def;
     const TableState *state = table_state(table, snapshot, &def);
     if (!state) return ERR_NOT_FOUND;
-    bool found = tree_get(&table->store->pages, &state->rows, key, row);
+    bool found = rows_find(table, state, snapshot, key, row);
     Err err = read_result(table->store, !snapshot);
     return err != OK ? err : found ? OK : ERR_NOT_FOUND;
 }
@@ -63,7 +72,7 @@ Err table_find(const Table *table,
     ASSERT(position >= 0 && def->indexes[position].info.unique);
     bool found =
         def->indexes[position].is_rows || tree_get(pages, &state->indexes[position], key, &key);
-    if (found) found = tree_get(pages, &state->rows, key, row);
+    if (found) found = rows_find(table, state, snapshot, key, row);
     Err err = read_result(table->store, !snapshot);
     return err != OK ? err : found ? OK : ERR_NOT_FOUND;
 }

@@ -65,9 +65,9 @@ uint64_t tree_delete_pages(const Pages *pages, const Tree *tree) {
 // ── changing ────────────────────────────────────────────────────────────────────────────────────
 
 // Make every page of the path one that may be changed. By (3) of tree.h the leaf tells whether
-// there is anything to do.
-static void path_own(Pages *pages, Tree *tree, TreePath *path) {
-    if (LIKELY(!page_is_frozen(pages, path->page[tree->height - 1]))) return;
+// there is anything to do. False when there was.
+static bool path_own(Pages *pages, Tree *tree, TreePath *path) {
+    if (LIKELY(!page_is_frozen(pages, path->page[tree->height - 1]))) return true;
     for (uint32_t level = 0; level < tree->height; level++) {
         PageNo own = page_own(pages, path->page[level]);
         if (own == path->page[level]) continue;
@@ -78,6 +78,7 @@ static void path_own(Pages *pages, Tree *tree, TreePath *path) {
             node_set_child(page_write(pages, path->page[level - 1]), path->at[level - 1], own);
         }
     }
+    return false;
 }
 
 // The value as an entry stores it: itself, or a reference to a run made for it.
@@ -134,21 +135,22 @@ static void leaf_reinsert(Pages *pages, Tree *tree, TreePath *path, Bytes key, B
     tree_put_cell(pages, tree, path, &cell);
 }
 
-void tree_replace(Pages *pages, Tree *tree, TreePath *path, Bytes key, Bytes value) {
-    path_own(pages, tree, path);
+bool tree_replace(Pages *pages, Tree *tree, TreePath *path, Bytes key, Bytes value) {
+    bool in_place = path_own(pages, tree, path);
     uint32_t leaf = tree->height - 1;
     uint8_t *node = page_write(pages, path->page[leaf]);
     unsigned at = path->at[leaf];
     size_t had;
     uint8_t *stored = node_value_stored(node, at, &had);
     if (node_slots(node)[at].key & NODE_VALUE_LONG) {
-        if (value.len > NODE_ENTRY_MAX && run_rewrite(pages, stored, value)) return;
+        if (value.len > NODE_ENTRY_MAX && run_rewrite(pages, stored, value)) return in_place;
         run_retire(pages, stored);
     } else if (LIKELY(value.len <= had)) {
         node_shrink_value(node, at, value);
-        return;
+        return in_place;
     }
     leaf_reinsert(pages, tree, path, key, value);
+    return false;
 }
 
 // ── deleting ────────────────────────────────────────────────────────────────────────────────────

@@ -44,7 +44,8 @@ uint64_t tree_delete_pages(const Pages *pages, const Tree *tree);  // only copie
 // The path must come from tree_seek for this key and nothing in the tree changed since; it is
 // spent. Insert: the key was not there. Replace, delete: it was.
 void tree_insert(Pages *pages, Tree *tree, TreePath *path, Bytes key, Bytes value);
-void tree_replace(Pages *pages, Tree *tree, TreePath *path, Bytes key, Bytes value);
+// True: in its place. Other paths into this tree lead where they led.
+bool tree_replace(Pages *pages, Tree *tree, TreePath *path, Bytes key, Bytes value);
 void tree_delete(Pages *pages, Tree *tree, TreePath *path);
 
 // Give up a whole tree. Its pages are freed little by little by tree_tidy(); until that is called,
@@ -80,6 +81,7 @@ bool cursor_next(TreeCursor *cursor, unsigned *at);
 typedef struct TreeVisit {
     Err (*page)(void *ctx, PageNo no, uint32_t run, Diag *diag);  // nodes and runs
     void *ctx;
+    void (*rest)(void *ctx);  // may be NULL: after each leaf, when nothing is borrowed
 } TreeVisit;
 // Key order over the whole tree, levels, versions, separators. *entries counts leaf entries.
 MUST_USE Err tree_check(const Pages *pages,

@@ -47,6 +47,33 @@ static Err entries_walk(Walk *walk, const uint8_t *node, Bounds bounds) {
     return OK;
 }
 
+static Err node_walk(Walk *walk, PageNo no, unsigned level, bool frozen, Bounds bounds);
+
+// The pages above a leaf may go while it is looked at, so keys are copies and nodes are read again.
+static Err children_walk(Walk *walk, PageNo no, unsigned level, bool frozen, Bounds bounds) {
+    Err err = OK;
+    Buf low = {0}, high = {0};
+    unsigned count = node_count(page_read(walk->pages, no));
+    for (unsigned child = 0; child <= count && err == OK; child++) {
+        const uint8_t *node = page_read(walk->pages, no);
+        uint8_t scratch[NODE_KEY_MAX];
+        Bounds within = bounds;
+        buf_clear(&low);
+        buf_clear(&high);
+        if (node_count(node) != count) err = corrupt(walk, no, "cannot be read again");
+        if (err != OK) break;
+        if (child > 0) buf_put_bytes(&low, node_key(walk->pages, node, child - 1, scratch));
+        if (child < count) buf_put_bytes(&high, node_key(walk->pages, node, child, scratch));
+        if (!buf_ok(&low) || !buf_ok(&high)) err = ERR_NOMEM;
+        if (child > 0) within.low = buf_bytes(&low);
+        if (child < count) within.high = buf_bytes(&high);
+        if (err == OK) err = node_walk(walk, node_child(node, child), level - 1, frozen, within);
+    }
+    buf_deinit(&low);
+    buf_deinit(&high);
+    return err;
+}
+
 static Err node_walk(Walk *walk, PageNo no, unsigned level, bool frozen, Bounds bounds) {
     Err err = OK;
     const uint8_t *node = page_read(walk->pages, no);
@@ -59,18 +86,10 @@ static Err node_walk(Walk *walk, PageNo no, unsigned level, bool frozen, Bounds 
     if ((err = walk->visit->page(walk->visit->ctx, no, 1, walk->diag)) != OK) return err;
     if ((err = node_check(walk->pages, node, walk->diag)) != OK) return err;
     if ((err = entries_walk(walk, node, bounds)) != OK) return err;
-    if (level == 0) {
-        walk->entries += header->count;
-        return header->count ? OK : corrupt(walk, no, "an empty leaf");
-    }
-    uint8_t low[NODE_KEY_MAX], high[NODE_KEY_MAX];
-    for (unsigned child = 0; child <= header->count; child++) {
-        Bounds within = bounds;
-        if (child > 0) within.low = node_key(walk->pages, node, child - 1, low);
-        if (child < header->count) within.high = node_key(walk->pages, node, child, high);
-        err = node_walk(walk, node_child(node, child), level - 1, frozen, within);
-        if (err != OK) return err;
-    }
+    if (level > 0) return children_walk(walk, no, level, frozen, bounds);
+    walk->entries += header->count;
+    if (header->count == 0) return corrupt(walk, no, "an empty leaf");
+    if (walk->visit->rest) walk->visit->rest(walk->visit->ctx);
     return OK;
 }
 

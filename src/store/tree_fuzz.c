@@ -88,7 +88,7 @@ static Err visit(void *ctx, PageNo no, uint32_t run, Diag *diag) {
 
 static void check(Fuzz *fuzz) {
     uint64_t entries;
-    Err err = tree_check(&fuzz->pages, &fuzz->tree, &(TreeVisit){visit, NULL}, &entries, NULL);
+    Err err = tree_check(&fuzz->pages, &fuzz->tree, &(TreeVisit){.page = visit}, &entries, NULL);
     ASSERT(err == OK && entries == fuzz->twin.count);
     compare(&fuzz->pages, &fuzz->tree, &fuzz->twin);
 }

@@ -80,7 +80,7 @@ static Err mark_page(void *ctx, PageNo no, uint32_t run, Diag *diag) {
 static void expect_sound(Pair *pair) {
     Diag diag;
     pair->seen = calloc(1, pair->pages.end);
-    TreeVisit visit = {mark_page, pair};
+    TreeVisit visit = {.page = mark_page, .ctx = pair};
     uint64_t entries;
     Err err = tree_check(&pair->pages, &pair->tree, &visit, &entries, &diag);
     if (err != OK) print_error("%s\n", diag.text);

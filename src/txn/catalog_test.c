@@ -815,6 +815,7 @@ TEST(catalog_apply, refuses_what_does_not_fit) {
         {COMMIT_INSERT, 4096, {(const uint8_t *)"\1\0\0\0\0\0\0\0\1\0\0\0z", 13}},
         {COMMIT_INSERT, 4096, {(const uint8_t *)"\7\0\0\0\0\0\0\0\0\0\0\0z", 13}},
         {COMMIT_DELETE, 4096, {(const uint8_t *)"nothing", 7}},
+        {COMMIT_REPLACE, 4096, {(const uint8_t *)"\7\0\0\0\0\0\0\0\0\0\0\0z", 13}},
     };
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         store_begin(w.store);

@@ -3,8 +3,8 @@
 //   owner    tick: due? ── begin ──┐                                   ┌── tick: end
 //   writer                         └─ pages … sync, meta, sync ─ trim ─┘
 //
-// A checkpoint is begun right after a flush: what it holds is durable in the log, so it never knows
-// more than the log does. The segments that it will make superfluous are chosen then and removed by
+// A checkpoint never knows more than the log does: while some of what it holds is not durable there,
+// it is written but held back before its meta page. So beginning one waits for nothing. The segments that it will make superfluous are chosen then and removed by
 // the writer once it is safe, since removing a large file can take a file system milliseconds.
 //
 // Too many dirty pages are a reason for a checkpoint as well: they cannot leave memory.
@@ -15,7 +15,7 @@
 #include "txn/head.h"
 
 enum {
-    DUE_BYTES_DEFAULT = 128 << 20,
+    DUE_BYTES_DEFAULT = 64 << 20,
     RATE_DEFAULT = 64 << 20,
     STEP_BYTES = 1 << 20,
     // What an operation costs a replay beyond its bytes, in bytes: a million of them take as long as
@@ -68,11 +68,22 @@ static void keep_to_rate(const Checkpointer *c) {
     if (ahead > 0) sleep_ns(MIN(ahead, (int64_t)100 * 1000 * 1000));
 }
 
+// All of it is written, the log is not. False: it is given up.
+static bool wait_for_log(Checkpointer *c) {
+    pthread_mutex_lock(&c->mutex);
+    while (store_checkpoint_is_held(c->running) && !atomic_load(&c->stop)) {
+        pthread_cond_wait(&c->changed, &c->mutex);
+    }
+    pthread_mutex_unlock(&c->mutex);
+    return !atomic_load(&c->stop);
+}
+
 static void *writer_run(void *ctx) {
     Db *db = ctx;
     Checkpointer *c = &db->checkpointer;
     while (!write_some(c, STEP_BYTES)) {
         if (atomic_load(&c->stop)) break;
+        if (store_checkpoint_is_written(c->running) && !wait_for_log(c)) break;
         keep_to_rate(c);
     }
     atomic_store_explicit(&c->stage, CHECKPOINT_WRITTEN, memory_order_release);
@@ -86,6 +97,23 @@ static uint64_t replay_work(const Db *db) {
 
 // ── the owner ──────────────────────────────────────────────────────────────────────────────────
 
+static void give_up(Checkpointer *c) {
+    pthread_mutex_lock(&c->mutex);
+    atomic_store(&c->stop, true);
+    pthread_cond_broadcast(&c->changed);
+    pthread_mutex_unlock(&c->mutex);
+}
+
+void checkpointer_log_landed(Db *db) {
+    Checkpointer *c = &db->checkpointer;
+    if (LIKELY(!c->held) || log_durable_end(db->log).v < c->offset.v) return;
+    c->held = false;
+    pthread_mutex_lock(&c->mutex);
+    store_checkpoint_hold(c->running, false);
+    pthread_cond_broadcast(&c->changed);
+    pthread_mutex_unlock(&c->mutex);
+}
+
 static void failed(Db *db, Err err, const Diag *diag) {
     Checkpointer *c = &db->checkpointer;
     c->stats.failed++;
@@ -97,9 +125,8 @@ static void failed(Db *db, Err err, const Diag *diag) {
 static void end(Db *db) {
     Checkpointer *c = &db->checkpointer;
     c->stats.bytes += store_checkpoint_bytes(c->running);
+    c->held = false;
     Err err = store_checkpoint_end(db->store, &c->running);
-    // A batch in flight may be beginning a segment. Whoever polls next hears what became of it.
-    (void)!db_flush_poll(db, true, NULL);
     log_trim_end(db->log, &c->trim);
     atomic_store(&c->stage, CHECKPOINT_IDLE);
     if (err != OK) {
@@ -124,8 +151,9 @@ Err db_checkpoint_begin(Db *db, Diag *diag) {
     if (!c->io) return diag_fail(diag, ERR_UNSUPPORTED, "this database has no page file");
     if (stage_of(db) != CHECKPOINT_IDLE) return diag_fail(diag, ERR_AGAIN, "one is being written");
     ASSERT(!db->look.open);
-    Err err = db_flush(db, diag);
-    if (err != OK) return err;
+    Err err = log_failed(db->log);
+    if (err != OK) return diag_fail(diag, err, "the log stopped: %s", err_text(err));
+    if (!db_flush_in_flight(db) && (err = db_flush_start(db, diag)) != OK) return err;
     TxOffset offset = log_end(db->log);
     c->began_ns = now_ns(c);
     c->err = OK;
@@ -135,12 +163,16 @@ Err db_checkpoint_begin(Db *db, Diag *diag) {
     err = store_checkpoint_begin(db->store, offset.v, wall, &c->running, diag);
     if (err != OK) return err;
     log_trim_plan(db->log, offset, &c->keep, &c->trim);
+    c->offset = offset;
+    c->held = log_durable_end(db->log).v < offset.v;
+    store_checkpoint_hold(c->running, c->held);
     c->begun_mark = c->log_mark;
     c->log_mark = replay_work(db);
     atomic_store_explicit(&c->log_now, c->log_mark, memory_order_relaxed);
     atomic_store(&c->stage, CHECKPOINT_WRITING);
     if ((err = thread_start(db, diag)) != OK) {
         (void)store_checkpoint_end(db->store, &c->running);
+        c->held = false;
         c->log_mark = c->begun_mark;
         atomic_store(&c->stage, CHECKPOINT_IDLE);
     }
@@ -168,6 +200,8 @@ void db_checkpoint_tick(Db *db) {
     Checkpointer *c = &db->checkpointer;
     if (!c->io) return;
     int stage = stage_of(db);
+    // It waits for what nobody has asked the log to write.
+    if (UNLIKELY(c->held) && !db_flush_in_flight(db)) (void)!db_flush_start(db, NULL);
     if (stage == CHECKPOINT_WRITTEN) {
         if (!c->by_hand) pthread_join(c->thread, NULL);
         end(db);
@@ -185,8 +219,9 @@ void db_checkpoint_tick(Db *db) {
 static void settle(Db *db) {
     Checkpointer *c = &db->checkpointer;
     if (stage_of(db) == CHECKPOINT_IDLE) return;
+    if (c->held && db_flush(db, NULL) != OK) give_up(c);
     if (c->by_hand) {
-        while (stage_of(db) == CHECKPOINT_WRITING) {
+        while (stage_of(db) == CHECKPOINT_WRITING && !atomic_load(&c->stop)) {
             db_checkpoint_step(db, SIZE_MAX / 2);
         }
     } else {
@@ -227,12 +262,18 @@ void checkpointer_init(Db *db, const DbOptions *options) {
     c->by_hand = options->checkpoint_by_hand;
     c->wake = options->checkpoint_wake;
     c->wake_ctx = options->checkpoint_wake_ctx;
+    pthread_mutex_init(&c->mutex, NULL);
+    pthread_cond_init(&c->changed, NULL);
 }
 
 void checkpointer_deinit(Db *db) {
     Checkpointer *c = &db->checkpointer;
-    if (!c->io || stage_of(db) == CHECKPOINT_IDLE) return;
-    atomic_store(&c->stop, true);
-    if (!c->by_hand) pthread_join(c->thread, NULL);
-    end(db);
+    if (!c->io) return;
+    if (stage_of(db) != CHECKPOINT_IDLE) {
+        give_up(c);
+        if (!c->by_hand) pthread_join(c->thread, NULL);
+        end(db);
+    }
+    pthread_cond_destroy(&c->changed);
+    pthread_mutex_destroy(&c->mutex);
 }

@@ -230,15 +230,21 @@ bool db_needs_flush(const Db *db) {
 }
 
 Err db_flush(Db *db, Diag *diag) {
-    return log_flush(db->log, diag);
+    Err err = log_flush(db->log, diag);
+    checkpointer_log_landed(db);
+    return err;
 }
 
 Err db_flush_start(Db *db, Diag *diag) {
-    return log_flush_start(db->log, diag);
+    Err err = log_flush_start(db->log, diag);
+    checkpointer_log_landed(db);  // one in memory only is done at once
+    return err;
 }
 
 Err db_flush_poll(Db *db, bool wait, Diag *diag) {
-    return log_flush_poll(db->log, wait, diag);
+    Err err = log_flush_poll(db->log, wait, diag);
+    checkpointer_log_landed(db);
+    return err;
 }
 
 bool db_flush_in_flight(const Db *db) {

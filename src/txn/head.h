@@ -29,7 +29,11 @@ typedef struct Checkpointer {
     void (*wake)(void *ctx);
     void *wake_ctx;
     _Atomic int stage;
-    _Atomic bool stop;  // the writer gives up
+    _Atomic bool stop;      // the writer gives up
+    pthread_mutex_t mutex;  // between the owner who ends the wait for the log and the writer in it
+    pthread_cond_t changed;
+    TxOffset offset;  // of the running one: it holds what is below
+    bool held;        // the owner's: not all of that is durable in the log yet
     pthread_t thread;
     StoreCheckpoint *running;
     LogTrim trim;
@@ -43,6 +47,7 @@ typedef struct Checkpointer {
 } Checkpointer;
 
 void checkpointer_init(Db *db, const DbOptions *options);  // once the log is open
+void checkpointer_log_landed(Db *db);                      // more of the log may be durable
 void checkpointer_deinit(Db *db);                          // gives up what is being written
 
 struct Db {

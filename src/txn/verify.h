@@ -10,6 +10,7 @@ typedef struct DbVerify {
     // Told what is wrong, a line each, and nothing when nothing is.
     void (*line)(void *ctx, const char *line);
     void *ctx;
+    size_t memory_max;  // bytes of pages, besides what is changed by the log; 0: 256 MiB
 } DbVerify;
 
 typedef struct DbVerified {
@@ -19,6 +20,7 @@ typedef struct DbVerified {
     uint64_t pages;              // checked
     LogVerified log;
     uint64_t tables, rows;
+    uint64_t memory_bytes;  // of pages, after looking at all of them
 } DbVerified;
 
 // In order: the checkpoint's meta pages and root, every page's checksum, every tree and index, the

@@ -91,6 +91,7 @@ static const WireCodec v2_codec = {
 
 const WireCodec *wire_codec(WireProtocol protocol) {
     switch (protocol) {
+    case WIRE_NONE: return NULL;
     case WIRE_V1_JSON: return &v1_json_codec;
     case WIRE_V1_BSATN: return &v1_codec;
     case WIRE_V2:
@@ -101,6 +102,7 @@ const WireCodec *wire_codec(WireProtocol protocol) {
 
 Str wire_protocol_name(WireProtocol protocol) {
     switch (protocol) {
+    case WIRE_NONE: break;
     case WIRE_V1_JSON: return STR("v1.json.spacetimedb");
     case WIRE_V1_BSATN: return STR("v1.bsatn.spacetimedb");
     case WIRE_V2: return STR("v2.bsatn.spacetimedb");

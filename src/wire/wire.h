@@ -18,9 +18,15 @@
 #include "sats/bsatn.h"
 
 // In the order in which a server prefers them, the last first (§5.4).
-typedef enum WireProtocol { WIRE_V1_JSON, WIRE_V1_BSATN, WIRE_V2, WIRE_V3 } WireProtocol;
+typedef enum WireProtocol {
+    WIRE_NONE,  // not a WebSocket
+    WIRE_V1_JSON,
+    WIRE_V1_BSATN,
+    WIRE_V2,
+    WIRE_V3,
+} WireProtocol;
 static inline bool wire_is_v1(WireProtocol protocol) {
-    return protocol < WIRE_V2;
+    return protocol == WIRE_V1_JSON || protocol == WIRE_V1_BSATN;
 }
 Str wire_protocol_name(WireProtocol protocol);  // in Sec-WebSocket-Protocol: "v3.bsatn.spacetimedb"
 #define WIRE_TAG_PLAIN   0
@@ -156,7 +162,7 @@ typedef struct WireCodec {
                      Bytes value);
     void (*not_returned)(Buf *out, uint32_t request, Str error);
 } WireCodec;
-const WireCodec *wire_codec(WireProtocol protocol);  // static
+const WireCodec *wire_codec(WireProtocol protocol);  // static; NULL of WIRE_NONE
 
 // ── v2 and v3 ──────────────────────────────────────────────────────────────────────────────────
 

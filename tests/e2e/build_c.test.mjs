@@ -127,7 +127,7 @@ test('an installed command finds its library', async () => {
 
 test('bindings are generated from a C module', async () => {
   const dir = moduleOf(small);
-  const done = await run(['generate', '--no-config', '--yes', '--lang', 'typescript', '-p', dir, '-o', join(dir, 'bindings')]);
+  const done = await run(['generate', '--no-config', '--yes', '--lang', 'typescript', '--sdk', 'spacetimedb', '-p', dir, '-o', join(dir, 'bindings')]);
   assert.equal(done.code, 0, done.stderr);
   assert.match(readFileSync(join(dir, 'bindings/item_table.ts'), 'utf8'), /name: __t\.string\(\)/);
   assert.ok(existsSync(join(dir, 'bindings/add_reducer.ts')));

@@ -251,7 +251,7 @@ test('list, rename, lock, unlock and delete', async () => {
 
 test('generate writes bindings once, removes stale ones on demand, and is deterministic', async () => {
   const out = join(temporaryDirectory('generated'), 'module_bindings');
-  const generate = (...words) => run('generate', '--lang', 'typescript', '--out-dir', out, '--js-path', chat, ...words);
+  const generate = (...words) => run('generate', '--lang', 'typescript', '--sdk', 'spacetimedb', '--out-dir', out, '--js-path', chat, ...words);
   const first = good(await generate());
   assert.match(first.stdout, /Writing file .*index\.ts/);
   assert.match(first.stdout, /Generate finished successfully\.\n$/);
@@ -263,6 +263,7 @@ test('generate writes bindings once, removes stale ones on demand, and is determ
   assert.match(good(await generate()).stdout, /will be deleted:\n {2}.*old_table\.ts\n.*\[y\/N\]\nFiles not deleted\./);
   assert.match(good(await generate('--yes')).stdout, /Files deleted successfully\./);
   assert.ok(!existsSync(join(out, 'old_table.ts')) && existsSync(join(out, 'mine.ts')));
+  bad(await run('generate', '--sdk', 'jquery', '-o', out, '-j', chat), 2, /say lightcone or spacetimedb/);
   bad(await run('generate', '--lang', 'cobol', '-o', out, '-j', chat), 2, /invalid value 'cobol'/);
   bad(await run('generate', '--lang', 'rust', '-o', out, '-j', chat), 1, /not supported yet/);
 });
@@ -324,7 +325,7 @@ test('the identity in place of a name does as well', async () => {
   assert.match(good(await run('sql', identity, 'SELECT * FROM total', ...at())).stdout, /count/);
 });
 
-test('publishing on a terminal shows how long the server takes', async () => {
+test('publishing shows how long the server takes, on a terminal and in a log', async () => {
   const slow = createServer(async (request, response) => {
     for await (const _ of request);
     if (request.url.includes('/pre_publish')) {
@@ -335,18 +336,24 @@ test('publishing on a terminal shows how long the server takes', async () => {
     setTimeout(() => {
       response.writeHead(200, { 'content-type': 'application/json' });
       response.end(JSON.stringify({ Success: { domain: 'slow', database_identity: 'c2'.repeat(32), op: 'created' } }));
-    }, 2500);
+    }, 4500);
   });
   await new Promise(resolve => slow.listen(0, '127.0.0.1', resolve));
   const wasm = join(server.dir, 'slow.wasm');
   writeFileSync(wasm, '\0asm');
   const words = [lightcone, '--config-path', join(server.dir, 'slow.toml'), 'publish', 'slow', '--bin-path', wasm, '--anonymous',
     '--num-replicas', '2', '--server', `http://127.0.0.1:${slow.address().port}`];
-  const child = spawn('script', ['-qec', words.join(' '), '/dev/null'], { stdio: ['ignore', 'pipe', 'inherit'], cwd: server.dir });
-  let said = '';
-  for await (const piece of child.stdout.setEncoding('utf8')) said += piece;
+  const all = async stream => {
+    let said = '';
+    for await (const piece of stream.setEncoding('utf8')) said += piece;
+    return said;
+  };
+  const terminal = spawn('script', ['-qec', words.join(' '), '/dev/null'], { stdio: ['ignore', 'pipe', 'inherit'], cwd: server.dir });
+  const log = spawn(words[0], words.slice(1), { stdio: ['ignore', 'ignore', 'pipe'], cwd: server.dir });
+  const [said, logged] = await Promise.all([all(terminal.stdout), all(log.stderr)]);
   slow.close();
+  assert.match(logged, /\nCompiling on the server … [34] s\n$/);
   assert.match(said, /\(WASM\) Skipping build\. Instead we are publishing .*slow\.wasm/);
-  assert.match(said, /\r\x1b\[KCompiling on the server … [12] s\r\x1b\[K/);
+  assert.match(said, /\r\x1b\[KCompiling on the server … [1-4] s\r\x1b\[K/);
   assert.match(said, /Created new database with name: slow, identity: (c2){32}/);
 });

@@ -9,7 +9,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { lightcone, moduleBundle, top } from './harness.mjs';
-import { call, callOk, enc, http, logs, moduleCode, newIdentity, rows, session, startServer, until, within } from './support.mjs';
+import { call, callOk, enc, http, logs, moduleCode, newIdentity, onOurLibrary, rows, session, startServer, until, within } from './support.mjs';
 
 const directory = join(top, 'tests/modules/conformance');
 
@@ -30,6 +30,7 @@ const special = ['schedule_once', 'schedule_interval', 'schedule_stop', 'immedia
 
 const modules = [
   { language: 'js', type: 'Js', load: () => moduleCode('conformance-ts') },
+  { language: 'js on our library', type: 'Js', load: () => moduleCode('conformance-ts', ...onOurLibrary()) },
   { language: 'c', type: 'Wasm', load: () => readFileSync(moduleBundle('conformance-c')) },
 ];
 

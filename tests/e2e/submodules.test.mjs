@@ -125,7 +125,7 @@ test('generated bindings have submodules inside, and the real client uses them',
   rmSync(dir, { recursive: true, force: true });
   mkdirSync(dir, { recursive: true });
   writeFileSync(join(dir, 'bundle.js'), garden());
-  const done = await server.cli('generate', '--no-config', '--yes', '--lang', 'typescript', '-j', join(dir, 'bundle.js'), '-o', join(dir, 'src'));
+  const done = await server.cli('generate', '--no-config', '--yes', '--lang', 'typescript', '--sdk', 'spacetimedb', '-j', join(dir, 'bundle.js'), '-o', join(dir, 'src'));
   assert.equal(done.code, 0, done.stdout + done.stderr);
   for (const file of ['item_table.ts', 'lib/fruit_table.ts', 'lib/types.ts', 'lib/add_fruit_reducer.ts', 'lib/deep/seed_table.ts', 'lib/deep/plant_reducer.ts'])
     assert.ok(existsSync(join(dir, 'src', file)), `${file}\n${done.stdout}`);

@@ -5,7 +5,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { createHash, randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync } from 'node:fs';
 import { connect as tcpConnect } from 'node:net';
 import { join } from 'node:path';
 import { sleep, startServer, top, until } from './harness.mjs';
@@ -34,8 +34,9 @@ export async function within(promise, what, ms = patience) {
 const bundles = join(top, 'build/test/bundles');
 
 // TypeScript on the npm module library, bundled as `lightcone build` does. Kept by content. `words`
-// are more for the bundler.
+// are more for the bundler. LIBRARY=lightcone: on our own library, whatever the source says.
 export function bundle(source, ...words) {
+  if (process.env.LIBRARY === 'lightcone') words.push(...onOurLibrary());
   mkdirSync(bundles, { recursive: true });
   const content = [source, ...words].join('\0');
   const file = join(bundles, `${createHash('sha256').update(content).digest('hex').slice(0, 24)}.js`);
@@ -57,8 +58,15 @@ export function bundle(source, ...words) {
 }
 
 // A module of tests/modules.
-export function moduleCode(name) {
-  return bundle(readFileSync(join(top, 'tests/modules', name, 'src/index.ts'), 'utf8'));
+export function moduleCode(name, ...words) {
+  return bundle(readFileSync(join(top, 'tests/modules', name, 'src/index.ts'), 'utf8'), ...words);
+}
+
+// Words that make the bundler take our library where a source says `spacetimedb`. What is kept is kept by
+// what the library is, too.
+export function onOurLibrary() {
+  const built = statSync(join(top, 'sdk/typescript/dist/.built')).mtimeMs;
+  return ['--alias:spacetimedb=lightcone', `--define:LIBRARY_BUILT=${built}`];
 }
 
 // ---- HTTP

@@ -71,6 +71,7 @@ static void engine_start(void) {
     // Otherwise a running loop is interrupted by a fault in its code, which needs SIGSEGV.
     jsc_options_set_boolean("usePollingTraps", 1);
     can_terminate = js_terminate_init();
+    js_direct_init();
     prelude_script = js_string(BYTES(prelude_text, prelude_text_end - prelude_text));
 }
 
@@ -285,8 +286,9 @@ static Err prelude_run(JsInstance *js) {
     JSObjectRef prelude = NULL;
     Err err = evaluate(js, prelude_script, JS_PRELUDE_FILE, &prelude, &exception);
     if (err != OK) return ERR_NOMEM;  // our own script: only memory can be wrong
+    JSObjectRef trap = js_direct_function(js, js_trap_direct);
     JSValueRef args[] = {
-        function_make(js, js_trap),
+        trap ? trap : function_make(js, js_trap),
         function_make(js, js_text),
         function_make(js, js_native),
         js->words.buffer,

@@ -1,6 +1,7 @@
 // Programs that load and that do not, calls that end in every way, and what an instance survives.
 #include <pthread.h>
 
+#include "host/js/js.h"
 #include "host/js/js_fixture.h"
 
 static JsFixture *fixture_new(const char *module) {
@@ -568,6 +569,34 @@ TEST(call, globals_stay_between_calls_and_idle_time_collects) {
     EXPECT_STR(ask(f, "globalThis.n = (globalThis.n ?? 0) + 1"), "1");
     host_idle(f->instance);
     EXPECT_STR(ask(f, "globalThis.n = (globalThis.n ?? 0) + 1"), "2");
+    fixture_end(f);
+}
+
+// ---- functions that keep the lock
+
+static unsigned direct_calls;
+static int64_t direct_count(JSContextRef global, void *frame) {
+    (void)frame;
+    direct_calls++;
+    return (int64_t)(intptr_t)JSValueMakeUndefined(global);
+}
+
+TEST(direct, a_function_is_made_for_a_known_library_and_called) {
+    JsFixture *f = fixture_new(MODULE_ASK);
+    JsInstance *js = CONTAINER_OF(f->instance, JsInstance, base);
+    bool known = jsc_get_major_version() == 2 && jsc_get_minor_version() == 50;
+    JSLock(js->ctx);
+    JSObjectRef function = js_direct_function(js, direct_count);
+    EXPECT_EQ(function != NULL, known);
+    direct_calls = 0;
+    for (unsigned i = 1; function && i <= 1000; i++) {
+        JSValueRef exception = NULL;
+        JSValueRef value = JSObjectCallAsFunction(js->ctx, function, NULL, 0, NULL, &exception);
+        EXPECT(!exception && JSValueIsUndefined(js->ctx, value));
+        EXPECT_EQ(direct_calls, i);
+    }
+    JSUnlock(js->ctx);
+    EXPECT_STR(ask(f, "1 + 1"), "2");
     fixture_end(f);
 }
 

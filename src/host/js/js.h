@@ -32,6 +32,8 @@ void JSContextGroupAddHeapFinalizer(JSContextGroupRef group,
 void JSContextGroupRemoveHeapFinalizer(JSContextGroupRef group,
                                        void (*collected)(JSContextGroupRef group, void *context),
                                        void *context);
+unsigned jsc_get_major_version(void);  // of the GLib interface
+unsigned jsc_get_minor_version(void);
 void JSLock(JSContextRef ctx);
 void JSUnlock(JSContextRef ctx);
 JSObjectRef JSGetMemoryUsageStatistics(JSContextRef ctx);
@@ -181,6 +183,12 @@ bool js_terminate_init(void);  // once; false: the library is not known well eno
 void js_terminate(JSContextGroupRef group);
 void js_terminate_clear(JSContextGroupRef group);  // take that back; on the thread that is in it
 
+// direct.c
+typedef int64_t (*JsDirect)(JSContextRef global, void *frame);  // returns the word of a JSValueRef
+void js_direct_init(void);                                      // once
+// A function without parameters that is called with the lock held. NULL: not with this library.
+JSObjectRef js_direct_function(JsInstance *js, JsDirect function);
+
 // syscalls.c
 void js_step(JsInstance *js);  // the driver's: end the last call, begin the next
 void js_call_end(JsInstance *js, HostStatus status, Bytes returned);
@@ -190,6 +198,7 @@ JSValueRef js_trap(JSContextRef ctx,
                    size_t argc,
                    const JSValueRef argv[],
                    JSValueRef *exception);
+int64_t js_trap_direct(JSContextRef global, void *frame);  // the same, if it can be had
 JSValueRef js_text(JSContextRef ctx,
                    JSObjectRef function,
                    JSObjectRef this_object,

@@ -10,10 +10,11 @@
 //        ▼
 //   errors become the module's own classes, bytes are copied into the module's ArrayBuffer
 //
-// A native call costs about 160 ns in JavaScriptCore (it gives up and retakes its lock), every
+// A function of the C interface costs about 160 ns a call (it gives up and retakes its lock), every
 // argument or handle another 70 ns, and a compiled loop over typed arrays next to nothing. Hence
-// the mailbox, and hence a scan brings its first rows along, so that the `advance` that follows it
-// is not a native call at all.
+// the mailbox, hence a scan brings its first rows along, so that the `advance` that follows it
+// is not a native call at all, and hence trap() is none of the C interface's functions where that can
+// be had (direct.c: 45 ns).
 //
 // ALWAYS TRUE
 //   (1) Built-ins are captured before the module runs, so that it may change them. What is called

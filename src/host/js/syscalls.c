@@ -394,14 +394,7 @@ static AbiErrno dispatch(JsInstance *js, uint32_t op) {
     }
 }
 
-JSValueRef js_trap(JSContextRef ctx,
-                   JSObjectRef function,
-                   JSObjectRef this_object,
-                   size_t argc,
-                   const JSValueRef argv[],
-                   JSValueRef *exception) {
-    (void)ctx, (void)function, (void)this_object, (void)argc, (void)argv, (void)exception;
-    JsInstance *js = js_instance_current();
+static JSValueRef trap(JsInstance *js) {
     uint32_t op = js->mail[MAIL_OP];
     if (js->mail[MAIL_CONSUMED]) {  // its rows were read from the scan block
         (void)abi_iter_close(&js->abi, js->mail[MAIL_CONSUMED]);
@@ -412,6 +405,21 @@ JSValueRef js_trap(JSContextRef ctx,
     else
         js->mail[MAIL_STATUS] = js->phase == JS_LOADING ? STATUS_INIT : dispatch(js, op);
     return js->undefined;
+}
+
+JSValueRef js_trap(JSContextRef ctx,
+                   JSObjectRef function,
+                   JSObjectRef this_object,
+                   size_t argc,
+                   const JSValueRef argv[],
+                   JSValueRef *exception) {
+    (void)ctx, (void)function, (void)this_object, (void)argc, (void)argv, (void)exception;
+    return trap(js_instance_current());
+}
+
+int64_t js_trap_direct(JSContextRef global, void *frame) {
+    (void)global, (void)frame;
+    return (int64_t)(intptr_t)trap(js_instance_current());
 }
 
 // ---- text(): one or two strings beside the mailbox

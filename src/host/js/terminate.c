@@ -17,8 +17,6 @@
 
 #include "host/js/js.h"
 
-unsigned jsc_get_major_version(void);  // of the library's GLib interface
-unsigned jsc_get_minor_version(void);
 void JSVMTrapsRequest(void *traps,
                       uint32_t event) __asm__("_ZN3JSC7VMTraps25requestThreadStopIfNeededEj")
     __attribute__((weak));

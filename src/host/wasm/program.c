@@ -1,9 +1,22 @@
 // program.c: a published WebAssembly program, and the engine's table.
 #include "base/mem.h"
+#include "host/wasm/demangle.h"
 #include "host/wasm/wasm.h"
 
 // What the module logs before it belongs to a database goes nowhere.
 static const HostEnv no_env = {.ctx = NULL};
+
+// As a person wrote them; what cannot be made nicer stays as it is.
+static void names_demangle(WasmProgram *program) {
+    Buf text = {0};
+    for (uint32_t i = 0; i < program->func_count; i++) {
+        buf_clear(&text);
+        if (!wasm_demangle(program->names[i], &text) || !buf_ok(&text)) continue;
+        Str name = arena_str(&program->arena, bytes_str(buf_bytes(&text)));
+        if (name.ptr) program->names[i] = name;
+    }
+    buf_deinit(&text);
+}
 
 // Names outlive the program's bytes, which are the caller's.
 static Err names_keep(WasmProgram *program, const WasmBinary *binary) {
@@ -17,6 +30,7 @@ static Err names_keep(WasmProgram *program, const WasmBinary *binary) {
         program->preinits[i] = arena_str(arena, binary->preinits[i].name);
         if (!program->preinits[i].ptr) return ERR_NOMEM;
     }
+    names_demangle(program);
     return OK;
 }
 

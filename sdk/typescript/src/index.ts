@@ -1,0 +1,40 @@
+// lightcone: the client, for browsers, Node, Deno and Bun. Applications get it through their generated
+// bindings (`lightcone generate --lang typescript`), which are made of what is exported here.
+export { Reader, Writer, DecodeError, type Codec, type Decoder, type Encoder, type Result } from './core/bytes.js';
+export { ConnectionId, Identity, ScheduleAt, TimeDuration, Timestamp, Uuid } from './core/ids.js';
+export { t, TypeBuilder, type Infer, type Unit } from './core/types.js';
+export { table, Query, TableDef, Predicate, Column, type TableOptions } from './client/query.js';
+export {
+  Connection,
+  ConnectionBuilder,
+  ProcedureDef,
+  ReducerDef,
+  SubscriptionBuilder,
+  procedure,
+  reducer,
+  type Bound,
+  type Callbacks,
+  type CallOptions,
+  type Config,
+  type Db,
+  type Draft,
+  type ErrorContext,
+  type EventContext,
+  type EventInfo,
+  type Module,
+  type Procedures,
+  type ReducerEventContext,
+  type Reducers,
+  type SharedHandle,
+  type Status,
+  type SubscriptionEventContext,
+  type SubscriptionHandle,
+  type TableHandle,
+} from './client/connection.js';
+export {
+  ConnectionLostError,
+  InternalError,
+  NotConnectedError,
+  SenderError,
+  SubscriptionError,
+} from './client/errors.js';

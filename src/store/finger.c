@@ -1,0 +1,83 @@
+// finger.c: where the head's rows were found lately, so that changing one does not search again.
+//
+//   find a ──> tree_seek ──> finger 0: a, path        replace a ──> finger 0: no search
+//   find b ──> tree_seek ──> finger 1: b, path        replace b ──> finger 1
+//
+// A reducer nearly always looks at a row before it changes it. A finger is void once its table's
+// generation is another: any change may have moved entries or copied pages. The one exception says so
+// itself: a row that was overwritten in its place (fingers_keep).
+#include "store/inside.h"
+
+static uint64_t tail_of(Bytes key) {
+    if (LIKELY(key.len >= 8)) return load_u64(key.ptr + key.len - 8);
+    uint64_t tail = 0;
+    if (key.len) memcpy(&tail, key.ptr, key.len);
+    return tail;
+}
+
+bool finger_find(const Table *table, Bytes key, Bytes *row) {
+    Store *store = table->store;
+    Finger *finger = &store->fingers[store->finger_next++ % FINGERS];
+    finger->table = NULL;
+    if (!tree_seek(&store->pages, &table->state.rows, key, &finger->path)) return false;
+    *row = tree_value(&store->pages, &table->state.rows, &finger->path);
+    finger->table = table;
+    finger->generation = table->generation;
+    finger->key_len = key.len;
+    finger->key_tail = tail_of(key);
+    return true;
+}
+
+static bool is_of(const Finger *finger, const Table *table, Bytes key, uint64_t tail) {
+    return finger->table == table && finger->generation == table->generation &&
+           finger->key_tail == tail && finger->key_len == key.len;
+}
+
+// Whether all of the path is in memory, where our guard keeps it.
+static bool path_is_here(const Pages *pages, const Tree *tree, const TreePath *path) {
+    if (LIKELY(!pages->paged)) return true;
+    for (uint32_t level = 0; level < tree->height; level++) {
+        if (!page_is_here(pages, path->page[level])) return false;
+    }
+    return true;
+}
+
+// The tail of a longer key may be another's.
+static bool leads_to(const Pages *pages, const Tree *tree, const TreePath *path, Bytes key) {
+    if (LIKELY(key.len <= 8)) return true;
+    uint8_t scratch[NODE_KEY_MAX];
+    uint32_t leaf = tree->height - 1;
+    Bytes there = node_key(pages, page_read(pages, path->page[leaf]), path->at[leaf], scratch);
+    return bytes_eq(there, key);
+}
+
+bool finger_seek(const Table *table, Bytes key, TreePath *path) {
+    const Pages *pages = &table->store->pages;
+    const Tree *rows = &table->state.rows;
+    uint64_t tail = tail_of(key);
+    for (int i = 0; i < FINGERS; i++) {
+        const Finger *finger = &table->store->fingers[i];
+        if (!is_of(finger, table, key, tail)) continue;
+        if (!path_is_here(pages, rows, &finger->path)) break;
+        if (!leads_to(pages, rows, &finger->path, key)) continue;
+        *path = finger->path;
+        return true;
+    }
+    return tree_seek(pages, rows, key, path);
+}
+
+void fingers_keep(Table *table) {
+    for (int i = 0; i < FINGERS; i++) {
+        Finger *finger = &table->store->fingers[i];
+        bool was_good = finger->table == table && finger->generation + 1 == table->generation;
+        if (was_good) finger->generation++;
+    }
+}
+
+// Another table may come to stand where this one did.
+void fingers_forget(const Table *table) {
+    for (int i = 0; i < FINGERS; i++) {
+        Finger *finger = &table->store->fingers[i];
+        if (finger->table == table) finger->table = NULL;
+    }
+}

@@ -249,6 +249,7 @@ static Err each_relation(const Statement *s,
                          Err (*each)(void *ctx, const Query *query),
                          void *ctx) {
     if (s->query) return each(ctx, s->query);
+    if (s->standing) return standing_each_query(s->standing, each, ctx);
     return s->plan ? join_each(&s->plan->join, each, ctx) : OK;
 }
 

@@ -335,6 +335,7 @@ TEST(statement, explains_what_a_change_costs_a_subscription) {
                                  &diag),
                ERR_UNSUPPORTED);
     EXPECT(strstr(diag.text, "require indexes"));
+    fake_rule(fake, p, "SELECT p.* FROM p JOIN z ON p.z = z.id WHERE z.who = 1");
     EXPECT_ERR(statement_compile(STR("EXPLAIN SUBSCRIBE SELECT * FROM p"),
                                  QUERY_SQL,
                                  &fake->door,

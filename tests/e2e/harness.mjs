@@ -91,8 +91,10 @@ export class Server {
     this.ws = `ws://127.0.0.1:${this.port}`;
     const words = ['start', '--listen-addr', `127.0.0.1:${this.port}`];
     words.push('--data-dir', join(this.dir, 'data'), ...(this.options.words ?? []));
+    // `prefix` is a command that becomes the server: prlimit, setpriv.
+    const [command, ...all] = [...(this.options.prefix ?? []), lightcone, ...words];
     const env = { ...process.env, ...this.options.env };
-    this.child = spawn(lightcone, words, { stdio: ['ignore', 'pipe', 'pipe'], env });
+    this.child = spawn(command, all, { stdio: ['ignore', 'pipe', 'pipe'], env });
     let said = '';
     const hear = text => {
       said += text;
@@ -159,6 +161,7 @@ export class Server {
         },
         (error, stdout, stderr) => resolve({ code: error ? (error.code ?? 'killed') : 0, stdout, stderr })
       );
+      child.stdin.on('error', () => {});  // it may have ended without reading
       child.stdin.end(input);
     });
   }

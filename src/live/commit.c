@@ -259,11 +259,15 @@ void pending_free(Live *live) {
     live->pending_count = live->pending_cap = 0;
 }
 
+// Whoever watches a join has missed something after an error, and is about to be closed.
 static Err join_all(Live *live, const LiveChange *changes, size_t count) {
     live->tallied = NULL;
+    if (live->is_behind) return ERR_NOMEM;
     Err err = delta_begin(&live->delta, changes, count);
     if (err == OK) err = join_arrange(live, changes, count);
-    return err == OK ? join_commit(live) : err;
+    if (err == OK) err = join_commit(live);
+    live->is_behind = err != OK;
+    return err;
 }
 
 Err live_commit(Live *live,

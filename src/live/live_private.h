@@ -168,6 +168,7 @@ struct Live {
     LiveStats stats;
     ArrangeMemory arranged;
     uint32_t join_count;  // templates
+    bool is_behind;  // a commit was missed: what joins keep is wrong until all of them are gone
     Delta delta;
     JoinScratch *joining;
     Group *tallied;  // groups whose tallies the running commit changed

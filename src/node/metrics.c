@@ -103,6 +103,7 @@ DB_METRIC(m_reads_cancelled, db->counters.reads_cancelled)
 DB_METRIC(m_reads_refused, db->counters.reads_refused)
 DB_METRIC(m_sets, live_stats(db->live).query_sets)
 DB_METRIC(m_groups, live_stats(db->live).groups)
+DB_METRIC(m_subscription_state, live_stats(db->live).state_bytes)
 DB_METRIC(m_tested, live_stats(db->live).groups_tested)
 DB_METRIC(m_view_results, views_stats(db->views).results)
 DB_METRIC(m_view_runs, views_stats(db->views).runs)
@@ -190,6 +191,10 @@ static const Metric metrics[] = {
     {"lightcone_reads_refused_total", "counter", "answers that were larger than allowed", m_reads_refused},
     {"spacetime_subscription_sets", "gauge", "query sets subscribed now", m_sets},
     {"spacetime_active_queries", "gauge", "distinct queries watched now", m_groups},
+    {"lightcone_subscription_state_bytes",
+     "gauge",
+     "bytes that subscriptions take for groups and for join columns without an index",
+     m_subscription_state},
     {"lightcone_groups_tested_total", "counter", "queries tested against changed rows", m_tested},
     {"lightcone_view_results", "gauge", "results of views kept", m_view_results},
     {"lightcone_view_runs_total", "counter", "times a view was run", m_view_runs},

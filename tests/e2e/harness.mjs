@@ -212,16 +212,17 @@ export function moduleBundle(name) {
 }
 
 // Generated TypeScript for a bundle, compiled so that Node can import it. It lies in build/tools,
-// where it finds the npm package.
-export async function moduleBindings(name) {
+// where it finds the package that it is for.
+export async function moduleBindings(name, sdk = 'spacetimedb') {
   const bundle = moduleBundle(name);
-  const source = join(work, 'bindings', name);
-  const compiled = join(top, 'build/tools/e2e', `${name}.mjs`);
+  const file = sdk === 'spacetimedb' ? name : `${name}-${sdk}`;
+  const source = join(work, 'bindings', file);
+  const compiled = join(top, 'build/tools/e2e', `${file}.mjs`);
   if (!newerThan(compiled, bundle, lightcone)) {
     const quiet = { stdio: ['ignore', 'ignore', 'inherit'] };
     execFileSync(
       lightcone,
-      ['generate', '--no-config', '--yes', '--lang', 'typescript', '--sdk', 'spacetimedb', bundle.endsWith('.wasm') ? '-b' : '-j', bundle, '-o', source],
+      ['generate', '--no-config', '--yes', '--lang', 'typescript', '--sdk', sdk, bundle.endsWith('.wasm') ? '-b' : '-j', bundle, '-o', source],
       quiet
     );
     execFileSync(

@@ -179,7 +179,6 @@ const engines = {
   live: {
     tool: 'live', args: ['1000000'], budgets: {
       'WHERE id =: of 1000000 / of one': atMost(1.2),
-      'a range: of 1000000 / of one': atMost(1.2),
       'a join: of 1000000 / of one': atMost(1.2),
     },
   },

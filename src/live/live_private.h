@@ -12,8 +12,9 @@
 // ALWAYS TRUE
 //   (1) A group has at least one Sub; a template, a guard and a table have at least one group
 //       (tables and guards whose last group left are gone too).
-//   (2) A group stands in exactly one place of its table: one guard's chain, the residual list or
-//       the broadcast list; a group that can never match stands nowhere.
+//   (2) A group of one table stands in exactly one place of it: one guard's chain, the ranges of a
+//       column, the residual list or the broadcast list; one that can never match stands nowhere. A
+//       group of a join stands in the finders of its template (join.h).
 //   (3) A Sub is in its group's list and in its set's array, from live_subscribe to the end.
 //   (4) Between two live_commits no group and no client refers to commit memory.
 //   (5) The Subs of a distinct client's sets are in no group. Each holds a Held, whose own Sub is: it

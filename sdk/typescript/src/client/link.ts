@@ -13,7 +13,7 @@
 // ALWAYS TRUE  Messages reach `onMessage` in the order in which they were sent: those behind one that is
 // still being decompressed wait for it.
 import { openSocket, type SocketLike } from '#socket';
-import { abilitiesOf, PROTOCOLS, type Abilities } from './protocol.js';
+import { PROTOCOLS } from './protocol.js';
 
 /** In milliseconds. Not for applications; tests have less patience. */
 export const TIMES = {
@@ -34,7 +34,7 @@ export interface LinkOptions {
 }
 
 export interface LinkEvents {
-  onOpen(abilities: Abilities): void;
+  onOpen(protocol: string): void;
   onMessage(data: Uint8Array): void;
   /** `retryMs`: when the next try begins; undefined when there will be none. */
   onDown(error: Error | undefined, retryMs: number | undefined): void;
@@ -173,7 +173,7 @@ export class Link {
         this.isUp = true;
         this.heardAt = Date.now();
         this.askedAt = 0;
-        this.events.onOpen(abilitiesOf(protocol));
+        this.events.onOpen(protocol);
       },
       message: data => isCurrent() && this.take(data, isCurrent),
       close: (reason, status) => {

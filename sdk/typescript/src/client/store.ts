@@ -20,8 +20,8 @@
 //   (2) Everything visible changes only between begin() and finish(), which reports the difference: one
 //       entry a key, none where nothing changed.
 //   (3) A delete of a row that is not there is a DesyncError: what is shown would be wrong.
-import type { Reader } from '../core/bytes.js';
-import { bytesText, keyOf, type Query, type TableDef, type TableOptions } from './query.js';
+import { bytesKey, type Reader } from '../core/bytes.js';
+import { keyOf, type Query, type TableDef, type TableOptions } from './query.js';
 
 export type Key = string | number | bigint | boolean;
 type Row = Record<string, unknown>;
@@ -72,12 +72,6 @@ class Index {
 function keyText(value: unknown): string {
   const text = String(keyOf(value));
   return `${text.length}:${text}`;
-}
-
-const latin1 = /* @__PURE__ */ new TextDecoder('latin1');
-function rowText(data: Uint8Array, from: number, to: number): string {
-  const bytes = data.subarray(from, to);
-  return bytes.length <= 16 ? bytesText(bytes) : latin1.decode(bytes);
 }
 
 /** Where the rows of a BsatnRowList are; leaves the reader behind the list. */
@@ -188,7 +182,7 @@ export class Store {
   keyOf(row: Row): Key {
     if (this.primaryKey !== undefined) return keyOf(row[this.primaryKey]);
     const bytes = this.write(row);
-    return rowText(bytes, 0, bytes.length);
+    return bytesKey(bytes, 0, bytes.length);
   }
 
   // ---- changing
@@ -211,7 +205,7 @@ export class Store {
     if (this.primaryKey === undefined) {
       const { data } = r;
       eachRow(r, end => {
-        const key = rowText(data, r.at, end);
+        const key = bytesKey(data, r.at, end);
         if (rows.has(key)) {
           this.more(state, key);
           r.at = end;
@@ -246,7 +240,7 @@ export class Store {
     eachRow(r, end => {
       let key: Key;
       if (this.primaryKey === undefined) {
-        key = rowText(data, r.at, end);
+        key = bytesKey(data, r.at, end);
         r.at = end;
       } else {
         key = keyOf((this.def.codec.read(r) as Row)[this.primaryKey]);

@@ -40,9 +40,22 @@ const seen: (Identity | undefined)[] = /* @__PURE__ */ new Array(SEEN).fill(unde
 
 type TextReader = (data: Uint8Array, from: number, to: number) => string;
 let readText: TextReader | undefined;
-/** A quicker way from UTF-8 to text where the runtime has one; U+FFFD for what is none. */
-export function provideText(reader: TextReader): void {
-  readText = reader;
+// Every byte is another character: the decoder called latin1 is that of windows-1252, which loses none.
+const bytewise = /* @__PURE__ */ new TextDecoder('latin1');
+let readBytewise: TextReader = (data, from, to) => bytewise.decode(data.subarray(from, to));
+
+/**
+ * Quicker ways to text where the runtime has them: from UTF-8, with U+FFFD for what is none, and from bytes
+ * of any sort to one character each.
+ */
+export function provideText(utf8: TextReader, latin1: TextReader): void {
+  readText = utf8;
+  readBytewise = latin1;
+}
+
+/** Bytes as a text that is equal when they are; for keys, not for people. */
+export function bytesKey(data: Uint8Array, from: number, to: number): string {
+  return readBytewise(data, from, to);
 }
 
 export class Reader {

@@ -149,7 +149,7 @@ static double commit_cost(World *w,
     return median(rounds, ROUNDS);
 }
 
-// `form` has one %u, the parameter; the row with id 7 and link 0 matches parameter 0 alone.
+// `form` has %u, the parameter; the row with id 7 and link 0 matches parameter 0 alone.
 static void one_of_many(const char *name, const char *form, size_t largest) {
     enum { PER_CLIENT = 4096 };
     double first = 0;
@@ -264,6 +264,9 @@ int main(int argc, char **argv) {
     }
     uint64_t rows = optind < argc ? strtoull(argv[optind], NULL, 10) : 1000000;
     one_of_many("WHERE id =", "SELECT * FROM item WHERE owner = %u", rows);
+    one_of_many("a range",
+                "SELECT * FROM item WHERE owner >= %1$u AND owner <= %1$u AND n < 100",
+                rows);
     one_of_many(
         "a join",
         "SELECT item.* FROM item JOIN owner ON item.owner = owner.id WHERE owner.who = %u AND owner.id < 1",

@@ -60,6 +60,7 @@ DB_METRIC(m_calls_user_error, db->counters.calls_user_error)
 DB_METRIC(m_calls_fatal, db->counters.calls_fatal)
 DB_METRIC(m_calls_deadline, db->counters.calls_deadline)
 DB_METRIC(m_calls_refused, db->counters.calls_refused)
+DB_METRIC(m_calls_repeated, db->counters.calls_repeated)
 DB_METRIC(m_missed_page, db->counters.calls_missed_page)
 DB_METRIC(m_overran, db->counters.slices_used_up)
 DB_METRIC(m_slow, db->counters.slow_calls)
@@ -146,6 +147,7 @@ static const Metric metrics[] = {
     {"lightcone_calls_user_error_total", "counter", "reducer calls that returned an error", m_calls_user_error},
     {"lightcone_calls_fatal_total", "counter", "reducer calls that failed inside", m_calls_fatal},
     {"lightcone_calls_deadline_total", "counter", "reducer calls stopped at their deadline", m_calls_deadline},
+    {"lightcone_calls_repeated_total", "counter", "calls that had happened already when they came again", m_calls_repeated},
     {"lightcone_calls_refused_total", "counter", "reducer calls that never started", m_calls_refused},
     {"lightcone_calls_missed_page_total", "counter", "times a reducer call began again because a page was not in memory", m_missed_page},
     {"lightcone_slices_used_up_total", "counter", "reducer calls that needed more than their slice", m_overran},

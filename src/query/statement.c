@@ -150,7 +150,9 @@ static Err compile(Statement *s,
     s->verb = syntax.verb;
     s->explain = syntax.explain;
     s->analyze = syntax.analyze;
-    if (syntax.verb == SQL_SELECT)
+    if (syntax.subscription.ptr)
+        err = standing_compile(syntax.subscription, false, catalog, caller, &s->standing, diag);
+    else if (syntax.verb == SQL_SELECT)
         err = compile_select_statement(s, &syntax.select, catalog, caller, scratch, diag);
     else
         err = write_compile(s, &syntax, catalog, caller, scratch, diag);
@@ -196,6 +198,7 @@ void statement_free(Statement **statement) {
     Statement *s = *statement;
     if (!s) return;
     query_free(&s->query);
+    standing_free(&s->standing);
     plan_free(&s->plan);
     arena_deinit(&s->arena);
     mem_free(s);
@@ -246,6 +249,7 @@ static Err each_relation(const Statement *s,
                          Err (*each)(void *ctx, const Query *query),
                          void *ctx) {
     if (s->query) return each(ctx, s->query);
+    if (s->standing) return standing_each_query(s->standing, each, ctx);
     return s->plan ? join_each(&s->plan->join, each, ctx) : OK;
 }
 
@@ -265,6 +269,7 @@ uint64_t statement_cost(const Statement *s, uint64_t most) {
 
 Err statement_detach(Statement *s) {
     ASSERT(!statement_writes(s));
+    if (s->standing) return OK;  // it is read, not run, and not for long
     Err err = s->plan ? plan_detach(s->plan) : query_detach(s->query);
     if (err != OK || s->explain) return err;
     return s->plan ? plan_columns(s) : query_columns(s);

@@ -328,6 +328,7 @@ for (const item of cases) {
           else check(answer, one.want, about(dialect, one, answer));
         }
       }
+      if (at > 0) await http(server, 'DELETE', `/v1/database/${name}`, { token: people.owner.token });
     });
   }
 }

@@ -155,7 +155,7 @@ static void bundle_check(const char *metafile) {
     if (imports.differ)
         cli_die("The module pulls in 2 different versions of the `spacetimedb/server` package");
     if (!imports.any)
-        cli_die("Your module doesn't import the `spacetimedb/server` package at all - this is "
+        cli_die("Your module doesn't import `lightcone/server` or `spacetimedb/server` at all - this is "
                 "likely a mistake, as your module will not be able to interface with the "
                 "SpacetimeDB host.");
     if (imports.major == 2 && !exports_default(output))

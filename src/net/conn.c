@@ -62,6 +62,7 @@ bool conn_wants_read(const NetConn *conn) {
     case CONN_STREAMING:
     case CONN_ANSWERED: return conn->in.len < conn->in.cap;  // (2)
     case CONN_WS: return !conn->paused;
+    case CONN_PG: return pg_wants_read(conn);
     case CONN_DEAD: return false;
     }
     UNREACHABLE();
@@ -73,6 +74,10 @@ bool conn_has_unread(const NetConn *conn) {
 
 // Somebody typed http:// where TLS is spoken: they get an answer that they can read.
 static void tls_refuse_plain(NetConn *conn) {
+    if (conn->state == CONN_PG) {
+        conn_kill(conn, "it asked for TLS and does not speak it");
+        return;
+    }
     tls_free(&conn->tls);
     conn_refuse(conn, 400, "This port speaks TLS: use https:// or wss://.\n");
 }
@@ -205,7 +210,7 @@ void drain_answered(NetConn *conn) {
     }
 }
 
-static void drain_begin(NetConn *conn) {
+void drain_begin(NetConn *conn) {
     conn->state = CONN_DRAINING;
     conn->deadline = conn->loop->now + DRAIN_WAIT;
     mem_free(conn->work);
@@ -235,7 +240,7 @@ static size_t http_room(const NetConn *conn) {
 }
 
 // One read to the end of conn->in. False: nothing new.
-static bool read_append(NetConn *conn) {
+bool read_append(NetConn *conn) {
     size_t got, room = MIN(conn->in.cap - conn->in.len, (size_t)NET_READ_BYTES);
     Err err = conn_read(conn, conn->in.ptr + conn->in.len, room, &got);
     if (err == ERR_AGAIN) return false;
@@ -438,6 +443,7 @@ void conn_readable(NetConn *conn) {
     case CONN_DRAINING: drain_readable(conn); break;
     case CONN_WS:
     case CONN_WS_CLOSING: ws_readable(conn); break;
+    case CONN_PG: pg_readable(conn); break;
     case CONN_DEAD: return;
     }
     if (!conn->move_to) conn_watch(conn);
@@ -455,11 +461,17 @@ void conn_run(NetConn *conn) {
     }
     if (conn->move_to) return;
     if (conn->state == CONN_WS || conn->state == CONN_WS_CLOSING) ws_run(conn);
-    conn_watch(conn);
+    if (conn->state == CONN_PG) pg_run(conn);
+    if (!conn->move_to) conn_watch(conn);
 }
 
 void net_request_again(NetConn *conn) {
     NetLoop *loop = conn->loop;
+    if (conn->state == CONN_PG && !conn->move_to) {
+        loop->handler.moved(loop->handler.ctx, conn);
+        if (!conn->move_to) conn_run(conn);
+        return;
+    }
     if (conn->state != CONN_ANSWERING || conn->move_to) return;
     request_view(conn);
     loop->handler.request(loop->handler.ctx, conn, &conn->work->request);
@@ -486,6 +498,7 @@ Micros conn_deadline(const NetConn *conn) {
     case CONN_DRAINING:
     case CONN_WS_CLOSING: return conn->deadline;
     case CONN_WS: return conn->paused ? conn->ping_at : MIN(idle, conn->ping_at);
+    case CONN_PG: return pg_deadline(conn);
     case CONN_DEAD: return INT64_MAX;
     }
     UNREACHABLE();
@@ -521,6 +534,7 @@ void conn_expire(NetConn *conn) {
     case CONN_STREAMING:
     case CONN_ANSWERED:
     case CONN_DRAINING:
+    case CONN_PG:
     case CONN_WS_CLOSING: break;
     case CONN_DEAD: return;
     }

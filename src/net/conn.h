@@ -8,6 +8,8 @@
 //    │    cost ~500 bytes                      └ paused: message() said no
 //    └──refused, 408, 413──> DRAINING (the answer leaves; what still arrives is thrown away)
 //
+//   PG ──net_finish──> DRAINING                  a connection of the other listener (pg.c)
+//
 //   and from anywhere to DEAD: the socket is closed, closed() is owed, then the memory goes.
 //
 // ALWAYS TRUE
@@ -61,6 +63,7 @@ typedef enum ConnState {
     CONN_DRAINING,
     CONN_WS,
     CONN_WS_CLOSING,
+    CONN_PG,
     CONN_DEAD,
 } ConnState;
 
@@ -83,7 +86,7 @@ typedef struct HttpWork {  // only while a request is being read or answered
 } HttpWork;
 
 typedef struct NetTag {  // what the poller hands back
-    bool is_listener;
+    bool is_listener, is_pg;
 } NetTag;
 
 struct NetConn {
@@ -95,10 +98,16 @@ struct NetConn {
     bool out_stuck;  // the socket took less than we had
     bool stream_chunked, stream_bodyless, keep_alive;
     bool close_sent, close_seen;
-    bool pong_owed;  // our last ping is not answered yet
-    bool ws_failed;  // what the peer still sends cannot be understood
-    bool was_slow;   // it left more unread than it may
-    bool lingers;    // DRAINING: the peer may still be sending, so wait for its end
+    bool pong_owed;   // our last ping is not answered yet
+    bool ws_failed;   // what the peer still sends cannot be understood
+    bool was_slow;    // it left more unread than it may
+    bool lingers;     // DRAINING: the peer may still be sending, so wait for its end
+    bool pg_named;    // its messages have a name
+    bool pg_encrypt;  // once what is queued has left
+    NetTls *pg_tls;   // that it may ask for; NULL: none
+    bool wants_room;
+    uint32_t pg_bytes_max;  // of a message
+    size_t room_bytes;      // queued at most, to be called room
     int socket;
     Tls *tls;  // NULL: plain
     NetLoop *loop;
@@ -189,6 +198,17 @@ NetFrame *frame_new(size_t bytes);
 NetFrame *frame_control(WsOpcode opcode, Bytes payload);
 bool conn_cut_slow(NetConn *conn);  // always false: nothing was queued
 void ws_close_begin(NetConn *conn, uint16_t code, Bytes reason, bool discard_queue);
+
+void drain_begin(NetConn *conn);  // on with what is queued, then close
+bool read_append(NetConn *conn);  // one read to the end of conn->in; false: nothing new
+
+// pg.c
+void pg_open(NetConn *conn, NetTls *tls);
+void pg_readable(NetConn *conn);
+void pg_run(NetConn *conn);
+bool pg_wants_read(const NetConn *conn);
+Micros pg_deadline(const NetConn *conn);
+void pg_written(NetConn *conn);  // something has left
 
 // answer.c
 void answer_finish(NetConn *conn);  // the request is over: on to the next one, or close

@@ -143,17 +143,18 @@ static void reap(NetLoop *loop) {
 
 // Listening
 
-Err net_listen(NetLoop *loop,
-               const char *host,
-               uint16_t port,
-               NetTls *tls,
-               uint16_t *bound,
-               Diag *diag) {
+static Err listen_for(NetLoop *loop,
+                      bool pg,
+                      const char *host,
+                      uint16_t port,
+                      NetTls *tls,
+                      uint16_t *bound,
+                      Diag *diag) {
     const Io *io = loop->io;
     if (loop->listener_count == NET_LISTENERS_MAX)
         return diag_fail(diag, ERR_LIMIT, "at most %d listeners", NET_LISTENERS_MAX);
     NetListener *listener = &loop->listeners[loop->listener_count];
-    *listener = (NetListener){.tag = {.is_listener = true}, .tls = tls};
+    *listener = (NetListener){.tag = {.is_listener = true, .is_pg = pg}, .tls = tls};
     uint16_t got = port;
     Err err = io->net_listen(io->world, host, &got, &listener->socket);
     if (err != OK)
@@ -167,6 +168,24 @@ Err net_listen(NetLoop *loop,
     loop->listener_count++;
     if (bound) *bound = got;
     return OK;
+}
+
+Err net_listen(NetLoop *loop,
+               const char *host,
+               uint16_t port,
+               NetTls *tls,
+               uint16_t *bound,
+               Diag *diag) {
+    return listen_for(loop, false, host, port, tls, bound, diag);
+}
+
+Err net_listen_pg(NetLoop *loop,
+                  const char *host,
+                  uint16_t port,
+                  NetTls *tls,
+                  uint16_t *bound,
+                  Diag *diag) {
+    return listen_for(loop, true, host, port, tls, bound, diag);
 }
 
 void net_stop_listening(NetLoop *loop) {
@@ -207,21 +226,28 @@ static void conn_adopt(NetLoop *loop, NetConn *conn) {
     conn_watch(conn);
 }
 
-static void accept_one(NetLoop *loop, NetTls *tls, int socket, const char *peer) {
+static void accept_one(NetLoop *loop, const NetListener *from, int socket, const char *peer) {
+    bool pg = from->tag.is_pg;
+    NetTls *tls = from->tls;
     uint32_t max = loop->limits.connections_max;
     NetConn *conn = loop->conn_count < max + REFUSED_MAX ? conn_new(loop, socket, peer) : NULL;
-    if (conn && tls && tls_new(tls, &conn->tls) != OK) conn_free(&conn);
+    if (conn && tls && !pg && tls_new(tls, &conn->tls) != OK) conn_free(&conn);
     if (!conn) {
         loop->stats.refused++;
         loop->io->net_close(loop->io->world, socket);
         return;
     }
+    if (pg) pg_open(conn, tls);
     conn_adopt(loop, conn);
     if (loop->conn_count <= max) {
         loop->stats.accepted++;
         return;
     }
     loop->stats.refused++;
+    if (pg) {
+        conn_kill(conn, "too many connections");
+        return;
+    }
     conn_refuse(conn, 503, "too many connections");
 }
 
@@ -236,14 +262,15 @@ static void accept_some(NetLoop *loop, NetListener *listener) {
             accept_pause(loop, listener);
             return;
         }
-        accept_one(loop, listener->tls, socket, peer);
+        accept_one(loop, listener, socket, peer);
     }
 }
 
 // Moving
 
 Err net_move(NetConn *conn, NetLoop *to) {
-    if (conn->state != CONN_ANSWERING || conn->move_to) return ERR_INVALID;
+    if ((conn->state != CONN_ANSWERING && conn->state != CONN_PG) || conn->move_to)
+        return ERR_INVALID;
     conn_unlink(conn);
     conn->move_to = to;
     link_append(&conn->loop->moving, &conn->in_all);
@@ -290,7 +317,10 @@ static void moved_in(NetLoop *loop, NetConn *conn) {
     conn_adopt(loop, conn);
     if (conn->state == CONN_DEAD) return;
     if (conn->out.count) link_append(&loop->dirty, &conn->in_dirty);
-    loop->handler.request(loop->handler.ctx, conn, &conn->work->request);
+    if (conn->state == CONN_PG)
+        loop->handler.moved(loop->handler.ctx, conn);
+    else
+        loop->handler.request(loop->handler.ctx, conn, &conn->work->request);
     if (!conn->move_to) conn_run(conn);
 }
 

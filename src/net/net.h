@@ -13,6 +13,7 @@
 //   conn.c    one connection: what it reads, in which state               conn.h: its fields
 //   out.c     what it sends: queues of frames, writev, slow clients
 //   answer.c  HTTP answers and the 101          http.c, ws.c    the two protocols as bytes
+//   pg.c      the third, PostgreSQL's: where its messages begin and end
 //   tls.c     both of them encrypted
 //
 // ALWAYS TRUE
@@ -87,8 +88,14 @@ typedef struct NetHandler {
     // A whole request. Answer it, now or later, exactly once.
     void (*request)(void *ctx, NetConn *conn, const HttpRequest *request);
     // A whole message. Borrowed during the call. Return false to stop reading from this connection
-    // until net_resume (backpressure); the message was taken all the same.
+    // until net_resume (backpressure); the message was taken all the same. Of PostgreSQL's protocol
+    // with name and length; one without bytes means that what came is no message.
     bool (*message)(void *ctx, NetConn *conn, Bytes payload, bool text);
+    // What was queued has left so far that net_want_room's caller may queue more.
+    void (*room)(void *ctx, NetConn *conn);
+    // A connection of PostgreSQL's protocol that net_move passed on is here, or net_request_again
+    // brings it.
+    void (*moved)(void *ctx, NetConn *conn);
     // The connection is over, however it ended. conn is freed after the call.
     void (*closed)(void *ctx, NetConn *conn, const char *why);
 } NetHandler;
@@ -113,6 +120,13 @@ MUST_USE Err net_listen(NetLoop *loop,
                         NetTls *tls,
                         uint16_t *bound,
                         Diag *diag);
+// The same for clients that speak PostgreSQL's protocol, where `tls` is offered to those who ask for it.
+MUST_USE Err net_listen_pg(NetLoop *loop,
+                           const char *host,
+                           uint16_t port,
+                           NetTls *tls,
+                           uint16_t *bound,
+                           Diag *diag);
 void net_stop_listening(NetLoop *loop);
 // Wait for sockets (at most timeout_us) and handle all that is ready: handlers are called.
 MUST_USE Err net_turn(NetLoop *loop, int64_t timeout_us);
@@ -126,6 +140,24 @@ MUST_USE Err net_move(NetConn *conn, NetLoop *to);
 // Its request was put aside and can be handled now: the handler is called again, as if it had arrived
 // just now. Between turns or from a handler of another connection.
 void net_request_again(NetConn *conn);
+
+// ── PostgreSQL's protocol: messages (wire/pg.h), the handler's business; bytes are ours ────────
+
+bool net_conn_is_pg(const NetConn *conn);
+bool net_pg_may_encrypt(const NetConn *conn);  // there is a certificate
+bool net_pg_is_encrypted(const NetConn *conn);
+// What is queued leaves in the clear; from then on the connection is TLS.
+void net_pg_encrypt(NetConn *conn);
+// The messages from here on have a name and at most so many bytes. The first have none.
+void net_pg_named(NetConn *conn, uint32_t message_bytes_max);
+// It is let in: it may be silent as long as it likes. Until then it has limits.request_timeout.
+void net_pg_welcome(NetConn *conn);
+// Queue bytes as they are (a reference is taken). False: the connection is being cut off.
+bool net_send(NetConn *conn, NetFrame *frame);
+// Call room() once at most `bytes` are queued, from the next turn on.
+void net_want_room(NetConn *conn, size_t bytes);
+// Close once everything queued has left.
+void net_finish(NetConn *conn);
 
 void *net_conn_data(const NetConn *conn);
 void net_conn_set_data(NetConn *conn, void *data);

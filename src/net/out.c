@@ -313,6 +313,7 @@ static Err write_some(NetConn *conn) {
     conn->loop->stats.bytes_out += wrote;
     if (conn->state != CONN_WS) conn->active_at = conn->loop->now;
     out_advance(&conn->out, wrote);
+    if (conn->state == CONN_PG) pg_written(conn);
     return OK;
 }
 

@@ -10,6 +10,7 @@
 #include "node/backup.h"
 #include "node/commit.h"
 #include "node/lane.h"
+#include "node/pg.h"
 #include "node/session_private.h"
 
 // ── its log ────────────────────────────────────────────────────────────────────────────────────
@@ -103,7 +104,8 @@ static void schema_noticed(Database *db) {
 
 static void disconnect_all(Database *db, const char *why) {
     for (Session *s = db->sessions; s; s = s->next) {
-        if (s->kind == SESSION_WS && s->state != SESSION_ENDED) session_close(s, 1001, why);
+        bool stays_open = s->kind == SESSION_WS || s->kind == SESSION_PG;
+        if (stays_open && s->state != SESSION_ENDED) session_close(s, 1001, why);
     }
 }
 
@@ -142,6 +144,16 @@ static void loop_wake(void *ctx) {
 }
 
 // Everything but the module: files, tables, subscriptions.
+static void live_spread(Database *db, bool bag) {
+    const Settings *set = &db->settings;
+    live_set_options(db->live,
+                     &(LiveOptions){
+                         .strict_index = set->strict_index,
+                         .bag = bag,
+                         .arrangement_quota = (size_t)set->subscription_memory_max,
+                     });
+}
+
 static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
     Node *node = open->loop->node;
     char path[IO_PATH_MAX], pages[IO_PATH_MAX];
@@ -193,6 +205,7 @@ static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
     schema_noticed(db);
     if ((err = views_open(db->db, &db->query_catalog, &db->views)) != OK) goto done;
     if ((err = live_open(&db->query_catalog, db->views, &db->live)) != OK) goto done;
+    live_spread(db, db->settings.subscription_bag);
     db->schedule = schedule_new();
     db->system = session_new(db,
                              &(SessionOptions){.kind = SESSION_SYSTEM,
@@ -645,6 +658,7 @@ void database_close(Database **handle, const char *why, bool remove_files) {
 // From settings to the parts that keep a copy.
 static void settings_spread(Database *db) {
     const Settings *set = &db->settings;
+    if (db->live) live_spread(db, live_options(db->live).bag);  // else at its opening
     db->fair.share_ns = set->share * 1000;
     if (db->log) modulelog_limit(db->log, (uint64_t)set->module_log_max);  // else at its opening
     db->fair.identity = (BucketRule){.rate = set->identity_rate, .burst = set->identity_burst};
@@ -702,7 +716,8 @@ void database_fail(Database *db, const Diag *diag) {
         park_leave(s);
         outbox_deinit(&s->out);
         outbox_deinit(&s->sealed);
-        if (s->kind == SESSION_WS) session_close(s, 1011, db->failure);
+        if (s->kind == SESSION_PG) pg_forget(s);
+        if (s->kind == SESSION_WS || s->kind == SESSION_PG) session_close(s, 1011, db->failure);
         if (s->kind == SESSION_HTTP) {
             session_http_answer(s, 503, db->failure);
             s->http.has_duration = false;

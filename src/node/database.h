@@ -28,7 +28,7 @@ typedef struct ParkList {
 } ParkList;
 
 typedef struct DatabaseCounters {
-    uint64_t calls_ok, calls_user_error, calls_fatal, calls_deadline, calls_refused;
+    uint64_t calls_ok, calls_user_error, calls_fatal, calls_deadline, calls_refused, calls_repeated;
     uint64_t commits, flushes, turns, messages_in, sql_queries;
     uint64_t calls_missed_page;  // began again because a page was not in memory
     uint64_t slices_used_up, slow_calls, conflicts, exclusive_runs;
@@ -79,6 +79,7 @@ struct Database {
     Session *running;  // whose call is in the module now
     ParkList parks[PARK_KINDS];
     uint32_t reads_active;         // on workers, or about to begin
+    uint32_t streams;              // answers that PostgreSQL clients are reading
     int64_t snapshots_noticed_ns;  // when a log line last spoke of an old one
     CommitPending commit;          // while it is pending no other call begins
     struct {                       // rows of the running commit's deltas as v1.json shows them
@@ -87,6 +88,7 @@ struct Database {
     } delta_json;
     int64_t turn_began_ns;  // monotonic
     Micros turn_began;      // the same moment by the wall clock
+    Micros once_sweep_at;   // once.h
     Micros now;             // wall clock of the running call
     bool failed;  // its log cannot be written: what was computed is not on the disk (mend.h)
     char failure[256];

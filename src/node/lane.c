@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "node/lane_private.h"
 #include "node/session_private.h"
+#include "node/sqlwrite.h"
 
 #define SCHEDULED_NOW_MAX (1u << 20)
 
@@ -68,6 +69,8 @@ void lanes_interrupt(Database *db, const char *why) {
             procedure_interrupt(s, why);
         } else if (s->kind == SESSION_VIEW) {
             viewlane_interrupt(s);
+        } else if (s->lane && s->lane->work) {
+            sqlwrite_interrupt(s);
         } else if (s->lane) {
             slow_interrupt(s);
         }
@@ -84,6 +87,11 @@ bool lanes_step(Session *s, HostCall *call, bool *more, bool *begun) {
     if (s->kind == SESSION_VIEW) {
         viewlane_step(s);
         *more = false;
+        return true;
+    }
+    if (s->lane && s->lane->work) {
+        sqlwrite_step(s);
+        *more = !s->lane;
         return true;
     }
     if (s->lane) {
@@ -469,7 +477,10 @@ static void call_run(LaneCall *call) {
 
 static void job_run(WorkerJob *job) {
     LaneCall *call = CONTAINER_OF(job, LaneCall, job);
-    call_run(call);
+    if (call->work)
+        call->work(call);
+    else
+        call_run(call);
     if (call->kind == LANE_REDUCER && call->status == HOST_OK) lane_validate(call);
     loop_post(call->loop, &call->ended);
 }

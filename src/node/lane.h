@@ -25,6 +25,7 @@
 //   lane.c         queues; a call's life, asking and answering
 //   lane_guard.c   the guard
 //   slow.c         reducers: slices, overlays, retries
+//   sqlwrite.c     statements that write many rows
 //   procedure.c    procedures and HTTP handlers and their transactions
 #pragma once
 #include "node/instance.h"
@@ -53,6 +54,8 @@ struct LaneCall {
     LoopTask arrived, ended;
     atomic_uint refs;
     void (*destroy)(LaneCall *call);  // frees what surrounds it, and it
+    // On the worker: what runs instead of the module (sqlwrite.h). Sets `status`. NULL: the module.
+    void (*work)(LaneCall *call);
     NodeLoop *loop;
     LaneModule *module;
 

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "node/commit.h"
+#include "node/pg.h"
 #include "node/session_private.h"
 
 static Table *system_table(const Database *db, uint32_t id) {
@@ -70,6 +71,8 @@ static void refuse(Session *s, int http_status, const char *text) {
     session_dirty(s);
     if (s->kind == SESSION_HTTP) {
         session_http_answer(s, http_status, text);
+    } else if (s->kind == SESSION_PG) {
+        pg_refuse(s, text);
     } else {
         session_close(s, 1008, text);
     }
@@ -78,6 +81,7 @@ static void refuse(Session *s, int http_status, const char *text) {
 static void let_in(Session *s) {
     Database *db = s->database;
     s->state = SESSION_LIVE;
+    if (s->kind == SESSION_PG) pg_let_in(s);
     if (s->kind != SESSION_WS) return;
     QueryCaller caller = {.identity = s->identity, .is_owner = s->is_owner};
     if (live_client_open(db->live, s, &caller, &s->live) != OK) {

@@ -212,7 +212,14 @@ static Err data_dir_lock(Node *node, Diag *diag) {
     }
     int len = snprintf(text, sizeof text, "%ld", (long)getpid());
     err = io->file_truncate(io->world, node->lock, 0);
-    return err == OK ? io->file_write(io->world, node->lock, 0, text, (size_t)len) : err;
+    if (err == OK) err = io->file_write(io->world, node->lock, 0, text, (size_t)len);
+    if (err == OK) return OK;
+    return diag_fail(diag,
+                     err,
+                     "cannot write %s: %s: is the disk of the data directory full, or may the "
+                     "server not write there?",
+                     path,
+                     io_last_error_text());
 }
 
 static Err node_open(Node *node, Diag *diag) {
@@ -252,6 +259,10 @@ static Err node_open(Node *node, Diag *diag) {
     // What is in use was used just now.
     if ((err = net_listen(front->net, o->host, o->port, node->tls, &node->port, diag)) != OK)
         return err;
+    const char *pg_host = o->pg_host ? o->pg_host : o->host;
+    if (o->pg)
+        err = net_listen_pg(front->net, pg_host, o->pg_port, node->tls, &node->pg_port, diag);
+    if (err != OK) return err;
     return loop_start(front, diag);
 }
 
@@ -305,6 +316,10 @@ Err node_start(const NodeOptions *options, Node **out, Diag *diag) {
 
 uint16_t node_port(const Node *node) {
     return node->port;
+}
+
+uint16_t node_pg_port(const Node *node) {
+    return node->pg_port;
 }
 
 Err node_reload(Node *node, Diag *diag) {

@@ -31,6 +31,9 @@ typedef struct NodeOptions {
     const char *data_dir;
     const char *host;
     uint16_t port;        // 0: a free one
+    bool pg;              // PostgreSQL's protocol is spoken too …
+    const char *pg_host;  // … here; NULL: `host`
+    uint16_t pg_port;     // 0: a free one
     const char *key_dir;  // NULL: data_dir/keys
     const char *private_key_path, *public_key_path;
     AuthIssuers issuers;             // whose tokens are accepted besides our own
@@ -49,7 +52,7 @@ typedef struct NodeOptions {
     OutboundAccess outbound;       // HTTP requests of modules
     size_t outbound_response_max;  // bytes of a response's body; 0: 64 MiB
     size_t memory_max;             // pages of one database in memory; 0: no limit
-    uint64_t checkpoint_bytes;     // of log between two checkpoints (txn/db.h); 0: 128 MiB
+    uint64_t checkpoint_bytes;     // of log between two checkpoints (txn/db.h); 0: 64 MiB
     uint64_t checkpoint_rate;      // bytes a second that one writes at most; 0: 64 MiB
     LogKeep log_keep;              // of the log, although a checkpoint covers it
     NetLimits limits;
@@ -59,6 +62,7 @@ typedef struct NodeOptions {
 // Start everything: databases are open and the socket listens when it returns.
 MUST_USE Err node_start(const NodeOptions *options, Node **out, Diag *diag);
 uint16_t node_port(const Node *node);
+uint16_t node_pg_port(const Node *node);  // 0: it is not spoken
 // Read the certificate again, if there is one. ERR_INVALID: the old one stays.
 MUST_USE Err node_reload(Node *node, Diag *diag);
 // Stop: clients get 1001, logs are flushed, threads joined.

@@ -18,7 +18,7 @@ struct Node {
     WorkerPool *makers;   // of instances (instance.h): loops wait for those
     char data_dir[IO_PATH_MAX];
     char cache_dir[IO_PATH_MAX];  // of compiled modules (host.h); may be deleted at any time
-    uint16_t port;
+    uint16_t port, pg_port;
     Micros started;
 
     pthread_mutex_t mutex;  // guards what follows

@@ -35,7 +35,8 @@ struct Waiter {
     LoopTask task;
     Waiter *next;
     NodeLoop *loop;
-    NetConn *conn;  // NULL: it is gone
+    NetConn *conn;      // NULL: it is gone
+    ConnOwner *before;  // whose it was, and will be again; NULL: nobody's
     Oidc *oidc;
 };
 
@@ -216,19 +217,22 @@ static void fetch_run(WorkerJob *job) {
 // ── waiting, on loops ──────────────────────────────────────────────────────────────────────────
 
 static void waiter_closed(void *self) {
-    ((Waiter *)self)->conn = NULL;
+    Waiter *w = self;
+    w->conn = NULL;
+    if (w->before) w->before->conn_closed(w->before);
 }
 
 static void waiter_told(LoopTask *task, NodeLoop *loop) {
     Waiter *w = CONTAINER_OF(task, Waiter, task);
     NetConn *conn = w->conn;
+    ConnOwner *before = w->before;
     (void)loop;
     pthread_mutex_lock(&w->oidc->lock);
     w->oidc->waiter_count--;
     pthread_mutex_unlock(&w->oidc->lock);
     mem_free(w);
     if (!conn) return;
-    net_conn_set_data(conn, NULL);
+    net_conn_set_data(conn, before);
     net_request_again(conn);
 }
 
@@ -239,6 +243,7 @@ static Waiter *waiter_new(Oidc *oidc, NodeLoop *loop, NetConn *conn) {
                   .task = {.run = waiter_told},
                   .loop = loop,
                   .conn = conn,
+                  .before = net_conn_data(conn),
                   .oidc = oidc};
     return w;
 }

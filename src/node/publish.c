@@ -120,6 +120,7 @@ void database_publish(Database *db, const WriteSet *writes, Session *by, const L
         return;
     }
     live_commit_ended(db->live, session_subscription_dropped, db);
+    if (count == 0) return;
     Telling t = {.db = db, .names_calls = db->def->version < 10};
     if (db->v1_count) t.cause = session_cause(db, by);
     for (size_t i = 0; i < count; i++) {

@@ -1,5 +1,7 @@
 #include "node/routes.h"
 
+#include "node/pg.h"
+
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -465,7 +467,8 @@ static size_t on_body_limit(void *ctx, const HttpRequest *head) {
 
 static bool on_message(void *ctx, NetConn *conn, Bytes payload, bool text) {
     ConnOwner *owner = net_conn_data(conn);
-    (void)ctx;
+    if (net_conn_is_pg(conn) && !(owner && owner->conn_message))
+        return pg_gate_message(ctx, conn, payload);
     return owner && owner->conn_message ? owner->conn_message(owner, payload, text) : true;
 }
 
@@ -477,10 +480,22 @@ static void on_closed(void *ctx, NetConn *conn, const char *why) {
     if (owner) owner->conn_closed(owner);
 }
 
+static void on_room(void *ctx, NetConn *conn) {
+    ConnOwner *owner = net_conn_data(conn);
+    (void)ctx;
+    if (owner && owner->conn_room) owner->conn_room(owner);
+}
+
+static void on_moved(void *ctx, NetConn *conn) {
+    pg_gate_moved(ctx, conn);
+}
+
 NetHandler routes_handler(NodeLoop *loop) {
     return (NetHandler){.ctx = loop,
                         .body_limit = on_body_limit,
                         .request = on_request,
                         .message = on_message,
+                        .room = on_room,
+                        .moved = on_moved,
                         .closed = on_closed};
 }

@@ -10,6 +10,7 @@
 typedef struct ConnOwner {
     void (*conn_closed)(void *self);  // the connection is gone; forget it
     bool (*conn_message)(void *self, Bytes payload, bool text);  // NULL: not a WebSocket
+    void (*conn_room)(void *self);                               // NULL: it never asked for any
 } ConnOwner;
 
 typedef enum AuthMode {

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "node/commit.h"
+#include "node/pg.h"
 #include "node/read.h"
 #include "node/session_private.h"
 #include "sats/json.h"
@@ -15,6 +16,7 @@ static void session_conn_closed(void *self) {
     Session *s = self;
     s->conn = NULL;
     s->closing = true;
+    if (s->pg) pg_conn_closed(s);
     read_cancel(s);  // nobody would hear it
     park_leave(s);
     session_ready(s);
@@ -35,9 +37,10 @@ Session *session_new(Database *db, const SessionOptions *o) {
     s->protocol = o->protocol;
     s->codec = wire_codec(o->protocol);
     s->v1.is_light = o->is_light;
+    s->speaks_ours = o->speaks_ours;
     s->token = arena_str(&s->arena, o->token);
     s->claims = arena_str(&s->arena, o->claims);
-    bool is_client = o->kind == SESSION_WS || o->kind == SESSION_HTTP;
+    bool is_client = o->kind == SESSION_WS || o->kind == SESSION_HTTP || o->kind == SESSION_PG;
     if (!s->token.ptr || !s->claims.ptr ||
         fair_join(&db->fair, &s->fair, o->party ? o->party : &o->identity, is_client) != OK) {
         arena_deinit(&s->arena);
@@ -65,6 +68,7 @@ void session_free(Session **handle) {
     read_cancel(s);
     park_leave(s);
     if (s->live) live_client_close(&s->live);
+    pg_session_deinit(s);
     const Io *io = s->database->loop->node->io;
     fair_leave(&s->database->fair, &s->fair, io->clock_monotonic_ns(io->world));
     outbox_deinit(&s->out);
@@ -96,6 +100,7 @@ void session_dirty(Session *s) {
 
 void session_close(Session *s, uint16_t code, const char *why) {
     s->closing = true;
+    if (s->pg) pg_stop(s);
     read_cancel(s);
     park_leave(s);
     // What was received and not worked on is dropped: the stream ends here. What was answered
@@ -279,7 +284,7 @@ static bool session_step(Session *s, HostCall *call, bool *more) {
     if (s->kind == SESSION_SYSTEM) return lifecycle_step_system(s, call, more);
     if (s->state == SESSION_CONNECTING) {
         // A client that left before it was let in never was here.
-        if (s->kind == SESSION_WS && s->closing && !s->conn) {
+        if ((s->kind == SESSION_WS || s->kind == SESSION_PG) && s->closing && !s->conn) {
             s->state = SESSION_ENDED;
             *more = false;
             return false;
@@ -293,8 +298,19 @@ static bool session_step(Session *s, HostCall *call, bool *more) {
     if (s->kind == SESSION_HTTP && !s->http.done) {
         begun = session_http_step(s, call);
         question_over(s);
-        if (s->read || s->parked != PARK_NONE) *more = false;
+        if (s->fair.parked || s->lane || s->read || s->parked != PARK_NONE) *more = false;
         return begun;
+    }
+    if (s->kind == SESSION_PG) {
+        bool waits = pg_has_work(s) && !pg_step(s);
+        question_over(s);
+        if (waits || s->fair.parked || s->lane || s->parked != PARK_NONE) {
+            *more = false;
+        } else if (!pg_has_work(s)) {
+            *more = false;
+            if (s->closing) return lifecycle_step_disconnect(s, call, more);
+        }
+        return false;
     }
     session_ws_tidy(s);
     begun = session_ws_step(s, call);

@@ -16,11 +16,13 @@
 #pragma once
 #include "node/database.h"
 #include "node/outbox.h"
+#include "query/statement.h"
 
 // An agent stands for a procedure that runs on a worker, SESSION_VIEW for a view (lane.h).
 typedef enum SessionKind {
     SESSION_WS,
     SESSION_HTTP,
+    SESSION_PG,
     SESSION_SYSTEM,
     SESSION_AGENT,
     SESSION_VIEW
@@ -49,6 +51,7 @@ typedef struct HttpWorkItem {
     Str content_type;
     bool has_duration;
     int64_t duration_us;
+    int64_t began_ns;  // monotonic: when SQL was first looked at
 } HttpWorkItem;
 
 // What only the older protocol needs (session_v1.c).
@@ -64,6 +67,7 @@ typedef struct SessionV1 {
 struct Session {
     void (*conn_closed)(void *self);  // first: what a NetConn's data begins with (routes.h)
     bool (*conn_message)(void *self, Bytes payload, bool text);
+    void (*conn_room)(void *self);
 
     Database *database;
     SessionKind kind;
@@ -78,6 +82,7 @@ struct Session {
     ConnectionId connection;
     bool is_owner, confirmed;
     WireProtocol protocol;
+    bool speaks_ours;        // WIRE_V3 and the messages of v1.bsatn.lightcone
     const WireCodec *codec;  // how that says things
     Arena arena;             // token, claims, an HTTP request's text
     Str token, claims;
@@ -96,6 +101,11 @@ struct Session {
 
     SessionCall call;     // in the module now
     uint32_t request_id;  // of that call
+    struct {              // … if it is to happen once (once.h)
+        bool is_asked;
+        uint8_t session[16];
+        uint64_t number, settled;
+    } once;
     Micros call_timestamp;
     int64_t call_elapsed_us;  // of the call that ended last
     const FunctionDef *function;
@@ -123,6 +133,12 @@ struct Session {
     uint64_t asked_at;  // version of the data when the question came that is parked for a view; 0
     Session *prev_parked, *next_parked;
 
+    struct {  // a write that is being committed (sqlwrite.c)
+        void (*end)(Session *, Err, const StatementStats *, const Diag *);
+        StatementStats stats;
+    } sql;
+    struct PgSession *pg;  // of a SESSION_PG (pg.h)
+
     Outbox out, sealed;
     HttpWorkItem http;
 };
@@ -135,7 +151,7 @@ typedef struct SessionOptions {
     ConnectionId connection;
     bool confirmed;
     WireProtocol protocol;
-    bool is_light;
+    bool is_light, speaks_ours;
     Str token, claims;      // copied
     const Identity *party;  // on whose account it is worked on; NULL: its own
 } SessionOptions;

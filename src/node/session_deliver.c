@@ -11,6 +11,7 @@
 // the session) leaves whole: it waits until nothing was added after the sealing.
 #include <stdio.h>
 
+#include "node/pg.h"
 #include "node/routes.h"
 #include "node/session_private.h"
 
@@ -96,6 +97,7 @@ static void deliver_whole(Session *s, Outbox *box) {
         say(s, box);
         ws_end(s);
     }
+    if (s->kind == SESSION_PG) pg_deliver(s);
     if (s->kind == SESSION_AGENT) procedure_deliver(s);
     s->is_dirty = false;
     // One that is still in the ring comes back when its turn does.
@@ -149,6 +151,7 @@ void session_seal(Database *db) {
         // What stands behind an answer that is still being made waits for that. Sealed all the same
         // when nothing stands before it: the session may have ended.
         (void)outbox_split(&s->out, &s->sealed);
+        if (s->kind == SESSION_PG) pg_seal(s);
         s->next_sealed = db->sealed;
         db->sealed = s;
     }
@@ -167,6 +170,7 @@ static void deliver_sealed_some(Database *db, bool sparse) {
             keep = s;
         } else if (s->is_dirty) {
             if (s->kind == SESSION_WS) say(s, &s->sealed);
+            if (s->kind == SESSION_PG) pg_deliver_sealed(s);
         } else {
             deliver_whole(s, &s->sealed);
         }

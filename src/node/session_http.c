@@ -3,6 +3,7 @@
 
 #include "node/commit.h"
 #include "node/session_private.h"
+#include "node/sqlwrite.h"
 #include "query/statement.h"
 #include "sats/json.h"
 
@@ -133,58 +134,60 @@ static bool sql_elsewhere(Session *s, Statement **statement, Err *err) {
     return *err == OK;
 }
 
-// Put the answer together; of a write (stats not NULL) what was done.
-static Err sql_answer(Session *s,
-                      Statement *statement,
-                      const StatementStats *stats,
-                      int64_t began,
-                      Diag *diag) {
+static int64_t sql_micros(const Session *s) {
     const Io *io = s->database->loop->node->io;
-    Buf *body = &s->http.body;
-    read_limit(s->database, statement);
-    buf_clear(body);
-    buf_put_u8(body, '[');
-    int64_t micros = (io->clock_monotonic_ns(io->world) - began) / 1000;
-    Err err = statement_write_json(statement, NULL, stats, micros, body, diag);
-    buf_put_u8(body, ']');
-    if (err == OK && !buf_ok(body)) err = ERR_NOMEM;
-    if (err == ERR_TOO_LARGE) read_too_large(s->database, diag);
-    if (err != OK) return err;
+    return (io->clock_monotonic_ns(io->world) - s->http.began_ns) / 1000;
+}
+
+// What is in the body is the answer.
+static void sql_answered(Session *s) {
     s->http.done = true;
     s->http.status = 200;
     s->http.content_type = STR("application/json");
     s->http.has_duration = true;
-    s->http.duration_us = (io->clock_monotonic_ns(io->world) - began) / 1000;
+    s->http.duration_us = sql_micros(s);
     s->closing = true;
     session_dirty(s);
-    return OK;
 }
 
-// What was written is committed, or it is not and the answer was said too early; nobody has it yet.
-static void sql_committed(Session *s, Err err, const LiveUpdate *own) {
-    (void)own;
-    if (err != OK) session_http_answer(s, err_http_status(err), err_text(err));
+static Err sql_read(Session *s, Statement *statement, Diag *diag) {
+    Buf *body = &s->http.body;
+    read_limit(s->database, statement);
+    buf_clear(body);
+    buf_put_u8(body, '[');
+    Err err = statement_write_json(statement, NULL, NULL, sql_micros(s), body, diag);
+    buf_put_u8(body, ']');
+    if (err == OK && !buf_ok(body)) err = ERR_NOMEM;
+    if (err == ERR_TOO_LARGE) read_too_large(s->database, diag);
+    if (err == OK) sql_answered(s);
+    return err;
 }
 
-static void sql_write(Session *s, Statement *statement, int64_t began) {
-    Database *db = s->database;
-    StatementStats stats;
-    Diag diag;
-    diag_clear(&diag);
-    if (db->read_only != OK) {
-        session_http_answer(s, db->read_only == ERR_DISK_FULL ? 507 : 503, db->read_only_why);
-        return;
+static void sql_written(Session *s, Err err, const StatementStats *stats, const Diag *diag) {
+    if (err == ERR_AGAIN) return;  // it is taken up again
+    if (err == OK) {
+        buf_clear(&s->http.body);
+        buf_put_u8(&s->http.body, '[');
+        statement_write_stats(stats, sql_micros(s), &s->http.body);
+        buf_put_u8(&s->http.body, ']');
+        sql_answered(s);
+    } else if (err == ERR_DISK_FULL || !diag->text[0]) {
+        session_http_answer(s, err_http_status(err), diag->text[0] ? diag->text : err_text(err));
+    } else if (s->database->read_only != OK) {
+        session_http_answer(s, 503, diag->text);
+    } else {
+        sql_refuse(s, err, true, diag);
     }
-    s->call_timestamp = db->now;
-    session_transaction_begin(s, STR("<sql>"));
-    Err err = statement_execute(statement, db->db, &stats, &diag);
-    if (err == OK) err = sql_answer(s, statement, &stats, began, &diag);
-    if (err != OK) {
-        db_rollback(db->db);
-        sql_refuse(s, err, true, &diag);
-        return;
+}
+
+static void sql_write(Session *s, Statement **statement) {
+    char text[256];
+    switch (sqlwrite_admit(s, text, sizeof text)) {
+    case FAIR_PASS: sqlwrite_begin(s, statement, sql_written); return;
+    case FAIR_WAIT: return;
+    case FAIR_REFUSE: session_http_answer(s, 429, text); return;
     }
-    commit_start(s, false, sql_committed);
+    UNREACHABLE();
 }
 
 typedef struct SqlViews {
@@ -198,26 +201,26 @@ static Err view_check(void *ctx, const Query *query) {
 }
 
 // Read it on the loop, if that takes no time: ERR_AGAIN, it does.
-static Err sql_here(Session *s, Statement *statement, int64_t began, Diag *diag) {
+static Err sql_here(Session *s, Statement *statement, Diag *diag) {
     uint64_t most = read_cost_max(s->database);
     Store *store = db_store(s->database->db);
     if (most != UINT64_MAX && statement_cost(statement, most) > most) return ERR_AGAIN;
     store_set_patient(store, most == UINT64_MAX);
-    Err err = sql_answer(s, statement, NULL, began, diag);
+    Err err = sql_read(s, statement, diag);
     store_set_patient(store, true);
     return err;
 }
 
-static void sql_run(Session *s, Statement **statement, int64_t began) {
+static void sql_run(Session *s, Statement **statement) {
     Database *db = s->database;
     Diag diag;
     diag_clear(&diag);
     if (statement_writes(*statement)) {
-        db->counters.sql_queries++;
-        sql_write(s, *statement, began);
+        sql_write(s, statement);
+        if (!s->fair.parked) db->counters.sql_queries++;
         return;
     }
-    Err err = sql_here(s, *statement, began, &diag);
+    Err err = sql_here(s, *statement, &diag);
     if (err == ERR_AGAIN) {
         diag_clear(&diag);
         err = OK;
@@ -230,12 +233,12 @@ static void sql_run(Session *s, Statement **statement, int64_t began) {
 static void step_http_sql(Session *s) {
     Database *db = s->database;
     const Io *io = db->loop->node->io;
-    int64_t began = io->clock_monotonic_ns(io->world);
     Diag diag;
     Statement *statement = NULL;
     QueryCaller caller = caller_of(s);
     SqlViews views = {db->views, &diag};
     diag_clear(&diag);
+    if (!s->http.began_ns) s->http.began_ns = io->clock_monotonic_ns(io->world);
     Err err =
         statement_compile(s->http.text, QUERY_SQL, &db->query_catalog, &caller, &statement, &diag);
     if (err == OK) err = statement_each_query(statement, view_check, &views);
@@ -244,7 +247,7 @@ static void step_http_sql(Session *s) {
     } else if (err == ERR_BUSY) {
         session_await_views(s);
     } else if (err == OK) {
-        sql_run(s, &statement, began);
+        sql_run(s, &statement);
     } else {
         db->counters.sql_queries++;
         sql_refuse(s, err, false, &diag);

@@ -17,6 +17,8 @@ static const char usage[] =
     "Usage: lightcone start [options]\n"
     "\n"
     "  -l, --listen-addr HOST:PORT   where to listen (default 127.0.0.1:3000; port 0 picks a free one)\n"
+    "      --pg-port PORT            speak PostgreSQL's protocol too, on this port of the same host\n"
+    "      --pg-listen HOST:PORT     the same on another address\n"
     "      --data-dir DIR            where databases live (default: your data directory,\n"
     "                                $XDG_DATA_HOME/lightcone/data or ~/.local/share/lightcone/data)\n"
     "      --jwt-key-dir DIR         signing keys id_ecdsa, id_ecdsa.pub (default DATA-DIR/keys)\n"
@@ -50,8 +52,8 @@ static const char usage[] =
     "                                transaction is undone\n"
     "      --memory-max BYTES        most memory for the tables of one database; the rest of them stays\n"
     "                                on disk (default: no limit)\n"
-    "      --checkpoint-log BYTES    so much log between two checkpoints (default 134217728): what a\n"
-    "                                start after a crash replays at most\n"
+    "      --checkpoint-log BYTES    so much log between two checkpoints (default 67108864): a start\n"
+    "                                after a crash replays at most twice that\n"
     "      --checkpoint-rate BYTES   a checkpoint writes at most so much a second (default 67108864)\n"
     "      --log-keep BYTES          keep at least so much log behind a checkpoint (default 0)\n"
     "      --log-keep-hours N        keep the log of the last N hours (default 0)\n"
@@ -68,6 +70,8 @@ enum { ISSUERS_NAMED_MAX = 16 };
 
 enum {
     OPT_DATA = 256,
+    OPT_PG_PORT,
+    OPT_PG_LISTEN,
     OPT_KEY_DIR,
     OPT_PRIV,
     OPT_PUB,
@@ -101,6 +105,8 @@ enum {
 
 static const struct option options_known[] = {
     {"listen-addr", required_argument, NULL, 'l'},
+    {"pg-port", required_argument, NULL, OPT_PG_PORT},
+    {"pg-listen", required_argument, NULL, OPT_PG_LISTEN},
     {"data-dir", required_argument, NULL, OPT_DATA},
     {"jwt-key-dir", required_argument, NULL, OPT_KEY_DIR},
     {"jwt-priv-key-path", required_argument, NULL, OPT_PRIV},
@@ -192,7 +198,7 @@ static bool setting_option(Settings *settings, const char *text) {
 
 typedef struct StartArgs {
     NodeOptions node;
-    char host[256];
+    char host[256], pg_host[256];
     Str issuers[ISSUERS_NAMED_MAX];
     bool help;
 } StartArgs;
@@ -221,6 +227,18 @@ static int arguments(int argc, char **argv, StartArgs *args) {
         case 'l':
             if (!address(optarg, args->host, sizeof args->host, &args->node.port))
                 return complain("`%s` is not HOST:PORT", optarg);
+            break;
+        case OPT_PG_PORT:
+            if (!number(optarg, 0, 65535, &value))
+                return complain("--pg-port takes a port from 0 to 65535, not `%s`", optarg);
+            args->node.pg = true;
+            args->node.pg_port = (uint16_t)value;
+            break;
+        case OPT_PG_LISTEN:
+            if (!address(optarg, args->pg_host, sizeof args->pg_host, &args->node.pg_port))
+                return complain("`%s` is not HOST:PORT", optarg);
+            args->node.pg = true;
+            args->node.pg_host = args->pg_host;
             break;
         case OPT_DATA: args->node.data_dir = optarg; break;
         case OPT_KEY_DIR: args->node.key_dir = optarg; break;
@@ -412,6 +430,7 @@ int node_start_command(int argc, char **argv) {
     if (args.node.tls_cert || !isatty(STDERR_FILENO)) sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);  // `ulimit -f` is a disk that is full, not the end
     descriptors_raise();
 
     Diag diag = {0};
@@ -428,6 +447,10 @@ int node_start_command(int argc, char **argv) {
         return 1;
     }
     // Test harnesses of the original read the address from this very sentence (§15).
+    if (node_pg_port(node))
+        printf("PostgreSQL's protocol on %s:%u\n",
+               args.node.pg_host ? args.node.pg_host : args.host,
+               node_pg_port(node));
     printf("Starting SpacetimeDB listening on %s:%u\n", args.host, node_port(node));
     fflush(stdout);
     wait_for_signal(node, args.node.tls_cert, &signals);

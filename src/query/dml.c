@@ -1,13 +1,7 @@
-// dml.c: INSERT, UPDATE, DELETE, SET and SHOW (spec §1.10, §1.11).
+// dml.c: what INSERT, UPDATE, DELETE, SET and SHOW mean (spec §1.10, §1.11): names, types, the rights of
+// the caller; values become BSATN. Carrying it out is dml_run.c's.
 //
-// PICTURE
-//   compile   names, types, the rights of the caller; values become BSATN
-//   execute   inside a transaction of the head:
-//               DELETE   collect the rows, then delete them
-//               UPDATE   collect the rows, delete all of them, then insert them rewritten
-//
-//   So UPDATE sees the state before it, never its own rows, and rows that become equal collapse: a
-//   table is a set. Row-level security does not bind whoever may write.
+// Row-level security does not bind whoever may write.
 //
 // Of the system tables only st_var may be written: what the others say is the schema's, and comes
 // about by publishing.
@@ -22,6 +16,7 @@ static bool takes_text(const Type *type) {
 }
 
 Err write_value(const Type *type, const SqlValue *value, Buf *out, Diag *diag) {
+    if (value->kind == SQL_PARAM) return sql_param(value->param, type, value->text, out, diag);
     if (value->kind == SQL_TRUTH) {
         if (type->kind != TYPE_BOOL) return compile_fail_type(diag, type, type_simple(TYPE_BOOL));
         buf_put_u8(out, value->truth);
@@ -312,97 +307,4 @@ Err write_compile(Statement *s,
     case SQL_SELECT: break;
     }
     UNREACHABLE();
-}
-
-// ── making it so ───────────────────────────────────────────────────────────────────────────────
-
-typedef struct Collected {
-    Buf rows;  // u32 length and row, one after another
-    uint64_t count;
-} Collected;
-
-static bool collect(void *ctx, Bytes row) {
-    Collected *c = ctx;
-    buf_put_lp(&c->rows, row);
-    c->count++;
-    return buf_ok(&c->rows);
-}
-
-static bool collected_next(const Collected *c, size_t *at, Bytes *row) {
-    if (*at == c->rows.len) return false;
-    uint32_t len = load_u32(c->rows.ptr + *at);
-    *row = BYTES(c->rows.ptr + *at + 4, len);
-    *at += 4 + len;
-    return true;
-}
-
-static Err delete_all(Db *db, const CatalogTable *table, const Collected *c, Diag *diag) {
-    Bytes row;
-    Err err = OK;
-    for (size_t at = 0; err == OK && collected_next(c, &at, &row);)
-        err = db_row_delete(db, table, row, diag);
-    return err;
-}
-
-static Err insert_rewritten(const Statement *s, Db *db, const Collected *c, Diag *diag) {
-    Bytes row;
-    Buf rewritten = {0};
-    Err err = OK;
-    for (size_t at = 0; err == OK && collected_next(c, &at, &row);) {
-        buf_clear(&rewritten);
-        for (uint32_t i = 0; i < s->table->column_count; i++) {
-            Bytes value =
-                s->assigned[i].ptr ? s->assigned[i] : row_column(s->query->layout, row, i);
-            buf_put_bytes(&rewritten, value);
-        }
-        bool inserted;
-        err = buf_ok(&rewritten)
-                  ? db_row_insert(db, s->table, buf_bytes(&rewritten), &inserted, diag)
-                  : ERR_NOMEM;
-    }
-    buf_deinit(&rewritten);
-    return err;
-}
-
-static Err execute_rows(const Statement *s, Db *db, StatementStats *stats, Diag *diag) {
-    Collected c = {0};
-    Err err = query_run(s->query, NULL, collect, &c);
-    if (!buf_ok(&c.rows)) err = ERR_NOMEM;
-    if (err == OK) err = delete_all(db, s->table, &c, diag);
-    if (err == OK && s->verb == SQL_UPDATE) err = insert_rewritten(s, db, &c, diag);
-    *(s->verb == SQL_UPDATE ? &stats->updated : &stats->deleted) = c.count;
-    buf_deinit(&c.rows);
-    return err;
-}
-
-static Err execute_insert(const Statement *s, Db *db, StatementStats *stats, Diag *diag) {
-    Err err = OK;
-    for (uint32_t i = 0; err == OK && i < s->row_count; i++) {
-        bool inserted = false;
-        err = db_row_insert(db, s->table, s->rows[i], &inserted, diag);
-        stats->inserted += inserted;
-    }
-    return err;
-}
-
-static Err execute(const Statement *s, Db *db, StatementStats *stats, Diag *diag) {
-    bool changed;
-    switch (s->verb) {
-    case SQL_INSERT: return execute_insert(s, db, stats, diag);
-    case SQL_UPDATE:
-    case SQL_DELETE: return execute_rows(s, db, stats, diag);
-    case SQL_SET: return db_row_upsert(db, s->table, s->rows[0], &changed, diag);
-    case SQL_SELECT:
-    case SQL_SHOW: break;
-    }
-    UNREACHABLE();
-}
-
-Err statement_execute(const Statement *s, Db *db, StatementStats *stats, Diag *diag) {
-    ASSERT(statement_writes(s));
-    *stats = (StatementStats){0};
-    diag_clear(diag);
-    Err err = execute(s, db, stats, diag);
-    if (err == OK || diag->text[0]) return err;
-    return diag_fail(diag, err, "%s", err_text(err));
 }

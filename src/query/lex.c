@@ -296,3 +296,38 @@ Err sql_lex(Str text, Arena *arena, SqlToken **out, uint32_t *count, Diag *diag)
     buf_deinit(&lex.tokens);
     return err;
 }
+
+bool statement_split(Str *rest, Str *first) {
+    Arena scratch = {0};
+    Diag diag;
+    Lexer lex = {.text = *rest, .arena = &scratch, .diag = &diag};
+    size_t begin = 0, end = rest->len;
+    bool any = false;
+    for (;;) {
+        // What cannot be cut is left whole: whoever compiles it says what is wrong.
+        if (skip_blank(&lex) != OK) {
+            any = true;
+            break;
+        }
+        size_t at = lex.at;
+        if (at >= lex.text.len) break;
+        bool semicolon = peek(&lex, 0) == ';';
+        if (semicolon && any) {
+            end = lex.at++;
+            break;
+        }
+        if (!any) begin = semicolon ? at + 1 : at;
+        any |= !semicolon;
+        lex.tokens.len = 0;
+        if (lex_one(&lex) != OK) {
+            lex.at = lex.text.len;
+            break;
+        }
+    }
+    buf_deinit(&lex.tokens);
+    arena_deinit(&scratch);
+    size_t next = end < rest->len ? lex.at : rest->len;
+    *first = (Str){rest->ptr + begin, end - begin};
+    *rest = (Str){rest->ptr + next, rest->len - next};
+    return any;
+}

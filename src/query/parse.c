@@ -154,8 +154,34 @@ Err parse_where(Parser *p, SqlSelect *out) {
     return parse_expr(p, &out->nodes, &out->node_count);
 }
 
+StatementParam *parser_param(const Parser *p, const SqlToken *token) {
+    uint64_t n = 0;
+    if (!p->params || token->kind != TOK_ODD_LITERAL || token->text.ptr[0] != '$') return NULL;
+    Str digits = {token->text.ptr + 1, token->text.len - 1};
+    if (digits.len == 0 || digits.len > 5) return NULL;
+    for (size_t i = 0; i < digits.len; i++) {
+        if (digits.ptr[i] < '0' || digits.ptr[i] > '9') return NULL;
+        n = n * 10 + (uint64_t)(digits.ptr[i] - '0');
+    }
+    if (n == 0 || n > p->params->max) return NULL;
+    p->params->count = MAX(p->params->count, (uint32_t)n);
+    return &p->params->items[n - 1];
+}
+
+static Err param_count(Parser *p, const SqlToken *token, StatementParam *param, uint64_t *out) {
+    Buf value = {0};
+    Err err = sql_param(param, type_simple(TYPE_U64), token->text, &value, p->diag);
+    if (err == OK && !buf_ok(&value)) err = ERR_NOMEM;
+    if (err == OK) *out = load_u64(value.ptr);
+    buf_deinit(&value);
+    p->at++;
+    return err;
+}
+
 Err parse_count(Parser *p, uint64_t *out) {
     const SqlToken *token = parser_token(p, 0);
+    StatementParam *param = parser_param(p, token);
+    if (param) return param_count(p, token, param, out);
     if (token->kind == TOK_END) return parse_expected(p, "an expression:");
     if (token->kind != TOK_NUMBER) return parse_unsupported_statement(p);
     if (!sql_literal_u64(token->text, out))
@@ -340,6 +366,13 @@ static void parse_explain(Parser *p, SqlStatement *out) {
     p->at++;
     out->analyze = sql_token_is(parser_token(p, 0), "ANALYZE");
     if (out->analyze) p->at++;
+    if (out->analyze || !sql_token_is(parser_token(p, 0), "SUBSCRIBE")) return;
+    p->at++;
+    uint32_t last = p->count - 1;
+    while (last > p->at && p->tokens[last - 1].kind == TOK_SEMICOLON) {
+        last--;
+    }
+    out->subscription = parse_span(p, p->at, last);
 }
 
 static Err parse_statement(Parser *p, SqlStatement *out) {
@@ -360,8 +393,13 @@ static Err parse_statement(Parser *p, SqlStatement *out) {
     return err;
 }
 
-Err sql_parse(Str text, QueryDoor door, Arena *arena, SqlStatement *out, Diag *diag) {
-    Parser p = {.text = text, .door = door, .arena = arena, .diag = diag};
+Err sql_parse(Str text,
+              QueryDoor door,
+              StatementParams *params,
+              Arena *arena,
+              SqlStatement *out,
+              Diag *diag) {
+    Parser p = {.text = text, .door = door, .params = params, .arena = arena, .diag = diag};
     *out = (SqlStatement){0};
     Err err = sql_lex(text, arena, &p.tokens, &p.count, diag);
     if (err == OK) err = parse_statement(&p, out);
@@ -370,7 +408,7 @@ Err sql_parse(Str text, QueryDoor door, Arena *arena, SqlStatement *out, Diag *d
 
 Err sql_parse_select(Str text, QueryDoor door, Arena *arena, SqlSelect *out, Diag *diag) {
     SqlStatement statement;
-    Err err = sql_parse(text, door, arena, &statement, diag);
+    Err err = sql_parse(text, door, NULL, arena, &statement, diag);
     if (err != OK) return err;
     *out = statement.select;
     if (statement.verb == SQL_SELECT && !statement.explain) return OK;

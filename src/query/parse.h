@@ -5,6 +5,7 @@
 typedef struct Parser {
     Str text;
     QueryDoor door;
+    StatementParams *params;  // NULL: there are none
     Arena *arena;
     Diag *diag;
     SqlToken *tokens;  // the last is TOK_END
@@ -19,6 +20,8 @@ static inline const SqlToken *parser_token(const Parser *p, uint32_t ahead) {
     return &p->tokens[MIN(at, p->count - 1)];
 }
 
+// The parameter that the token names; NULL: it names none.
+StatementParam *parser_param(const Parser *p, const SqlToken *token);
 bool sql_token_is(const SqlToken *token, const char *keyword);  // unquoted, any case
 bool token_is_one_of(const SqlToken *token, const char *const *keywords, size_t count);
 bool token_is_ident(const SqlToken *token);

@@ -155,6 +155,14 @@ static Err unsupported_literal(Expr *e, uint32_t tokens) {
                              parse_span(p, p->at, p->at + tokens));
 }
 
+static Err odd_literal(Expr *e) {
+    const SqlToken *token = parser_token(e->p, 0);
+    StatementParam *param = parser_param(e->p, token);
+    if (!param) return unsupported_literal(e, 1);
+    e->p->at++;
+    return node_push(e, (SqlNode){.kind = SQL_LITERAL, .text = token->text, .param = param});
+}
+
 static Err parameter(Expr *e) {
     Parser *p = e->p;
     const SqlToken *name = parser_token(p, 1);
@@ -192,7 +200,7 @@ static Err operand(Expr *e) {
     case TOK_PLUS:
     case TOK_MINUS: return signed_number(e);
     case TOK_COLON: return parameter(e);
-    case TOK_ODD_LITERAL: return unsupported_literal(e, 1);
+    case TOK_ODD_LITERAL: return odd_literal(e);
     case TOK_QUOTED:
     case TOK_WORD: return word(e);
     default: return parse_expected(p, "an expression:");

@@ -26,6 +26,8 @@ static Err parse_value(Parser *p, const char *what, SqlValue *out) {
         out->kind = SQL_HEX_NUMBER;
     } else if (token->kind == TOK_STRING) {
         out->kind = SQL_TEXT;
+    } else if ((out->param = parser_param(p, token)) != NULL) {
+        out->kind = SQL_PARAM;
     } else {
         out->kind = SQL_TRUTH;
         out->truth = sql_token_is(token, "TRUE");

@@ -35,7 +35,8 @@ static Err scan(Run *run, const Snapshot *snapshot, uint32_t index_id, Bytes low
         bool matches = query_matches(q, row);
         if (matches && !row_take(run, row)) err = ERR_TOO_LARGE;
         if (err == OK && matches && !counts && !run->sink(run->ctx, row)) err = ERR_LIMIT;
-        if (seen % TABLE_BREATHE_ROWS == 0) {
+        // A sink that wants no more may have given the snapshot back.
+        if (err == OK && seen % TABLE_BREATHE_ROWS == 0) {
             table_breathe(q->table->table, snapshot);
             if (query_stopped(q)) err = ERR_CLOSED;
         }

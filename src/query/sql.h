@@ -11,7 +11,7 @@
 //
 // Everything lives in the arena given to sql_parse and borrows from the text.
 #pragma once
-#include "query/query.h"
+#include "query/statement.h"
 
 typedef enum SqlTokenKind {
     TOK_END,
@@ -62,11 +62,12 @@ typedef enum SqlNodeKind {
 
 typedef struct SqlNode {
     SqlNodeKind kind;
-    QueryOp op;            // SQL_COMPARE
-    bool value;            // SQL_BOOL
-    uint32_t left, right;  // below this node's own index
-    Str text;              // literal with its sign, column name
-    Str qualifier;         // SQL_COLUMN; ptr NULL when there is none
+    QueryOp op;             // SQL_COMPARE
+    bool value;             // SQL_BOOL
+    uint32_t left, right;   // below this node's own index
+    Str text;               // literal with its sign, column name
+    Str qualifier;          // SQL_COLUMN; ptr NULL when there is none
+    StatementParam *param;  // SQL_LITERAL: it is a parameter, and its text only its name
 } SqlNode;
 
 typedef enum SqlFunction {
@@ -123,11 +124,18 @@ typedef struct SqlSelect {
 } SqlSelect;
 
 // A value as INSERT, UPDATE and SET write it. Unlike in a predicate its own kind matters (§1.7).
-typedef enum SqlValueKind { SQL_NUMBER, SQL_HEX_NUMBER, SQL_TEXT, SQL_TRUTH } SqlValueKind;
+typedef enum SqlValueKind {
+    SQL_NUMBER,
+    SQL_HEX_NUMBER,
+    SQL_TEXT,
+    SQL_TRUTH,
+    SQL_PARAM,
+} SqlValueKind;
 typedef struct SqlValue {
     SqlValueKind kind;
     bool truth;
-    Str text;  // with its sign
+    Str text;               // with its sign
+    StatementParam *param;  // SQL_PARAM
 } SqlValue;
 
 typedef struct SqlWrite {
@@ -151,6 +159,7 @@ typedef enum SqlVerb {
 typedef struct SqlStatement {
     SqlVerb verb;
     bool explain, analyze;
+    Str subscription;  // of EXPLAIN SUBSCRIBE: its text; ptr NULL: it is none
     SqlSelect select;  // SELECT; of UPDATE and DELETE the table and the predicate
     SqlWrite write;    // the others
 } SqlStatement;
@@ -158,8 +167,14 @@ typedef struct SqlStatement {
 #define SQL_NODES_MAX     (64u << 10)
 #define SQL_RELATIONS_MAX 256u
 
-// At any door but QUERY_SQL nothing but SELECT passes, in the subscription grammar.
-MUST_USE Err sql_parse(Str text, QueryDoor door, Arena *arena, SqlStatement *out, Diag *diag);
+// At any door but QUERY_SQL nothing but SELECT passes, in the subscription grammar. `params` may be NULL:
+// then $1 is a literal that is not supported.
+MUST_USE Err sql_parse(Str text,
+                       QueryDoor door,
+                       StatementParams *params,
+                       Arena *arena,
+                       SqlStatement *out,
+                       Diag *diag);
 // SELECT only: what row-level security rules and queries of one table are.
 MUST_USE Err sql_parse_select(Str text, QueryDoor door, Arena *arena, SqlSelect *out, Diag *diag);
 // Whether it is more than query.h's Query can say: joins, groups, order, offset.
@@ -168,5 +183,7 @@ bool sql_select_is_plain(const SqlSelect *select);
 // Encode a literal's text as a value of `type` (spec §1.7) in BSATN. False when it is not one.
 // Memory failures are remembered in *out.
 bool sql_literal(const Type *type, Str text, Buf *out);
+// Encode a parameter as a value of `type`, which becomes its type if it has none yet. ERR_INVALID.
+MUST_USE Err sql_param(StatementParam *param, const Type *type, Str name, Buf *out, Diag *diag);
 // The value of an unsigned number token as LIMIT wants it.
 bool sql_literal_u64(Str text, uint64_t *out);

@@ -100,34 +100,65 @@ static Err compile_select_statement(Statement *s,
 
 // ── together ───────────────────────────────────────────────────────────────────────────────────
 
-// It would tell how many rows there are that the caller may not see, and which rules hide them.
-static Err check_may_explain(const QueryCaller *caller, Diag *diag) {
+static Err each_relation(const Statement *s, Err (*each)(void *ctx, const Query *query), void *ctx);
+
+static bool has_rule(void *ctx, Str sql) {
+    (void)sql;
+    *(bool *)ctx = true;
+    return false;
+}
+
+// May everybody who may read the table know how many rows it has? Not where rules or callers decide who
+// sees which: EXPLAIN counts all of them, and names the rules' tables.
+static Err relation_is_open(void *ctx, const Query *query) {
+    const QueryCatalog *catalog = ctx;
+    const CatalogTable *table = query->table;
+    bool ruled = table->is_view && !table->is_anonymous_view;
+    Err err = OK;
+    if (!ruled && catalog->each_rule)
+        err = catalog->each_rule(catalog->ctx, table, has_rule, &ruled);
+    return err == OK && ruled ? ERR_DENIED : err;
+}
+
+static Err check_may_explain(const Statement *s,
+                             const QueryCatalog *catalog,
+                             const QueryCaller *caller,
+                             Diag *diag) {
     char hex[IDENTITY_HEX_LEN + 1];
-    if (caller->is_owner) return OK;
+    QueryCatalog asked = *catalog;
+    Err err = caller->is_owner ? OK : each_relation(s, relation_is_open, &asked);
+    if (err != ERR_DENIED) return err;
     identity_hex(&caller->identity, hex);
-    return diag_fail(diag, ERR_DENIED, "Caller %s is not authorized to run EXPLAIN", hex);
+    return diag_fail(diag,
+                     ERR_DENIED,
+                     "Caller %s is not authorized to run EXPLAIN of tables of which not everybody "
+                     "sees every row",
+                     hex);
 }
 
 static Err compile(Statement *s,
                    Str text,
                    const QueryCatalog *catalog,
                    const QueryCaller *caller,
+                   StatementParams *params,
                    Arena *scratch,
                    Diag *diag) {
     SqlStatement syntax;
     Err err = compile_check_text(text, diag);
-    if (err == OK) err = sql_parse(text, s->door, scratch, &syntax, diag);
+    if (err == OK) err = sql_parse(text, s->door, params, scratch, &syntax, diag);
     if (err != OK) return err;
     s->verb = syntax.verb;
     s->explain = syntax.explain;
     s->analyze = syntax.analyze;
-    if (syntax.verb == SQL_SELECT)
+    if (syntax.subscription.ptr)
+        err = standing_compile(syntax.subscription, false, catalog, caller, &s->standing, diag);
+    else if (syntax.verb == SQL_SELECT)
         err = compile_select_statement(s, &syntax.select, catalog, caller, scratch, diag);
     else
         err = write_compile(s, &syntax, catalog, caller, scratch, diag);
     if (err == OK && s->verb == SQL_SHOW) err = query_columns(s);
     if (err != OK || !s->explain) return err;
-    if ((err = check_may_explain(caller, diag)) != OK) return err;
+    if ((err = check_may_explain(s, catalog, caller, diag)) != OK) return err;
     if (s->query) s->estimate = leaf_estimate(s->query);
     return explain_columns(s);
 }
@@ -138,11 +169,22 @@ Err statement_compile(Str text,
                       const QueryCaller *caller,
                       Statement **out,
                       Diag *diag) {
+    return statement_compile_with(text, door, catalog, caller, NULL, out, diag);
+}
+
+Err statement_compile_with(Str text,
+                           QueryDoor door,
+                           const QueryCatalog *catalog,
+                           const QueryCaller *caller,
+                           StatementParams *params,
+                           Statement **out,
+                           Diag *diag) {
     Arena scratch = {0};
     Statement *s = MEM_NEW(Statement);
     if (!s) return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     s->door = door;
-    Err err = compile(s, text, catalog, caller, &scratch, diag);
+    if (params) params->count = 0;
+    Err err = compile(s, text, catalog, caller, params, &scratch, diag);
     if (err == ERR_NOMEM) diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     arena_deinit(&scratch);
     if (err == OK)
@@ -156,6 +198,7 @@ void statement_free(Statement **statement) {
     Statement *s = *statement;
     if (!s) return;
     query_free(&s->query);
+    standing_free(&s->standing);
     plan_free(&s->plan);
     arena_deinit(&s->arena);
     mem_free(s);
@@ -166,6 +209,18 @@ void statement_free(Statement **statement) {
 
 bool statement_writes(const Statement *s) {
     return s->verb != SQL_SELECT && s->verb != SQL_SHOW && !s->explain;
+}
+
+const char *statement_verb(const Statement *s) {
+    static const char *const verbs[] = {
+        [SQL_SELECT] = "SELECT",
+        [SQL_INSERT] = "INSERT",
+        [SQL_UPDATE] = "UPDATE",
+        [SQL_DELETE] = "DELETE",
+        [SQL_SET] = "SET",
+        [SQL_SHOW] = "SHOW",
+    };
+    return s->explain ? "EXPLAIN" : verbs[s->verb];
 }
 
 const StatementColumn *statement_columns(const Statement *s, uint32_t *count) {
@@ -190,23 +245,31 @@ static Err join_each(const Join *join, Err (*each)(void *ctx, const Query *query
     return err;
 }
 
+static Err each_relation(const Statement *s,
+                         Err (*each)(void *ctx, const Query *query),
+                         void *ctx) {
+    if (s->query) return each(ctx, s->query);
+    if (s->standing) return standing_each_query(s->standing, each, ctx);
+    return s->plan ? join_each(&s->plan->join, each, ctx) : OK;
+}
+
 Err statement_each_query(const Statement *s,
                          Err (*each)(void *ctx, const Query *query),
                          void *ctx) {
-    if (s->explain && !s->analyze) return OK;
-    if (s->query) return each(ctx, s->query);
-    return s->plan ? join_each(&s->plan->join, each, ctx) : OK;
+    return s->explain && !s->analyze ? OK : each_relation(s, each, ctx);
 }
 
 // ── elsewhere ──────────────────────────────────────────────────────────────────────────────────
 
 uint64_t statement_cost(const Statement *s, uint64_t most) {
     if (s->explain && !s->analyze) return 0;
+    if (!s->plan && !s->query) return s->row_count;  // INSERT, SET
     return s->plan ? plan_cost(s->plan, most) : query_cost(s->query, most);
 }
 
 Err statement_detach(Statement *s) {
     ASSERT(!statement_writes(s));
+    if (s->standing) return OK;  // it is read, not run, and not for long
     Err err = s->plan ? plan_detach(s->plan) : query_detach(s->query);
     if (err != OK || s->explain) return err;
     return s->plan ? plan_columns(s) : query_columns(s);
@@ -223,6 +286,11 @@ void statement_limit(Statement *s, const atomic_bool *stop, uint64_t rows_max, u
         s->query->rows_max = rows_max;
         s->query->bytes_max = bytes_max;
     }
+}
+
+bool statement_gives_copies(const Statement *s) {
+    // A scan survives breathing, and looks at no row again after the sink. Joins do.
+    return !s->explain && (s->query || s->plan->has_groups || s->plan->order_count);
 }
 
 // ── running ────────────────────────────────────────────────────────────────────────────────────

@@ -9,10 +9,11 @@
 //   reads    statement_run on the head or on a snapshot: rows of statement_columns
 //   writes   statement_execute inside a transaction of the head, which the caller commits
 //
-// Subscriptions compile their queries themselves (query.h): what they watch is one table.
+// Subscriptions are standing.h's.
 #pragma once
 #include "query/query.h"
 #include "txn/db.h"
+#include "txn/overlay.h"
 
 typedef struct Statement Statement;
 
@@ -20,6 +21,19 @@ typedef struct StatementColumn {
     Str name;
     const Type *type;
 } StatementColumn;
+
+// A value that a text leaves open: $1, $2, … Compiling finds out its type.
+typedef struct StatementParam {
+    const Type *type;  // what it is compared with or assigned to; NULL: nothing. The catalog's
+    bool known;        // otherwise the statement is compiled to be described, not to be run
+    Str text;          // its value as text; ptr NULL: none
+} StatementParam;
+
+typedef struct StatementParams {
+    StatementParam *items;  // the caller's
+    uint32_t max;           // so many items there are
+    uint32_t count;         // the highest that the text names; found by compiling
+} StatementParams;
 
 typedef struct StatementStats {
     uint64_t inserted, deleted, updated;
@@ -34,6 +48,19 @@ MUST_USE Err statement_compile(Str text,
                                const QueryCaller *caller,
                                Statement **out,
                                Diag *diag);
+// The same with parameters.
+MUST_USE Err statement_compile_with(Str text,
+                                    QueryDoor door,
+                                    const QueryCatalog *catalog,
+                                    const QueryCaller *caller,
+                                    StatementParams *params,
+                                    Statement **out,
+                                    Diag *diag);
+// Cut the first statement off `rest`, without the semicolon behind it, as the lexer sees them. False:
+// only blanks are left.
+bool statement_split(Str *rest, Str *first);
+// What kind of statement it is: its first word in capitals ("SELECT", "EXPLAIN"), static.
+const char *statement_verb(const Statement *statement);
 void statement_free(Statement **statement);
 
 bool statement_writes(const Statement *statement);
@@ -65,12 +92,36 @@ MUST_USE Err statement_run(const Statement *statement,
                            QuerySink sink,
                            void *ctx,
                            Diag *diag);
+// Do the rows that the sink gets, and all that the run keeps meanwhile, point at nothing in the store? Then
+// the sink may breathe (store.h).
+bool statement_gives_copies(const Statement *statement);
 // Make a write, inside an open transaction of the head. On error the caller rolls back.
 // ERR_UNIQUE, ERR_LIMIT and what the store says, with a text.
 MUST_USE Err statement_execute(const Statement *statement,
                                Db *db,
                                StatementStats *stats,
                                Diag *diag);
+
+// How long a write may take, and who may end it; checked every so many rows.
+typedef struct StatementPatience {
+    const atomic_bool *stop;  // may be NULL; set by another thread: ERR_CLOSED
+    const Io *io;
+    int64_t until_ns;  // monotonic; 0: no limit. Beyond it: ERR_DEADLINE
+} StatementPatience;
+// The same with a limit, on the head.
+MUST_USE Err statement_execute_within(const Statement *statement,
+                                      Db *db,
+                                      StatementPatience patience,
+                                      StatementStats *stats,
+                                      Diag *diag);
+// The same on an overlay, on the thread of who has it; the statement borrows from the catalog, which does
+// not change while an overlay lives. INSERT, UPDATE and DELETE.
+MUST_USE Err statement_execute_beside(const Statement *statement,
+                                      Overlay *overlay,
+                                      StatementPatience patience,
+                                      StatementStats *stats,
+                                      Diag *diag);
+bool statement_may_go_beside(const Statement *statement);
 
 // HTTP's answer (§2.1): the JSON object {schema, rows, total_duration_micros, stats}. Runs what reads;
 // of a write (stats not NULL) it tells what was done.
@@ -80,3 +131,5 @@ MUST_USE Err statement_write_json(const Statement *statement,
                                   int64_t micros,
                                   Buf *out,
                                   Diag *diag);
+// The same of a write, when the statement is no longer at hand.
+void statement_write_stats(const StatementStats *stats, int64_t micros, Buf *out);

@@ -190,7 +190,80 @@ TEST(statement, never_shows_a_row_that_the_rules_hide) {
     Diag diag;
     EXPECT_ERR(compiled(&w, &other, "explain select * from t", &statement, &diag), ERR_DENIED);
     EXPECT_ERR(compiled(&w, &other, "delete from t where a = 5", &statement, &diag), ERR_DENIED);
+    EXPECT_ERR(
+        compiled(&w, &other, "explain select u.a from u join t on u.a = t.a", &statement, &diag),
+        ERR_DENIED);
+    // Nothing is hidden here.
+    EXPECT_OK(compiled(&w, &other, "explain analyze select * from u", &statement, &diag));
+    statement_free(&statement);
     world_close(&w);
+}
+
+// ── parameters ─────────────────────────────────────────────────────────────────────────────────
+
+static Err with_params(World *w, const char *text, StatementParams *params, Statement **out) {
+    Diag diag;
+    return statement_compile_with(str_from(text),
+                                  QUERY_SQL,
+                                  &w->fake->door,
+                                  &owner,
+                                  params,
+                                  out,
+                                  &diag);
+}
+
+TEST(statement, parameters_have_the_types_of_what_they_meet) {
+    World w = world_open(12);
+    StatementParam items[4] = {0};
+    StatementParams params = {.items = items, .max = 4};
+    Statement *statement = NULL;
+    static const char text[] =
+        "select t.a from t join u on t.a = u.a where t.s = $2 and u.b in ($1, $3) limit $4";
+    EXPECT_OK(with_params(&w, text, &params, &statement));
+    statement_free(&statement);
+    EXPECT_EQ(params.count, 4);
+    EXPECT_EQ(items[0].type->kind, items[2].type->kind);
+    EXPECT_EQ(items[1].type->kind, TYPE_STRING);
+    EXPECT_EQ(items[3].type->kind, TYPE_U64);
+    world_close(&w);
+}
+
+TEST(statement, a_parameter_counts_like_the_literal_in_its_place) {
+    World w = world_open(30);
+    StatementParam items[2] = {{.known = true, .text = STR("4")},
+                               {.known = true, .text = STR("17")}};
+    StatementParams params = {.items = items, .max = 2};
+    Statement *statement = NULL;
+    Diag diag;
+    uint64_t rows = 0;
+    EXPECT_OK(with_params(&w, "select a from t where a between $1 and $2", &params, &statement));
+    EXPECT_OK(statement_run(statement, NULL, count_row, &rows, &diag));
+    EXPECT_EQ(rows, rows_of(&w, &owner, "select a from t where a between 4 and 17"));
+    statement_free(&statement);
+    items[0].text = STR("four");
+    EXPECT_ERR(with_params(&w, "select a from t where a = $1", &params, &statement), ERR_INVALID);
+    items[0].text = STR_NONE;
+    EXPECT_ERR(with_params(&w, "select a from t where a = $1", &params, &statement), ERR_INVALID);
+    EXPECT_ERR(with_params(&w, "select a from t where a = $3", &params, &statement),
+               ERR_UNSUPPORTED);
+    EXPECT_ERR(with_params(&w, "select a from t where $1 = $2", &params, &statement), ERR_INVALID);
+    EXPECT_ERR(with_params(&w, "select a from t where a = $1", NULL, &statement), ERR_UNSUPPORTED);
+    world_close(&w);
+}
+
+TEST(statement, a_text_is_cut_where_the_lexer_sees_its_ends) {
+    Str rest = STR(" ;; select ';' ; -- ;\n update t set s = $$;$$ /* ; */;;  ");
+    Str first;
+    EXPECT(statement_split(&rest, &first));
+    EXPECT(str_eq(first, STR("select ';' ")));
+    EXPECT(statement_split(&rest, &first));
+    EXPECT(str_eq(first, STR("update t set s = $$;$$ /* ; */")));
+    EXPECT(!statement_split(&rest, &first));
+    // What cannot be cut comes whole, so that its error is told.
+    rest = STR("select 'open; select 2");
+    EXPECT(statement_split(&rest, &first));
+    EXPECT(str_eq(first, STR("select 'open; select 2")));
+    EXPECT(!statement_split(&rest, &first));
 }
 
 TEST(statement, runs_two_hundred_relations_without_recursion) {
@@ -221,6 +294,58 @@ TEST(statement, stops_when_the_sink_says_so) {
         statement_free(&statement);
     }
     world_close(&w);
+}
+
+TEST(statement, explains_what_a_change_costs_a_subscription) {
+    FakeCatalog *fake = fake_new();
+    Store *store;
+    Statement *statement;
+    Diag diag;
+    diag_clear(&diag);
+    EXPECT_OK(store_open(&(StoreOptions){.address_bytes = (uint64_t)1 << 30}, &store));
+    const Type *u32 = type_simple(TYPE_U32);
+    CatalogTable *p = FAKE_TABLE(fake, "p", {"id", u32, NULL}, {"z", u32, NULL}, {"w", u32, NULL});
+    CatalogTable *z = FAKE_TABLE(fake, "z", {"id", u32, NULL}, {"who", u32, NULL});
+    store_begin(store);
+    fake_store_table(p, store, 0, (const char *const[]){"1"}, 1);
+    fake_store_table(z, store, 0, NULL, 0);
+    store_commit(store);
+    EXPECT_OK(statement_compile(
+        STR("EXPLAIN SUBSCRIBE SELECT p.* FROM p JOIN z ON p.z = z.id WHERE z.who = 5;"),
+        QUERY_SQL,
+        &fake->door,
+        &owner,
+        &statement,
+        &diag));
+    Buf json = {0};
+    EXPECT_OK(statement_write_json(statement, NULL, NULL, 1, &json, &diag));
+    buf_put_u8(&json, 0);
+    const char *text = (const char *)json.ptr;
+    EXPECT(strstr(text, "rows of `p`, each once"));
+    EXPECT(strstr(text, "a row of `p` changes: `z` by index (id), subscribers by (who)"));
+    EXPECT(strstr(text,
+                  "a row of `z` changes: subscribers by (who), unless another row has the same "
+                  "link: `p` by index (z)"));
+    statement_free(&statement);
+    EXPECT_ERR(statement_compile(STR("EXPLAIN SUBSCRIBE SELECT p.* FROM p JOIN z ON p.z < z.id"),
+                                 QUERY_SQL,
+                                 &fake->door,
+                                 &owner,
+                                 &statement,
+                                 &diag),
+               ERR_UNSUPPORTED);
+    EXPECT(strstr(diag.text, "require indexes"));
+    fake_rule(fake, p, "SELECT p.* FROM p JOIN z ON p.z = z.id WHERE z.who = 1");
+    EXPECT_ERR(statement_compile(STR("EXPLAIN SUBSCRIBE SELECT * FROM p"),
+                                 QUERY_SQL,
+                                 &fake->door,
+                                 &other,
+                                 &statement,
+                                 &diag),
+               ERR_DENIED);
+    buf_deinit(&json);
+    store_close(&store);
+    fake_free(&fake);
 }
 
 TEST_MAIN()

@@ -84,9 +84,14 @@ static Err keep_value(Compiler *c, Typed *typed, Buf *value) {
 
 static Err expect_literal(Compiler *c, const SqlNode *node, Typed *typed, const Type *expected) {
     Buf value = {0};
-    if (!sql_literal(expected, node->text, &value)) {
+    Err err = OK;
+    if (node->param)
+        err = sql_param(node->param, expected, node->text, &value, c->diag);
+    else if (!sql_literal(expected, node->text, &value))
+        err = compile_fail_literal(c->diag, node->text, expected);
+    if (err != OK) {
         buf_deinit(&value);
-        return compile_fail_literal(c->diag, node->text, expected);
+        return err;
     }
     typed->type = expected;
     return keep_value(c, typed, &value);

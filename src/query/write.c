@@ -40,6 +40,21 @@ static bool write_row(void *ctx, Bytes row) {
     return buf_ok(w->out) && !w->too_large;
 }
 
+static void write_end(const StatementStats *done, int64_t micros, Buf *out) {
+    buf_printf(out,
+               "],\"total_duration_micros\":%" PRId64 ",\"stats\":{\"rows_inserted\":%" PRIu64
+               ",\"rows_deleted\":%" PRIu64 ",\"rows_updated\":%" PRIu64 "}}",
+               micros,
+               done->inserted,
+               done->deleted,
+               done->updated);
+}
+
+void statement_write_stats(const StatementStats *stats, int64_t micros, Buf *out) {
+    buf_put_str(out, STR("{\"schema\":{\"elements\":[]},\"rows\":["));
+    write_end(stats, micros, out);
+}
+
 Err statement_write_json(const Statement *s,
                          const Snapshot *snapshot,
                          const StatementStats *stats,
@@ -54,13 +69,7 @@ Err statement_write_json(const Statement *s,
     write_schema(s, out);
     buf_put_str(out, STR(",\"rows\":["));
     if (!statement_writes(s)) err = statement_run(s, snapshot, write_row, &w, diag);
-    buf_printf(out,
-               "],\"total_duration_micros\":%" PRId64 ",\"stats\":{\"rows_inserted\":%" PRIu64
-               ",\"rows_deleted\":%" PRIu64 ",\"rows_updated\":%" PRIu64 "}}",
-               micros,
-               done.inserted,
-               done.deleted,
-               done.updated);
+    write_end(&done, micros, out);
     if (w.too_large) err = ERR_TOO_LARGE;
     if (!buf_ok(out)) err = ERR_NOMEM;
     if (err == OK || diag->text[0]) return err;

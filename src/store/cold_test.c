@@ -1,6 +1,9 @@
 // cold_test.c: more rows than memory, and an owner who does not want to wait for them.
 #include <pthread.h>
-#include <time.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "sim/sim.h"
@@ -40,16 +43,8 @@ static void checkpoint(Cold *cold) {
 }
 
 // ROWS people in a few times the memory there is, all of them as in the page file.
-static void open_cold(Cold *cold) {
-    *cold = (Cold){0};
-    EXPECT_OK(sim_new(5, &cold->sim));
-    StoreOptions options = {
-        .memory_max = LIMIT_PAGES * PAGE_BYTES,
-        .address_bytes = (uint64_t)1 << 30,
-        .io = sim_io(cold->sim),
-        .page_file = "pages",
-    };
-    cold->world = world_open_with(&options, 64);
+static void open_with(Cold *cold, const StoreOptions *options) {
+    cold->world = world_open_with(options, 64);
     cold->store = cold->world->store;
     cold->people = cold->world->tables[PEOPLE];
     store_begin(cold->store);
@@ -63,12 +58,24 @@ static void open_cold(Cold *cold) {
     EXPECT(store_stats(cold->store).pages_used > 3 * LIMIT_PAGES);
 }
 
+static void open_cold(Cold *cold) {
+    *cold = (Cold){0};
+    EXPECT_OK(sim_new(5, &cold->sim));
+    StoreOptions options = {
+        .memory_max = LIMIT_PAGES * PAGE_BYTES,
+        .address_bytes = (uint64_t)1 << 30,
+        .io = sim_io(cold->sim),
+        .page_file = "pages",
+    };
+    open_with(cold, &options);
+}
+
 static void close_cold(Cold *cold) {
     expect_sound(cold->world);
     buf_deinit(&cold->row);
     buf_deinit(&cold->key);
     world_close(cold->world);
-    sim_free(&cold->sim);
+    if (cold->sim) sim_free(&cold->sim);
 }
 
 static void hurry(Cold *cold, bool on) {
@@ -201,6 +208,86 @@ TEST(hurry, undoing_waits_for_what_it_needs) {
         store_commit(cold.store);
     }
     close_cold(&cold);
+}
+
+// ── fetched by the store's own thread ──────────────────────────────────────────────────────────
+
+// The real files, of which nothing is at hand before it was read once more by somebody who may wait.
+static _Atomic bool is_cold;
+static pthread_t owner;
+
+static Err cold_read_now(void *world,
+                         IoFile *file,
+                         uint64_t offset,
+                         void *into,
+                         size_t len,
+                         size_t *got) {
+    EXPECT(pthread_equal(pthread_self(), owner));
+    if (is_cold) return ERR_AGAIN;
+    return io_real()->file_read(world, file, offset, into, len, got);
+}
+
+static void fetched(StoreFetch *fetch) {
+    (void)fetch;
+    EXPECT(!pthread_equal(pthread_self(), owner));
+    is_cold = false;
+}
+
+TEST(hurry, what_was_missed_is_fetched_and_there_the_next_time) {
+    char dir[] = "/tmp/lc-cold-test-XXXXXX", path[64];
+    EXPECT(mkdtemp(dir));
+    snprintf(path, sizeof path, "%s/pages", dir);
+    Io io = *io_real();
+    io.file_read_now = cold_read_now;
+    owner = pthread_self();
+    Cold cold = {0};
+    Bytes row;
+    StoreOptions options = {
+        .memory_max = LIMIT_PAGES * PAGE_BYTES,
+        .address_bytes = (uint64_t)1 << 30,
+        .io = &io,
+        .page_file = path,
+        .sweeper = true,
+    };
+    is_cold = false;
+    open_with(&cold, &options);
+    uint64_t missed = 0;
+    for (uint64_t n = 0; n < ROWS; n += 7) {
+        uint64_t id = n * 7919 % ROWS;
+        StoreFetch fetch = {.done = fetched};
+        store_begin(cold.store);
+        is_cold = true;
+        store_set_patient(cold.store, false);
+        Err err = table_replace(cold.people, BY_ID, row_of(&cold, id, 8), NULL, NULL);
+        store_set_patient(cold.store, true);
+        if (err == OK) {
+            store_commit(cold.store);
+            continue;
+        }
+        EXPECT_ERR(err, ERR_AGAIN);
+        store_rollback(cold.store);
+        missed++;
+        store_begin(cold.store);
+        store_set_patient(cold.store, false);
+        (void)!table_get(cold.people, NULL, key_of(&cold, id), &row);
+        store_set_patient(cold.store, true);
+        store_rollback(cold.store);
+        if (!store_fetch(cold.store, &fetch)) is_cold = false;  // the page of an index it was
+        while (is_cold) {
+            sched_yield();
+        }
+        store_begin(cold.store);
+        store_set_patient(cold.store, false);
+        EXPECT_OK(table_replace(cold.people, BY_ID, row_of(&cold, id, 8), NULL, NULL));
+        store_set_patient(cold.store, true);
+        store_commit(cold.store);
+    }
+    EXPECT(missed > 20);
+    EXPECT_EQ(store_stats(cold.store).page_waits, 0);
+    is_cold = false;
+    close_cold(&cold);
+    unlink(path);
+    rmdir(dir);
 }
 
 // ── looking at all of it ───────────────────────────────────────────────────────────────────────

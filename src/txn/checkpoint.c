@@ -15,7 +15,7 @@
 #include "txn/head.h"
 
 enum {
-    DUE_BYTES_DEFAULT = 128 << 20,
+    DUE_BYTES_DEFAULT = 64 << 20,
     RATE_DEFAULT = 64 << 20,
     STEP_BYTES = 1 << 20,
     // What an operation costs a replay beyond its bytes, in bytes: a million of them take as long as

@@ -32,7 +32,7 @@ typedef struct DbOptions {
     size_t memory_max;       // bytes of pages in memory, 0: no limit (store.h)
     uint64_t segment_bytes;  // of the log, see LogOptions; 0: its default
     size_t history_max;      // bytes of commits kept for running overlays (history.h); 0: 256 MiB
-    uint64_t checkpoint_bytes;  // of log, after which a checkpoint is begun; 0: 128 MiB
+    uint64_t checkpoint_bytes;  // of log, after which a checkpoint is begun; 0: 64 MiB
     uint64_t checkpoint_rate;   // bytes a second it writes at most; 0: 64 MiB
     LogKeep log_keep;           // what stays of the log although a checkpoint covers it
     // Not OK: only look. The state is that of the commits below `end` (0: all there are), no file is

@@ -261,6 +261,52 @@ TEST(commit, an_update_is_one_change_and_a_round_trip_is_none) {
     world_deinit(&w);
 }
 
+static void replace_item(World *w, uint64_t id, const char *name, uint32_t v, uint32_t code) {
+    Buf row = {0};
+    testdef_item(&row, id, name, v, code);
+    Table *table = testdef_table(w->db, TEST_ITEM)->table;
+    EXPECT_OK(table_replace(table, TABLE_ROWS, buf_bytes(&row), NULL, NULL));
+    buf_deinit(&row);
+}
+
+static void expect_item(World *w, uint64_t id, const char *name, uint32_t v, uint32_t code) {
+    Buf row = {0};
+    testdef_item(&row, id, name, v, code);
+    EXPECT_OK(table_find_row(testdef_table(w->db, TEST_ITEM)->table, NULL, buf_bytes(&row)));
+    buf_deinit(&row);
+}
+
+static uint64_t operations_of_commit(World *w) {
+    uint64_t before = log_operations(db_log(w->db));
+    commit(w);
+    return log_operations(db_log(w->db)) - before;
+}
+
+// In place where no unique key moves; where one does, old rows go before new ones come.
+TEST(commit, an_update_is_replayed_in_place_and_a_swap_of_unique_keys_is_too) {
+    World w;
+    world_init(&w, 1);
+    begin(&w);
+    EXPECT_EQ(insert_item(&w, 1, "a", 1, 10, NULL), ABI_OK);
+    EXPECT_EQ(insert_item(&w, 2, "b", 1, 20, NULL), ABI_OK);
+    commit(&w);
+    begin(&w);
+    replace_item(&w, 1, "longer", 7, 10);
+    EXPECT_EQ(operations_of_commit(&w), 1);
+    begin(&w);
+    replace_item(&w, 1, "longer", 7, 30);
+    replace_item(&w, 2, "b", 1, 10);
+    replace_item(&w, 1, "longer", 7, 20);
+    EXPECT_EQ(operations_of_commit(&w), 4);
+    EXPECT_OK(db_flush(w.db, NULL));
+    db_close(&w.db);
+    EXPECT_OK(world_open(&w));
+    expect_item(&w, 1, "longer", 7, 20);
+    expect_item(&w, 2, "b", 1, 10);
+    EXPECT_EQ(table_row_count(testdef_table(w.db, TEST_ITEM)->table, NULL), 2);
+    world_deinit(&w);
+}
+
 TEST(commit, event_rows_are_in_the_write_set_and_nowhere_afterwards) {
     World w;
     Buf gen = {0};

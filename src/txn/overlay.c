@@ -470,6 +470,14 @@ Access *overlay_access(Overlay *overlay) {
     return &overlay->look.access;
 }
 
+const Snapshot *overlay_snapshot(const Overlay *overlay) {
+    return overlay->snapshot;
+}
+
+ReadSet *overlay_reads(Overlay *overlay) {
+    return overlay->look.reads;
+}
+
 bool overlay_wrote(const Overlay *overlay) {
     return overlay->wrote;
 }

@@ -43,6 +43,10 @@ void overlay_free(Overlay **overlay);
 
 // On one worker's thread.
 Access *overlay_access(Overlay *overlay);
+// For who reads by itself what it writes about: the state that it reads, and where to note what it looked
+// at there. Its own writes are not in it.
+const Snapshot *overlay_snapshot(const Overlay *overlay);
+ReadSet *overlay_reads(Overlay *overlay);
 bool overlay_wrote(const Overlay *overlay);
 size_t overlay_bytes(const Overlay *overlay);
 // Check as much as has committed so far, so that overlay_apply has little left to check.

@@ -69,7 +69,7 @@ test('the upgrade is checked in the documented order, and each fault has its ans
   const zero = 'connection_id=' + '0'.repeat(32);
   // From the last fault looked for to the first; each attempt has its fault and all those after it.
   const attempts = [
-    [400, /^no valid protocol selected$/, good, { protocols: ['v1.bsatn.spacetimedb'] }],
+    [400, /^no valid protocol selected$/, good, { protocols: ['v1.text.spacetimedb'] }],
     [404, /^`nobody` not found$/, '/v1/database/nobody/subscribe', { protocols: [] }],
     [404, /^No such database\.$/, `/v1/database/${'ab'.repeat(32)}/subscribe`, { protocols: [] }],
     [400, /^Invalid connection ID: the all-zeros ConnectionId is reserved\.$/, `/v1/database/nobody/subscribe?${zero}`, { protocols: [] }],

@@ -1,5 +1,5 @@
 import { useMemo, useState } from 'react';
-import { useReducer, useSpacetimeDB, useTable } from 'spacetimedb/react';
+import { useConnection, useReducer, useTable } from 'lightcone/react';
 import { Composer } from './Composer';
 import { Mark } from './Mark';
 import { Messages } from './Messages';
@@ -8,14 +8,21 @@ import type { User } from './module_bindings/types';
 import { NameEditor, People } from './People';
 
 function useConnectionText(): { text: string; ok: boolean } {
-  const { isActive, connectionError, identity } = useSpacetimeDB();
-  if (isActive) return { text: 'Connected', ok: true };
-  if (connectionError) return { text: 'No connection. Trying again…', ok: false };
-  return { text: identity ? 'Reconnecting…' : 'Connecting…', ok: false };
+  const { status } = useConnection();
+  switch (status) {
+    case 'live':
+      return { text: 'Connected', ok: true };
+    case 'stale':
+      return { text: 'No connection. Trying again…', ok: false };
+    case 'connecting':
+      return { text: 'Connecting…', ok: false };
+    case 'closed':
+      return { text: 'Not connected', ok: false };
+  }
 }
 
 export function App() {
-  const { identity } = useSpacetimeDB();
+  const { identity } = useConnection();
   const [users, usersReady] = useTable(tables.user);
   const [messages, messagesReady] = useTable(tables.message);
   const setName = useReducer(reducers.setName);

@@ -1,5 +1,5 @@
 import { useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react';
-import type { Identity } from 'spacetimedb';
+import type { Identity } from 'lightcone';
 import type { Message, User } from './module_bindings/types';
 import { Mark } from './Mark';
 import { Avatar } from './People';

@@ -1,5 +1,6 @@
+import { LightconeProvider } from 'lightcone/react';
+import { StrictMode } from 'react';
 import { createRoot } from 'react-dom/client';
-import { SpacetimeDBProvider } from 'spacetimedb/react';
 import { App } from './App';
 import { DbConnection } from './module_bindings';
 import { claimSeat } from './seat';
@@ -18,7 +19,9 @@ const builder = DbConnection.builder()
   .onConnect((_connection, _identity, token) => seat.keep(token));
 
 createRoot(document.getElementById('root')!).render(
-  <SpacetimeDBProvider connectionBuilder={builder}>
-    <App />
-  </SpacetimeDBProvider>
+  <StrictMode>
+    <LightconeProvider connectionBuilder={builder}>
+      <App />
+    </LightconeProvider>
+  </StrictMode>
 );

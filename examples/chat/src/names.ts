@@ -1,4 +1,4 @@
-import type { Identity } from 'spacetimedb';
+import type { Identity } from 'lightcone';
 import type { User } from './module_bindings/types';
 
 // Identities begin with a fixed prefix and a checksum; these digits tell people apart.

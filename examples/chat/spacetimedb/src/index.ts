@@ -1,6 +1,6 @@
 // The chat's whole server: two tables and the functions that change them. Clients never write to
 // a table; they call a reducer, which runs inside the database as one transaction and may refuse.
-import { schema, table, t, SenderError } from 'spacetimedb/server';
+import { schema, table, t, SenderError } from 'lightcone/server';
 
 const NAME_LENGTH_MAX = 32;
 const TEXT_LENGTH_MAX = 2000;
@@ -23,8 +23,8 @@ const message = table(
   }
 );
 
-const spacetimedb = schema({ user, message });
-export default spacetimedb;
+const chat = schema({ user, message });
+export default chat;
 
 function checkName(name: string): string {
   const trimmed = name.trim();
@@ -41,29 +41,29 @@ function checkText(text: string): string {
   return text;
 }
 
-export const set_name = spacetimedb.reducer({ name: t.string() }, (ctx, { name }) => {
+export const set_name = chat.reducer({ name: t.string() }, (ctx, { name }) => {
   const checked = checkName(name);
   const me = ctx.db.user.identity.find(ctx.sender);
   if (!me) throw new SenderError('Cannot set name for unknown user');
   ctx.db.user.identity.update({ ...me, name: checked });
 });
 
-export const send_message = spacetimedb.reducer({ text: t.string() }, (ctx, { text }) => {
+export const send_message = chat.reducer({ text: t.string() }, (ctx, { text }) => {
   ctx.db.message.insert({ sender: ctx.sender, sent: ctx.timestamp, text: checkText(text) });
 });
 
 // Called once, when the database is made.
-export const init = spacetimedb.init(() => {
+export const init = chat.init(() => {
   console.info('The chat is open.');
 });
 
-export const onConnect = spacetimedb.clientConnected(ctx => {
+export const onConnect = chat.clientConnected(ctx => {
   const me = ctx.db.user.identity.find(ctx.sender);
   if (me) ctx.db.user.identity.update({ ...me, online: true });
   else ctx.db.user.insert({ identity: ctx.sender, name: undefined, online: true });
 });
 
-export const onDisconnect = spacetimedb.clientDisconnected(ctx => {
+export const onDisconnect = chat.clientDisconnected(ctx => {
   const me = ctx.db.user.identity.find(ctx.sender);
   if (me) ctx.db.user.identity.update({ ...me, online: false });
   else console.warn(`Disconnect without a user: ${ctx.sender.toHexString()}`);

@@ -42,12 +42,12 @@ export interface ColumnOptions {
 declare const valueOfType: unique symbol;
 
 export type AnyType = TypeBuilder<any, ColumnOptions>;
-export type Infer<B> = B extends { readonly [valueOfType]?: infer T }
+export type Infer<B> = B extends { readonly [valueOfType]: infer T }
   ? T
   : { -readonly [K in keyof B]: Infer<B[K]> };
 
 export class TypeBuilder<T, O extends ColumnOptions = {}> {
-  declare readonly [valueOfType]?: T;
+  declare readonly [valueOfType]: T;
   private compiled: Codec<T> | undefined;
   constructor(
     readonly shape: Shape,

@@ -121,10 +121,6 @@ const isOptions = (value: unknown): value is FunctionOptions =>
 export class Schema<S extends Parts> {
   constructor(readonly parts: S) {}
 
-  [moduleHooks](exports: Readonly<Record<string, unknown>>): object {
-    return hooksOf(define(this, exports, ''));
-  }
-
   // [options,] [params,] [returns,] function
   private functionOf(kind: Kind, given: unknown[], returns: boolean): Exported<any> {
     const rest = [...given];
@@ -208,6 +204,13 @@ export class Schema<S extends Parts> {
     sql: (sql: string): Exported<'rule'> => new Exported('rule', this, { sql }),
   };
 }
+
+// Not a member of the class, so that its declaration does not mention what only the host has.
+Object.defineProperty(Schema.prototype, moduleHooks, {
+  value(this: Schema<any>, exports: Readonly<Record<string, unknown>>): object {
+    return hooksOf(define(this, exports, ''));
+  },
+});
 
 export function schema<const S extends Parts>(parts: S): Schema<S> {
   return new Schema(parts);

@@ -307,6 +307,29 @@ test('a guess shows at once, is replaced by the truth in one step, and is undone
   assert.deepEqual(seen.slice(3).sort(), ['+1 Reducer', '-8 Reducer']);
 });
 
+test('a guess that fails leaves nothing of itself, and the others as they are', async () => {
+  const { connection, peer } = await live();
+  const thrown = [];
+  const before = process.listeners('uncaughtException');
+  process.removeAllListeners('uncaughtException');
+  process.on('uncaughtException', error => thrown.push(error.message));
+  connection.reducers.add({ n: 7 }, { optimistic: draft => draft.t.insert({ n: 7 }) }).catch(() => {});
+  const bad = connection.reducers.add({ n: 8 }, {
+    optimistic: draft => {
+      draft.t.insert({ n: 8 });
+      throw new Error('no guess');
+    },
+  });
+  assert.deepEqual(numbers(connection), [1, 2, 7]);
+  await until(() => thrown.length === 1, 'the error to be told');
+  process.removeAllListeners('uncaughtException');
+  for (const one of before) process.on('uncaughtException', one);
+  const calls = callOf(await peer.next());
+  peer.send(say(result(callOf(calls.r).request)));
+  await bad;
+  assert.deepEqual([numbers(connection), thrown], [[1, 2, 7], ['no guess']]);
+});
+
 test('a delete of what is not there is not believed: everything is asked for again', async () => {
   const { server, connection, peer, set } = await live();
   peer.send(say(update(set, [], [77])));

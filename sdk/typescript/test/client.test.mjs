@@ -285,6 +285,16 @@ test('it resumes where it was when the server can, and asks for everything when 
   assert.deepEqual(numbers(connection), [1, 5, 6]);
 });
 
+test('with rows behind the last point it does not resume from there', async () => {
+  const { server, connection, peer, set } = await live('v1.bsatn.lightcone');
+  peer.send(say(progress(99n, 10n), update(set, [3], [])));
+  await until(() => numbers(connection).includes(3), 'the row');
+  peer.drop();
+  const again = await server.peer(1);
+  again.send(say(greeting));
+  assert.deepEqual(subscribeOf(await again.next()).queries, ['SELECT * FROM "t"']);
+});
+
 test('a guess shows at once, is replaced by the truth in one step, and is undone by a refusal', async () => {
   const { connection, peer, set } = await live();
   const seen = listen(connection);

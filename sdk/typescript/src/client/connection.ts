@@ -548,13 +548,19 @@ export class Connection<M extends Module = Module> {
       }
   }
   private readonly sink: protocol.RowSink = {
-    inserts: (table, r) => this.touching(this.store(table)).insertRows(r),
-    deletes: (table, r) => this.touching(this.store(table)).deleteRows(r),
+    inserts: (table, r) => this.rows(table).insertRows(r),
+    deletes: (table, r) => this.rows(table).deleteRows(r),
     events: (table, r) => {
       const store = this.store(table);
       this.eventRows.push([store, store.events(r)]);
     },
   };
+
+  // With rows that came after it, the last point says less than what is here, until the next one.
+  private rows(table: string): Store {
+    this.point = undefined;
+    return this.touching(this.store(table));
+  }
 
   // ---- receiving
 
@@ -602,6 +608,7 @@ export class Connection<M extends Module = Module> {
     r.u32();
     const set = r.u32();
     const subscription = this.subscriptions.get(set);
+    this.point = undefined;
     this.change({ tag: 'SubscribeApplied' }, () => protocol.readQueryRows(r, this.sink.inserts));
     if (subscription && subscription.state !== 'ending') subscription.state = 'active';
     this.refilled(set);

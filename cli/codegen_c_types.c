@@ -51,7 +51,7 @@ static const char *const reserved[] = {
     "stdin",     "stdout",   "struct",   "switch",  "template",  "this",     "thread_local",
     "throw",     "true",     "try",      "typedef", "typename",  "typeof",   "union",
     "unix",      "unsigned", "using",    "virtual", "void",      "volatile", "while",
-    "xor",       "NULL",     "tag",
+    "xor",       "NULL",
 };
 
 const char *cc_member(Str name) {
@@ -212,7 +212,8 @@ static const char *variant_constant(const CNode *node, uint32_t i) {
 }
 
 static const char *variant_member(const CNode *node, uint32_t i) {
-    return cc_member(str_from(ts_snake(node->type->fields[i].name)));
+    const char *name = ts_snake(node->type->fields[i].name);
+    return strcmp(name, "tag") == 0 ? "tag_" : cc_member(str_from(name));
 }
 
 static bool is_unit(const Type *type) {

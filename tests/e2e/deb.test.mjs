@@ -70,3 +70,14 @@ test('a module in C is built with the files of the package', () => {
   assert.ok(existsSync(join(module, 'build/module.wasm')));
   assert.equal(run(join(dir, 'usr/bin/spacetime'), 'version').split('\n')[0], 'lightcone 0.1.0');
 });
+
+test('a project is made from a template and the package that are installed', () => {
+  const home = join(dir, 'user');
+  run(join(dir, 'usr/bin/lightcone'), '--root-dir', home, 'init', '--template', 'chat-react', '--project-path', join(dir, 'chat'), 'chat');
+  const { dependencies } = JSON.parse(readFileSync(join(dir, 'chat/package.json'), 'utf8'));
+  const file = join(dir, 'chat', dependencies.lightcone.replace('file:', ''));
+  const names = run('tar', '-tzf', file).split('\n');
+  for (const name of ['package.json', 'dist/index.js', 'dist/index.d.ts', 'dist/react/index.js', 'dist/server/index.js'])
+    assert.ok(names.includes(`package/${name}`), `${name} is in the package`);
+  assert.deepEqual(names.filter(name => name.includes('node_modules')), []);
+});

@@ -226,7 +226,9 @@ static void generate_entry(const Args *args, const Project *project, json_t *ent
 static int generate_run(const Args *args) {
     if (args->word_count > 1)
         args_fail(args->command, "unexpected argument '%s' found", args->words[1]);
-    if (args_value(args, "namespace")) cli_die("--namespace is only supported with --lang csharp");
+    if (args_value(args, "namespace"))
+        cli_die(
+            "--namespace is only supported with --lang csharp, which is not supported yet. Leave it out.");
     const Project *project = project_load(args_has(args, "no-config"), args_value(args, "env"));
     json_t *entries = json_object_get(project->root, "generate");
     bool one = json_array_size(entries) == 0 || args_value(args, "out-dir");

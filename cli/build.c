@@ -200,8 +200,8 @@ const char *module_build(const char *directory, bool debug) {
     language_check(directory);
     if (!cli_file_exists(cli_join(directory, "src/index.ts")))
         cli_die(
-            "There is no %s. A TypeScript module starts there; --module-path says where the module is.",
-            strcmp(directory, ".") == 0 ? "src/index.ts" : cli_join(directory, "src/index.ts"));
+            "There is no src/index.ts in %s. A TypeScript module starts there; --module-path says where the module is.",
+            strcmp(directory, ".") == 0 ? "this directory" : directory);
     types_check(directory);
     const char *metafile = metafile_make();
     bundle_make(directory, metafile, debug);

@@ -108,7 +108,7 @@ else
       const { code, text } = await answer(situation, line);
       assert.equal(text, expected);
       assert.ok(code === 1 || code === 2, 'a mistake is one to a script as well');
-      if (code === 2) assert.match(text, /Usage: lightcone /, 'who uses a command wrongly is told its usage');
+      if (code === 2) assert.match(text, /Usage: lightcone |Run `lightcone start --help`/, 'who uses a command wrongly is told its usage');
     });
 
 test('every command is in the list', async () => {

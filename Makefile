@@ -27,13 +27,14 @@ CC := clang
 endif
 
 CFLAGS_ALL := -std=gnu17 -MMD -MP $(ARCH) $(WARN) $(CFLAGS_$(VARIANT)) -Isrc -I. $(PKG_CFLAGS) $(CFLAGS)
+$(OUT)/obj/sdk/client-c/%.o: CFLAGS_ALL += -Isdk/client-c
 LINK       := $(CC) $(CFLAGS_$(VARIANT)) $(LDFLAGS)
 LINK_LIBS  := $(PKG_LIBS)
 
 # src/host/wasm/rt is compiled into modules, when they are published.
 SOURCES := $(sort $(shell find src cli -name '*.c' -not -path 'src/host/wasm/rt/*'))
-TESTS   := $(filter %_test.c,$(SOURCES))
-FUZZERS := $(filter %_fuzz.c,$(SOURCES))
+TESTS   := $(filter %_test.c,$(SOURCES)) sdk/client-c/client_test.c
+FUZZERS := $(filter %_fuzz.c,$(SOURCES)) sdk/client-c/client_fuzz.c
 MAIN    := src/main.c
 LIB_SRC := $(filter-out $(TESTS) $(FUZZERS) $(MAIN),$(SOURCES))
 LIB_OBJ := $(LIB_SRC:%.c=$(OUT)/obj/%.o)
@@ -168,8 +169,9 @@ PREFIX ?= /usr/local
 install-alias: build/lightcone
 	install -d $(PREFIX)/bin
 	install build/lightcone $(PREFIX)/bin/lightcone
-	install -d $(PREFIX)/share/lightcone/module-c
+	install -d $(PREFIX)/share/lightcone/module-c $(PREFIX)/share/lightcone/client-c
 	install -m 644 sdk/module-c/*.[ch] $(PREFIX)/share/lightcone/module-c
+	install -m 644 sdk/client-c/lightcone_client.[ch] $(PREFIX)/share/lightcone/client-c
 	ln -sf lightcone $(PREFIX)/bin/spacetime
 
 # A Debian package with the service: build/lightcone_VERSION_ARCH.deb

@@ -44,9 +44,11 @@ function must(answer, what) {
 // Until the end, again and again; what fails is noted and tried again a second later.
 async function always(what, once) {
   while (!over) {
+    const mine = [];
     try {
-      await once();
+      await once(mine);
     } catch (error) {
+      for (const socket of mine) socket.drop();  // what we left open is not the server's leak
       if (over) return;
       trouble(what, error);
       await sleep(1000);
@@ -57,8 +59,14 @@ async function always(what, once) {
 // ---- what clients do
 
 const took = [];  // milliseconds of short calls since the last sample
-async function short(server) {
-  const socket = await session(server, 'soak');
+async function opened(server, database, mine) {
+  const socket = await session(server, database);
+  mine.push(socket);
+  return socket;
+}
+
+async function short(server, mine) {
+  const socket = await opened(server, 'soak', mine);
   while (!over) {
     const sent = performance.now();
     for (let i = 0; i < 8; i++) {
@@ -76,8 +84,8 @@ async function short(server) {
   await socket.bye();
 }
 
-async function slow(server) {
-  const socket = await session(server, 'soak');
+async function slow(server, mine) {
+  const socket = await opened(server, 'soak', mine);
   for (let i = 0; !over; i++) {
     socket.say(enc.call(i, 'slow', w().u32(2 + random(62)).u32(5 + random(60)).done()));
     const result = await socket.nextOf('result');
@@ -87,8 +95,8 @@ async function slow(server) {
   await socket.bye();
 }
 
-async function procedures(server) {
-  const socket = await session(server, 'soak');
+async function procedures(server, mine) {
+  const socket = await opened(server, 'soak', mine);
   for (let i = 0; !over; i++) {
     socket.say(enc.procedure(i, 'deposit', w().u32(random(64)).done()));
     const result = await socket.nextOf('procedure');
@@ -104,8 +112,8 @@ const queries = () => [
   'SELECT * FROM first', 'SELECT * FROM mine', `SELECT * FROM counter WHERE id = ${random(64)}`,
 ].filter(() => random(3) === 0);
 
-async function subscriber(server) {
-  const socket = await session(server, 'soak');
+async function subscriber(server, mine) {
+  const socket = await opened(server, 'soak', mine);
   const asked = [queries(), queries(), ['SELECT * FROM present']];
   for (const [set, texts] of asked.entries()) socket.say(enc.subscribe(set, set, ...texts));
   for (const end = Date.now() + random(4000); Date.now() < end && !over; ) {
@@ -142,9 +150,9 @@ async function again(server, token, turn) {
   count('publishes');
 }
 
-async function passing(server, token) {
+async function passing(server, token, mine) {
   await published(server, 'passing', versions[0], { token });
-  const socket = await session(server, 'passing');
+  const socket = await opened(server, 'passing', mine);
   socket.say(enc.call(1, 'put', w().u32(1).u32(100).done()));
   await socket.nextOf('result');
   must(await http(server, 'DELETE', '/v1/database/passing', { token }), 'delete');
@@ -221,13 +229,13 @@ async function main() {
   const turn = { n: 1 };
   const doing = [
     always('transfers', () => transfers(server)),
-    ...Array.from({ length: 4 }, () => always('short calls', () => short(server))),
-    ...Array.from({ length: 3 }, () => always('slow calls', () => slow(server))),
-    ...Array.from({ length: 2 }, () => always('procedures', () => procedures(server))),
-    ...Array.from({ length: 12 }, () => always('subscribers', () => subscriber(server))),
+    ...Array.from({ length: 4 }, () => always('short calls', mine => short(server, mine))),
+    ...Array.from({ length: 3 }, () => always('slow calls', mine => slow(server, mine))),
+    ...Array.from({ length: 2 }, () => always('procedures', mine => procedures(server, mine))),
+    ...Array.from({ length: 12 }, () => always('subscribers', mine => subscriber(server, mine))),
     ...Array.from({ length: 2 }, () => always('reads', () => reads(server))),
     always('publishing', () => again(server, token, turn)),
-    always('passing databases', () => passing(server, token)),
+    always('passing databases', mine => passing(server, token, mine)),
   ];
   const samples = [];
   const began = Date.now();

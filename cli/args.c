@@ -32,12 +32,22 @@ static int spec_find(const ArgSpec *specs, const char *name, size_t len, char le
     return -1;
 }
 
+// A word that begins with a dash but is a number is a value: `lightcone call db add -5`.
+static bool is_option(const char *word) {
+    return word[0] == '-' && word[1] != 0 && !(word[1] >= '0' && word[1] <= '9');
+}
+
 static void option_set(Args *args, int index, const char *value) {
     bool collects = args->specs[index].kind == ARG_OPTIONAL_VALUE;
     args->given[index] = true;
     if (collects && args->value[index] && value)
         value = cli_format("%s,%s", args->value[index], value);
     if (value) args->value[index] = value;
+}
+
+static bool takes_next_word(const ArgSpec *spec, int left, char **argv) {
+    if (spec->kind == ARG_MAYBE_VALUE) return left > 1 && !is_option(argv[1]);
+    return spec->kind == ARG_VALUE;
 }
 
 // `--name`, `--name=value` or `--name value`. Returns how many words it used.
@@ -56,7 +66,7 @@ static int long_option(Args *args, int left, char **argv) {
     const ArgSpec *spec = &args->specs[index];
     if (spec->kind == ARG_FLAG && equals)
         args_fail(args->command, "unexpected value for '--%s' found", spec->name);
-    if (equals || spec->kind != ARG_VALUE) {
+    if (equals || !takes_next_word(spec, left, argv)) {
         option_set(args, index, equals ? equals + 1 : NULL);
         return 1;
     }
@@ -84,17 +94,16 @@ static int short_options(Args *args, int left, char **argv) {
             option_set(args, index, at + 1 + (at[1] == '='));
             return 1;
         }
+        if (!takes_next_word(spec, left, argv)) {
+            option_set(args, index, NULL);
+            return 1;
+        }
         if (left < 2)
             args_fail(args->command, "a value is required for '-%c <%s>'", *at, spec->value);
         option_set(args, index, argv[1]);
         return 2;
     }
     return 1;
-}
-
-// A word that begins with a dash but is a number is a value: `lightcone call db add -5`.
-static bool is_option(const char *word) {
-    return word[0] == '-' && word[1] != 0 && !(word[1] >= '0' && word[1] <= '9');
 }
 
 void args_parse(Args *args, const CliCommand *command, int argc, char **argv) {
@@ -144,8 +153,10 @@ void args_print_options(const ArgSpec *specs) {
         char left[64] = "";
         char letter[8] = "    ";
         if (specs[i].letter) snprintf(letter, sizeof letter, "-%c, ", specs[i].letter);
-        const char *open = specs[i].kind == ARG_OPTIONAL_VALUE ? "[=" : " <";
-        const char *close = specs[i].kind == ARG_OPTIONAL_VALUE ? "]" : ">";
+        const char *open = specs[i].kind == ARG_OPTIONAL_VALUE ? "[="
+                           : specs[i].kind == ARG_MAYBE_VALUE  ? " ["
+                                                               : " <";
+        const char *close = *open == '[' || open[1] == '[' ? "]" : ">";
         bool plain = specs[i].kind == ARG_FLAG;
         snprintf(left,
                  sizeof left,

@@ -10,6 +10,7 @@ typedef enum ArgKind {
     ARG_FLAG,            // --yes
     ARG_VALUE,           // --server URL
     ARG_OPTIONAL_VALUE,  // --yes or --yes=LIST: a value only with `=`
+    ARG_MAYBE_VALUE,     // --template or --template NAME: the next word, unless it is an option
     ARG_END,
 } ArgKind;
 

@@ -42,6 +42,21 @@ static const char *esbuild_find(const char *directory) {
     return "esbuild";
 }
 
+// tsc says `src/index.ts(3,14): error` when it is not on a terminal. Everybody else says
+// `src/index.ts:3:14: error`, and from where the person is.
+static void types_line(void *ctx, char *line) {
+    const char *directory = ctx;
+    char *open = strchr(line, '('), *close = open ? strstr(open, "): ") : NULL;
+    int row, column;
+    if (!close || sscanf(open, "(%d,%d)", &row, &column) != 2) {
+        fprintf(stderr, "%s\n", line);
+        return;
+    }
+    *open = 0;
+    const char *path = strcmp(directory, ".") == 0 ? line : cli_join(directory, line);
+    fprintf(stderr, "%s:%d:%d: %s\n", path, row, column, close + 3);
+}
+
 static void types_check(const char *directory) {
     const char *tsc = in_node_modules(directory, "tsc");
     if (!tsc) {
@@ -50,8 +65,13 @@ static void types_check(const char *directory) {
                 "--save-dev typescript\n");
         return;
     }
-    char *words[] = {(char *)tsc, (char *)"--noEmit", NULL};
-    int code = tool_run(directory, words);
+    bool is_terminal = isatty(STDERR_FILENO) != 0;
+    char *words[] = {(char *)tsc,
+                     (char *)"--noEmit",
+                     is_terminal ? (char *)"--pretty" : NULL,
+                     NULL};
+    int code = is_terminal ? tool_run(directory, words)
+                           : tool_run_lines(directory, words, types_line, (void *)directory);
     if (code != 0) exit(code);
 }
 
@@ -135,9 +155,10 @@ static void bundle_check(const char *metafile) {
     if (imports.differ)
         cli_die("The module pulls in 2 different versions of the `spacetimedb/server` package");
     if (!imports.any)
-        cli_die("Your module doesn't import the `spacetimedb/server` package at all - this is "
-                "likely a mistake, as your module will not be able to interface with the "
-                "SpacetimeDB host.");
+        cli_die(
+            "Your module doesn't import `lightcone/server` or `spacetimedb/server` at all - this is "
+            "likely a mistake, as your module will not be able to interface with the "
+            "SpacetimeDB host.");
     if (imports.major == 2 && !exports_default(output))
         cli_die("It seems like you haven't exported your schema. You must `export default "
                 "schema(...);`");
@@ -151,8 +172,9 @@ static void language_check(const char *directory) {
     if (cli_file_exists(cli_join(directory, "CMakeLists.txt")))
         cli_die(
             "C++ modules are not built here yet. Build it and publish the file with --bin-path.");
-    cli_die("Could not detect the language of the module. Are you in a SpacetimeDB project "
-            "directory?");
+    cli_die(
+        "Could not detect the language of the module. Are you in a SpacetimeDB project "
+        "directory?\nA module in TypeScript has package.json and src/index.ts, one in C has src/*.c.");
 }
 
 static char metafile_path[] = "/tmp/lightcone-build-XXXXXX";
@@ -177,7 +199,9 @@ const char *module_build(const char *directory, bool debug) {
     if (build_c_detect(directory)) return build_c(directory, debug);
     language_check(directory);
     if (!cli_file_exists(cli_join(directory, "src/index.ts")))
-        cli_die("There is no src/index.ts in %s. A TypeScript module starts there.", directory);
+        cli_die(
+            "There is no src/index.ts in %s. A TypeScript module starts there; --module-path says where the module is.",
+            strcmp(directory, ".") == 0 ? "this directory" : directory);
     types_check(directory);
     const char *metafile = metafile_make();
     bundle_make(directory, metafile, debug);

@@ -10,11 +10,12 @@
 
 // In the order of the help.
 static const CliCommand *const commands[] = {
-    &command_start,  &command_init,   &command_publish,  &command_build,    &command_generate,
-    &command_call,   &command_sql,    &command_logs,     &command_describe, &command_list,
-    &command_delete, &command_rename, &command_settings, &command_lock,     &command_unlock,
-    &command_server, &command_login,  &command_logout,   &command_identity, &command_extract,
-    &command_check,  &command_backup, &command_restore,  &command_mcp,      &command_version,
+    &command_start,    &command_init,   &command_dev,    &command_publish,  &command_build,
+    &command_generate, &command_call,   &command_sql,    &command_logs,     &command_describe,
+    &command_list,     &command_delete, &command_rename, &command_settings, &command_lock,
+    &command_unlock,   &command_server, &command_login,  &command_logout,   &command_identity,
+    &command_extract,  &command_check,  &command_backup, &command_restore,  &command_mcp,
+    &command_version,
 };
 
 static const CliCommand *command_find(const char *name) {
@@ -30,16 +31,19 @@ static void print_usage(FILE *out) {
     for (size_t i = 0; i < ARRAY_LEN(commands); i++)
         if (!commands[i]->hidden)
             fprintf(out, "  %-10s %s\n", commands[i]->name, commands[i]->summary);
-    fputs("\nOptions:\n"
-          "  --config-path FILE   use this cli.toml\n"
-          "  --root-dir DIR       keep configuration and data under DIR\n"
-          "  -V, --version        print the version\n"
-          "  -h, --help           print this help; `lightcone <command> --help` says more\n"
-          "\nStart here:\n"
-          "  lightcone start                    run a server on 127.0.0.1:3000\n"
-          "  lightcone publish my-db            build the module in this directory and publish it\n"
-          "  lightcone sql my-db \"SELECT * FROM user\"\n",
-          out);
+    fputs(
+        "\nOptions:\n"
+        "  --config-path FILE   use this cli.toml\n"
+        "  --root-dir DIR       keep configuration and data under DIR\n"
+        "  -V, --version        print the version\n"
+        "  -h, --help           print this help; `lightcone <command> --help` says more\n"
+        "\nStart here:\n"
+        "  lightcone init --template          projects to begin with\n"
+        "  lightcone dev                      build, publish and run what is in this directory, and again when it changes\n"
+        "  lightcone start                    run a server on 127.0.0.1:3000\n"
+        "  lightcone publish my-db            build the module in this directory and publish it\n"
+        "  lightcone sql my-db \"SELECT * FROM user\"\n",
+        out);
 }
 
 static void print_command_help(const CliCommand *command) {
@@ -112,6 +116,17 @@ int cli_main(int argc, char **argv) {
         return 0;
     }
     if (strcmp(name, "start") == 0) return start_run(argc - at, argv + at);
+    if (name[0] == '-') {
+        bool unfinished = strcmp(name, "--config-path") == 0 || strcmp(name, "--root-dir") == 0;
+        fprintf(stderr,
+                unfinished ? "error: a value is required for '%s'\n"
+                           : "error: unexpected argument '%s' found\n",
+                name);
+        fputs(
+            "\nUsage: lightcone [OPTIONS] <command> [options]\n\nFor more information, try '--help'.\n",
+            stderr);
+        return 2;
+    }
     const CliCommand *command = command_find(name);
     if (!command) {
         fprintf(stderr,

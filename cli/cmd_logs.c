@@ -14,6 +14,7 @@ typedef struct LogPrinter {
     Buf line;   // what has come of the next line so far
     int level;  // the least to show
     bool exact, json, colour;
+    const char *prefix;  // of each line
 } LogPrinter;
 
 static int level_index(const char *name) {
@@ -50,6 +51,7 @@ static void record_print(const LogPrinter *printer, json_t *record, int level) {
     char upper[16] = "";
     for (size_t i = 0; name && name[i] && i + 1 < sizeof upper; i++)
         upper[i] = (char)(name[i] >= 'a' && name[i] <= 'z' ? name[i] - 32 : name[i]);
+    buf_printf(&out, "%s", printer->prefix);
     time_print(&out, json_integer_value(json_object_get(record, "ts")));
     const char *on = printer->colour ? level_colour(level) : "";
     buf_printf(&out, " %s%5s%s: ", on, upper, *on ? "\033[0m" : "");
@@ -129,6 +131,7 @@ static int logs_run(const Args *args) {
                   "invalid value '%s' for '--level': say trace, debug, info, warn, error or panic",
                   level);
     if (printer.exact && !level) args_fail(args->command, "'--level-exact' needs '--level'");
+    printer.prefix = args_value(args, "prefix") ? args_value(args, "prefix") : "";
     printer.colour = cli_wants_colour(STDOUT_FILENO);
     const char *query = logs_query(args);
     json_set_alloc_funcs(malloc, free);
@@ -147,6 +150,7 @@ static int logs_run(const Args *args) {
 }
 
 static const ArgSpec specs[] = {
+    {"prefix", NULL, 0, ARG_VALUE, "TEXT", NULL},
     {"num-lines", NULL, 'n', ARG_VALUE, "N", "Only the last N lines"},
     {"follow", NULL, 'f', ARG_FLAG, NULL, "Go on printing lines as they are written"},
     {"format", NULL, 0, ARG_VALUE, "text|json", "Lines for people, or the server's JSON"},

@@ -2,7 +2,7 @@
 #pragma once
 #include "cli/cli.h"
 
-extern const CliCommand command_start, command_init, command_publish, command_build,
+extern const CliCommand command_start, command_init, command_dev, command_publish, command_build,
     command_generate, command_call, command_sql, command_logs, command_describe, command_list,
     command_delete, command_rename, command_settings, command_lock, command_unlock, command_server,
     command_login, command_logout, command_identity, command_extract, command_check, command_backup,

@@ -14,7 +14,11 @@ static json_t *layer_read(Project *project, const char *path) {
     const char *why = NULL;
     json_t *value = json_from(text, &why);
     if (value && !json_is_object(value)) why = "it is not an object";
-    if (!json_is_object(value)) cli_die("Failed to parse config file %s: %s", path, why);
+    if (!json_is_object(value))
+        cli_die(
+            "Failed to parse config file %s: %s. It is JSON with comments; --no-config ignores it.",
+            path,
+            why);
     project->paths[project->path_count++] = path;
     return value;
 }
@@ -143,6 +147,7 @@ bool project_flag(json_t *object, const char *kebab_key) {
 
 const char *project_path(const Project *project, json_t *object, const char *key) {
     const char *path = project_text(object, key);
+    if (path && strncmp(path, "./", 2) == 0 && path[2]) path += 2;
     return path ? cli_join(project->directory, path) : NULL;
 }
 

@@ -170,6 +170,10 @@ static void make_directories(const char *path) {
 // Written beside its place and renamed, so that a crash leaves the old file or the new one.
 void cli_file_write(const char *path, Bytes content) {
     make_directories(path);
+    // Root can rename a file over /dev/null, which would be the end of it.
+    struct stat there;
+    if (stat(path, &there) == 0 && !S_ISREG(there.st_mode))
+        cli_die("Could not write %s: it exists and is not a file", path);
     const char *beside = cli_format("%s.new-%d", path, (int)getpid());
     FILE *file = fopen(beside, "wb");
     if (!file) cli_die_cause(strerror(errno), "Could not write %s", path);

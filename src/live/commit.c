@@ -75,16 +75,18 @@ Err group_fail(Live *live, Group *group, const char *why) {
     return OK;
 }
 
+static Err group_test(Live *live, Group *group, const LiveChange *change) {
+    live->stats.groups_tested++;
+    bool old = change->old_row.ptr && group_matches(group, change->old_row);
+    bool new = change->new_row.ptr &&group_matches(group, change->new_row);
+    return old || new ? group_take(live, group, change, old, new) : OK;
+}
+
 static Err chain_test(Live *live, Group *group, const LiveChange *change) {
-    for (; group; group = group->next) {
-        live->stats.groups_tested++;
-        bool old = change->old_row.ptr && group_matches(group, change->old_row);
-        bool new = change->new_row.ptr &&group_matches(group, change->new_row);
-        if (!old && !new) continue;
-        Err err = group_take(live, group, change, old, new);
-        if (err != OK) return err;
-    }
-    return OK;
+    Err err = OK;
+    for (; group && err == OK; group = group->next)
+        err = group_test(live, group, change);
+    return err;
 }
 
 // One lookup where the row's guard columns did not change, two where they did.
@@ -104,10 +106,42 @@ static Err guard_stab(Live *live, const Guard *guard, const LiveChange *change) 
     return chain_test(live, guard_find(guard, new, key_new), change);
 }
 
+typedef struct RangeStab {
+    Live *live;
+    const LiveChange *change;
+    Bytes before;  // the old row's key; who has that too was told already. ptr NULL: none
+} RangeStab;
+
+static Err range_test(void *ctx, Group *group, const RangeNode *node) {
+    const RangeStab *s = ctx;
+    if (s->before.ptr && range_has(node, s->before)) return OK;
+    return group_test(s->live, group, s->change);
+}
+
+static Err ranges_stab(Live *live, const RangeGuard *ranges, const LiveChange *change) {
+    const RowLayout *layout = table_layout(change->table);
+    RangeStab stab = {.live = live, .change = change};
+    buf_clear(&live->key_old);
+    buf_clear(&live->key_new);
+    if (change->old_row.ptr)
+        key_append_columns(&live->key_old, layout, change->old_row, &ranges->column, 1);
+    if (change->new_row.ptr)
+        key_append_columns(&live->key_new, layout, change->new_row, &ranges->column, 1);
+    if (!buf_ok(&live->key_old) || !buf_ok(&live->key_new)) return ERR_NOMEM;
+    Bytes old = buf_bytes(&live->key_old);
+    Err err = change->old_row.ptr ? ranges_each(ranges->root, old, range_test, &stab) : OK;
+    if (err != OK || !change->new_row.ptr) return err;
+    if (change->old_row.ptr) stab.before = old;
+    return ranges_each(ranges->root, buf_bytes(&live->key_new), range_test, &stab);
+}
+
 static Err table_stab(Live *live, const LiveTable *table, const LiveChange *change) {
     Err err = OK;
     for (const Guard *guard = table->guards; guard && err == OK; guard = guard->next) {
         err = guard_stab(live, guard, change);
+    }
+    for (const RangeGuard *ranges = table->ranges; ranges && err == OK; ranges = ranges->next) {
+        err = ranges_stab(live, ranges, change);
     }
     if (err == OK) err = chain_test(live, table->residual, change);
     for (Group *group = table->broadcast; group && err == OK; group = group->next) {
@@ -259,11 +293,15 @@ void pending_free(Live *live) {
     live->pending_count = live->pending_cap = 0;
 }
 
+// Whoever watches a join has missed something after an error, and is about to be closed.
 static Err join_all(Live *live, const LiveChange *changes, size_t count) {
     live->tallied = NULL;
+    if (live->is_behind) return ERR_NOMEM;
     Err err = delta_begin(&live->delta, changes, count);
     if (err == OK) err = join_arrange(live, changes, count);
-    return err == OK ? join_commit(live) : err;
+    if (err == OK) err = join_commit(live);
+    live->is_behind = err != OK;
+    return err;
 }
 
 Err live_commit(Live *live,

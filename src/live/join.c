@@ -133,7 +133,8 @@ void join_stab(Eval *e, const Finder *finder, Bytes row, JoinEach each, void *ct
 
 const Finder *join_finder_at(const JoinTemplate *join, uint32_t node) {
     for (uint32_t i = 0; i < join->finder_count; i++) {
-        if (join->finders[i].node == node) return &join->finders[i];
+        const Finder *finder = &join->finders[i];
+        if (finder->node == node && !finder->is_one_of_several) return finder;
     }
     return NULL;
 }

@@ -34,6 +34,9 @@ struct FindLink {
 // Groups by the values that they ask of one node's columns.
 typedef struct Finder {
     uint32_t node;
+    // It finds the groups that let the node's row through by rules without joins; the others may do so
+    // by another rule. False: who has another value there is not concerned by the row at all.
+    bool is_one_of_several;
     LiveMap chains;  // hash of the columns' keys -> FindLink
     uint32_t column_count;
     uint16_t *columns;
@@ -139,6 +142,7 @@ bool join_seen(Eval *e, const Group *group, uint32_t node, Bytes bytes);
 typedef void (*JoinEach)(void *ctx, Eval *e, Group *group);
 void join_discover(Eval *e, Bytes row, JoinEach each, void *ctx);
 void join_stab(Eval *e, const Finder *finder, Bytes row, JoinEach each, void *ctx);
+// The finder by which a row of the node finds every group that it can concern. NULL: there is none.
 const Finder *join_finder_at(const JoinTemplate *join, uint32_t node);
 // Do the two rows of a change differ in nothing that a link, a condition or an output speaks of?
 bool join_same_to_others(const Eval *e, uint32_t node, const LiveChange *change);

@@ -193,11 +193,15 @@ static uint32_t fixed_columns(const Query *q,
     return count;
 }
 
-static bool finder_add(Maker *m, uint32_t n, const Query *q, uint32_t params_at) {
+static bool finder_add(Maker *m,
+                       uint32_t n,
+                       const Query *q,
+                       uint32_t params_at,
+                       bool is_one_of_several) {
     enum { COLUMNS_MAX = 16 };
     JoinTemplate *join = m->join;
     Finder *finder = &join->finders[join->finder_count];
-    *finder = (Finder){.node = n};
+    *finder = (Finder){.node = n, .is_one_of_several = is_one_of_several};
     finder->columns = arena_array(&join->arena, uint16_t, q->conjunct_count + 1);
     finder->params = arena_array(&join->arena, uint32_t, q->conjunct_count + 1);
     finder->path = arena_array(&join->arena, uint32_t, STANDING_NODES_MAX);
@@ -231,8 +235,8 @@ static bool finders_of_block(Maker *m, const StandingBlock *block);
 static bool finders_of_rules(Maker *m, uint32_t n) {
     const StandingNode *node = &m->s->nodes[n];
     uint32_t before = m->join->finder_count;
-    bool all =
-        node->allowed->entry == QUERY_REJECT || finder_add(m, n, node->allowed, node->allowed_at);
+    bool all = node->allowed->entry == QUERY_REJECT ||
+               finder_add(m, n, node->allowed, node->allowed_at, true);
     for (uint32_t i = 0; all && i < node->rule_count; i++)
         all = finders_of_block(m, &m->s->blocks[node->rules[i]]);
     if (!all) m->join->finder_count = before;
@@ -244,7 +248,7 @@ static bool finders_of_block(Maker *m, const StandingBlock *block) {
     for (uint32_t i = 0; i < block->count; i++) {  // near the root first
         const StandingNode *node = &s->nodes[block->steps[i].node];
         if (is_required(s, block->steps[i].node) &&
-            finder_add(m, block->steps[i].node, node->leaf, node->leaf_at))
+            finder_add(m, block->steps[i].node, node->leaf, node->leaf_at, false))
             return true;
     }
     for (uint32_t i = 0; i < block->count; i++) {
@@ -347,7 +351,7 @@ void join_free(Live *live, JoinTemplate **handle) {
     }
     for (uint32_t i = 0; i < join->finder_count; i++)
         livemap_deinit(&join->finders[i].chains);
-    live->join_count--;
+    if (--live->join_count == 0) live->is_behind = false;
     arena_deinit(&join->arena);
     mem_free(join);
     *handle = NULL;

@@ -19,6 +19,10 @@ void live_set_options(Live *live, const LiveOptions *options) {
     live->arranged.max = options->arrangement_quota;
 }
 
+LiveOptions live_options(const Live *live) {
+    return live->options;
+}
+
 void live_close(Live **live) {
     Live *l = *live;
     if (!l) return;

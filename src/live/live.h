@@ -32,8 +32,9 @@ typedef struct LiveOptions {
 // `views` may be NULL where no table is a view's; it must outlive the Live.
 MUST_USE Err live_open(const QueryCatalog *catalog, Views *views, Live **out);
 void live_close(Live **live);
-// From now on. What is subscribed already goes on as it was until the next schema.
+// From now on; `bag` only before the first subscription. What is subscribed already goes on.
 void live_set_options(Live *live, const LiveOptions *options);
+LiveOptions live_options(const Live *live);
 
 // `owner` is handed back with each update. The client is alive until live_client_close.
 MUST_USE Err live_client_open(Live *live, void *owner, const QueryCaller *caller, LiveClient **out);

@@ -3,7 +3,8 @@
 // PICTURE
 //   Live ── LiveTable (per watched table)
 //             ├─ broadcast: groups without a predicate
-//             ├─ residual:  groups without an equality; each is tested on every changed row
+//             ├─ residual:  groups without an equality or a range; each is tested on every changed row
+//             ├─ RangeGuard (per column) ── ranges -> groups
 //             └─ Guard (per set of equality columns) ── key of those columns' values -> groups
 //        ── LiveTemplate (plan, shared) ── Group (template + parameters) ── Sub ── Sub …
 //        ── LiveClient ── QuerySet ── its Subs
@@ -11,8 +12,9 @@
 // ALWAYS TRUE
 //   (1) A group has at least one Sub; a template, a guard and a table have at least one group
 //       (tables and guards whose last group left are gone too).
-//   (2) A group stands in exactly one place of its table: one guard's chain, the residual list or
-//       the broadcast list; a group that can never match stands nowhere.
+//   (2) A group of one table stands in exactly one place of it: one guard's chain, the ranges of a
+//       column, the residual list or the broadcast list; one that can never match stands nowhere. A
+//       group of a join stands in the finders of its template (join.h).
 //   (3) A Sub is in its group's list and in its set's array, from live_subscribe to the end.
 //   (4) Between two live_commits no group and no client refers to commit memory.
 //   (5) The Subs of a distinct client's sets are in no group. Each holds a Held, whose own Sub is: it
@@ -23,6 +25,7 @@
 #include "live/delta.h"
 #include "live/live.h"
 #include "live/map.h"
+#include "live/ranges.h"
 #include "live/view.h"
 #include "query/standing.h"
 #include "query/tally.h"
@@ -44,7 +47,8 @@ typedef enum GroupPlace {
     PLACE_BROADCAST,
     PLACE_RESIDUAL,
     PLACE_GUARD,
-    PLACE_JOIN,  // in the finders of its template
+    PLACE_RANGE,  // among the ranges of a column
+    PLACE_JOIN,   // in the finders of its template
 } GroupPlace;
 
 struct Guard {  // of one set of columns
@@ -54,6 +58,14 @@ struct Guard {  // of one set of columns
     uint32_t group_count;
     uint32_t column_count;
     uint16_t columns[];  // ascending
+};
+
+typedef struct RangeGuard RangeGuard;  // of one column
+struct RangeGuard {
+    RangeGuard *next;
+    uint16_t column;
+    uint32_t group_count;
+    RangeNode *root;
 };
 
 typedef struct TableArrangement TableArrangement;
@@ -67,6 +79,7 @@ struct LiveTable {
     uint32_t table_id;
     uint32_t group_count;  // groups of this table alone, and nodes of joins that are this table
     Guard *guards;
+    RangeGuard *ranges;
     Group *residual, *broadcast;
     JoinUse *joins;
     TableArrangement *arrangements;
@@ -77,8 +90,9 @@ struct LiveTemplate {
     const Query *query;  // of one table: standing->query. Of a join: its root's, for how rows look
     JoinTemplate *join;  // NULL: of one table
     uint64_t hash;
-    LiveTable *table;  // of one table
-    Guard *guard;      // NULL unless place is PLACE_GUARD
+    LiveTable *table;    // of one table
+    Guard *guard;        // NULL unless place is PLACE_GUARD
+    RangeGuard *ranges;  // likewise PLACE_RANGE
     GroupPlace place;
     uint32_t group_count;
 };
@@ -104,6 +118,7 @@ struct Group {
     Group **is_ending;  // to be told that it is gone; NULL: nobody waits
     ViewUse *views;     // the results that it watches; NULL of a query over tables
     FindLink *links;    // of a join
+    RangeNode *range;   // among ranges
     Tally *tally;       // of a join with groups
     Bytes values[];     // of the parameters; their bytes stand behind
 };
@@ -168,6 +183,7 @@ struct Live {
     LiveStats stats;
     ArrangeMemory arranged;
     uint32_t join_count;  // templates
+    bool is_behind;  // a commit was missed: what joins keep is wrong until all of them are gone
     Delta delta;
     JoinScratch *joining;
     Group *tallied;  // groups whose tallies the running commit changed
@@ -177,6 +193,7 @@ struct Live {
     Pending *pending;
     uint32_t pending_count, pending_cap;
     Buf encoded;
+    uint64_t priorities;     // state of the treaps' random numbers
     Buf key_old, key_new;    // guard keys of the row at hand
     uint32_t touched_count;  // clients
     // The last answer of live_subscribe or live_unsubscribe.

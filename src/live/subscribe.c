@@ -479,6 +479,8 @@ static Err fail_limit(Diag *diag, const char *what, unsigned most) {
     return diag_fail(diag, ERR_LIMIT, "Too many %s: a client may have at most %u", what, most);
 }
 
+enum { TEXTS_BYTES = 128 };  // most sets are one short query, and there may be a million of them
+
 // The set with its texts; no Sub has joined a group yet.
 static Err queryset_new(LiveClient *client,
                         uint64_t id,
@@ -488,6 +490,7 @@ static Err queryset_new(LiveClient *client,
                         Diag *diag) {
     QuerySet *set = MEM_NEW(QuerySet);
     if (!set) return ERR_NOMEM;
+    set->texts.block_bytes = TEXTS_BYTES;
     set->client = client;
     set->id = id;
     Texts texts = {

@@ -2,7 +2,7 @@
 //
 // A group is looked for by the values of its equality columns: `WHERE room = 5 AND x > 3` stands
 // in the guard of {room} under the key of 5, whatever else it asks; the rest is tested when a row
-// comes by. Guards belong to the table, so templates with the same equality columns share one, and
+// comes by. One without an equality stands among the ranges of a column that it bounds. Guards belong to the table, so templates with the same equality columns share one, and
 // a row costs one lookup for each distinct set of columns, not for each template or client.
 #include "live/join.h"
 #include "live/view_private.h"
@@ -124,6 +124,58 @@ static void guard_remove(Guard *guard, Group *group) {
     livemap_insert(&guard->chains, second->guard_hash, second);  // into the slot just freed
 }
 
+// ── ranges ─────────────────────────────────────────────────────────────────────────────────────
+
+static RangeGuard *ranges_obtain(LiveTable *table, uint16_t column) {
+    for (RangeGuard *ranges = table->ranges; ranges; ranges = ranges->next) {
+        if (ranges->column == column) return ranges;
+    }
+    RangeGuard *ranges = MEM_NEW(RangeGuard);
+    if (!ranges) return NULL;
+    ranges->column = column;
+    ranges->next = table->ranges;
+    table->ranges = ranges;
+    return ranges;
+}
+
+static void ranges_release(LiveTable *table, RangeGuard *ranges) {
+    if (!ranges || ranges->group_count > 0) return;
+    RangeGuard **link = &table->ranges;
+    while (*link != ranges) {
+        link = &(*link)->next;
+    }
+    *link = ranges->next;
+    mem_free(ranges);
+}
+
+// The column whose range narrows most, as far as the query says: one with both ends before others.
+static bool range_column(const Query *q, uint16_t *out) {
+    bool any = false;
+    for (uint32_t i = 0; i < q->conjunct_count; i++) {
+        const QueryConjunct *c = &q->conjuncts[i], *last = i > 0 ? c - 1 : c;
+        if (c->op == QUERY_EQ) continue;
+        bool both = last->column == c->column && last->op != QUERY_EQ &&
+                    (last->op <= QUERY_LE) != (c->op <= QUERY_LE);
+        if (any && !both) continue;
+        *out = c->column;
+        any = true;
+        if (both) break;
+    }
+    return any;
+}
+
+// The tightest ends that the conjuncts set.
+static void range_ends(const Query *q, const Bytes *keys, uint16_t column, RangeNode *node) {
+    for (uint32_t i = 0; i < q->conjunct_count; i++) {
+        const QueryConjunct *c = &q->conjuncts[i];
+        if (c->column != column || c->op == QUERY_EQ) continue;
+        Bytes key = keys[c->param];
+        bool lower = c->op == QUERY_GT || c->op == QUERY_GE;
+        Bytes *end = lower ? &node->lower : &node->upper;
+        if (!end->ptr || (lower ? bytes_cmp(key, *end) > 0 : bytes_cmp(key, *end) < 0)) *end = key;
+    }
+}
+
 // ── templates ──────────────────────────────────────────────────────────────────────────────────
 
 // The columns fixed by equality: ascending, each once, with the parameter that fixes it.
@@ -146,10 +198,14 @@ static Err template_place(LiveTemplate *t) {
     uint32_t *params = mem_alloc(q->conjunct_count * sizeof *params);
     Err err = columns && params ? OK : ERR_NOMEM;
     uint32_t count = err == OK ? equality_columns(q, columns, params) : 0;
+    uint16_t column = 0;
     if (q->entry == QUERY_REJECT) {
         t->place = PLACE_NOWHERE;
     } else if (q->entry == QUERY_ACCEPT) {
         t->place = PLACE_BROADCAST;
+    } else if (count == 0 && range_column(q, &column)) {
+        t->place = PLACE_RANGE;
+        if (err == OK && !(t->ranges = ranges_obtain(t->table, column))) err = ERR_NOMEM;
     } else if (count == 0) {
         t->place = PLACE_RESIDUAL;
     } else {
@@ -167,6 +223,7 @@ static void template_release(Live *live, LiveTemplate *t) {
     if (t->group_count > 0) return;
     livemap_remove(&live->templates, t->hash, t);
     guard_release(t->guard);
+    ranges_release(t->table, t->ranges);
     if (t->table) table_release(live, t->table);
     join_free(live, &t->join);
     standing_free(&t->standing);
@@ -300,9 +357,19 @@ static Bytes guard_part(const Query *q, const Bytes *keys, uint16_t column) {
     UNREACHABLE();
 }
 
+static RangeNode *range_place(Live *live, Group *group, uint8_t *room, const RangeNode *ends) {
+    RangeNode *node = (RangeNode *)(void *)room;
+    room += sizeof *node;
+    live->priorities = live->priorities * 6364136223846793005u + 1442695040888963407u;
+    *node = (RangeNode){.group = group, .priority = live->priorities >> 16};
+    if (ends->lower.ptr) node->lower = place_bytes(&room, ends->lower);
+    if (ends->upper.ptr) node->upper = place_bytes(&room, ends->upper);
+    return node;
+}
+
 // One block: the group, its values, their bytes, the guard's key or the places in finders. A million of
 // these may exist.
-static Group *group_new(LiveTemplate *t, const GroupParams *params) {
+static Group *group_new(Live *live, LiveTemplate *t, const GroupParams *params) {
     const Bytes *values = params->values;
     uint32_t columns = t->guard ? t->guard->column_count : 0, count = value_count(t);
     size_t bytes = sizeof(Group) + count * sizeof(Bytes);
@@ -318,8 +385,14 @@ static Group *group_new(LiveTemplate *t, const GroupParams *params) {
         if (links == 0) return NULL;
         bytes = links_at + links;
     }
+    RangeNode range = {0};
+    if (t->ranges) {
+        range_ends(t->query, params->keys, t->ranges->column, &range);
+        bytes = links_at + sizeof range + range.lower.len + range.upper.len;
+    }
     Group *group = mem_zalloc(bytes);
     if (!group) return NULL;
+    if (t->ranges) group->range = range_place(live, group, (uint8_t *)group + links_at, &range);
     uint8_t *room = (uint8_t *)&group->values[count];
     for (uint32_t i = 0; i < count; i++) {
         group->values[i] = place_bytes(&room, values[i]);
@@ -346,6 +419,10 @@ static void group_place(Group *group) {
     case PLACE_BROADCAST: chain_push(&t->table->broadcast, group); break;
     case PLACE_RESIDUAL: chain_push(&t->table->residual, group); break;
     case PLACE_GUARD: guard_add(t->guard, group); break;
+    case PLACE_RANGE:
+        ranges_add(&t->ranges->root, group->range);
+        t->ranges->group_count++;
+        break;
     }
     t->group_count++;
     if (t->table) t->table->group_count++;
@@ -359,6 +436,10 @@ static void group_leave(Group *group) {
     case PLACE_BROADCAST:
     case PLACE_RESIDUAL: chain_remove(group); break;
     case PLACE_GUARD: guard_remove(t->guard, group); break;
+    case PLACE_RANGE:
+        ranges_remove(&t->ranges->root, group->range);
+        t->ranges->group_count--;
+        break;
     }
     t->group_count--;
     if (t->table) t->table->group_count--;
@@ -398,7 +479,7 @@ static Err group_make(Live *live,
     if ((*out = group_find(live, t, params->values, hash))) return OK;
     if (!livemap_reserve(&live->groups)) return ERR_NOMEM;
     if (t->guard && !livemap_reserve(&t->guard->chains)) return ERR_NOMEM;
-    Group *group = group_new(t, params);
+    Group *group = group_new(live, t, params);
     if (!group) return ERR_NOMEM;
     group->hash = hash;
     group_place(group);

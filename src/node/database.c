@@ -144,6 +144,16 @@ static void loop_wake(void *ctx) {
 }
 
 // Everything but the module: files, tables, subscriptions.
+static void live_spread(Database *db, bool bag) {
+    const Settings *set = &db->settings;
+    live_set_options(db->live,
+                     &(LiveOptions){
+                         .strict_index = set->strict_index,
+                         .bag = bag,
+                         .arrangement_quota = (size_t)set->subscription_memory_max,
+                     });
+}
+
 static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
     Node *node = open->loop->node;
     char path[IO_PATH_MAX], pages[IO_PATH_MAX];
@@ -191,10 +201,16 @@ static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
                                        .table_by_name = query_table,
                                        .each_table = query_each_table,
                                        .each_rule = query_each_rule,
-                                       .row_limit = query_row_limit};
+                                       .row_limit = query_row_limit,
+                                       .stats = query_stats_new()};
+    if (!db->query_catalog.stats) {
+        err = ERR_NOMEM;
+        goto done;
+    }
     schema_noticed(db);
     if ((err = views_open(db->db, &db->query_catalog, &db->views)) != OK) goto done;
     if ((err = live_open(&db->query_catalog, db->views, &db->live)) != OK) goto done;
+    live_spread(db, db->settings.subscription_bag);
     db->schedule = schedule_new();
     db->system = session_new(db,
                              &(SessionOptions){.kind = SESSION_SYSTEM,
@@ -627,6 +643,7 @@ void database_close(Database **handle, const char *why, bool remove_files) {
     lanes_free(&db->lanes);  // and with them the program
     if (db->live) live_close(&db->live);
     if (db->views) views_close(&db->views);
+    query_stats_free(&db->query_catalog.stats);
     if (db->schedule) schedule_free(&db->schedule);
     if (db->log) modulelog_close(&db->log);
     backups_end(db);
@@ -647,6 +664,7 @@ void database_close(Database **handle, const char *why, bool remove_files) {
 // From settings to the parts that keep a copy.
 static void settings_spread(Database *db) {
     const Settings *set = &db->settings;
+    if (db->live) live_spread(db, live_options(db->live).bag);  // else at its opening
     db->fair.share_ns = set->share * 1000;
     if (db->log) modulelog_limit(db->log, (uint64_t)set->module_log_max);  // else at its opening
     db->fair.identity = (BucketRule){.rate = set->identity_rate, .burst = set->identity_burst};

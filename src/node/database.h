@@ -28,7 +28,7 @@ typedef struct ParkList {
 } ParkList;
 
 typedef struct DatabaseCounters {
-    uint64_t calls_ok, calls_user_error, calls_fatal, calls_deadline, calls_refused;
+    uint64_t calls_ok, calls_user_error, calls_fatal, calls_deadline, calls_refused, calls_repeated;
     uint64_t commits, flushes, turns, messages_in, sql_queries;
     uint64_t calls_missed_page;  // began again because a page was not in memory
     uint64_t slices_used_up, slow_calls, conflicts, exclusive_runs;
@@ -88,6 +88,7 @@ struct Database {
     } delta_json;
     int64_t turn_began_ns;  // monotonic
     Micros turn_began;      // the same moment by the wall clock
+    Micros once_sweep_at;   // once.h
     Micros now;             // wall clock of the running call
     bool failed;  // its log cannot be written: what was computed is not on the disk (mend.h)
     char failure[256];

@@ -133,6 +133,42 @@ TEST(fair, an_identity_counts_once_however_many_connections_it_has) {
     world_deinit(&w);
 }
 
+TEST(fair, who_takes_far_less_than_another_is_sparse_and_the_other_is_crowded) {
+    World w;
+    world_init(&w, 250 * US);
+    Client *flood = client_add(&w, 1, 4 * US);
+    Client *polite = client_add(&w, 2, 20 * US);
+    polite->one_in_flight = true;
+    for (int i = 0; i < 500; i++)
+        turn(&w);
+    EXPECT(polite->entry.was_sparse && !flood->entry.was_sparse);
+    fair_turn_begin(&w.fair);
+    EXPECT(fair_take(&w.fair, w.now) == &polite->entry);
+    EXPECT(!fair_is_crowded(&w.fair, w.now));  // nobody else is sparse
+    EXPECT(fair_take(&w.fair, w.now) == &flood->entry);
+    EXPECT(fair_is_crowded(&w.fair, w.now));
+    EXPECT(fair_sparse_within(&w.fair, 1 * MS, w.now + 1 * MS - 1));
+    EXPECT(!fair_sparse_within(&w.fair, 1 * MS, w.now + 1 * MS));
+    EXPECT(!fair_is_crowded(&w.fair, w.now + SECOND));  // he has gone
+    fair_turn_end(&w.fair, w.now);
+    world_deinit(&w);
+}
+
+TEST(fair, where_all_take_alike_nobody_is_sparse) {
+    World w;
+    world_init(&w, 250 * US);
+    for (uint32_t i = 0; i < 8; i++)
+        client_add(&w, 1 + i, 10 * US)->one_in_flight = i % 2;
+    for (uint32_t i = 0; i < 8; i++)
+        w.client[i].cost_ns = w.client[i].one_in_flight ? 250 * US : 10 * US;
+    for (int i = 0; i < 500; i++) {
+        turn(&w);
+        for (uint32_t k = 0; k < 8 && i > 20; k++)
+            EXPECT(!w.client[k].entry.was_sparse);
+    }
+    world_deinit(&w);
+}
+
 TEST(fair, a_polite_client_waits_no_longer_than_a_share_behind_a_flood) {
     World w;
     world_init(&w, 250 * US);

@@ -60,6 +60,7 @@ DB_METRIC(m_calls_user_error, db->counters.calls_user_error)
 DB_METRIC(m_calls_fatal, db->counters.calls_fatal)
 DB_METRIC(m_calls_deadline, db->counters.calls_deadline)
 DB_METRIC(m_calls_refused, db->counters.calls_refused)
+DB_METRIC(m_calls_repeated, db->counters.calls_repeated)
 DB_METRIC(m_missed_page, db->counters.calls_missed_page)
 DB_METRIC(m_overran, db->counters.slices_used_up)
 DB_METRIC(m_slow, db->counters.slow_calls)
@@ -102,6 +103,7 @@ DB_METRIC(m_reads_cancelled, db->counters.reads_cancelled)
 DB_METRIC(m_reads_refused, db->counters.reads_refused)
 DB_METRIC(m_sets, live_stats(db->live).query_sets)
 DB_METRIC(m_groups, live_stats(db->live).groups)
+DB_METRIC(m_subscription_state, live_stats(db->live).state_bytes)
 DB_METRIC(m_tested, live_stats(db->live).groups_tested)
 DB_METRIC(m_view_results, views_stats(db->views).results)
 DB_METRIC(m_view_runs, views_stats(db->views).runs)
@@ -145,6 +147,7 @@ static const Metric metrics[] = {
     {"lightcone_calls_user_error_total", "counter", "reducer calls that returned an error", m_calls_user_error},
     {"lightcone_calls_fatal_total", "counter", "reducer calls that failed inside", m_calls_fatal},
     {"lightcone_calls_deadline_total", "counter", "reducer calls stopped at their deadline", m_calls_deadline},
+    {"lightcone_calls_repeated_total", "counter", "calls that had happened already when they came again", m_calls_repeated},
     {"lightcone_calls_refused_total", "counter", "reducer calls that never started", m_calls_refused},
     {"lightcone_calls_missed_page_total", "counter", "times a reducer call began again because a page was not in memory", m_missed_page},
     {"lightcone_slices_used_up_total", "counter", "reducer calls that needed more than their slice", m_overran},
@@ -188,6 +191,10 @@ static const Metric metrics[] = {
     {"lightcone_reads_refused_total", "counter", "answers that were larger than allowed", m_reads_refused},
     {"spacetime_subscription_sets", "gauge", "query sets subscribed now", m_sets},
     {"spacetime_active_queries", "gauge", "distinct queries watched now", m_groups},
+    {"lightcone_subscription_state_bytes",
+     "gauge",
+     "bytes that subscriptions take for groups and for join columns without an index",
+     m_subscription_state},
     {"lightcone_groups_tested_total", "counter", "queries tested against changed rows", m_tested},
     {"lightcone_view_results", "gauge", "results of views kept", m_view_results},
     {"lightcone_view_runs_total", "counter", "times a view was run", m_view_runs},

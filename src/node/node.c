@@ -212,7 +212,14 @@ static Err data_dir_lock(Node *node, Diag *diag) {
     }
     int len = snprintf(text, sizeof text, "%ld", (long)getpid());
     err = io->file_truncate(io->world, node->lock, 0);
-    return err == OK ? io->file_write(io->world, node->lock, 0, text, (size_t)len) : err;
+    if (err == OK) err = io->file_write(io->world, node->lock, 0, text, (size_t)len);
+    if (err == OK) return OK;
+    return diag_fail(diag,
+                     err,
+                     "cannot write %s: %s: is the disk of the data directory full, or may the "
+                     "server not write there?",
+                     path,
+                     io_last_error_text());
 }
 
 static Err node_open(Node *node, Diag *diag) {

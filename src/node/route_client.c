@@ -119,8 +119,11 @@ static bool connection_is_taken(const Database *db, const ConnectionId *connecti
     return false;
 }
 
-// The one that the server likes best of those offered (§5.4).
-static bool protocol_choose(const HttpRequest *http, WireProtocol *out) {
+// The one that the server likes best of those offered (§5.4). *ours: v1.bsatn.lightcone, v3 with more.
+static bool protocol_choose(const HttpRequest *http, WireProtocol *out, bool *ours) {
+    *out = WIRE_V3;
+    *ours = ws_offers(http, STR(WIRE_OURS_NAME));
+    if (*ours) return true;
     for (int p = WIRE_V3; p >= WIRE_V1_JSON; p--) {
         *out = (WireProtocol)p;
         if (ws_offers(http, wire_protocol_name(*out))) return true;
@@ -158,7 +161,8 @@ void route_subscribe(Request *r) {
         return;
     }
     WireProtocol protocol;
-    if (!protocol_choose(r->http, &protocol)) {
+    bool ours;
+    if (!protocol_choose(r->http, &protocol, &ours)) {
         request_text(r, 400, "no valid protocol selected");
         return;
     }
@@ -179,6 +183,7 @@ void route_subscribe(Request *r) {
         .confirmed = params.has_confirmed ? params.confirmed : !wire_is_v1(protocol),
         .protocol = protocol,
         .is_light = params.light,
+        .speaks_ours = ours,
         .token = r->caller.token,
         .claims = r->caller.payload,
     };
@@ -191,7 +196,8 @@ void route_subscribe(Request *r) {
     identity_hex(&r->caller.identity, hex);
     const HttpHeader headers[] = {{STR("spacetime-identity"), str_from(hex)},
                                   {STR("spacetime-identity-token"), r->caller.token}};
-    Err err = ws_accept(r->conn, wire_protocol_name(protocol), headers, 2, &status, &diag);
+    Str name = ours ? STR(WIRE_OURS_NAME) : wire_protocol_name(protocol);
+    Err err = ws_accept(r->conn, name, headers, 2, &status, &diag);
     if (err != OK) {
         session_free(&s);
         request_text(r, status, "%s", diag.text);

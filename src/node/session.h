@@ -82,6 +82,7 @@ struct Session {
     ConnectionId connection;
     bool is_owner, confirmed;
     WireProtocol protocol;
+    bool speaks_ours;        // WIRE_V3 and the messages of v1.bsatn.lightcone
     const WireCodec *codec;  // how that says things
     Arena arena;             // token, claims, an HTTP request's text
     Str token, claims;
@@ -100,6 +101,11 @@ struct Session {
 
     SessionCall call;     // in the module now
     uint32_t request_id;  // of that call
+    struct {              // … if it is to happen once (once.h)
+        bool is_asked;
+        uint8_t session[16];
+        uint64_t number, settled;
+    } once;
     Micros call_timestamp;
     int64_t call_elapsed_us;  // of the call that ended last
     const FunctionDef *function;
@@ -145,7 +151,7 @@ typedef struct SessionOptions {
     ConnectionId connection;
     bool confirmed;
     WireProtocol protocol;
-    bool is_light;
+    bool is_light, speaks_ours;
     Str token, claims;      // copied
     const Identity *party;  // on whose account it is worked on; NULL: its own
 } SessionOptions;

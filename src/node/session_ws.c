@@ -1,6 +1,7 @@
 // session_ws.c: what a WebSocket client asks: its inbox, and the answers given on the spot.
 #include "base/mem.h"
 #include "node/commit.h"
+#include "node/once.h"
 #include "node/session_private.h"
 #include "query/statement.h"
 
@@ -330,6 +331,12 @@ static bool step_call(Session *s, const ClientMessage *m, InboxPlace place, Host
     s->request_id = m->request_id;
     s->v1.is_quiet = m->is_quiet;
     s->v1.args_text = m->args_as_json ? bytes_str(m->args) : STR_NONE;
+    s->once.is_asked = m->kind == CLIENT_CALL_ONCE;
+    if (s->once.is_asked) {
+        memcpy(s->once.session, m->session, sizeof s->once.session);
+        s->once.number = m->number;
+        s->once.settled = m->settled;
+    }
     const FunctionDef *f = session_admit(s, m->text, m->args, m->args_as_json, text, sizeof text);
     if (!f) {
         refuse_call(s, m->text, text);
@@ -341,9 +348,14 @@ static bool step_call(Session *s, const ClientMessage *m, InboxPlace place, Host
     case FAIR_REFUSE: refuse_call(s, m->text, text); return false;
     }
     Bytes args = m->args_as_json ? buf_bytes(&s->call_args) : m->args;
-    session_transaction_begin(s, f->name);
-    session_call_begin(s, CALL_REDUCER, f, args, call);
-    return true;
+    return once_call_begin(s, f, args, call);
+}
+
+static void refuse_resume(Session *s, const ClientMessage *m) {
+    wire_resume_refused(outbox_begin(&s->out),
+                        m->request_id,
+                        STR("this server does not resume: subscribe"));
+    outbox_end(&s->out);
 }
 
 static void step_procedure(Session *s, const ClientMessage *m, InboxPlace place) {
@@ -406,7 +418,7 @@ static bool inbox_next(Session *s, ClientMessage *m) {
     } else if (wire_is_v1(s->protocol)) {
         err = wire_decode_v1(rest, word & INBOX_TEXT, &s->v1.json, m, &diag);
     } else {
-        err = wire_decode(&rest, m, &diag);
+        err = s->speaks_ours ? wire_decode_ours(&rest, m, &diag) : wire_decode(&rest, m, &diag);
     }
     if (err != OK) {
         session_close(s, 1011, diag.text[0] ? diag.text : err_text(err));
@@ -455,12 +467,14 @@ bool session_ws_step(Session *s, HostCall *call) {
     if (!inbox_next(s, &m)) return false;
     session_dirty(s);
     // Calls count even when the caller left; questions do not.
-    if (!s->conn && m.kind != CLIENT_CALL_REDUCER) return false;
+    if (!s->conn && m.kind != CLIENT_CALL_REDUCER && m.kind != CLIENT_CALL_ONCE) return false;
     switch (m.kind) {
     case CLIENT_SUBSCRIBE: answer_subscribe(s, &m); return false;
     case CLIENT_UNSUBSCRIBE: answer_unsubscribe(s, &m); return false;
     case CLIENT_ONE_OFF_QUERY: answer_one_off(s, &m); return false;
-    case CLIENT_CALL_REDUCER: return step_call(s, &m, place, call);
+    case CLIENT_CALL_REDUCER:
+    case CLIENT_CALL_ONCE: return step_call(s, &m, place, call);
+    case CLIENT_RESUME: refuse_resume(s, &m); return false;
     case CLIENT_CALL_PROCEDURE: step_procedure(s, &m, place); return false;
     }
     UNREACHABLE();

@@ -28,6 +28,8 @@ typedef struct Settings {
     int64_t slice, crowded_slice, deadline, exclusive, procedure_deadline, procedure_exclusive;
     int64_t view_failure_aborts;  // 0, 1
     int64_t view_slice;
+    int64_t strict_index, subscription_bag;  // 0, 1
+    int64_t subscription_memory_max;         // bytes
     int64_t slow_calls_max, slow_queue_max, procedures_max, procedure_queue_max;
     int64_t identity_workers_max;  // 0: all but one
     int64_t result_rows_max;       // 0: no limit

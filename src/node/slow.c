@@ -32,6 +32,7 @@
 
 #include "base/mem.h"
 #include "node/lane.h"
+#include "node/once.h"
 #include "node/session_private.h"
 
 #define RETRIES_MAX       3
@@ -287,7 +288,16 @@ static void try_begin(Session *s) {
     if (err == OK && c->what == CALL_CONNECT) {
         err = lifecycle_client_insert(s, overlay_access(c->lane.overlay));
     }
+    Micros when;
+    s->call_timestamp = c->lane.host.timestamp;
+    if (err == OK && c->what == CALL_REDUCER)
+        err = once_begin(s, overlay_access(c->lane.overlay), &when);
     c->lane.may_launch = false;
+    if (err == ERR_EXISTS) {
+        lane_cancel(&c->lane);
+        once_answer(s, when);
+        return;
+    }
     if (err != OK) {
         if (c->lane.overlay) overlay_free(&c->lane.overlay);
         c->lane.has_ended = true;
@@ -306,6 +316,11 @@ static bool alone_begin(Session *s, HostCall *call) {
     s->call_timestamp = c->lane.host.timestamp;
     if (c->what == CALL_CONNECT) {
         bool begun = lifecycle_step_connect(s, call);
+        if (!begun) lane_cancel(s->lane);
+        return begun;
+    }
+    if (c->what == CALL_REDUCER) {
+        bool begun = once_call_begin(s, c->function, c->lane.host.args, call);
         if (!begun) lane_cancel(s->lane);
         return begun;
     }
@@ -379,11 +394,7 @@ bool slow_redo(Session *s, HostCall *call) {
     s->redo = STR_NONE;
     const FunctionDef *f =
         session_admit(s, name, buf_bytes(&s->call_args), false, text, sizeof text);
-    if (f) {
-        session_transaction_begin(s, f->name);
-        session_call_begin(s, CALL_REDUCER, f, buf_bytes(&s->call_args), call);
-        return true;
-    }
+    if (f) return once_call_begin(s, f, buf_bytes(&s->call_args), call);
     s->database->counters.calls_refused++;
     if (s->kind == SESSION_HTTP) {
         session_http_answer(s, 404, text);

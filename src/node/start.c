@@ -430,6 +430,7 @@ int node_start_command(int argc, char **argv) {
     if (args.node.tls_cert || !isatty(STDERR_FILENO)) sigaddset(&signals, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN);  // `ulimit -f` is a disk that is full, not the end
     descriptors_raise();
 
     Diag diag = {0};

@@ -101,6 +101,12 @@ Err linux_net_accept(void *world, int listener, int *out, char *peer, size_t pee
         int fd = accept4(listener, (struct sockaddr *)&address, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
             option_set(fd, IPPROTO_TCP, TCP_NODELAY, 1);  // we write whole turns: never wait
+            // A peer that vanished without a word is noticed after about two minutes, where no
+            // protocol of ours asks for signs of life.
+            option_set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+            option_set(fd, IPPROTO_TCP, TCP_KEEPIDLE, 60);
+            option_set(fd, IPPROTO_TCP, TCP_KEEPINTVL, 15);
+            option_set(fd, IPPROTO_TCP, TCP_KEEPCNT, 4);
             if (peer) peer_text(&address, peer, peer_size);
             *out = fd;
             return OK;

@@ -7,6 +7,8 @@
 //   look up `user` by unique (id)                                10         7      7
 //   group by 1 column                                                               3
 //   sort by n descending                                                            3
+//
+// EXPLAIN SUBSCRIBE is explain_standing.c's.
 #include "query/statement_private.h"
 
 typedef struct Explain {
@@ -216,12 +218,17 @@ static void write_line(Explain *e) {
     line(e, s->verb == SQL_INSERT ? &rows : NULL, NULL, NULL);
 }
 
+static void bare_line(void *ctx) {
+    line(ctx, NULL, NULL, NULL);
+}
+
 Err explain_run(const Statement *s,
                 const Snapshot *snapshot,
                 QuerySink sink,
                 void *ctx,
                 Diag *diag) {
     Explain e = {.statement = s, .sink = sink, .ctx = ctx};
+    if (s->standing) explain_standing(s->standing, &e.text, bare_line, &e);
     if (s->plan) plan_lines(&e, snapshot, diag);
     if (s->query) query_lines(&e, snapshot);
     if (s->verb != SQL_SELECT) write_line(&e);

@@ -366,6 +366,13 @@ static void parse_explain(Parser *p, SqlStatement *out) {
     p->at++;
     out->analyze = sql_token_is(parser_token(p, 0), "ANALYZE");
     if (out->analyze) p->at++;
+    if (out->analyze || !sql_token_is(parser_token(p, 0), "SUBSCRIBE")) return;
+    p->at++;
+    uint32_t last = p->count - 1;
+    while (last > p->at && p->tokens[last - 1].kind == TOK_SEMICOLON) {
+        last--;
+    }
+    out->subscription = parse_span(p, p->at, last);
 }
 
 static Err parse_statement(Parser *p, SqlStatement *out) {

@@ -13,7 +13,7 @@
 // ALWAYS TRUE
 //   (1) A caller gets a row only if the whole query could be put together. A rule that cannot be
 //       expressed makes the query fail for him; it never vanishes. Here that is one with a join:
-//       statements carry it out (plan_leaf.c), subscriptions do not yet.
+//       statements and subscriptions of several relations carry it out (plan_leaf.c).
 //   (2) A rule's columns are columns of the table it is about: their qualifier was checked against
 //       the rule's own alias and is taken off.
 #include "query/plan.h"

@@ -159,6 +159,7 @@ typedef enum SqlVerb {
 typedef struct SqlStatement {
     SqlVerb verb;
     bool explain, analyze;
+    Str subscription;  // of EXPLAIN SUBSCRIBE: its text; ptr NULL: it is none
     SqlSelect select;  // SELECT; of UPDATE and DELETE the table and the predicate
     SqlWrite write;    // the others
 } SqlStatement;

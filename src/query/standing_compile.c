@@ -39,8 +39,8 @@ static Err parse(const Asked *a, Str text, SqlSelect *select) {
     SqlSelect wider;
     Diag ignored;
     diag_clear(&ignored);
-    if (sql_parse_select(text, QUERY_SQL, a->scratch, &wider, &ignored) != OK || !can_stand(&wider))
-        return err;
+    Err again = sql_parse_select(text, QUERY_SQL, a->scratch, &wider, &ignored);
+    if (again != OK || !can_stand(&wider)) return again == ERR_NOMEM ? again : err;
     *select = wider;
     return OK;
 }
@@ -48,6 +48,7 @@ static Err parse(const Asked *a, Str text, SqlSelect *select) {
 typedef struct RuleSearch {
     Arena *scratch;
     bool joins;
+    Err err;
 } RuleSearch;
 
 static bool rule_joins(void *ctx, Str sql) {
@@ -56,11 +57,11 @@ static bool rule_joins(void *ctx, Str sql) {
     Diag ignored;
     Str copy = arena_str(search->scratch, sql);
     diag_clear(&ignored);
-    search->joins =
-        copy.ptr &&
-        sql_parse_select(copy, QUERY_SUBSCRIBE, search->scratch, &rule, &ignored) == OK &&
-        !sql_select_is_plain(&rule);
-    return !search->joins;
+    Err err = copy.ptr ? sql_parse_select(copy, QUERY_SUBSCRIBE, search->scratch, &rule, &ignored)
+                       : ERR_NOMEM;
+    if (err == ERR_NOMEM) search->err = err;
+    search->joins = err == OK && !sql_select_is_plain(&rule);
+    return !search->joins && search->err == OK;
 }
 
 // Rows of one table that can be told by themselves.
@@ -70,7 +71,7 @@ static Err is_plain(const Asked *a, const SqlSelect *select, const CatalogTable 
     RuleSearch search = {.scratch = a->scratch};
     Err err = a->catalog->each_rule(a->catalog->ctx, table, rule_joins, &search);
     *out = !search.joins;
-    return err;
+    return err == OK ? search.err : err;
 }
 
 // ── what cannot stand ──────────────────────────────────────────────────────────────────────────
@@ -96,13 +97,30 @@ static bool column_indexed(const StandingNode *node, uint16_t column) {
     return false;
 }
 
+// Relations of the largest query that comes of putting a rule in the place of each table it is about.
+static uint32_t fragment_size(const Standing *s, const StandingBlock *block) {
+    uint32_t size = 0;
+    for (uint32_t i = 0; i < block->count; i++) {
+        const StandingNode *node = &s->nodes[block->first + i];
+        uint32_t most = 1;
+        for (uint32_t r = 0; r < node->rule_count; r++)
+            most = MAX(most, fragment_size(s, &s->blocks[node->rules[r]]));
+        size += most;
+    }
+    return size;
+}
+
 // The original's words: one side is probed, and that one needs the index (spec §3.2).
-static Err check_strict(const Asked *a, const Standing *s) {
-    if (s->node_count - (s->block_count - 1) > 2)
+static Err check_strict(const Asked *a, const Standing *s, const SqlSelect *select) {
+    for (uint32_t r = 1; r < select->relation_count; r++) {
+        if (select->relations[r].on_count == 0) return refuse_no_index(a);
+    }
+    uint32_t size = fragment_size(s, s->blocks);
+    if (size > 2)
         return diag_fail(a->diag,
                          ERR_UNSUPPORTED,
                          "Invalid number of tables in subscription: %u",
-                         s->node_count - (s->block_count - 1));
+                         size);
     for (uint32_t b = 0; b < s->block_count; b++) {
         const StandingBlock *block = &s->blocks[b];
         if (block->count < 2) continue;
@@ -147,8 +165,8 @@ static Err check_events(const Asked *a, const Standing *s) {
     return OK;
 }
 
-static Err check(const Asked *a, const Standing *s) {
-    Err err = a->strict ? check_strict(a, s) : check_followed(a, s);
+static Err check(const Asked *a, const Standing *s, const SqlSelect *select) {
+    Err err = a->strict ? check_strict(a, s, select) : check_followed(a, s);
     if (err == OK) err = check_events(a, s);
     if (err == OK && s->node_count > STANDING_NODES_MAX)
         err = diag_fail(a->diag,
@@ -235,7 +253,7 @@ static Err compile_joins(const Asked *a, SqlSelect *select, Standing *s) {
     if (s->has_groups && (err = take_row_type(s)) != OK) return err;
     err = join_of(a, s, select, s->has_groups ? 0 : s->plan->shown, false, &s->join);
     if (err == OK) err = standing_take(s, s->join);
-    if (err == OK) err = check(a, s);
+    if (err == OK) err = check(a, s, select);
     return err == OK ? take_beginnings(a, s, select) : err;
 }
 

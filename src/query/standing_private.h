@@ -12,5 +12,8 @@
 MUST_USE Err standing_take(Standing *s, const Join *join);
 MUST_USE Err standing_take_steps(Standing *s, StandingBlock *block, const Join *join);
 const PlanExpr *standing_expr(const StandingExpr *expr);
+// explain_standing.c: a line is in `text` when `line` is called, which clears it.
+typedef void (*ExplainLine)(void *ctx);
+void explain_standing(const Standing *s, Buf *text, ExplainLine line, void *ctx);
 // used, separable, silent of every node.
 void standing_mark(Standing *s);

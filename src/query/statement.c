@@ -2,6 +2,7 @@
 #include "query/statement_private.h"
 
 #include "base/mem.h"
+#include "query/stats.h"
 
 // ── compiling SELECT ───────────────────────────────────────────────────────────────────────────
 
@@ -75,7 +76,8 @@ static Err compile_plan(Statement *s,
                            .caller = caller,
                            .door = s->door,
                            .scratch = scratch,
-                           .diag = diag};
+                           .diag = diag,
+                           .stats = catalog->stats};
     Err err = plan_new(&builder, select, &s->plan);
     if (err == OK) err = plan_columns(s);
     return err == OK ? limit_check_plan(catalog, caller, s->plan, diag) : err;
@@ -95,6 +97,7 @@ static Err compile_select_statement(Statement *s,
     if (!plain) return compile_plan(s, select, catalog, caller, scratch, diag);
     err = compile_select(select, &what, &s->query, diag);
     if (err == OK) err = query_columns(s);
+    if (err == OK) err = estimate_settle(s->query, catalog->stats);
     return err == OK ? query_check_limit(catalog, caller, s->query, diag) : err;
 }
 
@@ -147,17 +150,20 @@ static Err compile(Statement *s,
     Err err = compile_check_text(text, diag);
     if (err == OK) err = sql_parse(text, s->door, params, scratch, &syntax, diag);
     if (err != OK) return err;
+    stats_begin(catalog->stats);
     s->verb = syntax.verb;
     s->explain = syntax.explain;
     s->analyze = syntax.analyze;
-    if (syntax.verb == SQL_SELECT)
+    if (syntax.subscription.ptr)
+        err = standing_compile(syntax.subscription, false, catalog, caller, &s->standing, diag);
+    else if (syntax.verb == SQL_SELECT)
         err = compile_select_statement(s, &syntax.select, catalog, caller, scratch, diag);
     else
         err = write_compile(s, &syntax, catalog, caller, scratch, diag);
     if (err == OK && s->verb == SQL_SHOW) err = query_columns(s);
     if (err != OK || !s->explain) return err;
     if ((err = check_may_explain(s, catalog, caller, diag)) != OK) return err;
-    if (s->query) s->estimate = leaf_estimate(s->query);
+    if (s->query) s->estimate = estimate_query(s->query, catalog->stats, NULL);
     return explain_columns(s);
 }
 
@@ -196,6 +202,7 @@ void statement_free(Statement **statement) {
     Statement *s = *statement;
     if (!s) return;
     query_free(&s->query);
+    standing_free(&s->standing);
     plan_free(&s->plan);
     arena_deinit(&s->arena);
     mem_free(s);
@@ -246,6 +253,7 @@ static Err each_relation(const Statement *s,
                          Err (*each)(void *ctx, const Query *query),
                          void *ctx) {
     if (s->query) return each(ctx, s->query);
+    if (s->standing) return standing_each_query(s->standing, each, ctx);
     return s->plan ? join_each(&s->plan->join, each, ctx) : OK;
 }
 
@@ -265,6 +273,7 @@ uint64_t statement_cost(const Statement *s, uint64_t most) {
 
 Err statement_detach(Statement *s) {
     ASSERT(!statement_writes(s));
+    if (s->standing) return OK;  // it is read, not run, and not for long
     Err err = s->plan ? plan_detach(s->plan) : query_detach(s->query);
     if (err != OK || s->explain) return err;
     return s->plan ? plan_columns(s) : query_columns(s);

@@ -9,7 +9,7 @@
 //   reads    statement_run on the head or on a snapshot: rows of statement_columns
 //   writes   statement_execute inside a transaction of the head, which the caller commits
 //
-// Subscriptions compile their queries themselves (query.h): what they watch is one table.
+// Subscriptions are standing.h's.
 #pragma once
 #include "query/query.h"
 #include "txn/db.h"

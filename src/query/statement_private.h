@@ -1,6 +1,7 @@
 // statement_private.h: inside of statement.h, shared by statement.c, write.c, explain.c and limit.c.
 #pragma once
 #include "query/plan.h"
+#include "query/standing_private.h"
 #include "query/statement.h"
 
 struct Statement {
@@ -8,8 +9,9 @@ struct Statement {
     QueryDoor door;
     SqlVerb verb;
     bool explain, analyze;
-    Query *query;  // SELECT of one table, SHOW; UPDATE and DELETE: the rows they are about
-    Plan *plan;    // any other SELECT
+    Query *query;        // SELECT of one table, SHOW; UPDATE and DELETE: the rows they are about
+    Plan *plan;          // any other SELECT
+    Standing *standing;  // EXPLAIN SUBSCRIBE
     StatementColumn *columns;
     uint32_t column_count;
     uint64_t estimate;   // of `query`, for EXPLAIN

@@ -296,4 +296,56 @@ TEST(statement, stops_when_the_sink_says_so) {
     world_close(&w);
 }
 
+TEST(statement, explains_what_a_change_costs_a_subscription) {
+    FakeCatalog *fake = fake_new();
+    Store *store;
+    Statement *statement;
+    Diag diag;
+    diag_clear(&diag);
+    EXPECT_OK(store_open(&(StoreOptions){.address_bytes = (uint64_t)1 << 30}, &store));
+    const Type *u32 = type_simple(TYPE_U32);
+    CatalogTable *p = FAKE_TABLE(fake, "p", {"id", u32, NULL}, {"z", u32, NULL}, {"w", u32, NULL});
+    CatalogTable *z = FAKE_TABLE(fake, "z", {"id", u32, NULL}, {"who", u32, NULL});
+    store_begin(store);
+    fake_store_table(p, store, 0, (const char *const[]){"1"}, 1);
+    fake_store_table(z, store, 0, NULL, 0);
+    store_commit(store);
+    EXPECT_OK(statement_compile(
+        STR("EXPLAIN SUBSCRIBE SELECT p.* FROM p JOIN z ON p.z = z.id WHERE z.who = 5;"),
+        QUERY_SQL,
+        &fake->door,
+        &owner,
+        &statement,
+        &diag));
+    Buf json = {0};
+    EXPECT_OK(statement_write_json(statement, NULL, NULL, 1, &json, &diag));
+    buf_put_u8(&json, 0);
+    const char *text = (const char *)json.ptr;
+    EXPECT(strstr(text, "rows of `p`, each once"));
+    EXPECT(strstr(text, "a row of `p` changes: `z` by index (id), subscribers by (who)"));
+    EXPECT(strstr(text,
+                  "a row of `z` changes: subscribers by (who), unless another row has the same "
+                  "link: `p` by index (z)"));
+    statement_free(&statement);
+    EXPECT_ERR(statement_compile(STR("EXPLAIN SUBSCRIBE SELECT p.* FROM p JOIN z ON p.z < z.id"),
+                                 QUERY_SQL,
+                                 &fake->door,
+                                 &owner,
+                                 &statement,
+                                 &diag),
+               ERR_UNSUPPORTED);
+    EXPECT(strstr(diag.text, "require indexes"));
+    fake_rule(fake, p, "SELECT p.* FROM p JOIN z ON p.z = z.id WHERE z.who = 1");
+    EXPECT_ERR(statement_compile(STR("EXPLAIN SUBSCRIBE SELECT * FROM p"),
+                                 QUERY_SQL,
+                                 &fake->door,
+                                 &other,
+                                 &statement,
+                                 &diag),
+               ERR_DENIED);
+    buf_deinit(&json);
+    store_close(&store);
+    fake_free(&fake);
+}
+
 TEST_MAIN()

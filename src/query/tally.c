@@ -274,7 +274,7 @@ Err tally_fill(Tally *t, const Standing *standing, size_t max, Diag *diag) {
     join_run_free(&run);
     mem_free(rows);
     recount(t);
-    return err;
+    return err == OK && *t->memory > max ? ERR_TOO_LARGE : err;
 }
 
 // ── rows ───────────────────────────────────────────────────────────────────────────────────────

@@ -177,6 +177,13 @@ bool spill_begin(Pages *pages, bool far) {
     return true;
 }
 
+static void batch_ended(Spill *spill) {
+    pthread_mutex_lock(&spill->mutex);
+    spill->ended++;
+    pthread_cond_broadcast(&spill->changed);
+    pthread_mutex_unlock(&spill->mutex);
+}
+
 static bool has_ended(Spill *spill) {
     pthread_mutex_lock(&spill->mutex);
     bool ended = spill->ended == spill->begun;
@@ -209,7 +216,7 @@ bool spill_settle(Pages *pages, bool wait) {
     if (!spill->on_its_way) return false;
     if (!spill->has_sweeper) {
         batch_write(pages);
-        spill->ended++;
+        batch_ended(spill);
     } else if (!has_ended(spill) && !(wait && owner_waits(cache))) {
         return false;
     }

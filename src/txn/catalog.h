@@ -38,7 +38,13 @@ enum {  // ids of the system tables (§4)
     ST_TABLE_ACCESSOR = 18,
     ST_INDEX_ACCESSOR = 19,
     ST_COLUMN_ACCESSOR = 20,
+    ST_CALL_ONCE = 21,  // ours: st_table and the others do not mention it
     CATALOG_FIRST_USER_ID = 4096,
+};
+
+enum {  // indexes of st_call_once
+    ST_CALL_ONCE_BY_NUMBER = 30,
+    ST_CALL_ONCE_BY_TIMESTAMP = 31,
 };
 
 typedef struct CatalogColumn {

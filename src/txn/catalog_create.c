@@ -78,11 +78,11 @@ static Err write_system_sequence(Catalog *catalog, Arena *arena, uint32_t id, Di
 Err catalog_write_system(Catalog *catalog, Diag *diag) {
     Arena arena = {0};
     Err err = OK;
-    for (uint32_t id = 1; err == OK && id <= SYSTEM_TABLES; id++)
+    for (uint32_t id = 1; err == OK && id <= SYSTEM_TABLES_TOLD; id++)
         err = write_system_table(catalog, catalog_table(catalog, id), diag);
-    for (uint32_t id = 1; err == OK && id <= SYSTEM_INDEXES; id++)
+    for (uint32_t id = 1; err == OK && id <= SYSTEM_INDEXES_TOLD; id++)
         err = write_system_index(catalog, id, diag);
-    for (uint32_t id = 1; err == OK && id <= SYSTEM_CONSTRAINTS; id++)
+    for (uint32_t id = 1; err == OK && id <= SYSTEM_CONSTRAINTS_TOLD; id++)
         err = write_system_constraint(catalog, &arena, id, diag);
     for (uint32_t id = 1; err == OK && id <= SYSTEM_SEQUENCES; id++)
         err = write_system_sequence(catalog, &arena, id, diag);

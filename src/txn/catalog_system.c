@@ -83,6 +83,8 @@ static const SystemTable system_tables[SYSTEM_TABLES + 1] = {
         {"index_name", S_STRING}, {"accessor_name", S_STRING}}},
     [ST_COLUMN_ACCESSOR] = {"st_column_accessor", false, -1, {
         {"table_name", S_STRING}, {"col_name", S_STRING}, {"accessor_name", S_STRING}}},
+    [ST_CALL_ONCE] = {"st_call_once", true, -1, {
+        {"identity", S_U256}, {"session", S_U128}, {"number", S_U64}, {"timestamp", S_I64}}},
 };
 
 // In the order of their ids, from 1.
@@ -101,7 +103,8 @@ const SystemKey system_indexes[SYSTEM_INDEXES] = {
     {ST_EVENT_TABLE, 1, {0}},            {ST_TABLE_ACCESSOR, 1, {0}},
     {ST_TABLE_ACCESSOR, 1, {1}},         {ST_INDEX_ACCESSOR, 1, {0}},
     {ST_INDEX_ACCESSOR, 1, {1}},         {ST_COLUMN_ACCESSOR, 2, {0, 1}},
-    {ST_COLUMN_ACCESSOR, 2, {0, 2}},
+    {ST_COLUMN_ACCESSOR, 2, {0, 2}},     {ST_CALL_ONCE, 3, {0, 1, 2}},
+    {ST_CALL_ONCE, 1, {3}},
 };
 const SystemKey system_constraints[SYSTEM_CONSTRAINTS] = {
     {ST_TABLE, 1, {0}},              {ST_TABLE, 1, {1}},
@@ -116,7 +119,7 @@ const SystemKey system_constraints[SYSTEM_CONSTRAINTS] = {
     {ST_EVENT_TABLE, 1, {0}},        {ST_TABLE_ACCESSOR, 1, {0}},
     {ST_TABLE_ACCESSOR, 1, {1}},     {ST_INDEX_ACCESSOR, 1, {0}},
     {ST_INDEX_ACCESSOR, 1, {1}},     {ST_COLUMN_ACCESSOR, 2, {0, 1}},
-    {ST_COLUMN_ACCESSOR, 2, {0, 2}},
+    {ST_COLUMN_ACCESSOR, 2, {0, 2}}, {ST_CALL_ONCE, 3, {0, 1, 2}},
 };
 const SystemKey system_sequences[SYSTEM_SEQUENCES] = {
     {ST_TABLE, 1, {0}},    {ST_INDEX, 1, {0}}, {ST_CONSTRAINT, 1, {0}}, {ST_SCHEDULED, 1, {0}},

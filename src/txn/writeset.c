@@ -63,8 +63,42 @@ static bool change_is_net(const TxnChange *entry) {
     return !(entry->old_row.ptr && entry->new_row.ptr && bytes_eq(entry->old_row, entry->new_row));
 }
 
-// Stable, so that rows keep the order in which they were first touched; almost always sorted.
+// The two halves of a replacement: one key, not two that are alike.
+static bool same_key_bytes(const Change *a, const Change *b) {
+    return a->key.ptr == b->key.ptr && a->key.len == b->key.len && a->table == b->table;
+}
+
+// Keep what is different afterwards. True: its tables ascend.
+static bool net_keep(WriteSet *set, const Catalog *catalog) {
+    size_t kept = 0;
+    bool ascends = true;
+    const CatalogTable *table = NULL;
+    for (size_t i = 0; i < set->count; i++) {
+        TxnChange *entry = &set->changes[i];
+        if (!change_is_net(entry)) continue;
+        if (!table || table->table_id != entry->table_id)
+            table = catalog_table(catalog, entry->table_id);
+        entry->is_event = table && table->is_event;
+        entry->is_view = table && table->is_view;
+        ascends &= kept == 0 || set->changes[kept - 1].table_id <= entry->table_id;
+        if (kept != i) set->changes[kept] = *entry;
+        kept++;
+    }
+    set->count = kept;
+    return ascends;
+}
+
+static int by_table(const void *a, const void *b) {
+    const TxnChange *x = a, *y = b;
+    return x->table_id < y->table_id ? -1 : x->table_id > y->table_id;
+}
+
+// Few by insertion: rows keep the order in which they were first touched.
 static void sort_by_table(TxnChange *changes, size_t count) {
+    if (count > 64) {
+        qsort(changes, count, sizeof *changes, by_table);
+        return;
+    }
     for (size_t i = 1; i < count; i++) {
         TxnChange moving = changes[i];
         size_t at = i;
@@ -73,11 +107,6 @@ static void sort_by_table(TxnChange *changes, size_t count) {
         }
         changes[at] = moving;
     }
-}
-
-static int by_table(const void *a, const void *b) {
-    const TxnChange *x = a, *y = b;
-    return x->table_id < y->table_id ? -1 : x->table_id > y->table_id;
 }
 
 Err writeset_collect(WriteSet *set, const Store *store, const Catalog *catalog) {
@@ -94,25 +123,12 @@ Err writeset_collect(WriteSet *set, const Store *store, const Catalog *catalog) 
     bool hashed = count > LINEAR_MAX;
     if (hashed && !slots_reserve(set, count)) return ERR_NOMEM;
 
+    TxnChange *entry = NULL;
     for (size_t i = 0; i < count; i++) {
-        TxnChange *entry = entry_of(set, &changes[i], hashed);
+        if (!entry || !same_key_bytes(&changes[i - 1], &changes[i]))
+            entry = entry_of(set, &changes[i], hashed);
         entry->new_row = changes[i].kind == CHANGE_INSERT ? changes[i].row : BYTES_NONE;
     }
-
-    size_t kept = 0;
-    for (size_t i = 0; i < set->count; i++) {
-        if (!change_is_net(&set->changes[i])) continue;
-        TxnChange entry = set->changes[i];
-        const CatalogTable *table = catalog_table(catalog, entry.table_id);
-        entry.is_event = table && table->is_event;
-        entry.is_view = table && table->is_view;
-        set->changes[kept++] = entry;
-    }
-    set->count = kept;
-    if (kept <= 64) {
-        sort_by_table(set->changes, kept);
-    } else {
-        qsort(set->changes, kept, sizeof *set->changes, by_table);
-    }
+    if (!net_keep(set, catalog)) sort_by_table(set->changes, set->count);
     return OK;
 }

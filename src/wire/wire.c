@@ -21,6 +21,7 @@ enum {  // tags of server messages, §6.2
     SERVER_ONE_OFF_RESULT = 5,
     SERVER_REDUCER_RESULT = 6,
     SERVER_PROCEDURE_RESULT = 7,
+    SERVER_RESUMED = 8,  // ours
 };
 enum { SOME = 0, NONE = 1 };                    // ?T
 enum { RESULT_OK = 0, RESULT_ERR = 1 };         // Result<QueryRows, str>
@@ -86,6 +87,29 @@ static Err decode_call(Reader *r, const char *what, ClientMessage *out, Diag *di
     return reader_err(r, diag);
 }
 
+static Err decode_call_once(Reader *r, ClientMessage *out, Diag *diag) {
+    out->request_id = reader_u32(r);
+    out->session = reader_take(r, 16).ptr;
+    out->number = reader_u64(r);
+    out->settled = reader_u64(r);
+    out->text = reader_str(r);
+    out->args = reader_lp(r);
+    return reader_err(r, diag);
+}
+
+static Err decode_resume(Reader *r, ClientMessage *out, Diag *diag) {
+    out->request_id = reader_u32(r);
+    reader_take(r, 16 + 8);
+    uint32_t sets = reader_u32(r);
+    for (uint32_t i = 0; i < sets && reader_ok(r); i++) {
+        reader_u32(r);
+        uint32_t queries = reader_u32(r);
+        for (uint32_t q = 0; q < queries && reader_ok(r); q++)
+            reader_str(r);
+    }
+    return reader_err(r, diag);
+}
+
 static Err decode_body(Reader *r, ClientMessage *out, Diag *diag) {
     uint8_t tag = reader_u8(r);
     if (!reader_ok(r)) return reader_err(r, diag);
@@ -107,6 +131,16 @@ Err wire_decode(Bytes *in, ClientMessage *out, Diag *diag) {
     if (err != OK) return err;
     *in = r.in;
     return OK;
+}
+
+Err wire_decode_ours(Bytes *in, ClientMessage *out, Diag *diag) {
+    uint8_t tag = in->len ? in->ptr[0] : 0;
+    if (tag != CLIENT_CALL_ONCE && tag != CLIENT_RESUME) return wire_decode(in, out, diag);
+    Reader r = reader_of(BYTES(in->ptr + 1, in->len - 1));
+    *out = (ClientMessage){.kind = (ClientMessageKind)tag};
+    Err err = tag == CLIENT_RESUME ? decode_resume(&r, out, diag) : decode_call_once(&r, out, diag);
+    if (err == OK) *in = r.in;
+    return err;
 }
 
 bool wire_next_query(Bytes *queries, Str *out) {
@@ -295,4 +329,11 @@ void wire_procedure_internal_error(Buf *out, uint32_t request, Str error) {
     buf_put_u64(out, 0);        // timestamp and
     buf_put_u64(out, 0);        // duration are 0 for a failure (§7.9)
     buf_put_u32(out, request);  // last, unlike everywhere else
+}
+
+void wire_resume_refused(Buf *out, uint32_t request, Str error) {
+    buf_put_u8(out, SERVER_RESUMED);
+    buf_put_u32(out, request);
+    buf_put_u8(out, 1);
+    put_str(out, error);
 }

@@ -38,6 +38,9 @@ typedef enum ClientMessageKind {
     CLIENT_ONE_OFF_QUERY = 2,
     CLIENT_CALL_REDUCER = 3,
     CLIENT_CALL_PROCEDURE = 4,
+    // Of v1.bsatn.lightcone, which is v3 otherwise (docs/internals/protocols-ext.md):
+    CLIENT_CALL_ONCE = 5,
+    CLIENT_RESUME = 6,
 } ClientMessageKind;
 
 // How a set was subscribed decides how it is answered. v2 and v3 know one kind.
@@ -60,11 +63,17 @@ typedef struct ClientMessage {
     uint32_t query_count;
     Str text;    // query, reducer or procedure name
     Bytes args;  // BSATN argument product
+    // CALL_ONCE:
+    const uint8_t *session;    // 16 bytes
+    uint64_t number, settled;  // all calls below `settled` were answered
 } ClientMessage;
 
 // Decode the first message of *in and advance past it. ERR_MALFORMED with the original's words
 // (§2.3) in diag. v2: what follows is ignored by the caller; v3: call again until *in is empty.
 MUST_USE Err wire_decode(Bytes *in, ClientMessage *out, Diag *diag);
+// The same of v1.bsatn.lightcone.
+MUST_USE Err wire_decode_ours(Bytes *in, ClientMessage *out, Diag *diag);
+#define WIRE_OURS_NAME "v1.bsatn.lightcone"
 bool wire_next_query(Bytes *queries, Str *out);
 
 // Decode one message of v1, `text` from a text frame (§5.9). A JSON message is first written into
@@ -198,3 +207,4 @@ void wire_procedure_returned(Buf *out,
                              int64_t duration_us,
                              Bytes value);
 void wire_procedure_internal_error(Buf *out, uint32_t request, Str error);
+void wire_resume_refused(Buf *out, uint32_t request, Str error);  // of v1.bsatn.lightcone

@@ -390,4 +390,45 @@ TEST(wire, remembers_in_the_buffer_that_memory_ran_out) {
     }
 }
 
+TEST(wire, calls_that_happen_once_are_read_and_are_not_of_v3) {
+    static const uint8_t bytes[] = {5,  7,  0,  0,  0, 1, 2, 3,   4,   5,   6, 7, 8, 9, 10, 11, 12,
+                                    13, 14, 15, 16, 9, 0, 0, 0,   0,   0,   0, 0, 8, 0, 0,  0,  0,
+                                    0,  0,  0,  3,  0, 0, 0, 'a', 'd', 'd', 2, 0, 0, 0, 42, 43};
+    Bytes in = BYTES(bytes, sizeof bytes);
+    ClientMessage m;
+    Diag diag;
+    EXPECT_OK(wire_decode_ours(&in, &m, &diag));
+    EXPECT_EQ(in.len, 0);
+    EXPECT_EQ(m.kind, CLIENT_CALL_ONCE);
+    EXPECT_EQ(m.request_id, 7);
+    EXPECT(m.session == bytes + 5);
+    EXPECT_EQ(m.number, 9);
+    EXPECT_EQ(m.settled, 8);
+    EXPECT(str_eq(m.text, STR("add")));
+    EXPECT_HEX(m.args, "2a2b");
+    for (size_t cut = 0; cut < sizeof bytes; cut++) {
+        in = BYTES(bytes, cut);
+        EXPECT_ERR(wire_decode_ours(&in, &m, &diag), ERR_MALFORMED);
+    }
+    in = BYTES(bytes, sizeof bytes);
+    EXPECT_ERR(wire_decode(&in, &m, &diag), ERR_MALFORMED);
+}
+
+TEST(wire, a_wish_to_resume_is_read_to_its_end) {
+    static const uint8_t bytes[] = {6, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,   0, 0,
+                                    0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 1,   0, 0,
+                                    0, 2, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 'q', 0, 7};
+    Bytes in = BYTES(bytes, sizeof bytes);
+    ClientMessage m;
+    Diag diag;
+    Buf out = {0};
+    EXPECT_OK(wire_decode_ours(&in, &m, &diag));
+    EXPECT_EQ(in.len, 2);  // the next message
+    EXPECT_EQ(m.kind, CLIENT_RESUME);
+    EXPECT_EQ(m.request_id, 1);
+    wire_resume_refused(&out, 1, STR("no"));
+    EXPECT_HEX(buf_bytes(&out), "080100000001020000006e6f");
+    buf_deinit(&out);
+}
+
 TEST_MAIN()

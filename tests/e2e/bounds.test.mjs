@@ -35,7 +35,8 @@ export const pensive = db.anonymousView({ name: 'pensive', public: true }, t.arr
 
 let server, ann;
 before(async () => {
-  server = await startServer();
+  // Who does not read does not answer pings either.
+  server = await startServer({ words: ['--idle-timeout', '600000', '--ping-interval', '300000'] });
   ann = await newIdentity(server);
   await published(server, db, bundle(source), { token: ann.token });
 });

@@ -292,7 +292,7 @@ test('build checks types, bundles, and explains what is missing', async () => {
   assert.notEqual(types.code, 0);
   assert.match(types.stderr, /error TS2322/);
   write('export const x = 1;\n');
-  bad(await run('build', '-p', dir), 1, /doesn't import the `spacetimedb\/server` package at all/);
+  bad(await run('build', '-p', dir), 1, /doesn't import `lightcone\/server` or `spacetimedb\/server` at all/);
   write("import { schema } from 'spacetimedb/server';\nexport const s = schema({});\n");
   bad(await run('build', '-p', dir), 1, /haven't exported your schema/);
   write("import { schema } from 'spacetimedb/server';\nexport default schema({});\n");

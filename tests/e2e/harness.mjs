@@ -91,8 +91,10 @@ export class Server {
     this.ws = `ws://127.0.0.1:${this.port}`;
     const words = ['start', '--listen-addr', `127.0.0.1:${this.port}`];
     words.push('--data-dir', join(this.dir, 'data'), ...(this.options.words ?? []));
+    // `prefix` is a command that becomes the server: prlimit, setpriv.
+    const [command, ...all] = [...(this.options.prefix ?? []), lightcone, ...words];
     const env = { ...process.env, ...this.options.env };
-    this.child = spawn(lightcone, words, { stdio: ['ignore', 'pipe', 'pipe'], env });
+    this.child = spawn(command, all, { stdio: ['ignore', 'pipe', 'pipe'], env });
     let said = '';
     const hear = text => {
       said += text;
@@ -159,6 +161,7 @@ export class Server {
         },
         (error, stdout, stderr) => resolve({ code: error ? (error.code ?? 'killed') : 0, stdout, stderr })
       );
+      child.stdin.on('error', () => {});  // it may have ended without reading
       child.stdin.end(input);
     });
   }
@@ -209,16 +212,17 @@ export function moduleBundle(name) {
 }
 
 // Generated TypeScript for a bundle, compiled so that Node can import it. It lies in build/tools,
-// where it finds the npm package.
-export async function moduleBindings(name) {
+// where it finds the package that it is for.
+export async function moduleBindings(name, sdk = 'spacetimedb') {
   const bundle = moduleBundle(name);
-  const source = join(work, 'bindings', name);
-  const compiled = join(top, 'build/tools/e2e', `${name}.mjs`);
+  const file = sdk === 'spacetimedb' ? name : `${name}-${sdk}`;
+  const source = join(work, 'bindings', file);
+  const compiled = join(top, 'build/tools/e2e', `${file}.mjs`);
   if (!newerThan(compiled, bundle, lightcone)) {
     const quiet = { stdio: ['ignore', 'ignore', 'inherit'] };
     execFileSync(
       lightcone,
-      ['generate', '--no-config', '--yes', '--lang', 'typescript', '--sdk', 'spacetimedb', bundle.endsWith('.wasm') ? '-b' : '-j', bundle, '-o', source],
+      ['generate', '--no-config', '--yes', '--lang', 'typescript', '--sdk', sdk, bundle.endsWith('.wasm') ? '-b' : '-j', bundle, '-o', source],
       quiet
     );
     execFileSync(

@@ -201,6 +201,13 @@ export const enc = {
   oneOff: (request, query) => w().u8(2).u32(request).str(query).done(),
   call: (request, reducer, args = Buffer.alloc(0)) =>
     w().u8(3).u32(request).u8(0).str(reducer).bytes(args).done(),
+  callOnce: (request, session, number, settled, reducer, args = Buffer.alloc(0)) =>
+    w().u8(5).u32(request).raw(session).u64(number).u64(settled).str(reducer).bytes(args).done(),
+  resume: (request, history, offset, sets) =>
+    sets.reduce(
+      (out, { set, queries }) => queries.reduce((o, q) => o.str(q), out.u32(set).u32(queries.length)),
+      w().u8(6).u32(request).raw(history).u64(offset).u32(sets.length)
+    ).done(),
   procedure: (request, name, args = Buffer.alloc(0)) =>
     w().u8(4).u32(request).u8(0).str(name).bytes(args).done(),
 };
@@ -251,6 +258,7 @@ function serverMessage(r) {
       const status = r.u8() === 0 ? { returned: r.bytes() } : { internal: r.str() };
       return { kind: 'procedure', ...status, timestamp: r.i64(), duration: r.i64(), request: r.u32() };
     }
+    case 8: return { kind: 'resumed', request: r.u32(), ...(r.u8() === 0 ? { update: update(r) } : { error: r.str() }) };
   }
   throw new Error('a message of no known kind');
 }
@@ -349,7 +357,10 @@ export class Socket {
       this.status = status;
       this.headers = headers;
       if (status === 101) {
-        this.protocol = headers['sec-websocket-protocol']?.replace('.spacetimedb', '').replace(/^(v[23])\.bsatn$/, '$1');
+        this.protocol = headers['sec-websocket-protocol']
+          ?.replace('v1.bsatn.lightcone', 'v3')  // which it is, and a little more
+          .replace('.spacetimedb', '')
+          .replace(/^(v[23])\.bsatn$/, '$1');
         this.tcp.on('data', more => this.#hear(more));
         finish();
         this.#hear(rest);

@@ -4,18 +4,16 @@ export { Reader, Writer, DecodeError, type Codec, type Decoder, type Encoder, ty
 export { ConnectionId, Identity, ScheduleAt, TimeDuration, Timestamp, Uuid } from './core/ids.js';
 export { t, TypeBuilder, type Infer, type Unit } from './core/types.js';
 export { table, Query, TableDef, Predicate, Column, type TableOptions } from './client/query.js';
+export { Connection, type Callbacks, type Config } from './client/connection.js';
+export { ConnectionBuilder } from './client/builder.js';
+export { SubscriptionBuilder, type SharedHandle, type SubscriptionHandle } from './client/subscription.js';
 export {
-  Connection,
-  ConnectionBuilder,
   ProcedureDef,
   ReducerDef,
-  SubscriptionBuilder,
   procedure,
   reducer,
   type Bound,
-  type Callbacks,
   type CallOptions,
-  type Config,
   type Db,
   type Draft,
   type ErrorContext,
@@ -25,12 +23,10 @@ export {
   type Procedures,
   type ReducerEventContext,
   type Reducers,
-  type SharedHandle,
   type Status,
   type SubscriptionEventContext,
-  type SubscriptionHandle,
   type TableHandle,
-} from './client/connection.js';
+} from './client/module.js';
 export {
   ConnectionLostError,
   InternalError,

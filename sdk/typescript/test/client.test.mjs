@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { TIMES } from '../dist/client/link.js';
 import { Connection, ConnectionBuilder, Reader, procedure, reducer, table } from '../dist/index.js';
 import { applied, FakeServer, greeting, hex, progress, queryUpdate, refused, result, say, sleep, until, update } from './support.mjs';
 
@@ -21,6 +22,21 @@ const open = [];
 after(async () => {
   for (const one of open) await one();
 });
+
+// The page, as far as the client looks at it.
+const page = Object.assign(new EventTarget(), { document: Object.assign(new EventTarget(), { visibilityState: 'visible' }) });
+for (const name of ['addEventListener', 'removeEventListener']) globalThis[name] = page[name].bind(page);
+globalThis.document = page.document;
+
+async function impatient(times, run) {
+  const usual = { ...TIMES };
+  Object.assign(TIMES, times);
+  try {
+    await run();
+  } finally {
+    Object.assign(TIMES, usual);
+  }
+}
 
 async function start(protocol, configure = builder => builder) {
   const server = await new FakeServer(protocol).start();
@@ -269,6 +285,16 @@ test('it resumes where it was when the server can, and asks for everything when 
   assert.deepEqual(numbers(connection), [1, 5, 6]);
 });
 
+test('with rows behind the last point it does not resume from there', async () => {
+  const { server, connection, peer, set } = await live('v1.bsatn.lightcone');
+  peer.send(say(progress(99n, 10n), update(set, [3], [])));
+  await until(() => numbers(connection).includes(3), 'the row');
+  peer.drop();
+  const again = await server.peer(1);
+  again.send(say(greeting));
+  assert.deepEqual(subscribeOf(await again.next()).queries, ['SELECT * FROM "t"']);
+});
+
 test('a guess shows at once, is replaced by the truth in one step, and is undone by a refusal', async () => {
   const { connection, peer, set } = await live();
   const seen = listen(connection);
@@ -289,6 +315,29 @@ test('a guess shows at once, is replaced by the truth in one step, and is undone
   await assert.rejects(wrong, { name: 'SenderError', message: 'no eights' });
   assert.deepEqual(numbers(connection), [1, 2, 7, 9]);
   assert.deepEqual(seen.slice(3).sort(), ['+1 Reducer', '-8 Reducer']);
+});
+
+test('a guess that fails leaves nothing of itself, and the others as they are', async () => {
+  const { connection, peer } = await live();
+  const thrown = [];
+  const before = process.listeners('uncaughtException');
+  process.removeAllListeners('uncaughtException');
+  process.on('uncaughtException', error => thrown.push(error.message));
+  connection.reducers.add({ n: 7 }, { optimistic: draft => draft.t.insert({ n: 7 }) }).catch(() => {});
+  const bad = connection.reducers.add({ n: 8 }, {
+    optimistic: draft => {
+      draft.t.insert({ n: 8 });
+      throw new Error('no guess');
+    },
+  });
+  assert.deepEqual(numbers(connection), [1, 2, 7]);
+  await until(() => thrown.length === 1, 'the error to be told');
+  process.removeAllListeners('uncaughtException');
+  for (const one of before) process.on('uncaughtException', one);
+  const calls = callOf(await peer.next());
+  peer.send(say(result(callOf(calls.r).request)));
+  await bad;
+  assert.deepEqual([numbers(connection), thrown], [[1, 2, 7], ['no guess']]);
 });
 
 test('a delete of what is not there is not believed: everything is asked for again', async () => {
@@ -393,4 +442,58 @@ test('procedures and queries outside of subscriptions answer with values', async
     w.sized(w => { for (const n of [1, 4, 2, 5]) w.u16(n); });
   }));
   assert.deepEqual(await rows, [{ id: 1, v: 4 }, { id: 2, v: 5 }]);
+});
+
+test('a server that has been silent is asked; one that answers stays, one that does not is left', async () => {
+  await impatient({ tick: 10, quiet: 40, answer: 60 }, async () => {
+    const { server, connection, peer, told } = await live();
+    for (let i = 0; i < 3; i++) {
+      const r = new Reader(await peer.next());
+      assert.deepEqual([r.u8(), r.u32(), r.u32()], [1, 0, 0xffffffff], 'it ends a set that was never begun');
+      peer.send(say(w => { w.u8(3); w.u8(0); w.u32(0); w.u32(0xffffffff); w.string('no such subscription'); }));
+    }
+    assert.equal(connection.status, 'live');
+    await peer.next();
+    await until(() => told.includes('lost'), 'it to be given up');
+    assert.match(connection.error.message, /silent/);
+    await server.peer(1);
+  });
+});
+
+test('a network that is back, or a page that is looked at again, does not wait', async () => {
+  await impatient({ waitFirst: 60_000, waitMost: 60_000, tick: 20 }, async () => {
+    const { server, connection, peer } = await live();
+    peer.drop();
+    await until(() => connection.status === 'stale', 'the loss');
+    page.document.visibilityState = 'hidden';
+    page.dispatchEvent(new Event('online'));
+    await sleep(100);
+    assert.equal(server.peers.length, 1, 'a page that nobody looks at has time');
+    page.document.visibilityState = 'visible';
+    page.document.dispatchEvent(new Event('visibilitychange'));
+    const again = await server.peer(1);
+    again.send(say(greeting));
+    const { set } = subscribeOf(await again.next());
+    again.send(say(applied(set, [1, 2])));
+    await until(() => connection.isActive, 'it to be live');
+    await sleep(50);
+    page.dispatchEvent(new Event('online'));
+    assert.equal(new Reader(await again.next()).u8(), 1, 'what was there before is asked whether it still is');
+  });
+});
+
+test('waits grow and are spread', async () => {
+  await impatient({ waitFirst: 20, waitMost: 80 }, async () => {
+    const server = await new FakeServer().start();
+    server.refusal = 503;
+    const at = [];
+    const connection = new ConnectionBuilder((config, callbacks) => new Connection(module, config, callbacks))
+      .withUri(server.url).withDatabaseName('x').onConnectError(() => at.push(Date.now())).build();
+    await until(() => at.length === 7, 'seven tries');
+    connection.disconnect();
+    await server.end();
+    const waits = at.slice(1).map((time, i) => time - at[i]);
+    assert.ok(waits.every(wait => wait >= 10), waits.join());
+    assert.ok(waits.slice(3).every(wait => wait >= 40), waits.join());
+  });
 });

@@ -97,10 +97,11 @@ export const progress = (history, offset) => w => {
 };
 
 function frame(payload) {
-  const head =
-    payload.length < 126
-      ? Buffer.from([0x82, payload.length])
-      : Buffer.from([0x82, 126, payload.length >> 8, payload.length & 0xff]);
+  const head = Buffer.alloc(payload.length < 126 ? 2 : payload.length < 65536 ? 4 : 10);
+  head[0] = 0x82;
+  if (head.length === 2) head[1] = payload.length;
+  else if (head.length === 4) head.writeUInt16BE(payload.length, (head[1] = 126) && 2);
+  else head.writeBigUInt64BE(BigInt(payload.length), (head[1] = 127) && 2);
   return Buffer.concat([head, payload]);
 }
 

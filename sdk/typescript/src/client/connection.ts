@@ -18,376 +18,40 @@
 //   (2) A call's own rows are in the tables, and its guess (optimistic) is gone, before its promise resolves.
 //   (3) A call is sent twice only if the server can tell (CallOnce) or the caller said that it is
 //       idempotent. Otherwise, lost after sending, it rejects with ConnectionLostError.
-import { Reader, Writer, type Decoder, type Encoder } from '../core/bytes.js';
-import { ConnectionId, Identity, Timestamp } from '../core/ids.js';
+import { Reader, Writer } from '../core/bytes.js';
+import type { ConnectionId, Identity } from '../core/ids.js';
 import { randomFill } from '../core/random.js';
 import { ConnectionLostError, InternalError, NotConnectedError, SenderError, SubscriptionError } from './errors.js';
+import { draftTable, guard, isTable, mapTree, tableHandle } from './handles.js';
 import { Link } from './link.js';
+import {
+  ProcedureDef,
+  ReducerDef,
+  type CallOptions,
+  type Db,
+  type Draft,
+  type EventContext,
+  type EventInfo,
+  type Module,
+  type Procedures,
+  type Reducers,
+  type Status,
+} from './module.js';
 import * as protocol from './protocol.js';
-import { Outcome, Server, type Abilities, type Point } from './protocol.js';
-import { TableDef, type Query, type TableOptions } from './query.js';
+import { abilitiesOf, Outcome, Server, type Abilities, type Point } from './protocol.js';
+import type { Query, TableDef, TableOptions } from './query.js';
 import { readRows, Store, type Change } from './store.js';
+import {
+  SharedQuery,
+  Subscription,
+  SubscriptionBuilder,
+  type QueryLike,
+  type SharedHandle,
+  type SubscriptionHandle,
+} from './subscription.js';
 
 const BATCH_BYTES = 256 * 1024;
 const REPEAT_FOR_MS = 5 * 60_000; // the server forgets calls after ten minutes
-
-// ---- what generated bindings are made of
-
-export class ReducerDef<Args> {
-  declare readonly args: Args;
-  constructor(
-    readonly name: string,
-    readonly codec: Encoder<Args>
-  ) {}
-}
-export class ProcedureDef<Args, Returns> {
-  declare readonly args: Args;
-  declare readonly returns: Returns;
-  constructor(
-    readonly name: string,
-    readonly codec: Encoder<Args>,
-    readonly result: Decoder<Returns>
-  ) {}
-}
-export const reducer = <Args>(name: string, codec: Encoder<Args>): ReducerDef<Args> => new ReducerDef(name, codec);
-export const procedure = <Args, Returns>(
-  name: string,
-  codec: Encoder<Args>,
-  result: Decoder<Returns>
-): ProcedureDef<Args, Returns> => new ProcedureDef(name, codec, result);
-
-/** Tables or functions by name, those of a submodule in an object of their own. */
-export interface Tree<Leaf> {
-  readonly [name: string]: Leaf | Tree<Leaf>;
-}
-export interface Module {
-  readonly tables: Tree<TableDef<any, any>>;
-  readonly reducers: Tree<ReducerDef<any>>;
-  readonly procedures: Tree<ProcedureDef<any, any>>;
-}
-
-// ---- types of what an application sees
-
-export type Status = 'connecting' | 'live' | 'stale' | 'closed';
-
-export type EventInfo =
-  | { readonly tag: 'Reducer'; readonly value: { readonly name: string; readonly timestamp: Timestamp } }
-  | { readonly tag: 'Transaction' }
-  | { readonly tag: 'SubscribeApplied' }
-  | { readonly tag: 'UnsubscribeApplied' }
-  | { readonly tag: 'Reconnected' }
-  | { readonly tag: 'Optimistic' };
-
-export interface EventContext<M extends Module> {
-  readonly db: Db<M['tables']>;
-  readonly reducers: Reducers<M['reducers']>;
-  readonly procedures: Procedures<M['procedures']>;
-  readonly identity: Identity | undefined;
-  readonly connectionId: ConnectionId | undefined;
-  readonly isActive: boolean;
-  readonly event: EventInfo;
-}
-export type ReducerEventContext<M extends Module> = EventContext<M>;
-export interface SubscriptionEventContext<M extends Module> extends EventContext<M> {
-  /** That an applied subscription ended without being asked to. */
-  readonly error?: Error;
-}
-export interface ErrorContext<M extends Module> extends EventContext<M> {
-  readonly error: Error;
-}
-
-type UniqueKeys<O> = O extends { unique: readonly (infer K)[] } ? K & string : never;
-type PrimaryKey<O> = O extends { primaryKey: infer K } ? K & string : never;
-type IndexMap<O> = O extends { indexes: infer I } ? I : {};
-
-export interface UniqueAccess<Row, V> {
-  find(value: V): Row | undefined;
-}
-export interface Bound<V> {
-  readonly from?: V;
-  readonly after?: V;
-  readonly to?: V;
-  readonly before?: V;
-}
-export interface IndexAccess<Row, V> {
-  /** Rows whose columns have these values; of several columns the first ones will do. */
-  filter(value: V): IterableIterator<Row>;
-}
-type ColumnValues<Row, C> = C extends readonly [infer K]
-  ? K extends keyof Row
-    ? Row[K] | Bound<Row[K]>
-    : never
-  : C extends readonly [infer K, ...infer Rest]
-    ? K extends keyof Row
-      ? Row[K] | readonly [Row[K], ...ValuesOf<Row, Rest>]
-      : never
-    : never;
-type ValuesOf<Row, C> = C extends readonly [infer K, ...infer Rest]
-  ? K extends keyof Row
-    ? [Row[K]?, ...ValuesOf<Row, Rest>]
-    : []
-  : [];
-
-type RowCallback<Row> = (ctx: EventContext<any>, row: Row) => void;
-type UpdateCallback<Row> = (ctx: EventContext<any>, before: Row, now: Row) => void;
-
-export interface TableBase<Row> extends Iterable<Row> {
-  readonly tableName: string;
-  count(): bigint;
-  iter(): IterableIterator<Row>;
-  onInsert(callback: RowCallback<Row>): () => void;
-  onDelete(callback: RowCallback<Row>): () => void;
-  /** A row with the same primary key in place of another. */
-  onUpdate(callback: UpdateCallback<Row>): () => void;
-  removeOnInsert(callback: RowCallback<Row>): void;
-  removeOnDelete(callback: RowCallback<Row>): void;
-  removeOnUpdate(callback: UpdateCallback<Row>): void;
-}
-export type TableHandle<Row, O> = TableBase<Row> & {
-  readonly [K in UniqueKeys<O> | PrimaryKey<O>]: UniqueAccess<Row, K extends keyof Row ? Row[K] : never>;
-} & {
-  readonly [K in Exclude<keyof IndexMap<O>, UniqueKeys<O> | PrimaryKey<O>>]: IndexAccess<Row, ColumnValues<Row, IndexMap<O>[K]>>;
-};
-export type Db<T> = {
-  readonly [K in keyof T]: T[K] extends TableDef<infer Row, infer O> ? TableHandle<Row, O> : Db<T[K]>;
-};
-
-/** The tables as an optimistic update may change them. */
-export interface DraftTable<Row, Key> {
-  insert(row: Row): void;
-  /** By primary key. */
-  update(row: Row): void;
-  delete(row: Row): void;
-  find(key: Key): Row | undefined;
-  iter(): IterableIterator<Row>;
-}
-export type Draft<T> = {
-  readonly [K in keyof T]: T[K] extends TableDef<infer Row, infer O>
-    ? DraftTable<Row, PrimaryKey<O> extends keyof Row ? Row[PrimaryKey<O>] : Row>
-    : Draft<T[K]>;
-};
-
-export interface CallOptions<T = any> {
-  /**
-   * What the call will probably do, shown until the server's answer takes its place: whatever it says,
-   * a refusal undoes it. Runs again whenever the rows below it change, so it must only look at `draft`.
-   */
-  readonly optimistic?: (draft: Draft<T>) => void;
-  /** It does no harm if it happens twice, so repeat it after a lost connection. */
-  readonly idempotent?: boolean;
-}
-type Call<Args, T> = keyof Args extends never
-  ? (args?: Record<string, never>, options?: CallOptions<T>) => Promise<void>
-  : (args: Args, options?: CallOptions<T>) => Promise<void>;
-export type Reducers<R, T = any> = {
-  readonly [K in keyof R]: R[K] extends ReducerDef<infer Args> ? Call<Args, T> : Reducers<R[K], T>;
-};
-export type Procedures<P> = {
-  readonly [K in keyof P]: P[K] extends ProcedureDef<infer Args, infer Returns>
-    ? keyof Args extends never
-      ? (args?: Record<string, never>) => Promise<Returns>
-      : (args: Args) => Promise<Returns>
-    : Procedures<P[K]>;
-};
-
-// ---- tables
-
-type AnyContext = EventContext<any>;
-
-// Private names, because the columns of the table become properties beside these.
-class TableView implements TableBase<any> {
-  readonly tableName: string;
-  readonly #inserted = new Set<RowCallback<any>>();
-  readonly #deleted = new Set<RowCallback<any>>();
-  readonly #updated = new Set<UpdateCallback<any>>();
-  #isListening = false;
-  readonly #store: Store;
-  readonly #context: () => AnyContext;
-  constructor(store: Store, context: () => AnyContext) {
-    this.#store = store;
-    this.#context = context;
-    this.tableName = store.name;
-  }
-  count(): bigint {
-    return BigInt(this.#store.size);
-  }
-  iter(): IterableIterator<any> {
-    return this.#store.iter();
-  }
-  [Symbol.iterator](): IterableIterator<any> {
-    return this.#store.iter();
-  }
-  // Changes are accounted for only where somebody wants to hear of them.
-  #listen(): void {
-    const wanted = this.#inserted.size + this.#deleted.size + this.#updated.size > 0;
-    if (wanted === this.#isListening) return;
-    this.#isListening = wanted;
-    if (wanted) this.#store.onChange.add(this.#tell);
-    else this.#store.onChange.delete(this.#tell);
-  }
-  readonly #tell = (changes: readonly Change<any>[]) => {
-    const context = this.#context();
-    for (const { before, after } of changes) {
-      if (before === undefined) for (const each of this.#inserted) guard(() => each(context, after));
-      else if (after === undefined) for (const each of this.#deleted) guard(() => each(context, before));
-      else for (const each of this.#updated) guard(() => each(context, before, after));
-    }
-  };
-  #add<F>(set: Set<F>, callback: F): () => void {
-    set.add(callback);
-    this.#listen();
-    return () => this.#remove(set, callback);
-  }
-  #remove<F>(set: Set<F>, callback: F): void {
-    set.delete(callback);
-    this.#listen();
-  }
-  onInsert(callback: RowCallback<any>): () => void {
-    return this.#add(this.#inserted, callback);
-  }
-  onDelete(callback: RowCallback<any>): () => void {
-    return this.#add(this.#deleted, callback);
-  }
-  onUpdate(callback: UpdateCallback<any>): () => void {
-    return this.#add(this.#updated, callback);
-  }
-  removeOnInsert(callback: RowCallback<any>): void {
-    this.#remove(this.#inserted, callback);
-  }
-  removeOnDelete(callback: RowCallback<any>): void {
-    this.#remove(this.#deleted, callback);
-  }
-  removeOnUpdate(callback: UpdateCallback<any>): void {
-    this.#remove(this.#updated, callback);
-  }
-}
-
-// A listener that throws must not keep others from hearing, nor the tables from being right.
-function guard(run: () => void): void {
-  try {
-    run();
-  } catch (error) {
-    queueMicrotask(() => {
-      throw error;
-    });
-  }
-}
-
-function isBound(value: unknown): value is Bound<any> {
-  return typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype && !('tag' in value);
-}
-
-function* filtered(store: Store, columns: readonly string[], value: unknown): IterableIterator<any> {
-  if (columns.length === 1 && isBound(value)) {
-    const { from, after, to, before } = value;
-    for (const row of store.iter()) {
-      const it = row[columns[0]!] as any;
-      if (from !== undefined && !(it >= from)) continue;
-      if (after !== undefined && !(it > after)) continue;
-      if (to !== undefined && !(it <= to)) continue;
-      if (before !== undefined && !(it < before)) continue;
-      yield row;
-    }
-    return;
-  }
-  const values: unknown[] = columns.length > 1 && Array.isArray(value) ? value : [value];
-  const used = columns.slice(0, values.length);
-  const index = store.index(used);
-  const wanted = Object.fromEntries(used.map((column, i) => [column, values[i]]));
-  yield* index.rows.get(index.keyOf(wanted)) ?? [];
-}
-
-function tableHandle(store: Store, context: () => AnyContext): TableBase<any> {
-  const view = new TableView(store, context);
-  const { primaryKey, unique = [], indexes = {} } = store.def.options;
-  const put = (name: string, access: object) => {
-    if (!(name in view)) Object.defineProperty(view, name, { value: access, enumerable: true });
-  };
-  for (const column of new Set(primaryKey === undefined ? unique : [primaryKey, ...unique]))
-    put(column, { find: (value: unknown) => store.find(column, value) });
-  for (const accessor of Object.keys(indexes))
-    put(accessor, { filter: (value: unknown) => filtered(store, indexes[accessor]!, value) });
-  return view;
-}
-
-function draftTable(store: Store): DraftTable<any, any> {
-  return {
-    insert: row => store.guess(store.keyOf(row), row),
-    update: row => store.guess(store.keyOf(row), row),
-    delete: row => store.guess(store.keyOf(row), undefined),
-    find: key =>
-      store.def.options.primaryKey === undefined
-        ? store.visible(store.keyOf(key))
-        : store.find(store.def.options.primaryKey, key),
-    iter: () => store.list().values() as IterableIterator<any>,
-  };
-}
-
-function mapTree<Leaf, To>(tree: Tree<Leaf>, isLeaf: (value: unknown) => boolean, to: (leaf: Leaf) => To): any {
-  const made: Record<string, unknown> = {};
-  for (const name of Object.keys(tree)) {
-    const value = tree[name];
-    made[name] = isLeaf(value) ? to(value as Leaf) : mapTree(value as Tree<Leaf>, isLeaf, to);
-  }
-  return made;
-}
-
-// ---- subscriptions
-
-export type QueryLike = string | Query<any>;
-
-class Subscription {
-  set = 0;
-  state: 'waiting' | 'active' | 'ending' | 'ended' = 'waiting';
-  wasApplied = false;
-  onEnd: (() => void) | undefined;
-  constructor(
-    readonly queries: readonly string[],
-    readonly onApplied: () => void,
-    readonly onError: (error: Error) => void
-  ) {}
-}
-
-export interface SubscriptionHandle {
-  /** Its rows are here. */
-  isActive(): boolean;
-  isEnded(): boolean;
-  unsubscribe(): void;
-  unsubscribeThen(onEnd: () => void): void;
-}
-
-export class SubscriptionBuilder<M extends Module> {
-  private applied: (ctx: SubscriptionEventContext<M>) => void = () => {};
-  private failed: (ctx: ErrorContext<M>, error: Error) => void = () => {};
-  constructor(private readonly connection: Connection<M>) {}
-  onApplied(callback: (ctx: SubscriptionEventContext<M>) => void): this {
-    this.applied = callback;
-    return this;
-  }
-  onError(callback: (ctx: ErrorContext<M>, error: Error) => void): this {
-    this.failed = callback;
-    return this;
-  }
-  subscribe(
-    queries: QueryLike | readonly QueryLike[] | ((tables: M['tables']) => QueryLike | readonly QueryLike[])
-  ): SubscriptionHandle {
-    const { connection } = this;
-    const given = typeof queries === 'function' ? queries(connection.module.tables) : queries;
-    return connection.subscribe(Array.isArray(given) ? given : [given as QueryLike], {
-      onApplied: () => this.applied(connection.context({ tag: 'SubscribeApplied' })),
-      onError: error =>
-        this.failed({ ...connection.context({ tag: 'SubscribeApplied' }), error }, error),
-    });
-  }
-  /** Every public table. */
-  subscribeToAllTables(): SubscriptionHandle {
-    const queries: Query<any>[] = [];
-    mapTree(this.connection.module.tables, isTable, (def: TableDef<any, any>) => queries.push(def));
-    return this.subscribe(queries);
-  }
-}
-
-const isTable = (value: unknown) => value instanceof TableDef;
 
 // ---- calls
 
@@ -437,6 +101,8 @@ export class Connection<M extends Module = Module> {
   /** Keep it: whoever connects with it is the same somebody again. */
   token: string | undefined;
   status: Status = 'connecting';
+  /** What is spoken with the server; undefined while there is no connection. */
+  protocol: string | undefined;
   /** Why the last connection or try ended; gone once live. */
   error: Error | undefined;
 
@@ -447,6 +113,7 @@ export class Connection<M extends Module = Module> {
   private abilities: Abilities | undefined; // of the connection that is up
   private isGreeted = false; // it has sent its first message
   private hasConnected = false;
+  private knowsCalls = false; // the server, the last time that it was there
   private request = 0;
   private callNumber = 0n;
   private readonly session = new Uint8Array(16);
@@ -455,7 +122,11 @@ export class Connection<M extends Module = Module> {
   private refilling: Set<number> | undefined; // sets whose answer the comparison waits for
   private resuming: number | undefined;
   private point: Point | undefined;
+  // Of the change that is being made:
   private readonly changedStores = new Set<Store>();
+  private eventRows: [Store, any[]][] = [];
+  private readonly guessing = new Set<Store>(); // that show guesses, also between changes
+  private guessTree: Draft<M['tables']> | undefined; // made when the first guess is
   private readonly statusListeners = new Set<(status: Status) => void>();
   private event: EventInfo = { tag: 'Transaction' };
   private readonly shared = new Map<string, SharedQuery>();
@@ -497,8 +168,9 @@ export class Connection<M extends Module = Module> {
         token: () => this.token,
       },
       {
-        onOpen: abilities => {
-          this.abilities = abilities;
+        onOpen: protocol => {
+          this.protocol = protocol;
+          this.abilities = abilitiesOf(protocol);
         },
         onMessage: data => this.onMessage(data),
         onDown: (error, retryMs) => this.onDown(error, retryMs),
@@ -701,6 +373,7 @@ export class Connection<M extends Module = Module> {
     const wasUp = this.isUp;
     this.isGreeted = false;
     this.abilities = undefined;
+    this.protocol = undefined;
     this.out.clear();
     this.refilling = undefined;
     this.resuming = undefined;
@@ -719,7 +392,7 @@ export class Connection<M extends Module = Module> {
   private loseCalls(error: Error | undefined, isOver: boolean): void {
     const why = error?.message ?? 'disconnect() was called';
     for (const [request, call] of this.pending) {
-      const mayRepeat = call.isIdempotent || (call.kind === 'reducer' && this.lastExtended);
+      const mayRepeat = call.isIdempotent || (call.kind === 'reducer' && this.knowsCalls);
       const isYoung = Date.now() - call.bornAt < REPEAT_FOR_MS;
       if (!isOver && (!call.isSent || (mayRepeat && isYoung))) continue;
       this.pending.delete(request);
@@ -730,7 +403,6 @@ export class Connection<M extends Module = Module> {
       );
     }
   }
-  private lastExtended = false;
 
   private onGreeting(r: Reader): void {
     this.identity = r.identity();
@@ -738,13 +410,13 @@ export class Connection<M extends Module = Module> {
     const token = r.string();
     this.token ??= token;
     this.isGreeted = true;
-    this.lastExtended = this.abilities!.extended;
+    this.knowsCalls = this.abilities!.extended;
     this.error = undefined;
     const isFirst = !this.hasConnected;
     this.hasConnected = true;
     this.subscribeAgain(isFirst);
     for (const [request, call] of [...this.pending]) {
-      const mayRepeat = call.isIdempotent || (call.kind === 'reducer' && this.lastExtended);
+      const mayRepeat = call.isIdempotent || (call.kind === 'reducer' && this.knowsCalls);
       if (call.isSent && !(mayRepeat && Date.now() - call.bornAt < REPEAT_FOR_MS)) {
         this.pending.delete(request);
         call.reject(new ConnectionLostError(`The connection was lost before ${call.name} was answered`));
@@ -830,10 +502,9 @@ export class Connection<M extends Module = Module> {
       this.tell(event, events);
     }
   }
-  private eventRows: [Store, any[]][] = [];
-  private readonly guessing = new Set<Store>();
-  private readonly guessDraft = () =>
-    (this.guessTree ??= mapTree(this.module.tables, isTable, (def: TableDef<any, any>) => {
+  /** The tables as a guess may change them, which is noted. */
+  private guessDraft(): Draft<M['tables']> {
+    return (this.guessTree ??= mapTree(this.module.tables, isTable, (def: TableDef<any, any>) => {
       const store = this.store(def.name);
       const table = draftTable(store);
       const changing = <F extends (row: any) => void>(f: F) =>
@@ -844,18 +515,21 @@ export class Connection<M extends Module = Module> {
         }) as F;
       return { ...table, insert: changing(table.insert), update: changing(table.update), delete: changing(table.delete) };
     }) as Draft<M['tables']>);
-  private guessTree: Draft<M['tables']> | undefined;
+  }
   private guess(): void {
     for (const [request, call] of this.pending) {
       if (!call.optimistic) continue;
       try {
         call.optimistic(this.guessDraft());
       } catch (error) {
-        // A guess that cannot be made on these rows is none; what the call does, the server decides.
+        // A guess that cannot be made on these rows is none, nor is half of it; what the call does, the
+        // server decides.
         this.pending.set(request, { ...call, optimistic: undefined });
         queueMicrotask(() => {
           throw error;
         });
+        for (const store of this.guessing) store.dropGuesses();
+        return this.guess();
       }
     }
   }
@@ -874,13 +548,19 @@ export class Connection<M extends Module = Module> {
       }
   }
   private readonly sink: protocol.RowSink = {
-    inserts: (table, r) => this.touching(this.store(table)).insertRows(r),
-    deletes: (table, r) => this.touching(this.store(table)).deleteRows(r),
+    inserts: (table, r) => this.rows(table).insertRows(r),
+    deletes: (table, r) => this.rows(table).deleteRows(r),
     events: (table, r) => {
       const store = this.store(table);
       this.eventRows.push([store, store.events(r)]);
     },
   };
+
+  // With rows that came after it, the last point says less than what is here, until the next one.
+  private rows(table: string): Store {
+    this.point = undefined;
+    return this.touching(this.store(table));
+  }
 
   // ---- receiving
 
@@ -928,6 +608,7 @@ export class Connection<M extends Module = Module> {
     r.u32();
     const set = r.u32();
     const subscription = this.subscriptions.get(set);
+    this.point = undefined;
     this.change({ tag: 'SubscribeApplied' }, () => protocol.readQueryRows(r, this.sink.inserts));
     if (subscription && subscription.state !== 'ending') subscription.state = 'active';
     this.refilled(set);
@@ -1024,143 +705,5 @@ export class Connection<M extends Module = Module> {
     this.change({ tag: 'Reconnected' }, () => protocol.readUpdate(r, this.sink));
     for (const subscription of this.subscriptions.values()) subscription.state = 'active';
     this.live();
-  }
-}
-
-// ---- subscriptions that several share
-
-export interface SharedHandle {
-  readonly isReady: () => boolean;
-  readonly error: () => Error | undefined;
-  leave(): void;
-}
-
-const LINGER_MS = 1000;
-
-class SharedQuery {
-  private readonly listeners = new Set<() => void>();
-  private readonly handle: SubscriptionHandle;
-  private isReady = false;
-  private error: Error | undefined;
-  private leaving: ReturnType<typeof setTimeout> | undefined;
-  constructor(
-    connection: Connection<any>,
-    sql: string,
-    private readonly forget: () => void
-  ) {
-    this.handle = connection.subscribe([sql], {
-      onApplied: () => {
-        this.isReady = true;
-        this.tell();
-      },
-      onError: error => {
-        this.error = error;
-        this.tell();
-      },
-    });
-  }
-  private tell(): void {
-    for (const each of [...this.listeners]) guard(each);
-  }
-  join(listener: () => void): SharedHandle {
-    clearTimeout(this.leaving);
-    const mine = () => listener(); // the same function may be given twice
-    this.listeners.add(mine);
-    return {
-      isReady: () => this.isReady,
-      error: () => this.error,
-      leave: () => this.leave(mine),
-    };
-  }
-  private leave(listener: () => void): void {
-    if (!this.listeners.delete(listener) || this.listeners.size > 0) return;
-    this.leaving = setTimeout(() => {
-      this.forget();
-      this.handle.unsubscribe();
-    }, LINGER_MS);
-    (this.leaving as unknown as { unref?: () => void }).unref?.();
-  }
-}
-
-// ---- building one
-
-type Build<C> = (config: Config, callbacks: Callbacks) => C;
-
-export class ConnectionBuilder<C extends Connection<any>> {
-  private uri: string | URL | undefined;
-  private databaseName: string | undefined;
-  private token: string | undefined;
-  private compression: 'none' | 'gzip' | undefined;
-  private confirmedReads: boolean | undefined;
-  private readonly connected = new Set<(connection: C, identity: Identity, token: string) => void>();
-  private readonly reconnected = new Set<(connection: C) => void>();
-  private readonly disconnected = new Set<(ctx: ErrorContext<any>, error?: Error) => void>();
-  private readonly failed = new Set<(ctx: ErrorContext<any>, error: Error) => void>();
-
-  constructor(private readonly make: Build<C>) {}
-  withUri(uri: string | URL): this {
-    this.uri = uri;
-    return this;
-  }
-  withDatabaseName(name: string): this {
-    this.databaseName = name;
-    return this;
-  }
-  /** What an earlier onConnect gave; without one the server makes a new identity. */
-  withToken(token: string | undefined): this {
-    this.token = token;
-    return this;
-  }
-  withCompression(compression: 'none' | 'gzip'): this {
-    this.compression = compression;
-    return this;
-  }
-  /** false: hear of changes before they are on disk. */
-  withConfirmedReads(confirmed: boolean): this {
-    this.confirmedReads = confirmed;
-    return this;
-  }
-  /** Once, when connected for the first time. Subscriptions made here come back by themselves. */
-  onConnect(callback: (connection: C, identity: Identity, token: string) => void): this {
-    this.connected.add(callback);
-    return this;
-  }
-  onReconnect(callback: (connection: C) => void): this {
-    this.reconnected.add(callback);
-    return this;
-  }
-  /** Each time a connection is lost; without an error after disconnect(). */
-  onDisconnect(callback: (ctx: ErrorContext<any>, error?: Error) => void): this {
-    this.disconnected.add(callback);
-    return this;
-  }
-  /** Each time that connecting fails. */
-  onConnectError(callback: (ctx: ErrorContext<any>, error: Error) => void): this {
-    this.failed.add(callback);
-    return this;
-  }
-  build(): C {
-    if (this.uri === undefined) throw new TypeError('withUri() is missing');
-    if (this.databaseName === undefined) throw new TypeError('withDatabaseName() is missing');
-    const context = (error: Error | undefined): ErrorContext<any> => ({
-      ...made.context({ tag: 'Transaction' }),
-      error: error ?? new NotConnectedError('The connection is closed'),
-    });
-    const made: C = this.make(
-      {
-        uri: this.uri,
-        databaseName: this.databaseName,
-        token: this.token,
-        compression: this.compression ?? 'gzip',
-        confirmedReads: this.confirmedReads,
-      },
-      {
-        onConnect: (identity, token) => this.connected.forEach(each => guard(() => each(made, identity, token))),
-        onReconnect: () => this.reconnected.forEach(each => guard(() => each(made))),
-        onDisconnect: error => this.disconnected.forEach(each => guard(() => each(context(error), error))),
-        onConnectError: error => this.failed.forEach(each => guard(() => each(context(error), error))),
-      }
-    );
-    return made;
   }
 }

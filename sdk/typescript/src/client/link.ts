@@ -13,14 +13,17 @@
 // ALWAYS TRUE  Messages reach `onMessage` in the order in which they were sent: those behind one that is
 // still being decompressed wait for it.
 import { openSocket, type SocketLike } from '#socket';
-import { abilitiesOf, PROTOCOLS, type Abilities } from './protocol.js';
+import { PROTOCOLS } from './protocol.js';
 
-const WAIT_FIRST_MS = 250;
-const WAIT_MOST_MS = 15_000;
-const OPEN_MS = 15_000; // a server that does not answer the upgrade by then is taken for dead
-const TICK_MS = 5_000;
-const QUIET_MS = 30_000; // this long without a message: ask
-const ANSWER_MS = 10_000; // and this long without an answer: dead
+/** In milliseconds. Not for applications; tests have less patience. */
+export const TIMES = {
+  waitFirst: 250,
+  waitMost: 15_000,
+  open: 15_000, // a server that does not answer the upgrade by then is taken for dead
+  tick: 5_000,
+  quiet: 30_000, // this long without a message: ask
+  answer: 10_000, // and this long without an answer: dead
+};
 
 export interface LinkOptions {
   readonly uri: URL;
@@ -31,7 +34,7 @@ export interface LinkOptions {
 }
 
 export interface LinkEvents {
-  onOpen(abilities: Abilities): void;
+  onOpen(protocol: string): void;
   onMessage(data: Uint8Array): void;
   /** `retryMs`: when the next try begins; undefined when there will be none. */
   onDown(error: Error | undefined, retryMs: number | undefined): void;
@@ -75,7 +78,7 @@ export class Link {
     page.addEventListener?.('online', this.wake);
     page.addEventListener?.('pageshow', this.wake);
     page.document?.addEventListener?.('visibilitychange', this.wake);
-    this.ticking = rest(setInterval(() => this.tick(), TICK_MS));
+    this.ticking = rest(setInterval(() => this.tick(), TIMES.tick));
     this.open();
   }
 
@@ -119,7 +122,7 @@ export class Link {
     this.drop();
     if (this.isEnded) return;
     if (error instanceof RefusedError) return this.stop(error);
-    const most = Math.min(WAIT_MOST_MS, WAIT_FIRST_MS * 2 ** this.tries++);
+    const most = Math.min(TIMES.waitMost, TIMES.waitFirst * 2 ** this.tries++);
     const wait = Math.round(most / 2 + (Math.random() * most) / 2);
     this.waiting = setTimeout(() => this.open(), wait);
     this.events.onDown(error, wait);
@@ -132,7 +135,7 @@ export class Link {
     const isCurrent = () => generation === this.generation && !this.isEnded;
     this.opening = setTimeout(() => {
       if (isCurrent()) this.lost(new Error('The server did not answer'));
-    }, OPEN_MS);
+    }, TIMES.open);
     this.address().then(
       address => isCurrent() && this.connect(address, isCurrent),
       (error: unknown) => isCurrent() && this.lost(error instanceof Error ? error : new Error(String(error)))
@@ -170,7 +173,7 @@ export class Link {
         this.isUp = true;
         this.heardAt = Date.now();
         this.askedAt = 0;
-        this.events.onOpen(abilitiesOf(protocol));
+        this.events.onOpen(protocol);
       },
       message: data => isCurrent() && this.take(data, isCurrent),
       close: (reason, status) => {
@@ -213,13 +216,13 @@ export class Link {
 
   private tick(): void {
     const now = Date.now();
-    const slept = this.tickedAt !== 0 && now - this.tickedAt > 3 * TICK_MS;
+    const slept = this.tickedAt !== 0 && now - this.tickedAt > 3 * TIMES.tick;
     this.tickedAt = now;
     if (slept) this.onWake();
     if (!this.isUp) return;
-    if (this.askedAt !== 0 && now - this.askedAt > ANSWER_MS)
+    if (this.askedAt !== 0 && now - this.askedAt > TIMES.answer)
       this.lost(new Error(`The server has been silent for ${Math.round((now - this.heardAt) / 1000)} s`));
-    else if (this.askedAt === 0 && now - this.heardAt > QUIET_MS) this.ask();
+    else if (this.askedAt === 0 && now - this.heardAt > TIMES.quiet) this.ask();
   }
 
   private ask(): void {
@@ -233,7 +236,7 @@ export class Link {
     const page = (globalThis as unknown as { document?: Document }).document;
     if (page?.visibilityState === 'hidden') return;
     if (this.isUp) {
-      if (this.askedAt === 0 && Date.now() - this.heardAt > TICK_MS) this.ask();
+      if (this.askedAt === 0 && Date.now() - this.heardAt > TIMES.tick) this.ask();
     } else if (this.waiting !== undefined) {
       this.tries = Math.min(this.tries, 1);
       this.open();

@@ -24,6 +24,13 @@ export function primitiveOf(value: unknown): string | number | bigint | boolean 
   return JSON.stringify(value, (_key, part: unknown) => (typeof part === 'bigint' ? `${part}n` : part));
 }
 
+/** A value as a primitive that is equal when it is: what maps are keyed by. */
+export function keyOf(value: unknown): string | number | bigint | boolean {
+  if (typeof value !== 'object' || value === null) return value as string;
+  const { key } = value as { key?: unknown };
+  return typeof key === 'function' ? (key.call(value) as string) : primitiveOf(value)!;
+}
+
 export function bytesText(bytes: Uint8Array): string {
   let text = '';
   for (let i = 0; i < bytes.length; i++) text += String.fromCharCode(bytes[i]!);
@@ -106,17 +113,14 @@ export class Column<T = any> {
   private compare(operator: Operator, value: T | Column<T>): Predicate {
     const { key } = this;
     const left = `${tableName(this.table)}.${quoted(this.column)}`;
+    const plain = operator === '=' || operator === '<>' ? keyOf : primitiveOf;
     if (value instanceof Column) {
       const right = `${tableName(value.table)}.${quoted(value.column)}`;
       const other = value.key;
-      return new Predicate(`${left} ${operator} ${right}`, row =>
-        holds(operator, primitiveOf(row[key]), primitiveOf(row[other]))
-      );
+      return new Predicate(`${left} ${operator} ${right}`, row => holds(operator, plain(row[key]), plain(row[other])));
     }
-    const wanted = primitiveOf(value);
-    return new Predicate(`${left} ${operator} ${sqlLiteral(value)}`, row =>
-      holds(operator, primitiveOf(row[key]), wanted)
-    );
+    const wanted = plain(value);
+    return new Predicate(`${left} ${operator} ${sqlLiteral(value)}`, row => holds(operator, plain(row[key]), wanted));
   }
   eq(value: T | Column<T>): Predicate {
     return this.compare('=', value);

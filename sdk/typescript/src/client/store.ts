@@ -20,8 +20,8 @@
 //   (2) Everything visible changes only between begin() and finish(), which reports the difference: one
 //       entry a key, none where nothing changed.
 //   (3) A delete of a row that is not there is a DesyncError: what is shown would be wrong.
-import type { Reader } from '../core/bytes.js';
-import { bytesText, primitiveOf, type Query, type TableDef, type TableOptions } from './query.js';
+import { bytesKey, type Reader } from '../core/bytes.js';
+import { keyOf, type Query, type TableDef, type TableOptions } from './query.js';
 
 export type Key = string | number | bigint | boolean;
 type Row = Record<string, unknown>;
@@ -51,7 +51,7 @@ class Index {
   constructor(readonly columns: readonly string[]) {}
   keyOf(row: Row): Key {
     const { columns } = this;
-    if (columns.length === 1) return primitiveOf(row[columns[0]!])!;
+    if (columns.length === 1) return keyOf(row[columns[0]!]);
     return columns.map(column => keyText(row[column])).join('');
   }
   add(row: Row): void {
@@ -70,14 +70,8 @@ class Index {
 
 // Values of several columns in one text: their lengths keep them apart.
 function keyText(value: unknown): string {
-  const text = String(primitiveOf(value));
+  const text = String(keyOf(value));
   return `${text.length}:${text}`;
-}
-
-const latin1 = /* @__PURE__ */ new TextDecoder('latin1');
-function rowText(data: Uint8Array, from: number, to: number): string {
-  const bytes = data.subarray(from, to);
-  return bytes.length <= 16 ? bytesText(bytes) : latin1.decode(bytes);
 }
 
 /** Where the rows of a BsatnRowList are; leaves the reader behind the list. */
@@ -171,8 +165,8 @@ export class Store {
     return this.guesses.size === 0 ? Array.from(this.held.rows.values()) : Array.from(this.iter());
   }
   find(column: string, value: unknown): Row | undefined {
-    if (column === this.primaryKey) return this.visible(primitiveOf(value)!);
-    for (const row of this.index([column]).rows.get(primitiveOf(value)!) ?? []) return row;
+    if (column === this.primaryKey) return this.visible(keyOf(value));
+    for (const row of this.index([column]).rows.get(keyOf(value)) ?? []) return row;
     return undefined;
   }
   index(columns: readonly string[]): Index {
@@ -186,9 +180,9 @@ export class Store {
     return index;
   }
   keyOf(row: Row): Key {
-    if (this.primaryKey !== undefined) return primitiveOf(row[this.primaryKey])!;
+    if (this.primaryKey !== undefined) return keyOf(row[this.primaryKey]);
     const bytes = this.write(row);
-    return rowText(bytes, 0, bytes.length);
+    return bytesKey(bytes, 0, bytes.length);
   }
 
   // ---- changing
@@ -211,7 +205,7 @@ export class Store {
     if (this.primaryKey === undefined) {
       const { data } = r;
       eachRow(r, end => {
-        const key = rowText(data, r.at, end);
+        const key = bytesKey(data, r.at, end);
         if (rows.has(key)) {
           this.more(state, key);
           r.at = end;
@@ -226,7 +220,7 @@ export class Store {
       eachRow(r, () => {
         const row = codec.read(r) as Row;
         const value = row[column];
-        const key = typeof value === 'object' ? primitiveOf(value)! : (value as Key);
+        const key = typeof value === 'object' ? keyOf(value)! : (value as Key);
         if (!quiet) this.touch(key);
         const before = rows.size;
         rows.set(key, row);
@@ -246,10 +240,10 @@ export class Store {
     eachRow(r, end => {
       let key: Key;
       if (this.primaryKey === undefined) {
-        key = rowText(data, r.at, end);
+        key = bytesKey(data, r.at, end);
         r.at = end;
       } else {
-        key = primitiveOf((this.def.codec.read(r) as Row)[this.primaryKey])!;
+        key = keyOf((this.def.codec.read(r) as Row)[this.primaryKey]);
       }
       if (!state.rows.has(key)) throw new DesyncError(`a row of ${this.name} that is not here was deleted`);
       const extra = state.extra.get(key);
@@ -341,8 +335,7 @@ export function isSame(a: unknown, b: unknown): boolean {
     for (let i = 0; i < x.length; i++) if (!isSame(x[i], y[i])) return false;
     return true;
   }
-  const plain: unknown = a.valueOf();
-  if (typeof plain !== 'object') return plain === b.valueOf();
+  if ('key' in a && typeof a.key === 'function') return keyOf(a) === keyOf(b);
   const names = Object.keys(a);
   if (names.length !== Object.keys(b).length) return false;
   return names.every(name => isSame((a as Row)[name], (b as Row)[name]));
@@ -357,7 +350,7 @@ export function rowsOf(query: Query<any>, store: Store, other: Store | undefined
     const partners = other.index([join.otherKey]).rows;
     const condition = join.other.predicate;
     rows = rows.filter(row => {
-      const found = partners.get(primitiveOf(row[join.key])!);
+      const found = partners.get(keyOf(row[join.key]));
       return found !== undefined && (!condition || [...found].some(condition.test));
     });
   }

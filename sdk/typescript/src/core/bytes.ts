@@ -31,23 +31,32 @@ const encoder = /* @__PURE__ */ new TextEncoder();
 const chr = String.fromCharCode;
 
 // Up to this many bytes a string is put together from characters; above, TextDecoder is faster.
-const SHORT_STRING = 24;
+const SHORT_STRING = 16;
 
 // Identities seen lately, by a few of their bits: rows of one table name the same people over and over,
-// and a shared object costs neither memory nor the making of a bigint.
-const SEEN = 512;
-class Seen {
-  a = 0;
-  b = 0;
-  c = 0;
-  d = 0;
-  e = 0;
-  f = 0;
-  g = 0;
-  h = 0;
-  constructor(readonly id: Identity) {}
+// and need not hold each of them once a row.
+const SEEN = 1024;
+const seen: (Identity | undefined)[] = /* @__PURE__ */ new Array(SEEN).fill(undefined);
+
+type TextReader = (data: Uint8Array, from: number, to: number) => string;
+let readText: TextReader | undefined;
+// Every byte is another character: the decoder called latin1 is that of windows-1252, which loses none.
+const bytewise = /* @__PURE__ */ new TextDecoder('latin1');
+let readBytewise: TextReader = (data, from, to) => bytewise.decode(data.subarray(from, to));
+
+/**
+ * Quicker ways to text where the runtime has them: from UTF-8, with U+FFFD for what is none, and from bytes
+ * of any sort to one character each.
+ */
+export function provideText(utf8: TextReader, latin1: TextReader): void {
+  readText = utf8;
+  readBytewise = latin1;
 }
-const seen: (Seen | undefined)[] = /* @__PURE__ */ new Array(SEEN).fill(undefined);
+
+/** Bytes as a text that is equal when they are; for keys, not for people. */
+export function bytesKey(data: Uint8Array, from: number, to: number): string {
+  return readBytewise(data, from, to);
+}
 
 export class Reader {
   at = 0;
@@ -168,6 +177,10 @@ export class Reader {
     return this.utf8(from, to);
   }
   private utf8(from: number, to: number): string {
+    if (readText) {
+      const text = readText(this.data, from, to);
+      if (!text.includes('\ufffd')) return text;
+    }
     try {
       return decoder.decode(this.data.subarray(from, to));
     } catch {
@@ -194,8 +207,9 @@ export class Reader {
     const count = this.u32();
     // Elements of no size are the only ones that may be more than the bytes left, and 4096 will do.
     if (count > this.left && count > 4096) this.fail(`an array of ${count} elements in ${this.left} bytes`);
-    const list: T[] = [];
-    for (let i = 0; i < count; i++) list.push(read(this));
+    // Of the right size at once, unless that is more than a liar should get for four bytes.
+    const list = new Array<T>(count <= 4096 ? count : 0);
+    for (let i = 0; i < count; i++) list[i] = read(this);
     return list;
   }
   /** The tag of an Option: is there a value behind it? */
@@ -223,38 +237,27 @@ export class Reader {
     const f = view.getInt32(at + 20, true);
     const g = view.getInt32(at + 24, true);
     const h = view.getInt32(at + 28, true);
+    this.at = at + 32;
     const slot = (a ^ (b >>> 9) ^ (c << 3)) & (SEEN - 1);
     const known = seen[slot];
     if (
-      known !== undefined && known.a === a && known.b === b && known.c === c && known.d === d &&
-      known.e === e && known.f === f && known.g === g && known.h === h
-    ) {
-      this.at = at + 32;
-      return known.id;
-    }
-    const made = new Seen(new Identity(this.u256()));
-    made.a = a;
-    made.b = b;
-    made.c = c;
-    made.d = d;
-    made.e = e;
-    made.f = f;
-    made.g = g;
-    made.h = h;
-    seen[slot] = made;
-    return made.id;
+      known !== undefined && known.w0 === a && known.w1 === b && known.w2 === c && known.w3 === d &&
+      known.w4 === e && known.w5 === f && known.w6 === g && known.w7 === h
+    )
+      return known;
+    return (seen[slot] = new Identity(a, b, c, d, e, f, g, h));
   }
   connectionId(): ConnectionId {
-    return new ConnectionId(this.u128());
+    return new ConnectionId(this.i32(), this.i32(), this.i32(), this.i32());
   }
   timestamp(): Timestamp {
-    return new Timestamp(this.i64());
+    return new Timestamp(this.i32(), this.i32());
   }
   timeDuration(): TimeDuration {
-    return new TimeDuration(this.i64());
+    return new TimeDuration(this.i32(), this.i32());
   }
   uuid(): Uuid {
-    return new Uuid(this.u128());
+    return new Uuid(this.i32(), this.i32(), this.i32(), this.i32());
   }
   scheduleAt(): ScheduleAt {
     const tag = this.u8();
@@ -442,20 +445,48 @@ export class Writer {
       err(this, value.err);
     }
   }
+  // Of another copy of this library, or another library, they are known by the names of their bigints.
   identity(id: Identity): void {
-    this.u256(id.__identity__);
+    if (!(id instanceof Identity)) return this.u256((id as Identity).__identity__);
+    const at = this.room(32);
+    const { view } = this;
+    view.setInt32(at, id.w0, true);
+    view.setInt32(at + 4, id.w1, true);
+    view.setInt32(at + 8, id.w2, true);
+    view.setInt32(at + 12, id.w3, true);
+    view.setInt32(at + 16, id.w4, true);
+    view.setInt32(at + 20, id.w5, true);
+    view.setInt32(at + 24, id.w6, true);
+    view.setInt32(at + 28, id.w7, true);
+  }
+  private words4(id: ConnectionId | Uuid): void {
+    const at = this.room(16);
+    const { view } = this;
+    view.setInt32(at, id.w0, true);
+    view.setInt32(at + 4, id.w1, true);
+    view.setInt32(at + 8, id.w2, true);
+    view.setInt32(at + 12, id.w3, true);
+  }
+  private micros(time: Timestamp | TimeDuration): void {
+    const at = this.room(8);
+    this.view.setInt32(at, time.low, true);
+    this.view.setInt32(at + 4, time.high, true);
   }
   connectionId(id: ConnectionId): void {
-    this.u128(id.__connection_id__);
+    if (id instanceof ConnectionId) this.words4(id);
+    else this.u128((id as ConnectionId).__connection_id__);
   }
   timestamp(at: Timestamp): void {
-    this.i64(at.__timestamp_micros_since_unix_epoch__);
+    if (at instanceof Timestamp) this.micros(at);
+    else this.i64((at as Timestamp).__timestamp_micros_since_unix_epoch__);
   }
   timeDuration(span: TimeDuration): void {
-    this.i64(span.__time_duration_micros__);
+    if (span instanceof TimeDuration) this.micros(span);
+    else this.i64((span as TimeDuration).__time_duration_micros__);
   }
   uuid(id: Uuid): void {
-    this.u128(id.__uuid__);
+    if (id instanceof Uuid) this.words4(id);
+    else this.u128((id as Uuid).__uuid__);
   }
   scheduleAt(at: ScheduleAt): void {
     if (at.tag === 'Interval') {

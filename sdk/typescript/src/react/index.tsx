@@ -22,15 +22,10 @@ import {
   useSyncExternalStore,
   type ReactNode,
 } from 'react';
-import {
-  Connection,
-  type CallOptions,
-  type ConnectionBuilder,
-  type ProcedureDef,
-  type ReducerDef,
-  type Status,
-} from '../client/connection.js';
+import type { ConnectionBuilder } from '../client/builder.js';
+import type { Connection } from '../client/connection.js';
 import { NotConnectedError } from '../client/errors.js';
+import type { CallOptions, ProcedureDef, ReducerDef, Status } from '../client/module.js';
 import type { Query } from '../client/query.js';
 import type { ConnectionId, Identity } from '../core/ids.js';
 import { LiveQuery, NOTHING, type RowCallbacks, type Snapshot } from './live.js';

@@ -1,8 +1,9 @@
 // live.ts: the rows of one query as React wants them: an object that is another one exactly when what
 // it shows has changed. Knows nothing of React.
-import type { Connection, SharedHandle } from '../client/connection.js';
+import type { Connection } from '../client/connection.js';
 import type { Query } from '../client/query.js';
 import { rowsOf, type Change, type Store } from '../client/store.js';
+import type { SharedHandle } from '../client/subscription.js';
 
 export interface Snapshot<Row> {
   readonly rows: readonly Row[];

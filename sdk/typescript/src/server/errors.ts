@@ -10,55 +10,50 @@ export class SpacetimeHostError extends Error {
   override readonly name: string = 'SpacetimeHostError';
 }
 
-const named = (name: string) =>
-  class extends SpacetimeHostError {
-    override readonly name: string = name;
-  };
+export type HostErrorClass = new (message?: string) => SpacetimeHostError;
 
-export const errors = {
+const NAMES = {
+  HostCallFailure: 1,
+  NotInTransaction: 2,
+  BsatnDecodeError: 3,
+  NoSuchTable: 4,
+  NoSuchIndex: 5,
+  NoSuchIter: 6,
+  NoSuchConsoleTimer: 7,
+  NoSuchBytes: 8,
+  NoSpace: 9,
+  BufferTooSmall: 11,
+  UniqueAlreadyExists: 12,
+  ScheduleAtDelayTooLong: 13,
+  IndexNotUnique: 14,
+  NoSuchRow: 15,
+  AutoIncOverflow: 16,
+  WouldBlockTransaction: 17,
+  TransactionNotAnonymous: 18,
+  TransactionIsReadOnly: 19,
+  TransactionIsMut: 20,
+  HttpError: 21,
+} as const;
+
+const byErrno = new Map<number, HostErrorClass>();
+
+function makeErrors(): Record<keyof typeof NAMES, HostErrorClass> {
+  const made: Record<string, HostErrorClass> = {};
+  for (const [name, errno] of Object.entries(NAMES)) {
+    const type = class extends SpacetimeHostError {
+      override readonly name: string = name;
+    };
+    Object.defineProperty(type, 'name', { value: name });
+    made[name] = type;
+    byErrno.set(errno, type);
+  }
+  return made as Record<keyof typeof NAMES, HostErrorClass>;
+}
+
+/** What the database throws, by name: `catch (e) { if (e instanceof errors.UniqueAlreadyExists) … }` */
+export const errors: Record<keyof typeof NAMES, HostErrorClass> & { readonly SpacetimeHostError: HostErrorClass } = {
   SpacetimeHostError,
-  HostCallFailure: class HostCallFailure extends named('HostCallFailure') {},
-  NotInTransaction: class NotInTransaction extends named('NotInTransaction') {},
-  BsatnDecodeError: class BsatnDecodeError extends named('BsatnDecodeError') {},
-  NoSuchTable: class NoSuchTable extends named('NoSuchTable') {},
-  NoSuchIndex: class NoSuchIndex extends named('NoSuchIndex') {},
-  NoSuchIter: class NoSuchIter extends named('NoSuchIter') {},
-  NoSuchConsoleTimer: class NoSuchConsoleTimer extends named('NoSuchConsoleTimer') {},
-  NoSuchBytes: class NoSuchBytes extends named('NoSuchBytes') {},
-  NoSpace: class NoSpace extends named('NoSpace') {},
-  BufferTooSmall: class BufferTooSmall extends named('BufferTooSmall') {},
-  UniqueAlreadyExists: class UniqueAlreadyExists extends named('UniqueAlreadyExists') {},
-  ScheduleAtDelayTooLong: class ScheduleAtDelayTooLong extends named('ScheduleAtDelayTooLong') {},
-  IndexNotUnique: class IndexNotUnique extends named('IndexNotUnique') {},
-  NoSuchRow: class NoSuchRow extends named('NoSuchRow') {},
-  AutoIncOverflow: class AutoIncOverflow extends named('AutoIncOverflow') {},
-  WouldBlockTransaction: class WouldBlockTransaction extends named('WouldBlockTransaction') {},
-  TransactionNotAnonymous: class TransactionNotAnonymous extends named('TransactionNotAnonymous') {},
-  TransactionIsReadOnly: class TransactionIsReadOnly extends named('TransactionIsReadOnly') {},
-  TransactionIsMut: class TransactionIsMut extends named('TransactionIsMut') {},
-  HttpError: class HttpError extends named('HttpError') {},
+  ...makeErrors(),
 };
 
-const byErrno: Record<number, typeof SpacetimeHostError> = {
-  1: errors.HostCallFailure,
-  2: errors.NotInTransaction,
-  3: errors.BsatnDecodeError,
-  4: errors.NoSuchTable,
-  5: errors.NoSuchIndex,
-  6: errors.NoSuchIter,
-  7: errors.NoSuchConsoleTimer,
-  8: errors.NoSuchBytes,
-  9: errors.NoSpace,
-  11: errors.BufferTooSmall,
-  12: errors.UniqueAlreadyExists,
-  13: errors.ScheduleAtDelayTooLong,
-  14: errors.IndexNotUnique,
-  15: errors.NoSuchRow,
-  16: errors.AutoIncOverflow,
-  17: errors.WouldBlockTransaction,
-  18: errors.TransactionNotAnonymous,
-  19: errors.TransactionIsReadOnly,
-  20: errors.TransactionIsMut,
-  21: errors.HttpError,
-};
-export const errorClass = (errno: number): typeof SpacetimeHostError => byErrno[errno] ?? SpacetimeHostError;
+export const errorClass = (errno: number): HostErrorClass => byErrno.get(errno) ?? SpacetimeHostError;

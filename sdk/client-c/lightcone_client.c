@@ -2013,7 +2013,7 @@ static void link_try(LcClient *client) {
 
 static void link_open(LcClient *client) {
     client->deadline = now_ms() + OPEN_MS;
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     int error = getaddrinfo(client->host, client->port, &hints, &client->addresses);
     if (error) {
         client->addresses = NULL;

@@ -96,19 +96,23 @@ const RichLoggedOutPlayer *rich_logged_out_player_first(const LcClient *client) 
     return lc_table_next(client, &rich_logged_out_player_table, NULL);
 }
 
-const RichLoggedOutPlayer *rich_logged_out_player_next(const LcClient *client, const RichLoggedOutPlayer *row) {
+const RichLoggedOutPlayer *rich_logged_out_player_next(
+    const LcClient *client, const RichLoggedOutPlayer *row) {
     return row ? lc_table_next(client, &rich_logged_out_player_table, row) : NULL;
 }
 
-const RichLoggedOutPlayer *rich_logged_out_player_find_by_player_id(const LcClient *client, uint64_t player_id) {
+const RichLoggedOutPlayer *rich_logged_out_player_find_by_player_id(
+    const LcClient *client, uint64_t player_id) {
     return lc_table_find(client, &rich_logged_out_player_table, 0, &player_id);
 }
 
-const RichLoggedOutPlayer *rich_logged_out_player_find_by_identity(const LcClient *client, LcIdentity identity) {
+const RichLoggedOutPlayer *rich_logged_out_player_find_by_identity(
+    const LcClient *client, LcIdentity identity) {
     return lc_table_find(client, &rich_logged_out_player_table, 1, &identity);
 }
 
-LcError rich_logged_out_player_query(LcClient *client, const char *sql, RichLoggedOutPlayerRows done, void *context) {
+LcError rich_logged_out_player_query(
+    LcClient *client, const char *sql, RichLoggedOutPlayerRows done, void *context) {
     return lc_table_query(client, &rich_logged_out_player_table, sql, (LcAnyFunction)done, context);
 }
 
@@ -188,15 +192,18 @@ const RichLoggedOutPlayer *rich_everyone_first(const LcClient *client) {
     return lc_table_next(client, &rich_everyone_table, NULL);
 }
 
-const RichLoggedOutPlayer *rich_everyone_next(const LcClient *client, const RichLoggedOutPlayer *row) {
+const RichLoggedOutPlayer *rich_everyone_next(
+    const LcClient *client, const RichLoggedOutPlayer *row) {
     return row ? lc_table_next(client, &rich_everyone_table, row) : NULL;
 }
 
-const RichLoggedOutPlayer *rich_everyone_find_by_player_id(const LcClient *client, uint64_t player_id) {
+const RichLoggedOutPlayer *rich_everyone_find_by_player_id(
+    const LcClient *client, uint64_t player_id) {
     return lc_table_find(client, &rich_everyone_table, 0, &player_id);
 }
 
-LcError rich_everyone_query(LcClient *client, const char *sql, RichEveryoneRows done, void *context) {
+LcError rich_everyone_query(
+    LcClient *client, const char *sql, RichEveryoneRows done, void *context) {
     return lc_table_query(client, &rich_everyone_table, sql, (LcAnyFunction)done, context);
 }
 
@@ -215,7 +222,8 @@ static const LcField rich_call_add_player_args_fields[] = {
     {"raw", &lc_type_bytes, offsetof(RichCallAddPlayerArgs, raw), false},
 };
 static const LcType rich_call_add_player_args = {.kind = LC_PRODUCT, .size = sizeof(RichCallAddPlayerArgs), .fields = rich_call_add_player_args_fields, .field_count = 4};
-LcError rich_call_add_player(LcClient *client, uint32_t level, RichPosition position, RichMoodArray moods, LcBytes raw, LcDone done, void *context) {
+LcError rich_call_add_player(
+    LcClient *client, uint32_t level, RichPosition position, RichMoodArray moods, LcBytes raw, LcDone done, void *context) {
     RichCallAddPlayerArgs arguments = {level, position, moods, raw};
     return lc_call_reducer(client, "add_player", &rich_call_add_player_args, &arguments, done, context);
 }

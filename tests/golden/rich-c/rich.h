@@ -92,10 +92,14 @@ typedef struct RichLoggedOutPlayerListener {
 LcError rich_logged_out_player_listen(LcClient *client, RichLoggedOutPlayerListener listener);
 size_t rich_logged_out_player_count(const LcClient *client);
 const RichLoggedOutPlayer *rich_logged_out_player_first(const LcClient *client);
-const RichLoggedOutPlayer *rich_logged_out_player_next(const LcClient *client, const RichLoggedOutPlayer *row);
-const RichLoggedOutPlayer *rich_logged_out_player_find_by_player_id(const LcClient *client, uint64_t player_id);
-const RichLoggedOutPlayer *rich_logged_out_player_find_by_identity(const LcClient *client, LcIdentity identity);
-LcError rich_logged_out_player_query(LcClient *client, const char *sql, RichLoggedOutPlayerRows done, void *context);
+const RichLoggedOutPlayer *rich_logged_out_player_next(
+    const LcClient *client, const RichLoggedOutPlayer *row);
+const RichLoggedOutPlayer *rich_logged_out_player_find_by_player_id(
+    const LcClient *client, uint64_t player_id);
+const RichLoggedOutPlayer *rich_logged_out_player_find_by_identity(
+    const LcClient *client, LcIdentity identity);
+LcError rich_logged_out_player_query(
+    LcClient *client, const char *sql, RichLoggedOutPlayerRows done, void *context);
 
 // ── table moment
 
@@ -121,13 +125,17 @@ typedef struct RichEveryoneListener {
 LcError rich_everyone_listen(LcClient *client, RichEveryoneListener listener);
 size_t rich_everyone_count(const LcClient *client);
 const RichLoggedOutPlayer *rich_everyone_first(const LcClient *client);
-const RichLoggedOutPlayer *rich_everyone_next(const LcClient *client, const RichLoggedOutPlayer *row);
-const RichLoggedOutPlayer *rich_everyone_find_by_player_id(const LcClient *client, uint64_t player_id);
-LcError rich_everyone_query(LcClient *client, const char *sql, RichEveryoneRows done, void *context);
+const RichLoggedOutPlayer *rich_everyone_next(
+    const LcClient *client, const RichLoggedOutPlayer *row);
+const RichLoggedOutPlayer *rich_everyone_find_by_player_id(
+    const LcClient *client, uint64_t player_id);
+LcError rich_everyone_query(
+    LcClient *client, const char *sql, RichEveryoneRows done, void *context);
 
 // ── reducers
 
-LcError rich_call_add_player(LcClient *client, uint32_t level, RichPosition position, RichMoodArray moods, LcBytes raw, LcDone done, void *context);
+LcError rich_call_add_player(
+    LcClient *client, uint32_t level, RichPosition position, RichMoodArray moods, LcBytes raw, LcDone done, void *context);
 LcError rich_call_do_nothing(LcClient *client, LcDone done, void *context);
 
 // ── procedures

@@ -66,6 +66,19 @@ TEST(codegen, output_for_our_package_is_the_golden_files_byte_for_byte) {
     expect_golden(&gen, "tests/golden/rich-lightcone");
 }
 
+TEST(codegen, output_for_c_is_the_golden_files_byte_for_byte) {
+    size_t len = 0;
+    const char *raw = cli_file_read("tests/golden/rich.def", &len);
+    EXPECT(raw != NULL);
+    ModuleDef *def = NULL;
+    Diag diag = {0};
+    EXPECT_OK(moduledef_decode(BYTES(raw, len), &def, &diag));
+    Codegen gen = {.def = def, .name = "rich"};
+    codegen_c(&gen);
+    EXPECT_EQ(gen.file_count, 2);
+    expect_golden(&gen, "tests/golden/rich-c");
+}
+
 TEST(codegen, private_tables_and_lifecycle_reducers_appear_only_on_demand) {
     Codegen open = generate_golden("tests/golden/rich.def", false);
     EXPECT(file_of(&open, "hidden_table.ts") == NULL);

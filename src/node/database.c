@@ -201,7 +201,12 @@ static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
                                        .table_by_name = query_table,
                                        .each_table = query_each_table,
                                        .each_rule = query_each_rule,
-                                       .row_limit = query_row_limit};
+                                       .row_limit = query_row_limit,
+                                       .stats = query_stats_new()};
+    if (!db->query_catalog.stats) {
+        err = ERR_NOMEM;
+        goto done;
+    }
     schema_noticed(db);
     if ((err = views_open(db->db, &db->query_catalog, &db->views)) != OK) goto done;
     if ((err = live_open(&db->query_catalog, db->views, &db->live)) != OK) goto done;
@@ -638,6 +643,7 @@ void database_close(Database **handle, const char *why, bool remove_files) {
     lanes_free(&db->lanes);  // and with them the program
     if (db->live) live_close(&db->live);
     if (db->views) views_close(&db->views);
+    query_stats_free(&db->query_catalog.stats);
     if (db->schedule) schedule_free(&db->schedule);
     if (db->log) modulelog_close(&db->log);
     backups_end(db);

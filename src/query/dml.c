@@ -188,7 +188,8 @@ static Err compile_where(WriteCompiler *w) {
         .node_count = select->node_count,
         .caller = w->caller,
     };
-    return compile_rows(&what, &w->s->query, w->diag);
+    Err err = compile_rows(&what, &w->s->query, w->diag);
+    return err == OK ? estimate_settle(w->s->query, w->catalog->stats) : err;
 }
 
 static Err assign(WriteCompiler *w, Str name, const SqlValue *value) {

@@ -44,12 +44,15 @@ FakeCatalog *fake_new(void) {
                                 .table_by_name = table_by_name,
                                 .each_table = each_table,
                                 .schema_version = 1,
-                                .each_rule = each_rule};
+                                .each_rule = each_rule,
+                                .stats = query_stats_new()};
+    ASSERT(fake->door.stats);
     return fake;
 }
 
 void fake_free(FakeCatalog **fake) {
     if (!*fake) return;
+    query_stats_free(&(*fake)->door.stats);
     arena_deinit(&(*fake)->arena);
     mem_free(*fake);
     *fake = NULL;

@@ -19,22 +19,27 @@ static bool has_range_on(const Query *q, uint16_t column) {
     return false;
 }
 
-static void consider(const Query *q,
-                     uint32_t index_id,
-                     const uint16_t *columns,
-                     uint32_t count,
-                     QueryPath *best) {
+QueryPath place_along(const Query *q, uint32_t index_id, const uint16_t *columns, uint32_t count) {
     QueryPath access = {.index_id = index_id, .columns = columns};
     while (access.equal < count && place_equality(q, columns[access.equal])) {
         access.equal++;
     }
     access.ranged = access.equal < count && has_range_on(q, columns[access.equal]);
+    return access;
+}
+
+static void consider(const Query *q,
+                     uint32_t index_id,
+                     const uint16_t *columns,
+                     uint32_t count,
+                     QueryPath *best) {
+    QueryPath access = place_along(q, index_id, columns, count);
     if (access.equal > best->equal || (access.equal == best->equal && access.ranged > best->ranged))
         *best = access;
 }
 
 QueryPath place_choose(const Query *q, const uint16_t *primary) {
-    if (q->is_detached) return q->path;
+    if (q->has_path) return q->path;
     const Table *table = q->table->table;
     QueryPath best = {.index_id = TABLE_ROWS};
     if (q->conjunct_count == 0) return best;
@@ -104,18 +109,22 @@ static Err bounds_of(const Query *q, const QueryPath *access, Bounds *b) {
 
 // ── together ───────────────────────────────────────────────────────────────────────────────────
 
-Err place_find(const Query *q, Place *place) {
-    uint16_t primary = q->table->primary_key < 0 ? 0 : (uint16_t)q->table->primary_key;
-    QueryPath access = place_choose(q, &primary);
-    Err err = bounds_of(q, &access, &place->bounds);
+Err place_at(const Query *q, const QueryPath *access, Place *place) {
+    Err err = bounds_of(q, access, &place->bounds);
     const Bounds *b = &place->bounds;
-    place->index_id = access.index_id;
-    place->equal = access.equal;
-    place->ranged = access.ranged;
-    place->narrowed = access.equal > 0 || access.ranged;
+    place->index_id = access->index_id;
+    place->equal = access->equal;
+    place->ranged = access->ranged;
+    place->narrowed = access->equal > 0 || access->ranged;
     place->empty =
         err == OK && !b->unbounded && bytes_cmp(buf_bytes(&b->lower), buf_bytes(&b->upper)) >= 0;
     return err;
+}
+
+Err place_find(const Query *q, Place *place) {
+    uint16_t primary = q->table->primary_key < 0 ? 0 : (uint16_t)q->table->primary_key;
+    QueryPath access = place_choose(q, &primary);
+    return place_at(q, &access, place);
 }
 
 Bytes place_upper(const Place *place) {

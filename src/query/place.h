@@ -6,7 +6,7 @@
 //   then        query_matches on every row: the place only has to be wide enough
 //
 // The index that fixes the most columns by equality wins; one range column behind them narrows it
-// further. A primary key is an index over one column: the table itself is in its order.
+// further. Where statistics are kept, the one with the fewest rows to look at (estimate.c). A primary key is an index over one column: the table itself is in its order.
 #pragma once
 #include "query/query.h"
 
@@ -25,11 +25,17 @@ typedef struct Place {
 
 // The conjunct `column = …`, or NULL.
 const QueryConjunct *place_equality(const Query *query, uint16_t column);
-// `primary` is the table's primary column; the answer may point at it. Of a detached query the path that
-// it took along.
+// `primary` is the table's primary column; the answer may point at it. If the query has a path, that one.
 QueryPath place_choose(const Query *query, const uint16_t *primary);
+// How far a given index leads.
+QueryPath place_along(const Query *query,
+                      uint32_t index_id,
+                      const uint16_t *columns,
+                      uint32_t count);
 MUST_USE Err place_find(const Query *query,
                         Place *place);  // a zeroed one; place_deinit in any case
+// Likewise, along a path that may be another than the query's.
+MUST_USE Err place_at(const Query *query, const QueryPath *path, Place *place);
 Bytes place_upper(const Place *place);
 void place_deinit(Place *place);
 

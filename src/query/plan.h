@@ -57,8 +57,8 @@ typedef struct PlanLeaf {
     Query *allowed;  // owned; what rules without joins allow. NULL: `query` says all there is
     Join **rules;    // each about a given row of this table
     uint32_t rule_count;
-    bool nullable;            // behind LEFT JOIN
-    uint64_t rows, estimate;  // of the table, of the query
+    bool nullable;                       // behind LEFT JOIN
+    uint64_t rows, looked_at, estimate;  // of the table, where the query looks, of the query
 } PlanLeaf;
 
 typedef enum StepAccess {
@@ -159,6 +159,8 @@ typedef struct PlanBuilder {
     uint32_t path_len;
     bool in_rule;
     bool links_only;  // look-ups by what relations before say, not by constants
+    QueryStats
+        *stats;  // NULL: row counts and rules of thumb. What stands must not depend on values
 } PlanBuilder;
 
 MUST_USE Err plan_new(const PlanBuilder *what, const SqlSelect *select, Plan **out);
@@ -202,8 +204,25 @@ void join_deinit(Join *join);  // the queries in it
 MUST_USE Err leaf_build(PlanBuilder *b, uint32_t relation, Conjunct *conjuncts, PlanLeaf *leaf);
 MUST_USE Err steps_build(PlanBuilder *b, uint32_t given, Conjunct *conjuncts, Join *join);
 MUST_USE Err outputs_build(PlanBuilder *b, Plan *plan);
-// How many rows (limit.c): of the leaf alone, by indexes and rules of thumb.
-uint64_t leaf_estimate(const Query *query);
+
+// ── guessing (estimate.c) ──────────────────────────────────────────────────────────────────────
+
+// Without `stats` by row counts, what is unique, and rules of thumb.
+// Choose between the indexes that the query's conditions lead to, by how many rows stand there. ERR_NOMEM.
+MUST_USE Err estimate_settle(Query *query, QueryStats *stats);
+// How many rows a query finds, and how many it looks at for that (may be NULL).
+uint64_t estimate_query(const Query *query, QueryStats *stats, uint64_t *looked_at);
+// How many rows of `of` have the value of a row's `other`, on average over these rows: through the
+// first `columns` columns of `index`, or of one column without (NULL). False: that is not known.
+typedef struct EstimateLink {
+    const Table *table;
+    const StoreIndexInfo *index;  // NULL: `column` alone
+    uint32_t columns;
+    uint16_t column;
+    const Table *outer;
+    uint16_t outer_column;
+} EstimateLink;
+bool estimate_link(const EstimateLink *link, QueryStats *stats, double *out);
 
 // ── running ────────────────────────────────────────────────────────────────────────────────────
 

@@ -232,6 +232,7 @@ Err leaf_build(PlanBuilder *b, uint32_t relation, Conjunct *conjuncts, PlanLeaf 
     if (err != OK) return err;
     const Table *table = what.table->table;
     leaf->rows = table ? table_row_count(table, NULL) : 0;
-    leaf->estimate = leaf_estimate(leaf->query);
+    if ((err = estimate_settle(leaf->query, b->stats)) != OK) return err;
+    leaf->estimate = estimate_query(leaf->query, b->stats, &leaf->looked_at);
     return OK;
 }

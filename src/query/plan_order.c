@@ -2,10 +2,10 @@
 //
 // Greedy, from every relation that may stand first (from the smallest, where there are many): of the
 // relations that are left, the one that costs least comes next, and of all beginnings the cheapest
-// counts. What it costs is known from row counts and from what is unique; a rule of thumb stands
-// for everything else. A wrong guess costs time, never a row.
+// counts. What it costs is known from row counts, from what is unique and from how many different
+// values there are (estimate.c); where that is not known a rule of thumb stands for it. A wrong guess
+// costs time, never a row.
 #include "query/plan.h"
-#include "sats/key.h"
 
 enum {
     ROWS_A_KEY = 10,   // that an index which is not unique finds
@@ -20,26 +20,6 @@ static uint64_t times(uint64_t a, uint64_t b) {
 static uint64_t plus(uint64_t a, uint64_t b) {
     uint64_t out;
     return __builtin_add_overflow(a, b, &out) ? UINT64_MAX : out;
-}
-
-uint64_t leaf_estimate(const Query *q) {
-    const Table *table = q->table->table;
-    if (!table || q->entry == QUERY_REJECT) return 0;
-    uint64_t rows = table_row_count(table, NULL);
-    uint16_t primary = q->table->primary_key < 0 ? 0 : (uint16_t)q->table->primary_key;
-    QueryPath access = place_choose(q, &primary);
-    StoreIndexInfo index;
-    bool unique = access.index_id == TABLE_ROWS;
-    uint32_t width = 1;
-    if (!unique && table_index(table, access.index_id, &index)) {
-        unique = index.unique;
-        width = index.column_count;
-    }
-    if (access.equal == width && unique) return MIN(rows, 1);
-    if (access.equal > 0) rows = MIN(rows, ROWS_A_KEY);
-    if (access.ranged) rows = rows / 4 + (rows > 0);
-    bool more = q->conjunct_count > access.equal + access.ranged;
-    return more ? rows / 4 + (rows > 0) : rows;
 }
 
 // ── how one relation joins those before it ─────────────────────────────────────────────────────
@@ -86,7 +66,32 @@ typedef struct Lookup {
     const uint16_t *columns;
     uint32_t count;  // leading columns whose values are known; 0: there is no such index
     bool unique;     // and all of them, so that one row is found at most
+    bool known;
+    double found;  // rows by one look-up, if that is known
 } Lookup;
+
+static void lookup_guess(const Ordering *o,
+                         uint32_t r,
+                         const StoreIndexInfo *index,
+                         const PlanColumn *outer,
+                         Lookup *lookup) {
+    EstimateLink link = {
+        .table = o->join->leaves[r].query->table->table,
+        .index = index->index_id == TABLE_ROWS ? NULL : index,
+        .columns = lookup->count,
+        .column = lookup->columns[0],
+        .outer = o->join->leaves[outer->relation].query->table->table,
+        .outer_column = outer->column,
+    };
+    lookup->known = o->b->stats && estimate_link(&link, o->b->stats, &lookup->found);
+}
+
+static bool lookup_better(const Lookup *a, const Lookup *b) {
+    if (b->count == 0) return true;
+    if (a->unique != b->unique) return a->unique;
+    if (a->known && b->known && a->found != b->found) return a->found < b->found;
+    return a->count > b->count;
+}
 
 static void lookup_consider(const Ordering *o,
                             uint32_t r,
@@ -95,17 +100,19 @@ static void lookup_consider(const Ordering *o,
     const Query *q = o->join->leaves[r].query;
     Lookup found = {.index_id = index->index_id, .columns = index->columns};
     bool linked = false;
+    PlanColumn outer = {0};
     for (; found.count < index->column_count; found.count++) {
-        PlanColumn outer;
+        PlanColumn other;
         uint16_t column = index->columns[found.count];
-        bool link = link_of(o, r, column, &outer) != NULL;
+        bool link = link_of(o, r, column, &other) != NULL;
+        if (link) outer = other;
         if (!link && (o->b->links_only || !place_equality(q, column))) break;
         linked |= link;
     }
     if (!linked) return;
     found.unique = index->unique && found.count == index->column_count;
-    if (found.unique > best->unique || (found.unique == best->unique && found.count > best->count))
-        *best = found;
+    lookup_guess(o, r, index, &outer, &found);
+    if (lookup_better(&found, best)) *best = found;
 }
 
 static Lookup lookup_find(const Ordering *o, uint32_t r) {
@@ -123,22 +130,68 @@ static Lookup lookup_find(const Ordering *o, uint32_t r) {
     return best;
 }
 
+static uint64_t times_part(uint64_t rows, double part) {
+    double out = (double)rows * part + 0.5;
+    return out >= 1e18 ? UINT64_MAX : MAX((uint64_t)out, 1);
+}
+
+// How many rows one row before finds in a hash table over everything that links the relation to those
+// before: the closest link tells most.
+static bool hashed(const Ordering *o, uint32_t r, double *found) {
+    const Table *table = o->join->leaves[r].query->table->table;
+    bool known = false;
+    if (!o->b->stats || !table) return false;
+    for (Conjunct *c = o->conjuncts; c; c = c->next) {
+        uint16_t own;
+        PlanColumn outer;
+        double rows;
+        if (!usable(o, r, c) || !conjunct_links(c, r, &own, &outer)) continue;
+        if (!relations_have(&o->there, outer.relation)) continue;
+        EstimateLink link = {
+            .table = table,
+            .column = own,
+            .outer = o->join->leaves[outer.relation].query->table->table,
+            .outer_column = outer.column,
+        };
+        if (!estimate_link(&link, o->b->stats, &rows)) continue;
+        *found = known ? MIN(*found, rows) : rows;
+        known = true;
+    }
+    return known;
+}
+
+static bool by_constants_too(const Ordering *o, uint32_t r, const Lookup *lookup) {
+    for (uint32_t i = 0; i < lookup->count; i++) {
+        PlanColumn outer;
+        if (!link_of(o, r, lookup->columns[i], &outer)) return true;
+    }
+    return false;
+}
+
 // What taking `r` next costs, and how many rows there are then.
 static void weigh(const Ordering *o, uint32_t r, uint64_t *cost, uint64_t *rows) {
     const PlanLeaf *leaf = &o->join->leaves[r];
     Lookup lookup = lookup_find(o, r);
-    if (lookup.count > 0) {
-        uint64_t found = lookup.unique ? 1 : MIN(ROWS_A_KEY, MAX(leaf->rows, 1));
-        *cost = times(o->rows, COST_LOOKUP + found);
-        uint64_t share = leaf->estimate >= leaf->rows ? found : (found + 1) / 2;
+    double found;
+    double kept = leaf->rows ? (double)leaf->estimate / (double)leaf->rows : 1;
+    if (lookup.known) {
+        *cost = times_part(o->rows, COST_LOOKUP + lookup.found);
+        // The key's constants are in what was found already.
+        *rows = times_part(o->rows, lookup.found * (by_constants_too(o, r, &lookup) ? 1 : kept));
+    } else if (lookup.count > 0) {
+        uint64_t some = lookup.unique ? 1 : MIN(ROWS_A_KEY, MAX(leaf->rows, 1));
+        *cost = times(o->rows, COST_LOOKUP + some);
+        uint64_t share = leaf->estimate >= leaf->rows ? some : (some + 1) / 2;
         *rows = times(o->rows, MAX(share, 1));
     } else if (any_link(o, r)) {
-        *cost = plus(o->rows, leaf->rows);
-        *rows = MAX(o->rows, leaf->estimate);
+        *cost = plus(o->rows, leaf->looked_at);
+        *rows =
+            hashed(o, r, &found) ? times_part(o->rows, found * kept) : MAX(o->rows, leaf->estimate);
     } else {
-        *cost = times(o->rows, MAX(leaf->rows, 1));
+        *cost = times(o->rows, MAX(leaf->looked_at, 1));
         *rows = times(o->rows, MAX(leaf->estimate, 1));
     }
+    if (o->b->select->relations[r].join == SQL_JOIN_LEFT) *rows = MAX(*rows, o->rows);
 }
 
 // ── the order ──────────────────────────────────────────────────────────────────────────────────
@@ -183,7 +236,7 @@ static void order_from(Ordering *o, uint32_t *order, uint32_t start) {
     const PlanLeaf *leaf = &o->join->leaves[start];
     o->there = (RelationSet){0};
     o->rows = MAX(leaf->estimate, 1);
-    o->cost = o->rows;
+    o->cost = o->b->stats ? MAX(leaf->looked_at, 1) : o->rows;
     order[0] = start;
     relations_add(&o->there, start);
     uint32_t at = 1, choices = start < free ? free : free + 1;

@@ -19,6 +19,12 @@ typedef struct QueryCaller {
     bool is_owner;  // reads private tables, may run DML, row-level security does not bind him
 } QueryCaller;
 
+// What is remembered of the values in a database's tables, for choosing between ways to carry out a
+// statement (stats.h). The owner's thread only; it holds nothing of any table. NULL: out of memory.
+typedef struct QueryStats QueryStats;
+QueryStats *query_stats_new(void);
+void query_stats_free(QueryStats **stats);  // harmless on NULL
+
 // How names are found. Answers NULL for a table that does not exist.
 typedef struct QueryCatalog {
     void *ctx;
@@ -34,6 +40,7 @@ typedef struct QueryCatalog {
     // Rows that a query of anybody but the owner may look at (§2.4). False: as many as it likes.
     // NULL: always false.
     bool (*row_limit)(void *ctx, uint64_t *out);
+    QueryStats *stats;  // NULL: row counts and rules of thumb have to do
 } QueryCatalog;
 
 typedef enum QueryDoor {
@@ -117,7 +124,9 @@ typedef struct Query {
     bool has_limit;
     uint64_t limit;
     bool is_detached;
-    QueryPath path;           // of a detached query; others find theirs as they run
+    bool has_path;
+    QueryPath
+        path;  // if it has one: detached, or settled by what values there were. Others find theirs as they run
     const atomic_bool *stop;  // may be NULL; set by another thread, it ends a run with ERR_CLOSED
     uint64_t rows_max;   // a run that yields more than these ends with ERR_TOO_LARGE; 0: no limit
     uint64_t bytes_max;  // of rows, 0: no limit

@@ -2,6 +2,7 @@
 #include "query/statement_private.h"
 
 #include "base/mem.h"
+#include "query/stats.h"
 
 // ── compiling SELECT ───────────────────────────────────────────────────────────────────────────
 
@@ -75,7 +76,8 @@ static Err compile_plan(Statement *s,
                            .caller = caller,
                            .door = s->door,
                            .scratch = scratch,
-                           .diag = diag};
+                           .diag = diag,
+                           .stats = catalog->stats};
     Err err = plan_new(&builder, select, &s->plan);
     if (err == OK) err = plan_columns(s);
     return err == OK ? limit_check_plan(catalog, caller, s->plan, diag) : err;
@@ -95,6 +97,7 @@ static Err compile_select_statement(Statement *s,
     if (!plain) return compile_plan(s, select, catalog, caller, scratch, diag);
     err = compile_select(select, &what, &s->query, diag);
     if (err == OK) err = query_columns(s);
+    if (err == OK) err = estimate_settle(s->query, catalog->stats);
     return err == OK ? query_check_limit(catalog, caller, s->query, diag) : err;
 }
 
@@ -147,6 +150,7 @@ static Err compile(Statement *s,
     Err err = compile_check_text(text, diag);
     if (err == OK) err = sql_parse(text, s->door, params, scratch, &syntax, diag);
     if (err != OK) return err;
+    stats_begin(catalog->stats);
     s->verb = syntax.verb;
     s->explain = syntax.explain;
     s->analyze = syntax.analyze;
@@ -159,7 +163,7 @@ static Err compile(Statement *s,
     if (err == OK && s->verb == SQL_SHOW) err = query_columns(s);
     if (err != OK || !s->explain) return err;
     if ((err = check_may_explain(s, catalog, caller, diag)) != OK) return err;
-    if (s->query) s->estimate = leaf_estimate(s->query);
+    if (s->query) s->estimate = estimate_query(s->query, catalog->stats, NULL);
     return explain_columns(s);
 }
 

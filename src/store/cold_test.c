@@ -117,6 +117,40 @@ TEST(hurry, an_absent_page_is_an_error_at_once_and_can_be_waited_for_later) {
     close_cold(&cold);
 }
 
+static void ignore(void *ctx, Bytes row) {
+    *(uint64_t *)ctx += row.len;
+}
+
+TEST(hurry, a_guess_reads_no_page_and_is_no_fault) {
+    Cold cold;
+    uint64_t rows, bytes = 0;
+    open_cold(&cold);
+    store_begin(cold.store);
+    StoreStats before = store_stats(cold.store);
+    uint64_t refused = 0;
+    for (uint32_t group = 0; group < 7; group++) {
+        Buf key = {0}, above = {0};
+        uint8_t le[4];
+        store_u32(le, group);
+        key_append(&key, type_simple(TYPE_U32), le);
+        store_u32(le, group + 1);
+        key_append(&above, type_simple(TYPE_U32), le);
+        Bytes lower = buf_bytes(&key), upper = buf_bytes(&above);
+        Err err = table_rows_between(cold.people, BY_GROUP, lower, upper, &rows);
+        EXPECT(err == OK || err == ERR_AGAIN);
+        err = table_sample(cold.people, TABLE_ROWS, BYTES_NONE, BYTES_NONE, 24, ignore, &bytes);
+        refused += err == ERR_AGAIN;
+        buf_deinit(&key);
+        buf_deinit(&above);
+    }
+    EXPECT(refused > 0);
+    EXPECT_EQ(store_stats(cold.store).page_reads, before.page_reads);
+    EXPECT_OK(store_fault(cold.store, NULL));
+    store_rollback(cold.store);
+    store_breathe(cold.store);
+    close_cold(&cold);
+}
+
 TEST(hurry, what_the_system_has_at_hand_is_read) {
     Cold cold;
     Bytes row;

@@ -183,6 +183,27 @@ void table_scan_begin(TableScan *scan,
 bool table_scan_next(TableScan *scan, Bytes *row);  // false at the end; borrows as table_get
 void table_scan_end(TableScan *scan);               // harmless twice
 
+// ── guessing, on the head ──────────────────────────────────────────────────────────────────────
+//
+// For who chooses between ways to read. Each costs a few descents and looks only at pages that are in
+// memory: ERR_AGAIN when one is not, which is no fault of the transaction.
+
+// About how many rows stand in [lower, upper) of an index (bounds as of a scan); few are counted
+// exactly.
+MUST_USE Err
+table_rows_between(const Table *table, uint32_t index_id, Bytes lower, Bytes upper, uint64_t *rows);
+// At most `most` rows from there, at even distances. A row is each's during the call only.
+MUST_USE Err table_sample(const Table *table,
+                          uint32_t index_id,
+                          Bytes lower,
+                          Bytes upper,
+                          uint32_t most,
+                          void (*each)(void *ctx, Bytes row),
+                          void *ctx);
+// How often the table was changed since the store was opened, changes undone included: a number to
+// compare with an earlier one.
+uint64_t table_changes(const Table *table);
+
 // ── snapshots ──────────────────────────────────────────────────────────────────────────────────
 
 // Not inside a transaction. Taking one costs O(tables), no copying; releasing frees what only it

@@ -378,6 +378,17 @@ TEST(store, scans_a_range_of_an_index_in_key_order) {
     world_close(world);
 }
 
+typedef struct Seen {
+    size_t count;
+    Change last;
+} Seen;
+
+static void see_change(void *ctx, const Change *change) {
+    Seen *seen = ctx;
+    seen->count++;
+    seen->last = *change;
+}
+
 TEST(store, cleared_and_dropped_tables_come_back_on_rollback_and_go_on_commit) {
     World *world = world_with_rows();
     uint64_t used = store_stats(world->store).pages_used;
@@ -392,11 +403,19 @@ TEST(store, cleared_and_dropped_tables_come_back_on_rollback_and_go_on_commit) {
 
     store_begin(world->store);
     step_clear(world, PEOPLE);
-    size_t count;
-    const Change *changes = store_changes(world->store, &count);
-    EXPECT_EQ(count, 300);
-    EXPECT_EQ(load_u64(changes[299].row.ptr), 299);
     store_commit(world->store);
+    size_t count, position = 0;
+    StoreClear clear;
+    Seen seen = {0};
+    (void)store_changes(world->store, &count);
+    EXPECT_EQ(count, 0);
+    EXPECT(store_next_clear(world->store, &position, &clear));
+    EXPECT(clear.table == world->tables[PEOPLE] && clear.rows == 300 && clear.changes == 0);
+    EXPECT_OK(store_clear_rows(world->store, position, see_change, &seen));
+    EXPECT_EQ(seen.count, 300);
+    EXPECT(seen.last.kind == CHANGE_DELETE && seen.last.table == world->tables[PEOPLE]);
+    EXPECT_EQ(load_u64(seen.last.row.ptr), 299);
+    EXPECT(!store_next_clear(world->store, &position, &clear));
     for (int i = 0; i < 20; i++) {  // dropped pages go little by little
         store_begin(world->store);
         store_commit(world->store);

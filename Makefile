@@ -168,8 +168,7 @@ PREFIX ?= /usr/local
 install-alias: build/lightcone
 	install -d $(PREFIX)/bin
 	install build/lightcone $(PREFIX)/bin/lightcone
-	install -d $(PREFIX)/share/lightcone/module-c
-	install -m 644 sdk/module-c/*.[ch] $(PREFIX)/share/lightcone/module-c
+	tools/share $(PREFIX)/share/lightcone
 	ln -sf lightcone $(PREFIX)/bin/spacetime
 
 # A Debian package with the service: build/lightcone_VERSION_ARCH.deb

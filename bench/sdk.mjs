@@ -1,7 +1,8 @@
 // sdk.mjs: our TypeScript client beside the npm package, both with generated bindings: `make bench ONLY=sdk`.
 //
 // Rows through the codecs alone; a large subscription and a stream of updates through the whole clients,
-// which hear the same bytes from the same small server in this process; and what a page has to load.
+// which hear the same bytes from the same small server in this process; a module on both libraries; and what
+// a page has to load.
 // The two take turns, and ratios are of neighbours. Rows are timed by the processor's clock, so that what
 // else the machine does matters less; the best of ten, since nothing makes a program faster than it is.
 import { execFileSync } from 'node:child_process';
@@ -9,7 +10,8 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { FakeServer, greeting, say } from '../sdk/typescript/test/support.mjs';
-import { moduleBindings, moduleBundle, top, until } from '../tests/e2e/harness.mjs';
+import { moduleBindings, moduleBundle, startServer, top } from '../tests/e2e/harness.mjs';
+import { bundle, callOk, newIdentity, onOurLibrary, published } from '../tests/e2e/support.mjs';
 
 const tools = join(top, 'build/tools');
 const work = join(tools, 'e2e/bench');
@@ -184,6 +186,52 @@ async function clients(own, { record, rounds, atLeast }) {
   }
 }
 
+// ---- modules: the same source on both libraries, many times within one call
+
+const moduleSource = `
+import { schema, t, table } from 'spacetimedb/server';
+const account = table({ name: 'account' }, { id: t.u32().primaryKey(), balance: t.i64(), name: t.string(), who: t.identity() });
+const db = schema({ account });
+export default db;
+export const init = db.init(ctx => {
+  for (let id = 0; id < 1000; id++) ctx.db.account.insert({ id, balance: 1000n, name: 'account ' + id, who: ctx.sender });
+});
+export const move = db.reducer({ n: t.u32() }, (ctx, { n }) => {
+  for (let i = 0; i < n; i++) {
+    const from = ctx.db.account.id.find(i % 1000);
+    const to = ctx.db.account.id.find((i + 1) % 1000);
+    ctx.db.account.id.update({ ...from, balance: from.balance - 1n });
+    ctx.db.account.id.update({ ...to, balance: to.balance + 1n });
+  }
+});
+export const scan = db.reducer({ n: t.u32() }, (ctx, { n }) => {
+  let sum = 0n;
+  for (let i = 0; i < n; i++) for (const row of ctx.db.account.iter()) sum += row.balance;
+  if (sum !== BigInt(n) * 1000000n) throw new Error('money was made or lost');
+});
+`;
+
+async function modules({ record, rounds, atLeast }) {
+  // One lane for all, since these calls outlive any slice.
+  const server = await startServer({ words: ['--slice-ms', 'none'] });
+  const { token } = await newIdentity(server);
+  await published(server, 'ours', bundle(moduleSource, ...onOurLibrary()), { token });
+  await published(server, 'npms', bundle(moduleSource), { token });
+  const microseconds = async (database, reducer, n) => {
+    const began = now();
+    await callOk(server, database, reducer, [n], token);
+    return ((now() - began) * 1000) / n;
+  };
+  for (const [reducer, what, n] of [['move', 'a transfer, four calls of tables', 10_000], ['scan', '1,000 rows read', 100]]) {
+    const pairs = [];
+    for (let i = 0; i < rounds + 2; i++) pairs.push([await microseconds('ours', reducer, n), await microseconds('npms', reducer, n)]);
+    pairs.splice(0, 2); // while the code was new
+    record('sdk', `module: ${what}`, pairs.map(([a]) => a), 'µs');
+    record('sdk', `module: ${what}, the npm package's / ours`, pairs.map(([a, b]) => b / a), 'ratio', atLeast(1));
+  }
+  await server.end();
+}
+
 // ---- what a page loads
 
 function loaded(name, sdk, source) {
@@ -219,5 +267,6 @@ export async function sdk(tools_) {
   const npm = await import(join(tools, 'node_modules/spacetimedb/dist/index.mjs')).catch(() => import('spacetimedb'));
   await codecs(own, npm, tools_);
   await clients(own, tools_);
+  await modules(tools_);
   sizes(tools_);
 }

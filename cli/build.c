@@ -42,6 +42,21 @@ static const char *esbuild_find(const char *directory) {
     return "esbuild";
 }
 
+// tsc says `src/index.ts(3,14): error` when it is not on a terminal. Everybody else says
+// `src/index.ts:3:14: error`, and from where the person is.
+static void types_line(void *ctx, char *line) {
+    const char *directory = ctx;
+    char *open = strchr(line, '('), *close = open ? strstr(open, "): ") : NULL;
+    int row, column;
+    if (!close || sscanf(open, "(%d,%d)", &row, &column) != 2) {
+        fprintf(stderr, "%s\n", line);
+        return;
+    }
+    *open = 0;
+    const char *path = strcmp(directory, ".") == 0 ? line : cli_join(directory, line);
+    fprintf(stderr, "%s:%d:%d: %s\n", path, row, column, close + 3);
+}
+
 static void types_check(const char *directory) {
     const char *tsc = in_node_modules(directory, "tsc");
     if (!tsc) {
@@ -50,8 +65,13 @@ static void types_check(const char *directory) {
                 "--save-dev typescript\n");
         return;
     }
-    char *words[] = {(char *)tsc, (char *)"--noEmit", NULL};
-    int code = tool_run(directory, words);
+    bool is_terminal = isatty(STDERR_FILENO) != 0;
+    char *words[] = {(char *)tsc,
+                     (char *)"--noEmit",
+                     is_terminal ? (char *)"--pretty" : NULL,
+                     NULL};
+    int code = is_terminal ? tool_run(directory, words)
+                           : tool_run_lines(directory, words, types_line, (void *)directory);
     if (code != 0) exit(code);
 }
 

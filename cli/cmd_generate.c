@@ -1,5 +1,6 @@
 // cmd_generate.c: `lightcone generate`: write a client's bindings, and clear away those that no longer
 // belong. Spec: cli-and-codegen §16.
+#include <ctype.h>
 #include <dirent.h>
 #include <limits.h>
 #include <stdio.h>
@@ -11,7 +12,7 @@
 #include "cli/module.h"
 #include "cli/project.h"
 
-typedef enum Sdk { SDK_LIGHTCONE, SDK_SPACETIMEDB } Sdk;
+typedef enum Sdk { SDK_LIGHTCONE, SDK_SPACETIMEDB, SDK_C } Sdk;
 
 typedef struct GeneratePlan {
     Sdk sdk;
@@ -19,6 +20,7 @@ typedef struct GeneratePlan {
     const char *module_path;  // to build, or NULL
     const char *file;         // to inspect
     HostKind kind;
+    const char *name;  // of what is generated, for C
     bool include_private;
     bool yes;
 } GeneratePlan;
@@ -117,7 +119,8 @@ static void private_tables_note(const Codegen *gen) {
 
 static void generate_one(const GeneratePlan *plan) {
     const char *file = plan->file;
-    printf("Generating TypeScript module bindings for module %s\n",
+    printf("Generating %s module bindings for module %s\n",
+           plan->sdk == SDK_C ? "C" : "TypeScript",
            plan->module_path ? plan->module_path : file);
     fflush(stdout);
     if (plan->module_path)
@@ -127,29 +130,33 @@ static void generate_one(const GeneratePlan *plan) {
     Codegen gen = {
         .def = module_definition(file, plan->module_path ? module_kind(file) : plan->kind),
         .include_private = plan->include_private,
+        .name = plan->name,
     };
     private_tables_note(&gen);
-    if (plan->sdk == SDK_LIGHTCONE)
-        codegen_lightcone(&gen);
-    else
-        codegen_typescript(&gen);
+    switch (plan->sdk) {
+    case SDK_LIGHTCONE: codegen_lightcone(&gen); break;
+    case SDK_SPACETIMEDB: codegen_typescript(&gen); break;
+    case SDK_C: codegen_c(&gen); break;
+    }
     for (size_t i = 0; i < gen.file_count; i++)
         file_write_if_changed(cli_join(plan->out_dir, gen.files[i].path), &gen.files[i]);
     stale_remove(&gen, plan);
     puts("Generate finished successfully.");
 }
 
-static void language_check(const Args *args, const char *language) {
+// True for C, false for TypeScript.
+static bool language_is_c(const Args *args, const char *language) {
     if (!language) {
         puts("Detected client language 'typescript' from '.'. Say --lang to choose another.");
-        return;
+        return false;
     }
-    if (strcmp(language, "typescript") == 0 || strcmp(language, "ts") == 0) return;
+    if (strcmp(language, "typescript") == 0 || strcmp(language, "ts") == 0) return false;
+    if (strcmp(language, "c") == 0) return true;
     static const char *const later[] = {"rust", "rs", "csharp", "c#", "cs", "unrealcpp", "uecpp"};
     for (size_t i = 0; i < ARRAY_LEN(later); i++)
         if (strcmp(language, later[i]) == 0)
-            cli_die("--lang %s is not supported yet. TypeScript is.", language);
-    args_fail(args->command, "invalid value '%s' for '--lang': say typescript", language);
+            cli_die("--lang %s is not supported yet. TypeScript and C are.", language);
+    args_fail(args->command, "invalid value '%s' for '--lang': say typescript or c", language);
 }
 
 static bool depends_on(json_t *package, const char *name) {
@@ -206,9 +213,22 @@ static void source_choose(GeneratePlan *plan,
     if (!plan->file) plan->module_path = module_directory(directory);
 }
 
+// It begins identifiers and names files.
+static void name_check(const Args *args, bool is_c, const char *name) {
+    if (!is_c) cli_die("--namespace is only supported with --lang c");
+    bool is_word = *name && strspn(name, "0123456789") == 0;
+    for (const char *at = name; *at; at++)
+        is_word = is_word && (*at == '_' || isalnum((unsigned char)*at));
+    if (!is_word)
+        args_fail(args->command,
+                  "invalid value '%s' for '--namespace': letters, digits and _",
+                  name);
+}
+
 static void generate_entry(const Args *args, const Project *project, json_t *entry) {
     const char *language = args_value(args, "lang");
-    language_check(args, language || !entry ? language : project_text(entry, "language"));
+    bool is_c =
+        language_is_c(args, language || !entry ? language : project_text(entry, "language"));
     GeneratePlan plan = {
         .out_dir = args_value(args, "out-dir"),
         .include_private =
@@ -218,7 +238,12 @@ static void generate_entry(const Args *args, const Project *project, json_t *ent
     if (!plan.out_dir && entry) plan.out_dir = project_path(project, entry, "out-dir");
     if (!plan.out_dir) plan.out_dir = "src/module_bindings";
     const char *sdk = args_value(args, "sdk");
-    plan.sdk = sdk_choose(args, sdk || !entry ? sdk : project_text(entry, "sdk"), plan.out_dir);
+    plan.sdk =
+        is_c ? SDK_C
+             : sdk_choose(args, sdk || !entry ? sdk : project_text(entry, "sdk"), plan.out_dir);
+    plan.name = args_value(args, "namespace");
+    if (!plan.name && entry) plan.name = project_text(entry, "namespace");
+    if (plan.name) name_check(args, is_c, plan.name);
     source_choose(&plan, args, project, entry);
     generate_one(&plan);
 }
@@ -226,7 +251,6 @@ static void generate_entry(const Args *args, const Project *project, json_t *ent
 static int generate_run(const Args *args) {
     if (args->word_count > 1)
         args_fail(args->command, "unexpected argument '%s' found", args->words[1]);
-    if (args_value(args, "namespace")) cli_die("--namespace is only supported with --lang csharp");
     const Project *project = project_load(args_has(args, "no-config"), args_value(args, "env"));
     json_t *entries = json_object_get(project->root, "generate");
     bool one = json_array_size(entries) == 0 || args_value(args, "out-dir");
@@ -241,7 +265,7 @@ static int generate_run(const Args *args) {
 }
 
 static const ArgSpec specs[] = {
-    {"lang", NULL, 'l', ARG_VALUE, "LANGUAGE", "typescript"},
+    {"lang", NULL, 'l', ARG_VALUE, "LANGUAGE", "typescript or c"},
     {"sdk",
      NULL,
      0,
@@ -258,7 +282,7 @@ static const ArgSpec specs[] = {
     {"js-path", NULL, 'j', ARG_VALUE, "FILE", "Look into this JavaScript bundle, build nothing"},
     {"bin-path", NULL, 'b', ARG_VALUE, "FILE", "Look into this wasm file, build nothing"},
     {"include-private", NULL, 0, ARG_FLAG, NULL, "Private tables and functions too"},
-    {"namespace", NULL, 0, ARG_VALUE, "NAME", NULL},
+    {"namespace", NULL, 0, ARG_VALUE, "NAME", "C: names the files and begins every name (module)"},
     {"build-options", "build-opts", 0, ARG_VALUE, "WORDS", NULL},
     SPEC_YES,
     SPEC_NO_CONFIG,
@@ -273,7 +297,8 @@ const CliCommand command_generate = {
              "  lightcone generate --lang typescript --out-dir src/module_bindings\n"
              "  lightcone generate --lang typescript --out-dir src/module_bindings --js-path "
              "dist/bundle.js\n"
-             "  lightcone generate --lang typescript --sdk spacetimedb\n",
+             "  lightcone generate --lang typescript --sdk spacetimedb\n"
+             "  lightcone generate --lang c --namespace chat --out-dir src\n",
     .specs = specs,
     .run = generate_run,
 };

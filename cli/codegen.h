@@ -1,9 +1,10 @@
-// codegen.h: a module's definition as TypeScript for clients. Spec: cli-and-codegen §16, §17.
+// codegen.h: a module's definition as TypeScript or C for clients. Spec: cli-and-codegen §16, §17.
 //
 // PICTURE
 //   ModuleDef ─┬─ codegen_lightcone ───> files {path, text} ── cmd_generate.c ──> written when changed
 //              │      for our own package, sdk/typescript
-//              └─ codegen_typescript ──> the same for the npm package `spacetimedb`
+//              ├─ codegen_typescript ──> the same for the npm package `spacetimedb`
+//              └─ codegen_c ───────────> NAME.h and NAME.c for sdk/client-c
 //
 // Deterministic: reducers in the order of the module, everything else sorted, no times, no paths.
 // Two names each: the accessor (the module's own spelling) makes identifiers and file names; the
@@ -25,6 +26,7 @@ typedef struct CodegenFile {
 typedef struct Codegen {
     const ModuleDef *def;
     bool include_private;
+    const char *name;  // codegen_c: of the files, and in front of every name; NULL: module
     CodegenFile *files;
     size_t file_count;
 } Codegen;
@@ -32,3 +34,4 @@ typedef struct Codegen {
 // Fills gen->files from gen->def; everything lives in the process's arena.
 void codegen_lightcone(Codegen *gen);
 void codegen_typescript(Codegen *gen);
+void codegen_c(Codegen *gen);

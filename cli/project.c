@@ -143,6 +143,7 @@ bool project_flag(json_t *object, const char *kebab_key) {
 
 const char *project_path(const Project *project, json_t *object, const char *key) {
     const char *path = project_text(object, key);
+    if (path && strncmp(path, "./", 2) == 0 && path[2]) path += 2;
     return path ? cli_join(project->directory, path) : NULL;
 }
 

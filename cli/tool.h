@@ -7,3 +7,8 @@
 int tool_run(const char *directory, char *const *words);
 // Is there a program of this name on the PATH?
 bool tool_exists(const char *name);
+// The same, with each line that it prints handed over (without its end) instead of printed.
+int tool_run_lines(const char *directory,
+                   char *const *words,
+                   void (*on_line)(void *ctx, char *line),
+                   void *ctx);

@@ -533,7 +533,7 @@ static void random_items(Spec *spec) {
         item->relation = (int)below((uint32_t)spec->count);
         item->column = (int)below(COLUMNS);
         if (i < spec->group_count) continue;
-        item->function = COUNT_ALL + (int)below(6);
+        item->function = COUNT_ALL + below(6);
         if (item->function == SUM || item->function == AVG) item->column = below(2) ? COL_F : COL_B;
     }
 }

@@ -72,7 +72,7 @@ test('init refuses what it cannot do', async () => {
   writeFileSync(join(dir, 'mine'), '');
   const full = await run(['init', '--lang', 'c', '--project-path', dir, 'x']);
   assert.equal(full.code, 1);
-  assert.match(full.stderr, /Cannot create new SpacetimeDB project in non-empty directory/);
+  assert.match(full.stderr, /Cannot create new Lightcone project in non-empty directory/);
   assert.match((await run(['init', '--lang', 'c', '--non-interactive'])).stderr, /PROJECT_NAME is required in non-interactive mode/);
   assert.match((await run(['init', '--lang', 'cobol', 'x'], { cwd: dir })).stderr, /no template for the language 'cobol'/);
   assert.match((await run(['init', 'x', '--non-interactive'], { cwd: dir })).stderr, /Either --template or --lang must be provided/);

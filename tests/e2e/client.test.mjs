@@ -1,7 +1,9 @@
 // The real npm client against the chat: what a person with an existing app would see.
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
-import { connect, moduleBindings, moduleBundle, sleep, startServer, subscribe, until } from './harness.mjs';
+import { connect, moduleBindings, moduleBundle, sleep, startServer, subscribe, top, until } from './harness.mjs';
+import { bundle, http, published } from './support.mjs';
 
 let server, chat;
 const open = [];
@@ -23,6 +25,23 @@ async function join(token) {
 }
 const all = ['SELECT * FROM user', 'SELECT * FROM message'];
 const texts = client => [...client.db.message.iter()].map(row => row.text);
+
+// Tables with their columns and keys, reducers with their parameters. The libraries number types each in its own order,
+// and the npm one names types of lifecycle reducers, too, which nobody can call.
+async function described(name) {
+  const { json } = await http(server, 'GET', `/v1/database/${name}/schema?version=9`);
+  const byName = (a, b) => JSON.stringify(a.name).localeCompare(JSON.stringify(b.name));
+  const tables = json.tables.map(({ product_type_ref, ...table }) => ({ ...table, type: json.typespace.types[product_type_ref] }));
+  return { tables: tables.sort(byName), reducers: json.reducers.sort(byName) };
+}
+
+// What is tested below is the npm client with a module on our library: one that the npm library could have made.
+test('the chat describes itself as it would on the npm library', async () => {
+  const source = readFileSync(`${top}/examples/chat/spacetimedb/src/index.ts`, 'utf8');
+  await published(server, 'chat-npm', bundle(source, '--alias:lightcone=spacetimedb'));
+  const [ours, npms] = await Promise.all(['chat', 'chat-npm'].map(described));
+  assert.deepEqual(ours, npms);
+});
 
 test('two clients see each other come, get a name, and speak', async () => {
   const ann = await join();

@@ -2,7 +2,7 @@
 // unpacked, not installed: the machine that tests stays as it is.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { ask, temporaryDirectory, top, until } from './harness.mjs';
@@ -69,4 +69,21 @@ test('a module in C is built with the files of the package', () => {
   run(lightcone, '--root-dir', join(dir, 'user'), 'build', '-p', module);
   assert.ok(existsSync(join(module, 'build/module.wasm')));
   assert.equal(run(join(dir, 'usr/bin/spacetime'), 'version').split('\n')[0], 'lightcone 0.1.0');
+});
+
+test('a project in TypeScript is made of the files of the package, and its module built', () => {
+  const lightcone = join(dir, 'usr/bin/lightcone');
+  const project = join(dir, 'guest-book');
+  run(lightcone, '--root-dir', join(dir, 'user'), 'init', '--template', 'node-client', '--project-path', project, 'guest-book');
+  const archive = readdirSync(project).find(file => file.endsWith('.tgz'));
+  assert.match(readFileSync(join(project, 'package.json'), 'utf8'), new RegExp(`"lightcone": "file:./${archive}"`));
+  // What `npm install` would do, without asking a registry for the rest.
+  const packages = join(project, 'node_modules');
+  mkdirSync(join(packages, 'lightcone'), { recursive: true });
+  run('tar', '-xzf', join(project, archive), '--strip-components=1', '-C', join(packages, 'lightcone'));
+  mkdirSync(join(packages, '.bin'));
+  for (const tool of ['esbuild', 'tsc']) symlinkSync(join(top, 'build/tools/node_modules/.bin', tool), join(packages, '.bin', tool));
+  run(lightcone, '--root-dir', join(dir, 'user'), 'build', '-p', join(project, 'spacetimedb'));
+  assert.ok(existsSync(join(project, 'spacetimedb/dist/bundle.js')));
+  assert.ok(!existsSync(join(dir, 'usr/share/lightcone/templates/basic-ts/node_modules')));
 });

@@ -101,17 +101,52 @@ test('a reload brings back the same person and the whole conversation', async ()
   await context.close();
 });
 
-test('the page finds its way back when the server was away', async () => {
+// Writes down every state of the list that the page could have painted: how many bubbles there are, and whether the
+// first is the element that it was.
+async function watchBubbles(page) {
+  await page.evaluate(() => {
+    const list = document.querySelector('.messages');
+    const first = list.querySelector('.bubble');
+    window.seen = { fewest: list.querySelectorAll('.bubble').length, replaced: false, emptied: false };
+    new MutationObserver(() => {
+      const bubbles = list.querySelectorAll('.bubble');
+      window.seen.fewest = Math.min(window.seen.fewest, bubbles.length);
+      window.seen.replaced ||= bubbles[0] !== first;
+      window.seen.emptied ||= list.querySelector('.empty') !== null;
+    }).observe(list, { childList: true, subtree: true });
+  });
+}
+
+test('a killed server: the page says so, keeps what it shows, and hears new messages without a reload', async () => {
   const context = await browser.newContext();
   const page = await openWindow(context);
-  await say(page, 'before the restart');
+  await say(page, 'before the kill');
+  const bubbles = page.locator('.bubble');
+  const before = await bubbles.allInnerTexts();
+  await watchBubbles(page);
+
   await server.kill();
-  await page.locator('.state:not(.ok)').waitFor();
+  await page.getByRole('status').getByText('Reconnecting…').waitFor();
+  assert.deepEqual(await bubbles.allInnerTexts(), before);
+  const box = page.getByLabel('Message', { exact: true });
+  await box.fill('written meanwhile');
+  assert.ok(await page.getByRole('button', { name: 'Send' }).isDisabled(), 'nothing can be sent while it is away');
+  await page.screenshot({ path: join(shots, 'chat-reconnecting.png') });
+
   await server.start();
   await page.locator('.state.ok').waitFor({ timeout: 60_000 });
-  await say(page, 'after the restart');
-  await page.locator('.bubble', { hasText: 'before the restart' }).waitFor();
-  problems.length = 0; // refused connections while it was away are not the page's fault
+  assert.equal(await box.inputValue(), 'written meanwhile');
+  await box.press('Enter');
+  await page.locator('.mine .bubble', { hasText: 'written meanwhile' }).waitFor();
+  const called = await server.cli('call', 'chat', 'send_message', 'from elsewhere', '--server', server.url);
+  assert.equal(called.code, 0, called.stderr);
+  await page.locator('.turn:not(.mine) .bubble', { hasText: 'from elsewhere' }).waitFor();
+
+  assert.deepEqual(await bubbles.allInnerTexts(), [...before, 'written meanwhile', 'from elsewhere']);
+  assert.deepEqual(await page.evaluate(() => window.seen), { fewest: before.length, replaced: false, emptied: false });
+  // The browser says by itself that it could not connect.
+  const own = problems.filter(problem => !/WebSocket connection to .* failed|net::ERR_/.test(problem));
+  problems.splice(0, problems.length, ...own);
   await context.close();
 });
 

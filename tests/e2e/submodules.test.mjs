@@ -149,6 +149,36 @@ test('generated bindings have submodules inside, and the real client uses them',
   client.connection.disconnect();
 });
 
+test('bindings for our package have submodules as objects in objects', async () => {
+  await published(server, 'bound-ours', garden(), as());
+  const dir = join(top, 'build/tools/e2e/garden-ours');
+  rmSync(dir, { recursive: true, force: true });
+  mkdirSync(dir, { recursive: true });
+  writeFileSync(join(dir, 'bundle.js'), garden());
+  const done = await server.cli('generate', '--no-config', '--yes', '--lang', 'typescript', '--sdk', 'lightcone', '-j', join(dir, 'bundle.js'), '-o', join(dir, 'src'));
+  assert.equal(done.code, 0, done.stdout + done.stderr);
+  writeFileSync(
+    join(dir, 'use.ts'),
+    `import { DbConnection, reducers, tables } from './src';
+     import type { Lib_Fruit, Lib_Deep_Seed } from './src/types';
+     export const kinds = (connection: DbConnection): string[] => [...connection.db.lib.fruit.iter()].map((fruit: Lib_Fruit) => fruit.kind);
+     export const seeds = (connection: DbConnection): Lib_Deep_Seed[] => [...connection.db.lib.deep.seed.iter()];
+     export { DbConnection, reducers, tables };`
+  );
+  const bin = join(top, 'build/tools/node_modules/.bin');
+  execFileSync(join(bin, 'tsc'), ['--noEmit', '--strict', '--target', 'es2022', '--lib', 'es2022,dom', '--module', 'esnext', '--moduleResolution', 'bundler', join(dir, 'use.ts')], { stdio: ['ignore', 'inherit', 'inherit'] });
+  execFileSync(join(bin, 'esbuild'), [join(dir, 'use.ts'), '--bundle', '--format=esm', '--packages=external', '--log-level=warning', `--outfile=${join(dir, 'use.mjs')}`]);
+  const { DbConnection, tables, kinds, seeds } = await import(join(dir, 'use.mjs'));
+  const connection = await new Promise(resolve => DbConnection.builder().withUri(server.ws).withDatabaseName('bound-ours').onConnect(resolve).build());
+  await new Promise((resolve, reject) =>
+    connection.subscriptionBuilder().onApplied(resolve).onError((_ctx, error) => reject(error)).subscribe([tables.lib.fruit, tables.lib.deep.seed])
+  );
+  await connection.reducers.lib.addFruit({ kind: 'plum' });
+  assert.deepEqual(kinds(connection), ['plum']);
+  assert.deepEqual(seeds(connection), []);
+  connection.disconnect();
+});
+
 test('the command calls and describes what is in a submodule', async () => {
   await published(server, 'called', garden(), as());
   const on = ['--server', server.url];

@@ -13,7 +13,7 @@ function useConnectionText(): { text: string; ok: boolean } {
     case 'live':
       return { text: 'Connected', ok: true };
     case 'stale':
-      return { text: 'No connection. Trying again…', ok: false };
+      return { text: 'Reconnecting…', ok: false };
     case 'connecting':
       return { text: 'Connecting…', ok: false };
     case 'closed':

@@ -285,6 +285,16 @@ test('it resumes where it was when the server can, and asks for everything when 
   assert.deepEqual(numbers(connection), [1, 5, 6]);
 });
 
+test('with rows behind the last point it does not resume from there', async () => {
+  const { server, connection, peer, set } = await live('v1.bsatn.lightcone');
+  peer.send(say(progress(99n, 10n), update(set, [3], [])));
+  await until(() => numbers(connection).includes(3), 'the row');
+  peer.drop();
+  const again = await server.peer(1);
+  again.send(say(greeting));
+  assert.deepEqual(subscribeOf(await again.next()).queries, ['SELECT * FROM "t"']);
+});
+
 test('a guess shows at once, is replaced by the truth in one step, and is undone by a refusal', async () => {
   const { connection, peer, set } = await live();
   const seen = listen(connection);
@@ -305,6 +315,29 @@ test('a guess shows at once, is replaced by the truth in one step, and is undone
   await assert.rejects(wrong, { name: 'SenderError', message: 'no eights' });
   assert.deepEqual(numbers(connection), [1, 2, 7, 9]);
   assert.deepEqual(seen.slice(3).sort(), ['+1 Reducer', '-8 Reducer']);
+});
+
+test('a guess that fails leaves nothing of itself, and the others as they are', async () => {
+  const { connection, peer } = await live();
+  const thrown = [];
+  const before = process.listeners('uncaughtException');
+  process.removeAllListeners('uncaughtException');
+  process.on('uncaughtException', error => thrown.push(error.message));
+  connection.reducers.add({ n: 7 }, { optimistic: draft => draft.t.insert({ n: 7 }) }).catch(() => {});
+  const bad = connection.reducers.add({ n: 8 }, {
+    optimistic: draft => {
+      draft.t.insert({ n: 8 });
+      throw new Error('no guess');
+    },
+  });
+  assert.deepEqual(numbers(connection), [1, 2, 7]);
+  await until(() => thrown.length === 1, 'the error to be told');
+  process.removeAllListeners('uncaughtException');
+  for (const one of before) process.on('uncaughtException', one);
+  const calls = callOf(await peer.next());
+  peer.send(say(result(callOf(calls.r).request)));
+  await bad;
+  assert.deepEqual([numbers(connection), thrown], [[1, 2, 7], ['no guess']]);
 });
 
 test('a delete of what is not there is not believed: everything is asked for again', async () => {

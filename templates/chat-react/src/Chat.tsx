@@ -39,7 +39,9 @@ function Messages(props: { messages: readonly Message[]; users: Map<string, User
     () => [...props.messages].sort((a, b) => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0)),
     [props.messages]
   );
-  useEffect(() => end.current?.scrollIntoView(), [sorted.length]);
+  useEffect(() => {
+    end.current?.scrollIntoView();
+  }, [sorted.length]);
   return (
     <ol className="messages" role="log" aria-label="Messages">
       {sorted.length === 0 && <li className="quiet">Nothing has been said yet.</li>}

@@ -113,6 +113,7 @@ export class Connection<M extends Module = Module> {
   private abilities: Abilities | undefined; // of the connection that is up
   private isGreeted = false; // it has sent its first message
   private hasConnected = false;
+  private knowsCalls = false; // the server, the last time that it was there
   private request = 0;
   private callNumber = 0n;
   private readonly session = new Uint8Array(16);
@@ -121,7 +122,11 @@ export class Connection<M extends Module = Module> {
   private refilling: Set<number> | undefined; // sets whose answer the comparison waits for
   private resuming: number | undefined;
   private point: Point | undefined;
+  // Of the change that is being made:
   private readonly changedStores = new Set<Store>();
+  private eventRows: [Store, any[]][] = [];
+  private readonly guessing = new Set<Store>(); // that show guesses, also between changes
+  private guessTree: Draft<M['tables']> | undefined; // made when the first guess is
   private readonly statusListeners = new Set<(status: Status) => void>();
   private event: EventInfo = { tag: 'Transaction' };
   private readonly shared = new Map<string, SharedQuery>();
@@ -387,7 +392,7 @@ export class Connection<M extends Module = Module> {
   private loseCalls(error: Error | undefined, isOver: boolean): void {
     const why = error?.message ?? 'disconnect() was called';
     for (const [request, call] of this.pending) {
-      const mayRepeat = call.isIdempotent || (call.kind === 'reducer' && this.lastExtended);
+      const mayRepeat = call.isIdempotent || (call.kind === 'reducer' && this.knowsCalls);
       const isYoung = Date.now() - call.bornAt < REPEAT_FOR_MS;
       if (!isOver && (!call.isSent || (mayRepeat && isYoung))) continue;
       this.pending.delete(request);
@@ -398,7 +403,6 @@ export class Connection<M extends Module = Module> {
       );
     }
   }
-  private lastExtended = false;
 
   private onGreeting(r: Reader): void {
     this.identity = r.identity();
@@ -406,13 +410,13 @@ export class Connection<M extends Module = Module> {
     const token = r.string();
     this.token ??= token;
     this.isGreeted = true;
-    this.lastExtended = this.abilities!.extended;
+    this.knowsCalls = this.abilities!.extended;
     this.error = undefined;
     const isFirst = !this.hasConnected;
     this.hasConnected = true;
     this.subscribeAgain(isFirst);
     for (const [request, call] of [...this.pending]) {
-      const mayRepeat = call.isIdempotent || (call.kind === 'reducer' && this.lastExtended);
+      const mayRepeat = call.isIdempotent || (call.kind === 'reducer' && this.knowsCalls);
       if (call.isSent && !(mayRepeat && Date.now() - call.bornAt < REPEAT_FOR_MS)) {
         this.pending.delete(request);
         call.reject(new ConnectionLostError(`The connection was lost before ${call.name} was answered`));
@@ -498,10 +502,9 @@ export class Connection<M extends Module = Module> {
       this.tell(event, events);
     }
   }
-  private eventRows: [Store, any[]][] = [];
-  private readonly guessing = new Set<Store>();
-  private readonly guessDraft = () =>
-    (this.guessTree ??= mapTree(this.module.tables, isTable, (def: TableDef<any, any>) => {
+  /** The tables as a guess may change them, which is noted. */
+  private guessDraft(): Draft<M['tables']> {
+    return (this.guessTree ??= mapTree(this.module.tables, isTable, (def: TableDef<any, any>) => {
       const store = this.store(def.name);
       const table = draftTable(store);
       const changing = <F extends (row: any) => void>(f: F) =>
@@ -512,18 +515,21 @@ export class Connection<M extends Module = Module> {
         }) as F;
       return { ...table, insert: changing(table.insert), update: changing(table.update), delete: changing(table.delete) };
     }) as Draft<M['tables']>);
-  private guessTree: Draft<M['tables']> | undefined;
+  }
   private guess(): void {
     for (const [request, call] of this.pending) {
       if (!call.optimistic) continue;
       try {
         call.optimistic(this.guessDraft());
       } catch (error) {
-        // A guess that cannot be made on these rows is none; what the call does, the server decides.
+        // A guess that cannot be made on these rows is none, nor is half of it; what the call does, the
+        // server decides.
         this.pending.set(request, { ...call, optimistic: undefined });
         queueMicrotask(() => {
           throw error;
         });
+        for (const store of this.guessing) store.dropGuesses();
+        return this.guess();
       }
     }
   }
@@ -542,13 +548,19 @@ export class Connection<M extends Module = Module> {
       }
   }
   private readonly sink: protocol.RowSink = {
-    inserts: (table, r) => this.touching(this.store(table)).insertRows(r),
-    deletes: (table, r) => this.touching(this.store(table)).deleteRows(r),
+    inserts: (table, r) => this.rows(table).insertRows(r),
+    deletes: (table, r) => this.rows(table).deleteRows(r),
     events: (table, r) => {
       const store = this.store(table);
       this.eventRows.push([store, store.events(r)]);
     },
   };
+
+  // With rows that came after it, the last point says less than what is here, until the next one.
+  private rows(table: string): Store {
+    this.point = undefined;
+    return this.touching(this.store(table));
+  }
 
   // ---- receiving
 
@@ -596,6 +608,7 @@ export class Connection<M extends Module = Module> {
     r.u32();
     const set = r.u32();
     const subscription = this.subscriptions.get(set);
+    this.point = undefined;
     this.change({ tag: 'SubscribeApplied' }, () => protocol.readQueryRows(r, this.sink.inserts));
     if (subscription && subscription.state !== 'ending') subscription.state = 'active';
     this.refilled(set);

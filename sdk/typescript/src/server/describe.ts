@@ -5,7 +5,7 @@
 import { Writer } from '../core/bytes.js';
 import type { AnyType, Member, Shape, SimpleKind } from '../core/types.js';
 import type { Definition, FunctionSpec } from './schema.js';
-import { columnName, indexesOf, indexName, isUnique, type TableSpec } from './tables.js';
+import { indexesOf, indexName, isUnique, type TableSpec } from './tables.js';
 import { writeMethod } from './http.js';
 
 const TAG: Partial<Record<SimpleKind, number>> = {
@@ -182,12 +182,12 @@ function viewKey({ returns }: FunctionSpec): string[] {
 
 function writeSections(w: Writer, definition: Definition): void {
   const types = new Types();
-  const sections: [number, number, (w: Writer) => void][] = [];
+  const sections: [number, (w: Writer) => void][] = [];
   const section = <T>(tag: number, list: readonly T[], each: (w: Writer, item: T) => void) => {
     if (list.length === 0) return;
     const body = new Writer();
     body.array(list, each);
-    sections.push([tag, 0, w => w.raw(body.written())]);
+    sections.push([tag, w => w.raw(body.written())]);
   };
   const { reducers, procedures, views, handlers } = definition;
   section(2, definition.tables, (w, { source, spec }) => writeTable(w, types, source, spec));
@@ -227,7 +227,7 @@ function writeSections(w: Writer, definition: Definition): void {
     w.string(fn.name);
   });
   section(8, definition.rules, (w, sql) => w.string(sql));
-  sections.push([9, 0, w => w.u8(1)]); // names become snake_case
+  sections.push([9, w => w.u8(1)]); // names become snake_case
   const indexNames = definition.tables.flatMap(({ source, spec }) =>
     indexesOf(spec)
       .filter(index => index.explicitName !== undefined)
@@ -271,7 +271,7 @@ function writeSections(w: Writer, definition: Definition): void {
     w.u32(ref);
     w.bool(true);
   });
-  w.array(sections, (w, [tag, , body]) => {
+  w.array(sections, (w, [tag, body]) => {
     w.u8(tag);
     body(w);
   });
@@ -285,5 +285,3 @@ export function describe(definition: Definition): Uint8Array {
   writeSections(w, definition);
   return w.finish();
 }
-
-export { columnName };

@@ -5,6 +5,7 @@
 #include "query/standing_private.h"
 
 #include "base/mem.h"
+#include "query/stats.h"
 
 typedef struct Asked {
     const QueryCatalog *catalog;

@@ -1,5 +1,6 @@
 // What is guessed from values, where row counts and rules of thumb would choose badly. Each statement is
 // explained with statistics and without: what it really touched says which was right.
+#include "base/mem.h"
 #include "base/test.h"
 #include "query/fake_testing.h"
 #include "query/statement_private.h"
@@ -326,6 +327,39 @@ TEST(estimate, one_statement_may_look_only_so_often) {
     EXPECT(!stats_column_distinct(w.stats, w.shop->table, 1, &out));
     stats_begin(w.stats);
     EXPECT(stats_column_distinct(w.stats, w.shop->table, 1, &out));
+    world_close(&w);
+}
+
+// Whatever memory is refused, what is answered is right, or nothing is. It may also do without what it
+// would have liked to remember.
+TEST(estimate, survives_each_allocation_failing) {
+    World w = world_open();
+    fill(&w);
+    const char *sql = "SELECT item.id FROM item JOIN shop ON item.shop = shop.id "
+                      "WHERE item.state = 3 AND item.price > 900 AND shop.city = 1";
+    Lines truth = explained(&w, sql, false);
+    bool hit = true;
+    for (int64_t n = 0; hit; n++) {
+        char text[512];
+        Statement *statement = NULL;
+        Lines lines = {0};
+        Diag diag;
+        w.fake->door.stats = query_stats_new();
+        snprintf(text, sizeof text, "EXPLAIN ANALYZE %s", sql);
+        diag_clear(&diag);
+        mem_fault_arm(n);
+        Err err =
+            statement_compile(str_from(text), QUERY_SQL, &w.fake->door, &owner, &statement, &diag);
+        if (err == OK) err = statement_run(statement, NULL, line_take, &lines, &diag);
+        hit = mem_fault_hit();
+        mem_fault_arm(-1);
+        if (err == OK)
+            EXPECT_EQ(lines.of[1].kept, truth.of[1].kept);
+        else
+            EXPECT_ERR(err, ERR_NOMEM);
+        statement_free(&statement);
+        query_stats_free(&w.fake->door.stats);
+    }
     world_close(&w);
 }
 

@@ -6,7 +6,8 @@
 //   then        query_matches on every row: the place only has to be wide enough
 //
 // The index that fixes the most columns by equality wins; one range column behind them narrows it
-// further. Where statistics are kept, the one with the fewest rows to look at (estimate.c). A primary key is an index over one column: the table itself is in its order.
+// further. Where statistics are kept, a statement takes the one with the fewest rows to look at
+// (estimate.c). A primary key is an index over one column: the table itself is in its order.
 #pragma once
 #include "query/query.h"
 

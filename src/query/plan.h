@@ -207,22 +207,24 @@ MUST_USE Err outputs_build(PlanBuilder *b, Plan *plan);
 
 // ── guessing (estimate.c) ──────────────────────────────────────────────────────────────────────
 
-// Without `stats` by row counts, what is unique, and rules of thumb.
-// Choose between the indexes that the query's conditions lead to, by how many rows stand there. ERR_NOMEM.
+// `stats` may be NULL: row counts, what is unique, and rules of thumb have to do.
+
+// Choose between the indexes that the query's conditions lead to, by how many rows stand there. Without
+// statistics it keeps the choice of place.h. ERR_NOMEM.
 MUST_USE Err estimate_settle(Query *query, QueryStats *stats);
 // How many rows a query finds, and how many it looks at for that (may be NULL).
 uint64_t estimate_query(const Query *query, QueryStats *stats, uint64_t *looked_at);
-// How many rows of `of` have the value of a row's `other`, on average over these rows: through the
-// first `columns` columns of `index`, or of one column without (NULL). False: that is not known.
+// How many rows of `table` have the value of a row's `outer_column`, on average over these rows: by
+// the first `columns` columns of `index`, or by one column. False: that is not known.
 typedef struct EstimateLink {
     const Table *table;
     const StoreIndexInfo *index;  // NULL: `column` alone
-    uint32_t columns;
+    uint32_t columns;             // likewise 1 or 0
     uint16_t column;
     const Table *outer;
     uint16_t outer_column;
 } EstimateLink;
-bool estimate_link(const EstimateLink *link, QueryStats *stats, double *out);
+bool estimate_link(const EstimateLink *link, QueryStats *stats, double *out);  // stats not NULL
 
 // ── running ────────────────────────────────────────────────────────────────────────────────────
 

@@ -123,10 +123,10 @@ typedef struct Query {
     uint32_t projected_count;
     bool has_limit;
     uint64_t limit;
-    bool is_detached;
+    // Detached, or settled when it was compiled by what values there were (estimate.c). Others find
+    // their path as they run.
     bool has_path;
-    QueryPath
-        path;  // if it has one: detached, or settled by what values there were. Others find theirs as they run
+    QueryPath path;
     const atomic_bool *stop;  // may be NULL; set by another thread, it ends a run with ERR_CLOSED
     uint64_t rows_max;   // a run that yields more than these ends with ERR_TOO_LARGE; 0: no limit
     uint64_t bytes_max;  // of rows, 0: no limit

@@ -187,6 +187,6 @@ Err query_detach(Query *q) {
     q->path = place_choose(q, primary);
     q->table = own;
     q->layout = layout;
-    q->is_detached = q->has_path = true;
+    q->has_path = true;
     return OK;
 }

@@ -5,6 +5,7 @@
 #include "query/standing_private.h"
 
 #include "base/mem.h"
+#include "query/stats.h"
 
 typedef struct Asked {
     const QueryCatalog *catalog;
@@ -247,6 +248,8 @@ static Err compile_joins(const Asked *a, SqlSelect *select, Standing *s) {
     if (select->projection == QPROJECT_COUNT) select->projection = QPROJECT_COLUMNS;
     s->has_groups = !a->strict && aggregates(select);
     PlanBuilder b = builder_of(a, s);
+    b.stats = a->catalog->stats;  // of the plan alone, which finds the rows that are there already
+    stats_begin(b.stats);
     Err err = plan_new(&b, select, &s->plan);
     if (err != OK) return err;
     if (!s->has_groups && !s->plan->whole_row) return refuse_returned(a);

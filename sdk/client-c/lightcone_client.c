@@ -93,7 +93,7 @@ typedef struct Out {
 
 static uint8_t *out_room(Out *out, size_t bytes) {
     if (out->error) return NULL;
-    if (bytes > out->cap - out->len) {
+    if (!out->data || bytes > out->cap - out->len) {
         size_t cap = out->cap ? out->cap : 256;
         while (cap - out->len < bytes && cap <= SIZE_MAX / 4)
             cap *= 2;
@@ -1832,10 +1832,10 @@ typedef struct Frame {
 
 // LC_OK with frame->head 0: the head is not whole yet.
 static LcError frame_read(const Out *raw, size_t from, size_t bytes_max, Frame *frame) {
-    const uint8_t *at = raw->data + from;
     size_t left = raw->len - from;
     *frame = (Frame){0};
     if (left < 2) return LC_OK;
+    const uint8_t *at = raw->data + from;
     size_t width = (at[1] & 0x7f) == 126 ? 2 : (at[1] & 0x7f) == 127 ? 8 : 0;
     if ((at[0] & 0x70) || (at[1] & 0x80)) return LC_MALFORMED;  // extensions, and a masked server
     if (left < 2 + width) return LC_OK;

@@ -4,7 +4,9 @@
 //   argv ── args.h ──> a command of the table in cli.c ──> http.h ──> a server's HTTP API
 //                          │                └ session.h: which server, which token, which database
 //                          ├ build.h      a module's directory → dist/bundle.js
-//                          └ codegen.h    a module's definition → TypeScript files
+//                          ├ codegen.h    a module's definition → TypeScript files
+//                          ├ template.h   templates/ → a new project
+//                          └ dev.h        all of it again whenever a file changes
 //
 // A command is one process that does one thing: what it allocates is never freed one by one but
 // lives in one arena until the process ends, and what goes wrong ends the process with a sentence

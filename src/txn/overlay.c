@@ -387,8 +387,9 @@ static AbiErrno overlay_clear(Access *access, uint32_t id, uint64_t *deleted) {
     OwnTable *own = own_make(overlay, table);
     if (!own || !look_saw_table(&overlay->look, table)) return ABI_FATAL;
     *deleted = own_count(own);
+    if (*deleted == 0) return ABI_OK;  // what others put there meanwhile is not this one's to clear
     own_clear(own);
-    overlay->wrote |= *deleted > 0;
+    overlay->wrote = true;
     return ABI_OK;
 }
 

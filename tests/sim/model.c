@@ -140,7 +140,9 @@ static Answer delete_where(State *state, const Op *op) {
     Answer answer = {0};
     for (uint32_t i = state->item_count; i-- > 0;) {
         const Item *item = &state->items[i];
-        bool hit = op->kind == OP_DELETE ? item->id == op->a : item->v >= op->a && item->v <= op->b;
+        bool hit = op->kind == OP_CLEAR    ? true
+                   : op->kind == OP_DELETE ? item->id == op->a
+                                           : item->v >= op->a && item->v <= op->b;
         if (!hit) continue;
         remove_at(state, i);
         answer.count++;
@@ -190,7 +192,8 @@ Answer model_do(State *state, const Op *op, const char **why) {
     case OP_PUT: return put(state, op, why);
     case OP_SET: return set(state, &op->item);
     case OP_DELETE:
-    case OP_DELETE_V: return delete_where(state, op);
+    case OP_DELETE_V:
+    case OP_CLEAR: return delete_where(state, op);
     case OP_NOTE_PUT:
     case OP_NOTE_DELETE: return note(state, op);
     case OP_TIMER_PUT:
@@ -213,6 +216,7 @@ const char *model_op_name(OpKind kind) {
         "set",
         "delete",
         "delete by v",
+        "clear",
         "note put",
         "note delete",
         "note scan",

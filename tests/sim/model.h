@@ -38,6 +38,7 @@ typedef enum OpKind {
     OP_SET,       // update by id
     OP_DELETE,    // by id (a)
     OP_DELETE_V,  // items with v in a to b
+    OP_CLEAR,     // all items
     OP_NOTE_PUT,  // the note (a, b)
     OP_NOTE_DELETE,
     OP_NOTE_SCAN,

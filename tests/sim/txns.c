@@ -24,6 +24,10 @@ static Op op_draw(Run *run) {
     Op op = {.kind = odds[run_draw(run, sizeof odds)]};
     op.a = run_draw(run, VS);
     op.b = op.a + run_draw(run, 3);
+    if (op.kind == OP_DELETE_V && run_chance(run, 8)) {
+        op.kind = run_chance(run, 2) ? OP_CLEAR : OP_DELETE_V;
+        op.a = 0, op.b = VS;  // either way all rows
+    }
     if (op.kind == OP_GET || op.kind == OP_DELETE) op.a = OWN_IDS + run_draw(run, IDS);
     if (op.kind == OP_CODE) op.a = run_draw(run, CODES);
     op.item = (Item){.id = OWN_IDS + run_draw(run, IDS),
@@ -130,6 +134,10 @@ static AbiErrno delete_do(Run *run, Access *access, Op *op) {
     if (op->kind == OP_DELETE) {
         uint32_t index = testdef_index(run->db, "item_id_idx_btree");
         status = ops->delete_point(access, index, BYTES(key, 8), &deleted);
+    } else if (op->kind == OP_CLEAR) {
+        uint64_t all = 0;
+        status = ops->clear(access, testdef_table(run->db, TEST_ITEM)->table_id, &all);
+        deleted = (uint32_t)all;
     } else if (op->kind == OP_DELETE_V) {
         uint32_t index = testdef_index(run->db, "item_v_idx_btree");
         range_of(op, lower, upper, &range);
@@ -182,6 +190,7 @@ static void op_do(Run *run, Access *access, Op *op) {
     case OP_TIMER_PUT: status = write_do(run, access, op); break;
     case OP_DELETE:
     case OP_DELETE_V:
+    case OP_CLEAR:
     case OP_NOTE_DELETE: status = delete_do(run, access, op); break;
     default: status = read_do(run, access, op, (RowSink){gather, &g}); break;
     }

@@ -27,13 +27,14 @@ CC := clang
 endif
 
 CFLAGS_ALL := -std=gnu17 -MMD -MP $(ARCH) $(WARN) $(CFLAGS_$(VARIANT)) -Isrc -I. $(PKG_CFLAGS) $(CFLAGS)
+$(OUT)/obj/sdk/client-c/%.o: CFLAGS_ALL += -Isdk/client-c
 LINK       := $(CC) $(CFLAGS_$(VARIANT)) $(LDFLAGS)
 LINK_LIBS  := $(PKG_LIBS)
 
 # src/host/wasm/rt is compiled into modules, when they are published.
 SOURCES := $(sort $(shell find src cli -name '*.c' -not -path 'src/host/wasm/rt/*'))
-TESTS   := $(filter %_test.c,$(SOURCES))
-FUZZERS := $(filter %_fuzz.c,$(SOURCES))
+TESTS   := $(filter %_test.c,$(SOURCES)) sdk/client-c/client_test.c
+FUZZERS := $(filter %_fuzz.c,$(SOURCES)) sdk/client-c/client_fuzz.c
 MAIN    := src/main.c
 LIB_SRC := $(filter-out $(TESTS) $(FUZZERS) $(MAIN),$(SOURCES))
 LIB_OBJ := $(LIB_SRC:%.c=$(OUT)/obj/%.o)

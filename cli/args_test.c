@@ -7,6 +7,7 @@ static const ArgSpec specs[] = {
     {"server", NULL, 's', ARG_VALUE, "URL", ""},
     {"yes", NULL, 'y', ARG_OPTIONAL_VALUE, "LIST", ""},
     {"follow", NULL, 'f', ARG_FLAG, NULL, ""},
+    {"template", NULL, 't', ARG_MAYBE_VALUE, "NAME", ""},
     {"clear", "wipe", 'c', ARG_OPTIONAL_VALUE, "MODE", ""},
     ARG_SPECS_END,
 };
@@ -43,6 +44,19 @@ TEST(args, an_optional_value_needs_an_equals_sign) {
     EXPECT(args_has(&args, "follow") && args_has(&args, "yes"));
     args = PARSE("--wipe=never");
     EXPECT_STR(args_value(&args, "clear"), "never");
+}
+
+TEST(args, a_value_that_may_be_missing_is_the_next_word_unless_that_is_an_option) {
+    Args args = PARSE("--template", "chat", "x");
+    EXPECT_STR(args_value(&args, "template"), "chat");
+    EXPECT_EQ(args.word_count, 1);
+    args = PARSE("--template");
+    EXPECT(args_has(&args, "template") && args_value(&args, "template") == NULL);
+    args = PARSE("-t", "--follow");
+    EXPECT(args_has(&args, "template") && args_value(&args, "template") == NULL);
+    EXPECT(args_has(&args, "follow"));
+    args = PARSE("-t", "game");
+    EXPECT_STR(args_value(&args, "template"), "game");
 }
 
 TEST(args, negative_numbers_and_words_after_two_dashes_are_not_options) {

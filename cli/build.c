@@ -155,9 +155,10 @@ static void bundle_check(const char *metafile) {
     if (imports.differ)
         cli_die("The module pulls in 2 different versions of the `spacetimedb/server` package");
     if (!imports.any)
-        cli_die("Your module doesn't import `lightcone/server` or `spacetimedb/server` at all - this is "
-                "likely a mistake, as your module will not be able to interface with the "
-                "SpacetimeDB host.");
+        cli_die(
+            "Your module doesn't import `lightcone/server` or `spacetimedb/server` at all - this is "
+            "likely a mistake, as your module will not be able to interface with the "
+            "SpacetimeDB host.");
     if (imports.major == 2 && !exports_default(output))
         cli_die("It seems like you haven't exported your schema. You must `export default "
                 "schema(...);`");
@@ -171,8 +172,9 @@ static void language_check(const char *directory) {
     if (cli_file_exists(cli_join(directory, "CMakeLists.txt")))
         cli_die(
             "C++ modules are not built here yet. Build it and publish the file with --bin-path.");
-    cli_die("Could not detect the language of the module. Are you in a SpacetimeDB project "
-            "directory?");
+    cli_die(
+        "Could not detect the language of the module. Are you in a SpacetimeDB project "
+        "directory?\nA module in TypeScript has package.json and src/index.ts, one in C has src/*.c.");
 }
 
 static char metafile_path[] = "/tmp/lightcone-build-XXXXXX";
@@ -197,7 +199,9 @@ const char *module_build(const char *directory, bool debug) {
     if (build_c_detect(directory)) return build_c(directory, debug);
     language_check(directory);
     if (!cli_file_exists(cli_join(directory, "src/index.ts")))
-        cli_die("There is no src/index.ts in %s. A TypeScript module starts there.", directory);
+        cli_die(
+            "There is no src/index.ts in %s. A TypeScript module starts there; --module-path says where the module is.",
+            strcmp(directory, ".") == 0 ? "this directory" : directory);
     types_check(directory);
     const char *metafile = metafile_make();
     bundle_make(directory, metafile, debug);

@@ -116,6 +116,17 @@ int cli_main(int argc, char **argv) {
         return 0;
     }
     if (strcmp(name, "start") == 0) return start_run(argc - at, argv + at);
+    if (name[0] == '-') {
+        bool unfinished = strcmp(name, "--config-path") == 0 || strcmp(name, "--root-dir") == 0;
+        fprintf(stderr,
+                unfinished ? "error: a value is required for '%s'\n"
+                           : "error: unexpected argument '%s' found\n",
+                name);
+        fputs(
+            "\nUsage: lightcone [OPTIONS] <command> [options]\n\nFor more information, try '--help'.\n",
+            stderr);
+        return 2;
+    }
     const CliCommand *command = command_find(name);
     if (!command) {
         fprintf(stderr,

@@ -33,7 +33,8 @@ static void piece_write(void *ctx, Bytes piece) {
 static int backup_run(const Args *args) {
     const char *to = args_value(args, "output");
     if (!to) args_fail(args->command, "say where to: --output FILE");
-    if (cli_file_exists(to)) cli_die("%s is there already", to);
+    if (cli_file_exists(to))
+        cli_die("%s is there already. Give another name, or move it away.", to);
     DbArg db = session_database(args, DB_ARG_ONE, NULL);
     Download download = {.path = cli_format("%s.part", to)};
     download.file = fopen(download.path, "wb");
@@ -117,7 +118,8 @@ static uint64_t offset_read(const Args *args, const char *text) {
 }
 
 static int restore_run(const Args *args) {
-    if (args->word_count != 2) args_fail(args->command, "give a backup and a directory");
+    if (args->word_count != 2)
+        args_fail(args->command, "give a backup and the directory to make of it");
     const char *offset = args_value(args, "to-offset"), *time = args_value(args, "to-time");
     DbRestore restore = {
         .io = io_real(),

@@ -184,11 +184,17 @@ static int describe_run(const Args *args) {
     json_t *shown = schema->definition;
     if (db.rest_count == 2 && strcmp(db.rest[0], "reducer") == 0) {
         const SchemaFunction *function = schema_function(schema, db.rest[1], false);
-        if (!function) cli_die("no such reducer");
+        if (!function)
+            cli_die("no such reducer: %s. `lightcone describe --json %s` shows those there are.",
+                    db.rest[1],
+                    db.target.name);
         shown = function->declaration;
     } else if (db.rest_count == 2 && strcmp(db.rest[0], "table") == 0) {
         shown = table_find(schema, db.rest[1]);
-        if (!shown) cli_die("no such table");
+        if (!shown)
+            cli_die("no such table: %s. `lightcone describe --json %s` shows those there are.",
+                    db.rest[1],
+                    db.target.name);
     } else if (db.rest_count == 2) {
         args_fail(args->command, "invalid value '%s': say reducer or table", db.rest[0]);
     }

@@ -89,7 +89,9 @@ static Err database_check(void *ctx, const char *path) {
 }
 
 static int check_run(const Args *args) {
-    if (args->word_count != 1) args_fail(args->command, "give one directory");
+    if (args->word_count != 1)
+        args_fail(args->command,
+                  "give one data directory, the one that the server has as --data-dir");
     const char *dir = args->words[0];
     char databases[IO_PATH_MAX], control[IO_PATH_MAX];
     Check check = {.io = io_real()};
@@ -101,7 +103,9 @@ static int check_run(const Args *args) {
     if (err == OK && dir_exists(check.io, control)) err = generation_check(&check, control);
     if (err == OK && check.databases == 0) err = generation_check(&check, dir);
     if (err != OK) cli_die("cannot read %s: %s", dir, io_last_error_text());
-    if (check.databases == 0) cli_die("%s holds no databases", dir);
+    if (check.databases == 0)
+        cli_die("%s holds no databases. Give the directory that the server has as --data-dir.",
+                dir);
     if (check.problems) printf("%llu problems\n", (unsigned long long)check.problems);
     return check.problems ? 1 : 0;
 }

@@ -196,9 +196,11 @@ static int dev_run(const Args *args) {
     plan.server = args_value(args, "server");
     plan.has_targets = json_array_size(json_object_get(project->root, "generate")) > 0;
     client_choose(&plan, args, project);
+    bool has_several = project->target_count > 1;
+    if (has_several) databases_choose(&plan, args, project);
     modules_choose(&plan, args, project);
     packages_check(&plan);
-    databases_choose(&plan, args, project);
+    if (!has_several) databases_choose(&plan, args, project);  // may make one: last
     plan.base_url = config_server_url(plan.server);
     remote_ask(&plan);
     return dev_run_plan(&plan);

@@ -12,7 +12,7 @@
 #include "cli/module.h"
 #include "cli/project.h"
 
-typedef enum Sdk { SDK_LIGHTCONE, SDK_SPACETIMEDB, SDK_C } Sdk;
+typedef enum Sdk { SDK_LIGHTCONE, SDK_SPACETIMEDB, SDK_C, SDK_JSON } Sdk;
 
 typedef struct GeneratePlan {
     Sdk sdk;
@@ -120,7 +120,9 @@ static void private_tables_note(const Codegen *gen) {
 static void generate_one(const GeneratePlan *plan) {
     const char *file = plan->file;
     printf("Generating %s module bindings for module %s\n",
-           plan->sdk == SDK_C ? "C" : "TypeScript",
+           plan->sdk == SDK_C      ? "C"
+           : plan->sdk == SDK_JSON ? "JSON"
+                                   : "TypeScript",
            plan->module_path ? plan->module_path : file);
     fflush(stdout);
     if (plan->module_path)
@@ -137,6 +139,7 @@ static void generate_one(const GeneratePlan *plan) {
     case SDK_LIGHTCONE: codegen_lightcone(&gen); break;
     case SDK_SPACETIMEDB: codegen_typescript(&gen); break;
     case SDK_C: codegen_c(&gen); break;
+    case SDK_JSON: codegen_json(&gen); break;
     }
     for (size_t i = 0; i < gen.file_count; i++)
         file_write_if_changed(cli_join(plan->out_dir, gen.files[i].path), &gen.files[i]);
@@ -144,19 +147,22 @@ static void generate_one(const GeneratePlan *plan) {
     puts("Generate finished successfully.");
 }
 
-// True for C, false for TypeScript.
-static bool language_is_c(const Args *args, const char *language) {
+// False for TypeScript, where it is the package that matters.
+static bool language_decides(const Args *args, const char *language, Sdk *sdk) {
     if (!language) {
         puts("Detected client language 'typescript' from '.'. Say --lang to choose another.");
         return false;
     }
     if (strcmp(language, "typescript") == 0 || strcmp(language, "ts") == 0) return false;
-    if (strcmp(language, "c") == 0) return true;
+    *sdk = strcmp(language, "c") == 0 ? SDK_C : SDK_JSON;
+    if (*sdk == SDK_C || strcmp(language, "json") == 0) return true;
     static const char *const later[] = {"rust", "rs", "csharp", "c#", "cs", "unrealcpp", "uecpp"};
     for (size_t i = 0; i < ARRAY_LEN(later); i++)
         if (strcmp(language, later[i]) == 0)
-            cli_die("--lang %s is not supported yet. TypeScript and C are.", language);
-    args_fail(args->command, "invalid value '%s' for '--lang': say typescript or c", language);
+            cli_die("--lang %s is not supported yet. TypeScript, C and JSON are.", language);
+    args_fail(args->command,
+              "invalid value '%s' for '--lang': say typescript, c or json",
+              language);
 }
 
 static bool depends_on(json_t *package, const char *name) {
@@ -214,8 +220,8 @@ static void source_choose(GeneratePlan *plan,
 }
 
 // It begins identifiers and names files.
-static void name_check(const Args *args, bool is_c, const char *name) {
-    if (!is_c) cli_die("--namespace is only supported with --lang c");
+static void name_check(const Args *args, bool has_names, const char *name) {
+    if (!has_names) cli_die("--namespace is only supported with --lang c and --lang json");
     bool is_word = *name && strspn(name, "0123456789") == 0;
     for (const char *at = name; *at; at++)
         is_word = is_word && (*at == '_' || isalnum((unsigned char)*at));
@@ -227,8 +233,11 @@ static void name_check(const Args *args, bool is_c, const char *name) {
 
 static void generate_entry(const Args *args, const Project *project, json_t *entry) {
     const char *language = args_value(args, "lang");
-    bool is_c =
-        language_is_c(args, language || !entry ? language : project_text(entry, "language"));
+    Sdk by_language;
+    bool is_decided =
+        language_decides(args,
+                         language || !entry ? language : project_text(entry, "language"),
+                         &by_language);
     GeneratePlan plan = {
         .out_dir = args_value(args, "out-dir"),
         .include_private =
@@ -239,11 +248,12 @@ static void generate_entry(const Args *args, const Project *project, json_t *ent
     if (!plan.out_dir) plan.out_dir = "src/module_bindings";
     const char *sdk = args_value(args, "sdk");
     plan.sdk =
-        is_c ? SDK_C
-             : sdk_choose(args, sdk || !entry ? sdk : project_text(entry, "sdk"), plan.out_dir);
+        is_decided
+            ? by_language
+            : sdk_choose(args, sdk || !entry ? sdk : project_text(entry, "sdk"), plan.out_dir);
     plan.name = args_value(args, "namespace");
     if (!plan.name && entry) plan.name = project_text(entry, "namespace");
-    if (plan.name) name_check(args, is_c, plan.name);
+    if (plan.name) name_check(args, is_decided, plan.name);
     source_choose(&plan, args, project, entry);
     generate_one(&plan);
 }
@@ -265,7 +275,7 @@ static int generate_run(const Args *args) {
 }
 
 static const ArgSpec specs[] = {
-    {"lang", NULL, 'l', ARG_VALUE, "LANGUAGE", "typescript or c"},
+    {"lang", NULL, 'l', ARG_VALUE, "LANGUAGE", "typescript, c or json"},
     {"sdk",
      NULL,
      0,
@@ -282,7 +292,12 @@ static const ArgSpec specs[] = {
     {"js-path", NULL, 'j', ARG_VALUE, "FILE", "Look into this JavaScript bundle, build nothing"},
     {"bin-path", NULL, 'b', ARG_VALUE, "FILE", "Look into this wasm file, build nothing"},
     {"include-private", NULL, 0, ARG_FLAG, NULL, "Private tables and functions too"},
-    {"namespace", NULL, 0, ARG_VALUE, "NAME", "C: names the files and begins every name (module)"},
+    {"namespace",
+     NULL,
+     0,
+     ARG_VALUE,
+     "NAME",
+     "C, JSON: names the files and begins every name (module)"},
     {"build-options", "build-opts", 0, ARG_VALUE, "WORDS", NULL},
     SPEC_YES,
     SPEC_NO_CONFIG,

@@ -166,6 +166,7 @@ static const char *changes_check(const PublishPlan *plan, Bytes program, const c
         .waiting = waiting_for(plan),
     });
     if (reply.status == 404) return "";  // a new database
+    if (reply.status == 401 || reply.status == 403) http_expect_ok(&reply);
     if (!http_ok(&reply))
         cli_die("Pre-publish check failed with status %d %s: %s",
                 reply.status,
@@ -191,6 +192,10 @@ static NORETURN void permission_denied(const PublishPlan *plan) {
 static int reply_report(const PublishPlan *plan, const HttpReply *reply) {
     json_t *body = json_from(reply->body, NULL);
     if (json_at(body, "PermissionDenied")) permission_denied(plan);
+    if (reply->status == 400 || reply->status == 500)
+        cli_die_cause(http_status_line(reply),
+                      "The server did not take the module:\n%s",
+                      reply->body);
     http_expect_json(reply);
     const char *identity = json_text_at(body, "Success.database_identity");
     const char *op = json_text_at(body, "Success.op");
@@ -228,7 +233,10 @@ static int publish_one(PublishPlan *plan) {
                plan->file);
     size_t len = 0;
     const char *program = cli_file_read(plan->file, &len);
-    if (!program) cli_die("Could not read %s: there is no such file.", plan->file);
+    if (!program)
+        cli_die(
+            "Could not read %s: there is no such file. Say --module-path DIR to build a module and publish it.",
+            plan->file);
     remote_ask(plan);
     const char *label = plan->server ? plan->server : config_get("default_server");
     printf("Uploading to %s => %s\n", label ? label : base, base);

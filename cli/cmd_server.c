@@ -90,9 +90,16 @@ static int server_add(const Args *args) {
     for (size_t i = 0; i < config_server_count(); i++) {
         CliServer known = config_server(i);
         if (known.nickname && strcmp(known.nickname, name) == 0)
-            cli_die("Server nickname %s already in use: %s", name, server_url(&known));
+            cli_die(
+                "Server nickname %s already in use: %s\nGive another, or change this one with `lightcone server "
+                "edit %s`.",
+                name,
+                server_url(&known),
+                name);
         if (known.host && strcmp(known.host, server.host) == 0)
-            cli_die("Server already configured for host: %s", server.host);
+            cli_die("Server already configured for host: %s\nIts nickname is %s.",
+                    server.host,
+                    known.nickname ? known.nickname : "not set");
     }
     if (!args_has(args, "no-fingerprint")) {
         server.fingerprint = fingerprint_fetch(server_url(&server));

@@ -18,6 +18,11 @@ static json_t *settings_request(const CliTarget *target, const char *method, con
         call.body = str_bytes(str_from(body));
     }
     HttpReply reply = http_send(&call);
+    if (reply.status == 400)
+        cli_die_cause(http_status_line(&reply),
+                      "%s\n`lightcone settings %s` shows the settings there are.",
+                      reply.body,
+                      target->name);
     http_expect_json(&reply);
     return json_from(reply.body, NULL);
 }

@@ -4,7 +4,8 @@
 //   ModuleDef ─┬─ codegen_lightcone ───> files {path, text} ── cmd_generate.c ──> written when changed
 //              │      for our own package, sdk/typescript
 //              ├─ codegen_typescript ──> the same for the npm package `spacetimedb`
-//              └─ codegen_c ───────────> NAME.h and NAME.c for sdk/client-c
+//              ├─ codegen_c ───────────> NAME.h and NAME.c for sdk/client-c
+//              └─ codegen_json ────────> NAME.json, a JSON Schema of what clients see
 //
 // Deterministic: reducers in the order of the module, everything else sorted, no times, no paths.
 // Two names each: the accessor (the module's own spelling) makes identifiers and file names; the
@@ -26,7 +27,7 @@ typedef struct CodegenFile {
 typedef struct Codegen {
     const ModuleDef *def;
     bool include_private;
-    const char *name;  // codegen_c: of the files, and in front of every name; NULL: module
+    const char *name;  // of C and JSON: of the files, and in front of every name; NULL: module
     CodegenFile *files;
     size_t file_count;
 } Codegen;
@@ -35,3 +36,4 @@ typedef struct Codegen {
 void codegen_lightcone(Codegen *gen);
 void codegen_typescript(Codegen *gen);
 void codegen_c(Codegen *gen);
+void codegen_json(Codegen *gen);

@@ -6,8 +6,14 @@ static void print_both(CGenerated *gen, const char *comment) {
     buf_printf(&gen->source, "// ── %s\n\n", comment);
 }
 
+#define LINE_CHARS_MAX 98
+
 // One function: declared in the header, with its only line in the source.
 static void function(CGenerated *gen, const char *signature, const char *body) {
+    if (strlen(signature) > LINE_CHARS_MAX) {
+        const char *open = strchr(signature, '(') + 1;
+        signature = cli_format("%.*s\n    %s", (int)(open - signature), signature, open);
+    }
     buf_printf(&gen->header, "%s;\n", signature);
     buf_printf(&gen->source, "%s {\n    %s\n}\n\n", signature, body);
 }

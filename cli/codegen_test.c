@@ -13,7 +13,7 @@ static Codegen generate_for(void (*sdk)(Codegen *gen), Bytes raw, bool include_p
     ModuleDef *def = NULL;
     Diag diag = {0};
     EXPECT_OK(moduledef_decode(raw, &def, &diag));
-    Codegen gen = {.def = def, .include_private = include_private};
+    Codegen gen = {.def = def, .include_private = include_private, .name = "rich"};
     sdk(&gen);
     return gen;
 }
@@ -64,6 +64,24 @@ TEST(codegen, output_for_our_package_is_the_golden_files_byte_for_byte) {
     Codegen gen = generate_for(codegen_lightcone, BYTES(raw, len), false);
     EXPECT_EQ(gen.file_count, 4);
     expect_golden(&gen, "tests/golden/rich-lightcone");
+}
+
+TEST(codegen, output_for_c_is_the_golden_files_byte_for_byte) {
+    size_t len = 0;
+    const char *raw = cli_file_read("tests/golden/rich.def", &len);
+    EXPECT(raw != NULL);
+    Codegen gen = generate_for(codegen_c, BYTES(raw, len), false);
+    EXPECT_EQ(gen.file_count, 2);
+    expect_golden(&gen, "tests/golden/rich-c");
+}
+
+TEST(codegen, output_as_json_is_the_golden_file_byte_for_byte) {
+    size_t len = 0;
+    const char *raw = cli_file_read("tests/golden/rich.def", &len);
+    EXPECT(raw != NULL);
+    Codegen gen = generate_for(codegen_json, BYTES(raw, len), false);
+    EXPECT_EQ(gen.file_count, 1);
+    expect_golden(&gen, "tests/golden/rich-json");
 }
 
 TEST(codegen, private_tables_and_lifecycle_reducers_appear_only_on_demand) {

@@ -427,5 +427,6 @@ int dev_run_plan(const DevPlan *plan) {
         if (!dev.ending) cycle_if_due(&dev);
     }
     end_everything(&dev);
+    watch_close(dev.watch);
     return dev.failed ? 1 : 0;
 }

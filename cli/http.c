@@ -143,9 +143,12 @@ HttpReply http_send(const HttpCall *call) {
     HttpReply reply;
     const char *why;
     if (!http_try(call, &reply, &why))
-        cli_die_cause(why,
-                      "Could not reach the server: error sending request for url (%s)",
-                      call->url);
+        cli_die_cause(
+            why,
+            "Could not reach the server: error sending request for url (%s)\n"
+            "Start one with `lightcone start`, or say which with --server; `lightcone server list` "
+            "shows those you know.",
+            call->url);
     return reply;
 }
 
@@ -185,13 +188,38 @@ const char *http_status_line(const HttpReply *reply) {
                       reply->url);
 }
 
+// "http://127.0.0.1:3000" of what lies below it.
+static const char *base_of(const char *url) {
+    const char *host = strstr(url, "://");
+    host = host ? host + 3 : url;
+    return cli_copy((Str){url, (size_t)(host - url) + strcspn(host, "/")});
+}
+
+// A token is signed by the server that gave it; to any other it is a stranger's.
+static NORETURN void token_refused(const HttpReply *reply) {
+    const char *base = base_of(reply->url);
+    bool foreign = strstr(reply->body, "InvalidSignature") || strstr(reply->body, "InvalidIssuer");
+    cli_die_cause(
+        http_status_line(reply),
+        "%s\n%s Become somebody whom %s knows with:\n"
+        "\tlightcone login --server %s\n"
+        "That replaces the saved token; `lightcone login show --token` prints it, to keep it.",
+        reply->len ? reply->body : "Unauthorized",
+        foreign ? "The saved token belongs to another server."
+                : "The server does not accept the saved token.",
+        base,
+        base);
+}
+
 void http_expect_ok(const HttpReply *reply) {
     if (http_ok(reply)) return;
-    if (reply->status == 401)
-        cli_die_cause(http_status_line(reply),
-                      "%s\nThe server does not accept your token. Get a new one with:\n"
-                      "\tlightcone login",
-                      reply->len ? reply->body : "Unauthorized");
+    if (reply->status == 401) token_refused(reply);
+    if (reply->status == 403)
+        cli_die_cause(
+            http_status_line(reply),
+            "%s\nIt belongs to another identity. `lightcone login show` says who you are, "
+            "`lightcone list` what is yours.",
+            reply->len ? reply->body : "The server does not allow you that.");
     if (reply->len == 0) cli_die("%s", http_status_line(reply));
     cli_die_cause(http_status_line(reply), "%s", reply->body);
 }

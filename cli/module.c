@@ -10,7 +10,10 @@ HostKind module_kind(const char *path) {
 const ModuleDef *module_definition(const char *path, HostKind kind) {
     size_t len = 0;
     const char *text = cli_file_read(path, &len);
-    if (!text) cli_die("Could not read %s: there is no such file.", path);
+    if (!text)
+        cli_die(
+            "Could not read %s: there is no such file. `lightcone build` makes one of a module's source.",
+            path);
     static HostProgram *program;  // one a process; kept so that its definition stays
     static const HostLoadOptions options = {.describe_only = true};
     Diag diag = {0};
@@ -31,12 +34,15 @@ static bool holds_module(const char *directory) {
 
 const char *module_directory(const char *given) {
     if (given) {
-        if (!cli_dir_exists(given)) cli_die("Fatal Error: path %s does not exist.", given);
+        if (!cli_dir_exists(given))
+            cli_die("Fatal Error: path %s does not exist. It has to be the module's directory.",
+                    given);
         return given;
     }
     static const char *const places[] = {"spacetimedb", "lightcone", "."};
     for (size_t i = 0; i < ARRAY_LEN(places); i++)
         if (holds_module(places[i])) return places[i];
-    cli_die("Could not find a SpacetimeDB module in spacetimedb/ or the current directory. Use "
-            "--module-path to specify the module location.");
+    cli_die(
+        "Could not find a SpacetimeDB module in spacetimedb/ or the current directory. Use "
+        "--module-path to specify the module location, or make a project with `lightcone init`.");
 }

@@ -14,7 +14,11 @@ static json_t *layer_read(Project *project, const char *path) {
     const char *why = NULL;
     json_t *value = json_from(text, &why);
     if (value && !json_is_object(value)) why = "it is not an object";
-    if (!json_is_object(value)) cli_die("Failed to parse config file %s: %s", path, why);
+    if (!json_is_object(value))
+        cli_die(
+            "Failed to parse config file %s: %s. It is JSON with comments; --no-config ignores it.",
+            path,
+            why);
     project->paths[project->path_count++] = path;
     return value;
 }

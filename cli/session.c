@@ -92,7 +92,11 @@ CliTarget session_target(const char *name, const char *server, bool anonymous) {
         .url = cli_format("%s/v1/database/%s/identity", target.base_url, http_encode(name)),
         .timeout_s = 30,
     });
-    if (reply.status == 404) cli_die("failed to find database `%s`.", name);
+    if (reply.status == 404)
+        cli_die("failed to find database `%s`.\n"
+                "`lightcone list` shows yours, `lightcone publish %s` makes one of this name.",
+                name,
+                name);
     http_expect_ok(&reply);
     target.identity = cli_copy((Str){reply.body, strcspn(reply.body, " \r\n")});
     if (!is_identity(target.identity))

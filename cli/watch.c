@@ -72,6 +72,12 @@ Watch *watch_open(const char *const *directories, size_t count) {
     return watch;
 }
 
+void watch_close(Watch *watch) {
+    close(watch->fd);
+    mem_free(watch->paths);
+    mem_free(watch);
+}
+
 int watch_fd(const Watch *watch) {
     return watch->fd;
 }

@@ -9,6 +9,7 @@ typedef struct Watch Watch;
 
 // Watches every directory below each of them. Ends the process when the system lets us watch no more.
 Watch *watch_open(const char *const *directories, size_t count);
+void watch_close(Watch *watch);
 int watch_fd(const Watch *watch);  // readable when something happened
 // Take in what happened. The path of a file that changed, or NULL when nothing that matters did;
 // valid until the next call.

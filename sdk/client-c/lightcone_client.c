@@ -88,6 +88,7 @@ typedef struct Out {
     uint8_t *data;
     size_t len, cap;
     LcError error;
+    bool is_borrowed;  // data belongs to somebody else: it is copied when it grows
 } Out;
 
 static uint8_t *out_room(Out *out, size_t bytes) {
@@ -96,11 +97,14 @@ static uint8_t *out_room(Out *out, size_t bytes) {
         size_t cap = out->cap ? out->cap : 256;
         while (cap - out->len < bytes && cap <= SIZE_MAX / 4)
             cap *= 2;
-        uint8_t *data = cap - out->len < bytes ? NULL : LC_CLIENT_REALLOC(out->data, cap);
+        uint8_t *old = out->is_borrowed ? NULL : out->data;
+        uint8_t *data = cap - out->len < bytes ? NULL : LC_CLIENT_REALLOC(old, cap);
         if (!data) {
             out->error = LC_NO_MEMORY;
             return NULL;
         }
+        if (out->is_borrowed) memcpy(data, out->data, out->len);
+        out->is_borrowed = false;
         out->data = data;
         out->cap = cap;
     }
@@ -136,7 +140,7 @@ static void out_drop(Out *out, size_t bytes) {
 }
 
 static void out_free(Out *out) {
-    free(out->data);
+    if (!out->is_borrowed) free(out->data);
     *out = (Out){0};
 }
 
@@ -517,6 +521,8 @@ static void value_write(Out *out, const LcType *type, const uint8_t *value, unsi
 
 LcError lc_encode(const LcType *type, const void *value, uint8_t **bytes, size_t *len) {
     Out out = {0};
+    *bytes = NULL;
+    *len = 0;
     out_room(&out, 1);
     value_write(&out, type, value, 0);
     if (out.error) {
@@ -547,6 +553,7 @@ static LcError value_new(const LcType *type, In in, void **value) {
 LcError lc_decode(const LcType *type, const void *bytes, size_t len, void **value) {
     static const uint8_t nothing;
     const uint8_t *at = bytes ? bytes : &nothing;
+    *value = NULL;
     return value_new(type, (In){.at = at, .end = at + len}, value);
 }
 
@@ -966,7 +973,8 @@ static void batch_commit(LcClient *client, bool whole) {
         row->shown = row->count;
         if (!row->is_event) row->table->shown_count += (size_t)is - (size_t)was;
         if (!is && !row->is_event) row_unlink(row->table, row);
-        if (was && is) continue;
+        if (!is && !was) free(row);  // it came and went, as may be in the large batch
+        if (was == is) continue;
         row->next_touched = NULL;
         *news_end = row;
         news_end = &row->next_touched;
@@ -1185,13 +1193,16 @@ static uint32_t id_next(LcClient *client) {
 static void requests_send(LcClient *client) {
     if (!client->is_ready || client->close_sent) return;
     for (LcSubscription *at = client->subscriptions; at; at = at->next) {
+        bool begins = !at->is_sent && !at->is_ending;
+        bool ends = at->is_sent && at->is_ending && !at->end_sent;
+        if (!begins && !ends) continue;
         uint8_t head[10] = {0};
         uint32_t request = id_next(client);
         for (int i = 0; i < 4; i++) {
             head[1 + i] = (uint8_t)(request >> (8 * i));
             head[5 + i] = (uint8_t)(at->id >> (8 * i));
         }
-        if (!at->is_sent && !at->is_ending) {
+        if (begins) {
             Out message = {0};
             out_bytes(&message, head, 9);
             out_bytes(&message, at->message.data, at->message.len);
@@ -1201,7 +1212,7 @@ static void requests_send(LcClient *client) {
                 frame_send(client, 2, message.data, message.len);
             out_free(&message);
             at->is_sent = true;
-        } else if (at->is_sent && at->is_ending && !at->end_sent) {
+        } else {
             head[0] = 1;
             head[9] = 1;  // send the rows that go
             frame_send(client, 2, head, sizeof head);
@@ -1451,17 +1462,18 @@ const void *lc_table_find(const LcClient *client,
                           const void *key) {
     const Table *table = table_of(client, info);
     if (!table || table->cap == 0) return NULL;
-    uint8_t *bytes;
-    size_t len;
-    if (lc_encode(info->row->fields[info->unique[which]].type, key, &bytes, &len) != LC_OK)
-        return NULL;
-    uint64_t hash = hash_bytes(client->seed, bytes, len);
-    Row *row = *chain_of(table, which + 1, hash);
+    uint8_t few[256];
+    Out bytes = {.data = few, .cap = sizeof few, .is_borrowed = true};
+    value_write(&bytes, info->row->fields[info->unique[which]].type, key, 0);
+    Row *row = NULL;
+    if (!bytes.error)
+        row = *chain_of(table, which + 1, hash_bytes(client->seed, bytes.data, bytes.len));
     for (; row; row = row->links[which + 1].next) {
         const Link *link = &row->links[which + 1];
-        if (row->shown > 0 && link->len == len && memcmp(link->key, bytes, len) == 0) break;
+        bool is_equal = link->len == bytes.len && memcmp(link->key, bytes.data, link->len) == 0;
+        if (row->shown > 0 && is_equal) break;
     }
-    free(bytes);
+    out_free(&bytes);
     return row ? row->value : NULL;
 }
 
@@ -2001,7 +2013,7 @@ static void link_try(LcClient *client) {
 
 static void link_open(LcClient *client) {
     client->deadline = now_ms() + OPEN_MS;
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
     int error = getaddrinfo(client->host, client->port, &hints, &client->addresses);
     if (error) {
         client->addresses = NULL;

@@ -288,7 +288,8 @@ LcError lc_table_listen(LcClient *client, const LcTable *table, const LcListener
 size_t lc_table_count(const LcClient *client, const LcTable *table);
 // Rows in the order of their coming. row NULL: the first. NULL: there are no more.
 const void *lc_table_next(const LcClient *client, const LcTable *table, const void *row);
-// The row whose column `table->unique[which]` is *key, or NULL, also when there is no memory.
+// The row whose column `table->unique[which]` is *key, or NULL. (Also when there is no memory for a key of
+// more than 256 bytes.)
 const void *lc_table_find(const LcClient *client,
                           const LcTable *table,
                           size_t which,

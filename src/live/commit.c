@@ -156,6 +156,7 @@ static Err stab_all(Live *live, const LiveChange *changes, size_t count) {
         const LiveChange *change = &changes[i];
         if (i == 0 || change->table_id != changes[i - 1].table_id)
             table = live_table(live, change->table_id);
+        ASSERT(!table || !change->is_clear);
         Err err = table ? table_stab(live, table, change) : OK;
         if (err != OK) return err;
     }
@@ -302,6 +303,14 @@ static Err join_all(Live *live, const LiveChange *changes, size_t count) {
     if (err == OK) err = join_commit(live);
     live->is_behind = err != OK;
     return err;
+}
+
+void live_missed(Live *live) {
+    live->is_behind = live->join_count > 0;
+}
+
+bool live_watches(const Live *live, uint32_t table_id) {
+    return live_table(live, table_id) != NULL;
 }
 
 Err live_commit(Live *live,

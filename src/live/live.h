@@ -144,7 +144,14 @@ typedef struct LiveUpdate {  // what one client must be told about one commit
     uint32_t set_count;
 } LiveUpdate;
 
-// Work out who must hear what. *out is valid until the next live_commit. A failure (ERR_NOMEM)
+// There was a commit that live_commit could not be told of: clients are behind the truth, as after one
+// that failed.
+void live_missed(Live *live);
+// Whether somebody watches rows of this table, in a query of its own or in a join.
+bool live_watches(const Live *live, uint32_t table_id);
+
+// Work out who must hear what. A change that is_clear has no rows to tell of: nobody may watch its table
+// (db_commit_rows). *out is valid until the next live_commit. A failure (ERR_NOMEM)
 // leaves clients behind the truth: the caller must close their connections (live_clients_stale).
 MUST_USE Err live_commit(Live *live,
                          const LiveChange *changes,

@@ -99,7 +99,8 @@ static bool put(Shared *shared, Session *s) {
 
 static void all_stale(Database *db) {
     for (Session *s = db->sessions; s; s = s->next) {
-        if (s->live) session_close(s, 1011, "the server is out of memory and missed an update");
+        if (s->live)
+            session_close(s, 1011, "the server could not read or keep an update, and missed it");
     }
 }
 
@@ -108,10 +109,27 @@ static size_t held_max(const Database *db) {
     return (size_t)db->settings.unread_bytes_max;
 }
 
+// Whether a cleared table's rows have to be told one by one.
+static bool wants_rows(const Database *db, const WriteSet *writes) {
+    for (size_t i = 0; i < writes->count; i++) {
+        const TxnChange *change = &writes->changes[i];
+        if (!change->is_clear) continue;
+        const CatalogTable *table = catalog_table(db_catalog(db->db), change->table_id);
+        if (live_watches(db->live, change->table_id)) return true;
+        if (table && table->schedule_id) return true;
+    }
+    return false;
+}
+
 void database_publish(Database *db, const WriteSet *writes, Session *by, const LiveUpdate **own) {
     db->counters.commits++;
     db->delta_json.list = NULL;
     db->delta_json.count = 0;
+    if (wants_rows(db, writes) && db_commit_rows(db->db, &writes) != OK) {
+        live_missed(db->live);
+        all_stale(db);
+        return;
+    }
     if (db->has_schedules) schedules_notice(db, writes);
     const LiveUpdate *updates;
     size_t count;

@@ -285,31 +285,8 @@ Err table_replace(Table *table, uint32_t index_id, Bytes row, bool *changed, Dia
 
 // ── clear ───────────────────────────────────────────────────────────────────────────────────────
 
-// The trees are set aside whole; the change list's rows stay where they are, in the set-aside
-// pages, which nobody changes until the next store_begin gives them up. Only keys are copied.
-static Err clear_record(Table *table) {
-    Store *store = table->store;
-    uint8_t scratch[NODE_KEY_MAX];
-    TreeCursor cursor;
-    unsigned at;
-    cursor_open(&cursor, &store->pages, &table->state.rows, BYTES_NONE, BYTES_NONE);
-    for (size_t n = store->change_count; cursor_next(&cursor, &at); n++) {
-        const uint8_t *leaf = cursor_leaf(&cursor);
-        Bytes key = node_key(&store->pages, leaf, at, scratch);
-        Bytes kept = arena_bytes(&store->arena, key);
-        if (key.len && !kept.ptr) return ERR_NOMEM;
-        store->changes[n] = (Change){
-            .table = table,
-            .kind = CHANGE_DELETE,
-            .row = node_value(&store->pages, leaf, at),
-            .key = kept,
-        };
-        Err err = read_result(store, true);
-        if (err != OK) return err;
-    }
-    return read_result(store, true);
-}
-
+// The trees are set aside whole, and nobody changes their pages until the next store_begin gives them
+// up. So who wants the rows can read them there, and who does not need not pay for them.
 Err table_clear(Table *table, uint64_t *deleted) {
     Store *store = table->store;
     TableState *state = &table->state;
@@ -322,14 +299,8 @@ Err table_clear(Table *table, uint64_t *deleted) {
     Tree *indexes = arena_array(&store->arena, Tree, MAX(index_count, 1u));
     if (!indexes) return ERR_NOMEM;
     if ((err = ddl_reserve(store)) != OK) return err;
-    if ((err = changes_reserve(store, state->row_count)) != OK) return err;
-    reading(store);
-    if ((err = clear_record(table)) != OK) return err;
-    store->rows_borrowed = true;
 
     Ddl *ddl = ddl_record(store, DDL_CLEAR, table);
-    store->change_count += state->row_count;
-    ddl->changes_after = store->change_count;
     memcpy(indexes, state->indexes, index_count * sizeof(Tree));
     memset(state->indexes, 0, index_count * sizeof(Tree));
     ddl->state = *state;
@@ -337,4 +308,42 @@ Err table_clear(Table *table, uint64_t *deleted) {
     *state = (TableState){.indexes = state->indexes};
     table->generation++;
     return OK;
+}
+
+bool store_next_clear(const Store *store, size_t *position, StoreClear *out) {
+    while (*position < store->ddl_count) {
+        const Ddl *ddl = &store->ddl[(*position)++];
+        if (ddl->kind != DDL_CLEAR) continue;
+        *out = (StoreClear){ddl->table, ddl->state.row_count, ddl->changes_before};
+        return true;
+    }
+    return false;
+}
+
+// The rows stay where they are, in the set-aside pages. Only keys are copied.
+Err store_clear_rows(Store *store, size_t position, StoreClearEach each, void *ctx) {
+    const Ddl *ddl = &store->ddl[position - 1];
+    uint8_t scratch[NODE_KEY_MAX];
+    TreeCursor cursor;
+    unsigned at;
+    Err err = OK;
+    ASSERT(ddl->kind == DDL_CLEAR);
+    reading(store);
+    store->rows_borrowed = true;
+    cursor_open(&cursor, &store->pages, &ddl->state.rows, BYTES_NONE, BYTES_NONE);
+    while (err == OK && cursor_next(&cursor, &at)) {
+        const uint8_t *leaf = cursor_leaf(&cursor);
+        Bytes key = node_key(&store->pages, leaf, at, scratch);
+        Bytes kept = arena_bytes(&store->arena, key);
+        if (key.len && !kept.ptr) return ERR_NOMEM;
+        Change change = {
+            .table = ddl->table,
+            .kind = CHANGE_DELETE,
+            .row = node_value(&store->pages, leaf, at),
+            .key = kept,
+        };
+        err = read_result(store, true);
+        if (err == OK) each(ctx, &change);
+    }
+    return err == OK ? read_result(store, true) : err;
 }

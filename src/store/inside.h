@@ -96,12 +96,11 @@ typedef enum DdlKind {
 typedef struct Ddl {
     DdlKind kind;
     Table *table;
-    size_t changes_before;  // rows changed before it; a clear's own rows come after
-    size_t changes_after;
-    const TableDef *def;  // the one before
-    uint32_t position;    // of the index
-    Tree tree;            // of the dropped index
-    TableState state;     // what a clear took away
+    size_t changes_before;  // rows changed before it
+    const TableDef *def;    // the one before
+    uint32_t position;      // of the index
+    Tree tree;              // of the dropped index
+    TableState state;       // what a clear took away
 } Ddl;
 
 // The index entries' keys of one row, back to back.
@@ -160,7 +159,7 @@ struct Store {
     Arena types;         // of tables that came with the page file
     PageFault fault;     // what could not be read since store_begin
     bool broken;         // an undo could not read what it needed: the head is not what it should be
-    bool rows_borrowed;  // the change list has rows that stand in pages
+    bool rows_borrowed;  // who asked for a clear's rows has them as they stand in pages
 
     Finger fingers[FINGERS];
     unsigned finger_next;

@@ -279,16 +279,29 @@ static size_t gap_bytes(const uint8_t *node) {
 
 // ── building ────────────────────────────────────────────────────────────────────────────────────
 
+// The node that has entry *at, which becomes its number there; NULL for the extra one.
+static const uint8_t *entry_source(const NodeEntries *entries, unsigned *at) {
+    if (entries->extra) {
+        if (*at == entries->extra_at) return NULL;
+        *at -= *at > entries->extra_at;
+    }
+    unsigned count = node_count(entries->node);
+    if (*at < count) return entries->node;
+    *at -= count;
+    return entries->more;
+}
+
 NodeCell node_entry(const NodeEntries *entries, unsigned at) {
-    if (entries->extra && at == entries->extra_at) return *entries->extra;
-    return node_cell(entries->node, at - (entries->extra && at > entries->extra_at));
+    const uint8_t *source = entry_source(entries, &at);
+    return source ? node_cell(source, at) : *entries->extra;
 }
 
 size_t node_entry_bytes(const NodeEntries *entries, unsigned at) {
-    NodeCell cell = node_entry(entries, at);
+    const uint8_t *source = entry_source(entries, &at);
+    if (source) return NODE_SLOT_BYTES + slot_cell_bytes(source, node_slots(source)[at]);
     Bytes prefix = node_prefix(entries->node);
-    bool shares = cell.prefix.len != 0 || cell_has_prefix(&cell, prefix);
-    return NODE_SLOT_BYTES + cell_bytes(&cell, shares ? prefix.len : 0);
+    bool shares = cell_has_prefix(entries->extra, prefix);
+    return NODE_SLOT_BYTES + cell_bytes(entries->extra, shares ? prefix.len : 0);
 }
 
 static Bytes cell_key(const NodeCell *cell, uint8_t scratch[NODE_KEY_MAX]) {
@@ -313,14 +326,32 @@ static void prefix_set(uint8_t *node, const NodeCell *first, const NodeCell *las
     header_of(node)->prefix_len = (uint16_t)len;
 }
 
+// Copy a cell as it stands in a node with the same prefix.
+static NodeSlot cell_transfer(uint8_t *node, const uint8_t *source, NodeSlot slot, size_t bytes) {
+    NodeHeader *header = header_of(node);
+    header->cells_at = (uint16_t)(header->cells_at - bytes);
+    memcpy(node + header->cells_at, source + slot.at, bytes);
+    return (NodeSlot){slot.head, header->cells_at, slot.key};
+}
+
 static bool build_append(uint8_t *node, const NodeEntries *entries, unsigned from, unsigned to) {
     size_t prefix_len = node_prefix(node).len;
+    NodeSlot *slots = slots_of(node);
     NodeHeader *header = header_of(node);
     for (unsigned at = from; at < to; at++) {
-        NodeCell cell = node_entry(entries, at);
-        if (cell_bytes(&cell, prefix_len) + NODE_SLOT_BYTES > gap_bytes(node)) return false;
-        NodeSlot slot = cell_write(node, &cell, prefix_len);
-        slots_of(node)[header->page.count++] = slot;
+        unsigned there = at;
+        const uint8_t *source = entry_source(entries, &there);
+        if (LIKELY(source && node_prefix(source).len == prefix_len)) {
+            NodeSlot slot = node_slots(source)[there];
+            size_t bytes = slot_cell_bytes(source, slot);
+            if (bytes + NODE_SLOT_BYTES > gap_bytes(node)) return false;
+            slots[header->page.count++] = cell_transfer(node, source, slot, bytes);
+        } else {
+            NodeCell cell = source ? node_cell(source, there) : *entries->extra;
+            if (cell_bytes(&cell, prefix_len) + NODE_SLOT_BYTES > gap_bytes(node)) return false;
+            NodeSlot slot = cell_write(node, &cell, prefix_len);
+            slots[header->page.count++] = slot;
+        }
     }
     return true;
 }
@@ -351,7 +382,12 @@ bool node_build(uint8_t *node, const NodeEntries *entries, unsigned from, unsign
 static bool node_rebuild(uint8_t *node, const NodeCell *extra, unsigned extra_at) {
     alignas(8) uint8_t old[PAGE_BYTES];
     memcpy(old, node, PAGE_BYTES);
-    NodeEntries entries = {old, extra, extra_at, node_count(old) + (extra != NULL)};
+    NodeEntries entries = {
+        .node = old,
+        .extra = extra,
+        .extra_at = extra_at,
+        .count = node_count(old) + (extra != NULL),
+    };
     if (node_build(node, &entries, 0, entries.count)) return true;
     memcpy(node, old, PAGE_BYTES);
     return false;
@@ -360,19 +396,8 @@ static bool node_rebuild(uint8_t *node, const NodeCell *extra, unsigned extra_at
 bool node_absorb(uint8_t *node, const uint8_t *more) {
     alignas(8) uint8_t old[PAGE_BYTES];
     memcpy(old, node, PAGE_BYTES);
-    NodeEntries left = {.node = old, .count = node_count(old)};
-    NodeEntries right = {.node = more, .count = node_count(more)};
-    NodeCell low = node_entry(left.count ? &left : &right, 0);
-    NodeCell high =
-        node_entry(right.count ? &right : &left, (right.count ? right : left).count - 1);
-    PageNo first = node_header(node)->first;
-    node_init(node);
-    header_of(node)->first = first;
-    prefix_set(node, &low, &high);
-    if (build_append(node, &left, 0, left.count) && build_append(node, &right, 0, right.count)) {
-        guess_set(node);
-        return true;
-    }
+    NodeEntries entries = {.node = old, .more = more, .count = node_count(old) + node_count(more)};
+    if (node_build(node, &entries, 0, entries.count)) return true;
     memcpy(node, old, PAGE_BYTES);
     return false;
 }

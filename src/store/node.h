@@ -130,15 +130,17 @@ void node_remove(uint8_t *node, unsigned at);  // runs are the caller's
 void node_shrink_value(uint8_t *node, unsigned at, Bytes value);
 uint8_t *node_value_stored(uint8_t *node, unsigned at, size_t *len);
 
-// Entries of a node as it was, with one more among them: what a split distributes.
+// Entries of one node or of two neighbours as they were, with one more among them: what a split
+// distributes.
 typedef struct NodeEntries {
     const uint8_t *node;  // not the one being built
+    const uint8_t *more;  // its right neighbour, or NULL
     const NodeCell *extra;
     unsigned extra_at;
     unsigned count;  // the extra one included
 } NodeEntries;
 NodeCell node_entry(const NodeEntries *entries, unsigned at);
-size_t node_entry_bytes(const NodeEntries *entries, unsigned at);  // what it takes in this node
+size_t node_entry_bytes(const NodeEntries *entries, unsigned at);  // what it takes where it is
 // Fill an empty node with entries [from, to). False when they do not fit (the node is then empty).
 bool node_build(uint8_t *node, const NodeEntries *entries, unsigned from, unsigned to);
 // Append all entries of `more`, whose keys are greater, if they fit; else the node is as it was.

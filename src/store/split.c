@@ -1,4 +1,19 @@
-// split.c: a full node becomes two, and its parent learns of it.
+// split.c: a full leaf shares with a neighbour, a full node becomes two, and the parent learns of it.
+//
+// SHARE OR SPLIT
+//   Keys that come in no order would leave leaves half empty wherever they split: 69 % full on average,
+//   and less whenever many split at once. So a full leaf first looks left and right, below the same
+//   parent, for a leaf with room, and the two even out:
+//
+//       parent     ... | g | t | ...                 ... | g | q | ...
+//                        |   |                             |   |
+//       leaves     [g h .. s] [t .. z    ]   + x ──> [g .. p   ] [q .. x .. z ]
+//
+//   It splits when neither has room enough to be worth the work. The new halves are then what their
+//   neighbours share with, so that one split serves several leaves.
+//   Not where entries arrive side by side: there the leaves behind are full anyway. A frozen neighbour is
+//   copied (a split would have taken a page too); an absent one is not read. Inner nodes only split: they
+//   are one page in hundreds.
 //
 // WHERE TO CUT
 //   In the middle by bytes; but where entries keep arriving side by side (ascending keys, or
@@ -11,6 +26,8 @@
 
 // This many entries side by side count as a pattern.
 #define STREAK_MIN 4
+// Free bytes in a neighbour that are worth sharing: each of the two gets half of them.
+#define SHARE_ROOM_MIN (PAGE_BYTES / 7)
 
 // What the parent is told: from `key` on, go to `right`.
 typedef struct Separator {
@@ -70,25 +87,34 @@ static void separator_move_up(Separator *separator, const NodeCell *cell) {
     }
 }
 
+static size_t entries_bytes(const NodeEntries *entries) {
+    size_t bytes = node_live_bytes(entries->node) + node_entry_bytes(entries, entries->extra_at);
+    return entries->more ? bytes + node_live_bytes(entries->more) : bytes;
+}
+
 // The first entry of the right half, when the halves are to weigh the same.
 static unsigned cut_in_the_middle(const NodeEntries *entries) {
-    size_t total = 0, left = 0;
-    for (unsigned at = 0; at < entries->count; at++) {
-        total += node_entry_bytes(entries, at);
-    }
+    size_t half = entries_bytes(entries) / 2, left = 0;
     unsigned cut = 0;
-    while (left + node_entry_bytes(entries, cut) / 2 < total / 2) {
-        left += node_entry_bytes(entries, cut++);
+    for (; cut < entries->count; cut++) {
+        size_t bytes = node_entry_bytes(entries, cut);
+        if (left + bytes / 2 >= half) break;
+        left += bytes;
     }
     return MIN(MAX(cut, 1u), entries->count - 1);
 }
 
+// Whether entries arrive side by side in this leaf, the one for `at` included.
+static bool leaf_fills_in_order(const uint8_t *leaf, unsigned at) {
+    const NodeHeader *header = node_header(leaf);
+    return header->streak >= STREAK_MIN && (at == header->last || at == header->last + 1u);
+}
+
 static unsigned cut_leaf(const NodeEntries *entries) {
-    const NodeHeader *header = node_header(entries->node);
     unsigned at = entries->extra_at;
-    if (header->streak >= STREAK_MIN) {
-        if (at == header->last + 1u) return at;
-        if (at == header->last && at + 1u < entries->count) return at + 1;
+    if (leaf_fills_in_order(entries->node, at)) {
+        if (at > node_header(entries->node)->last) return at;
+        if (at + 1 < entries->count) return at + 1;
     }
     return cut_in_the_middle(entries);
 }
@@ -100,6 +126,83 @@ static bool leaf_build_halves(uint8_t *left,
     return node_build(left, entries, 0, cut) && node_build(right, entries, cut, entries->count);
 }
 
+// ── sharing ─────────────────────────────────────────────────────────────────────────────────────
+
+// Make the leaf that is child `child` one that may be changed.
+static uint8_t *child_own(Pages *pages, uint8_t *above, unsigned child) {
+    PageNo no = page_own(pages, node_child(above, child));
+    node_set_child(above, child, no);
+    return page_write(pages, no);
+}
+
+static void separator_remove(Pages *pages, uint8_t *above, unsigned at) {
+    NodeCell cell = node_cell(above, at);
+    if (cell.key_ref) run_retire(pages, cell.key_ref);
+    node_remove(above, at);
+}
+
+// Even out the leaves that are children `left` and `left` + 1, with `cell` among their entries. False,
+// with their entries as they were: a prefix that gets shorter makes them too large, or the separator
+// would have to be found in long keys, which may not be in memory.
+static bool leaves_even_out(Pages *pages,
+                            uint8_t *above,
+                            unsigned left,
+                            unsigned at,
+                            const NodeCell *cell,
+                            Separator *separator) {
+    alignas(8) uint8_t old[2][PAGE_BYTES];
+    uint8_t *leaf[2];
+    for (unsigned i = 0; i < 2; i++) {
+        leaf[i] = child_own(pages, above, left + i);
+        memcpy(old[i], leaf[i], PAGE_BYTES);
+        node_init(leaf[i]);
+    }
+    NodeEntries entries = {old[0], old[1], cell, at, node_count(old[0]) + node_count(old[1]) + 1};
+    unsigned cut = cut_in_the_middle(&entries);
+    NodeCell low = node_entry(&entries, cut - 1), high = node_entry(&entries, cut);
+    if (low.key_ref || high.key_ref || !leaf_build_halves(leaf[0], leaf[1], &entries, cut)) {
+        memcpy(leaf[0], old[0], PAGE_BYTES);
+        memcpy(leaf[1], old[1], PAGE_BYTES);
+        return false;
+    }
+    separator_between(pages, separator, &low, &high);
+    separator_set_child(separator, node_child(above, left + 1));
+    separator_remove(pages, above, left);
+    return true;
+}
+
+// What is free in a leaf; nothing in one that is absent: a change reads nothing more once it has begun.
+static size_t leaf_room(const Pages *pages, PageNo no) {
+    if (!page_is_here(pages, no)) return 0;
+    return PAGE_BYTES - NODE_HEADER_BYTES - node_live_bytes(page_read(pages, no));
+}
+
+// Put `cell` into a full leaf with a neighbour's help. The path then leads to where the separator goes in
+// the parent.
+static bool leaf_share(Pages *pages,
+                       const Tree *tree,
+                       TreePath *path,
+                       const NodeCell *cell,
+                       Separator *separator) {
+    uint32_t level = tree->height - 1;
+    unsigned at = path->at[level];
+    if (level == 0 || leaf_fills_in_order(page_read(pages, path->page[level]), at)) return false;
+    uint8_t *above = page_write(pages, path->page[level - 1]);
+    unsigned child = path->at[level - 1];
+    size_t before = child > 0 ? leaf_room(pages, node_child(above, child - 1)) : 0;
+    size_t behind = child < node_count(above) ? leaf_room(pages, node_child(above, child + 1)) : 0;
+    if (MAX(before, behind) < SHARE_ROOM_MIN) return false;
+    if (before > behind) {
+        child--;
+        at += node_count(page_read(pages, node_child(above, child)));
+    }
+    if (!leaves_even_out(pages, above, child, at, cell, separator)) return false;
+    path->at[level - 1] = (uint16_t)child;
+    return true;
+}
+
+// ── splitting ───────────────────────────────────────────────────────────────────────────────────
+
 // Split the leaf while putting `cell` in at `at`.
 static void leaf_split(Pages *pages,
                        PageNo no,
@@ -109,7 +212,7 @@ static void leaf_split(Pages *pages,
     alignas(8) uint8_t old[PAGE_BYTES];
     uint8_t *left = page_write(pages, no);
     memcpy(old, left, PAGE_BYTES);
-    NodeEntries entries = {old, cell, at, node_count(old) + 1};
+    NodeEntries entries = {old, NULL, cell, at, node_count(old) + 1};
     PageNo right_no = page_take(pages, PAGE_LEAF, 0, 1);
     uint8_t *right = page_write(pages, right_no);
     node_init(right);
@@ -144,7 +247,7 @@ static void inner_split(Pages *pages,
     alignas(8) uint8_t old[PAGE_BYTES];
     uint8_t *left = page_write(pages, no);
     memcpy(old, left, PAGE_BYTES);
-    NodeEntries entries = {old, cell, at, node_count(old) + 1};
+    NodeEntries entries = {old, NULL, cell, at, node_count(old) + 1};
     PageNo right_no = page_take(pages, PAGE_INNER, node_header(old)->page.level, 1);
     uint8_t *right = page_write(pages, right_no);
     node_init(right);
@@ -180,7 +283,9 @@ void tree_put_cell(Pages *pages, Tree *tree, TreePath *path, const NodeCell *cel
 
     Separator separators[2];  // one being put in, the one that comes of it
     unsigned turn = 0;
-    leaf_split(pages, path->page[level], path->at[level], cell, &separators[turn]);
+    if (!leaf_share(pages, tree, path, cell, &separators[turn])) {
+        leaf_split(pages, path->page[level], path->at[level], cell, &separators[turn]);
+    }
     while (level > 0) {
         level--;
         const NodeCell *up = &separators[turn].cell;

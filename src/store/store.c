@@ -97,7 +97,7 @@ void store_replayed(Store *store) {
 
 void store_breathe(Store *store) {
     if (LIKELY(!store->pages.paged)) return;
-    // The rows that a clear took away are in the change list as they stand in their pages.
+    // Somebody has the rows that a clear took away, as they stand in their pages.
     if (store->rows_borrowed) return;
     guard_lower();
     if (UNLIKELY(cache_is_over(&store->pages))) cache_relieve(&store->pages);

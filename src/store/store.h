@@ -83,8 +83,21 @@ void store_commit(Store *store);    // cannot fail: everything was done when it 
 void store_rollback(Store *store);  // cannot fail
 bool store_in_transaction(const Store *store);
 // Changes of the open (or just committed) transaction in order, not netted. A no-op insert is not
-// in it. Valid until the next store_begin.
+// in it, nor are the rows that table_clear took away: those are asked for, because a table can be
+// large and few want to hear of each row. Valid until the next store_begin.
 const Change *store_changes(const Store *store, size_t *count);
+typedef struct StoreClear {
+    Table *table;
+    uint64_t rows;   // that it took away; at least one
+    size_t changes;  // of store_changes() came before it
+} StoreClear;
+// The next table_clear of the transaction, in order. *position begins at 0. False: there is no more.
+bool store_next_clear(const Store *store, size_t *position, StoreClear *out);
+// Every row of the clear that store_next_clear just returned for this *position, as a deletion, to
+// `each`. Rows and keys last until the next store_begin, and until then store_breathe does nothing.
+//   ERR_NOMEM, ERR_IO, ERR_CORRUPT  not all were told
+typedef void (*StoreClearEach)(void *ctx, const Change *change);
+MUST_USE Err store_clear_rows(Store *store, size_t position, StoreClearEach each, void *ctx);
 // A mark in the open transaction and the way back to it (for one failed statement of several).
 size_t store_savepoint(const Store *store);
 void store_rollback_to(Store *store, size_t savepoint);
@@ -125,6 +138,7 @@ MUST_USE Err table_replace(Table *table, uint32_t index_id, Bytes row, bool *cha
 // Whether `row` can take the place of `old` whatever happens to other rows meanwhile: both have the
 // same primary key, which the caller knows, and the same key in every other unique index.
 bool table_uniques_same(const Table *table, Bytes old, Bytes row);
+// Takes no longer for many rows than for few.
 MUST_USE Err table_clear(Table *table, uint64_t *deleted);
 // The clustering key of a row (appended).
 void table_row_key(const Table *table, Bytes row, Buf *out);

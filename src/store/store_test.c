@@ -214,6 +214,64 @@ TEST(store, any_failed_page_reservation_is_undone_by_rollback) {
     world_close(world);
 }
 
+// Rows in no order into leaves that are nearly full, so that they share with neighbours a snapshot sees.
+static Err scattered_inserts(World *world, Buf *room) {
+    for (uint32_t i = 0; i < 120; i++) {
+        uint32_t n = 1000 + (i * 2654435761u) % 1000000;
+        Err err = table_insert(world->tables[PEOPLE],
+                               person(room, n, n % 5, n, 20 + n % 300),
+                               NULL,
+                               NULL);
+        if (err != OK) return err;
+    }
+    return OK;
+}
+
+static World *world_with_scattered_rows(void) {
+    World *world = world_open(64, 0);
+    Buf room = {0};
+    store_begin(world->store);
+    for (uint32_t i = 0; i < 400; i++) {
+        uint32_t n = 1000 + (i * 2246822519u) % 1000000;
+        Bytes row = person(&room, n * (uint64_t)4 + 1, n % 5, n + 2000000, n % 200);
+        insert_must(world, PEOPLE, row);
+    }
+    store_commit(world->store);
+    buf_deinit(&room);
+    return world;
+}
+
+TEST(store, any_failure_while_leaves_share_is_undone_by_rollback) {
+    World *world = world_with_scattered_rows();
+    Snapshot *snapshot;
+    Buf room = {0};
+    EXPECT(buf_reserve(&room, 2000));
+    bool more[2] = {true, true};  // of page reservations, of allocations
+    for (int64_t n = 0; more[0] || more[1]; n++) {
+        for (int what = 0; what < 2; what++) {
+            if (!more[what]) continue;
+            EXPECT_OK(store_snapshot(world->store, &snapshot));
+            store_begin(world->store);
+            store_test_fail_pages(world->store, what == 0 ? n : -1);
+            mem_fault_arm(what == 1 ? n : -1);
+            Err err = scattered_inserts(world, &room);
+            more[what] = what == 0 ? store_test_pages_failed(world->store) : mem_fault_hit();
+            EXPECT_ERR(err, !more[what] ? OK : what == 0 ? ERR_LIMIT : ERR_NOMEM);
+            mem_fault_arm(0);
+            store_rollback(world->store);
+            EXPECT(!mem_fault_hit());
+            mem_fault_arm(-1);
+            store_test_fail_pages(world->store, -1);
+            expect_sound(world);
+            expect_same(world);
+            expect_table(world, PEOPLE, snapshot, &world->rows[PEOPLE]);
+            snapshot_release(&snapshot);
+        }
+    }
+    buf_deinit(&room);
+    world_close(world);
+}
+
 TEST(store, a_full_store_refuses_rows_but_lets_them_go) {
     World *world = world_open(64, 600 * 1024);
     Buf room = {0};
@@ -320,6 +378,17 @@ TEST(store, scans_a_range_of_an_index_in_key_order) {
     world_close(world);
 }
 
+typedef struct Seen {
+    size_t count;
+    Change last;
+} Seen;
+
+static void see_change(void *ctx, const Change *change) {
+    Seen *seen = ctx;
+    seen->count++;
+    seen->last = *change;
+}
+
 TEST(store, cleared_and_dropped_tables_come_back_on_rollback_and_go_on_commit) {
     World *world = world_with_rows();
     uint64_t used = store_stats(world->store).pages_used;
@@ -334,11 +403,19 @@ TEST(store, cleared_and_dropped_tables_come_back_on_rollback_and_go_on_commit) {
 
     store_begin(world->store);
     step_clear(world, PEOPLE);
-    size_t count;
-    const Change *changes = store_changes(world->store, &count);
-    EXPECT_EQ(count, 300);
-    EXPECT_EQ(load_u64(changes[299].row.ptr), 299);
     store_commit(world->store);
+    size_t count, position = 0;
+    StoreClear clear;
+    Seen seen = {0};
+    (void)store_changes(world->store, &count);
+    EXPECT_EQ(count, 0);
+    EXPECT(store_next_clear(world->store, &position, &clear));
+    EXPECT(clear.table == world->tables[PEOPLE] && clear.rows == 300 && clear.changes == 0);
+    EXPECT_OK(store_clear_rows(world->store, position, see_change, &seen));
+    EXPECT_EQ(seen.count, 300);
+    EXPECT(seen.last.kind == CHANGE_DELETE && seen.last.table == world->tables[PEOPLE]);
+    EXPECT_EQ(load_u64(seen.last.row.ptr), 299);
+    EXPECT(!store_next_clear(world->store, &position, &clear));
     for (int i = 0; i < 20; i++) {  // dropped pages go little by little
         store_begin(world->store);
         store_commit(world->store);

@@ -50,11 +50,11 @@ bool tree_get(const Pages *pages, const Tree *tree, Bytes key, Bytes *value) {
 // ── how much a change may take ──────────────────────────────────────────────────────────────────
 
 uint64_t tree_insert_pages(const Tree *tree, size_t key_len, size_t value_len) {
-    // On each level a copy and a split, and a new root; the key and the value in runs; a long
-    // separator.
+    // On each level a copy and a split, and a new root; a neighbour's copy; the key and the value in
+    // runs; a long separator.
     uint32_t key_pages = key_len > NODE_KEY_MAX ? run_pages(key_len) : 0;
     uint32_t value_pages = value_len > NODE_ENTRY_MAX / 2 ? run_pages(value_len) : 0;
-    return 2 * (uint64_t)tree->height + 2 + key_pages + value_pages +
+    return 2 * (uint64_t)tree->height + 3 + key_pages + value_pages +
            MAX(key_pages, tree->key_pages_max);
 }
 

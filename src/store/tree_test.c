@@ -24,17 +24,25 @@ static void pair_close(Pair *pair) {
     free(pair);
 }
 
-static bool pair_put(Pair *pair, Bytes key, Bytes value) {
+// Into the tree alone.
+static bool tree_put(Pair *pair, Bytes key, Bytes value) {
     TreePath path;
     bool found = tree_seek(&pair->pages, &pair->tree, key, &path);
-    EXPECT_OK(pages_reserve(&pair->pages, tree_insert_pages(&pair->tree, key.len, value.len)));
+    uint64_t most = tree_insert_pages(&pair->tree, key.len, value.len);
+    EXPECT_OK(pages_reserve(&pair->pages, most));
+    most += pair->pages.used;
     if (found) {
         tree_replace(&pair->pages, &pair->tree, &path, key, value);
     } else {
         tree_insert(&pair->pages, &pair->tree, &path, key, value);
     }
-    twin_put(&pair->twin, key, value);
+    EXPECT(pair->pages.used <= most);
     return !found;
+}
+
+static bool pair_put(Pair *pair, Bytes key, Bytes value) {
+    twin_put(&pair->twin, key, value);
+    return tree_put(pair, key, value);
 }
 
 static bool pair_remove(Pair *pair, Bytes key) {
@@ -133,9 +141,105 @@ TEST(tree, fills_pages_when_keys_ascend_or_descend) {
     pair_close(down);
 }
 
-TEST(tree, keeps_pages_more_than_half_full_when_keys_come_in_random_order) {
-    Pair *pair = pair_filled(7, 0x9e3779b97f4a7c15u);
-    EXPECT(fill_of(pair) > 0.6);
+typedef struct LeafFill {
+    const Pages *pages;
+    uint64_t leaves, bytes;
+} LeafFill;
+
+static Err leaf_weigh(void *ctx, PageNo no, uint32_t run, Diag *diag) {
+    (void)run, (void)diag;
+    LeafFill *fill = ctx;
+    const uint8_t *page = page_read(fill->pages, no);
+    if (!node_is_leaf(page)) return OK;
+    fill->leaves++;
+    fill->bytes += node_live_bytes(page);
+    return OK;
+}
+
+// The share of the leaves' room that entries take.
+static double leaf_fill(const Pair *pair) {
+    LeafFill fill = {.pages = &pair->pages};
+    uint64_t entries;
+    TreeVisit visit = {.page = leaf_weigh, .ctx = &fill};
+    EXPECT_OK(tree_check(&pair->pages, &pair->tree, &visit, &entries, NULL));
+    return (double)fill.bytes / ((double)fill.leaves * (PAGE_BYTES - NODE_HEADER_BYTES));
+}
+
+// Fill comes and goes in waves, many leaves being full at once: so look again whenever there are 5 % more.
+static void expect_full_leaves(size_t value_min, size_t value_max) {
+    static uint8_t value[1000];
+    Random random = random_seeded("leaves", 11);
+    Pair *pair = pair_open();
+    double worst = 1, sum = 0;
+    int looks = 0;
+    for (uint64_t i = 1, look = 4000; i <= 60000; i++) {
+        uint8_t key[8];
+        size_t len = value_min + random_below(&random, value_max - value_min + 1);
+        tree_put(pair, key_of_number(random_next(&random), key), BYTES(value, len));
+        if (i < look) continue;
+        double fill = leaf_fill(pair);
+        worst = MIN(worst, fill);
+        sum += fill;
+        looks++;
+        look += look / 20;
+    }
+    EXPECT(sum / looks >= 0.8);
+    EXPECT(worst >= 0.74);
+    pair_close(pair);
+}
+
+TEST(tree, keeps_leaves_four_fifths_full_when_keys_come_in_random_order) {
+    expect_full_leaves(32, 32);
+    expect_full_leaves(0, 200);
+    expect_full_leaves(0, 800);
+}
+
+TEST(tree, fills_leaves_that_a_view_sees_by_copying_them) {
+    Random random = random_seeded("leaves and views", 12);
+    Pair *pair = pair_open();
+    PageView *view = NULL;
+    Tree seen = {0};
+    Twin twin = {0};
+    for (int i = 0; i < 8000; i++) {
+        uint8_t key[8];
+        pair_put(pair, key_of_number(random_next(&random), key), BYTES("0123456789012345", 16));
+        if (i % 1000 != 500) continue;
+        if (view) {
+            expect_same(&pair->pages, &seen, &twin);
+            pages_view_end(&pair->pages, view);
+            twin_clear(&twin);
+        }
+        view = pages_view_open(&pair->pages);
+        seen = pair->tree;
+        twin = twin_copy(&pair->twin);
+        expect_sound(pair);
+    }
+    expect_same(&pair->pages, &seen, &twin);
+    expect_same(&pair->pages, &pair->tree, &pair->twin);
+    pages_view_end(&pair->pages, view);
+    EXPECT(pages_tidy(&pair->pages, UINT32_MAX));
+    expect_sound(pair);
+    EXPECT(leaf_fill(pair) >= 0.75);
+    twin_clear(&twin);
+    pair_close(pair);
+}
+
+// Each leaf's keys share a prefix of their own, which evening out makes shorter.
+TEST(tree, shares_leaves_of_other_prefixes_or_splits_them) {
+    Random random = random_seeded("prefixes", 13);
+    Pair *pair = pair_open();
+    uint8_t key[NODE_KEY_MAX + 200];
+    for (int i = 0; i < 6000; i++) {
+        memset(key, 'm', sizeof key);
+        key[3] = (uint8_t)('a' + random_below(&random, 6));
+        size_t len = random_below(&random, 200) ? 36 : NODE_KEY_MAX + random_below(&random, 200);
+        key[len - 2] = (uint8_t)random_next(&random);
+        key[len - 1] = (uint8_t)random_next(&random);
+        pair_put(pair, BYTES(key, len), BYTES(key, random_below(&random, 40)));
+        if (i % 500 == 0) expect_sound(pair);
+    }
+    expect_sound(pair);
+    expect_same(&pair->pages, &pair->tree, &pair->twin);
     pair_close(pair);
 }
 

@@ -39,7 +39,6 @@ Ddl *ddl_record(Store *store, DdlKind kind, Table *table) {
         .kind = kind,
         .table = table,
         .changes_before = store->change_count,
-        .changes_after = store->change_count,
         .def = table_def(table),
     };
     return ddl;
@@ -153,14 +152,13 @@ static void undo_index_drop(Table *table, const Ddl *ddl) {
     def_publish(table, ddl->def);
 }
 
-static void undo_clear(Store *store, Table *table, const Ddl *ddl) {
+static void undo_clear(Table *table, const Ddl *ddl) {
     Tree *indexes = table->state.indexes;
     ASSERT(table->state.row_count == 0);
     memcpy(indexes, ddl->state.indexes, ddl->def->index_count * sizeof(Tree));
     table->state = ddl->state;
     table->state.indexes = indexes;
     table->generation++;
-    store->change_count = ddl->changes_before;
 }
 
 static void undo_ddl(Store *store, const Ddl *ddl) {
@@ -174,7 +172,7 @@ static void undo_ddl(Store *store, const Ddl *ddl) {
     case DDL_INDEX_CREATE: undo_index_create(store, table, ddl->def); return;
     case DDL_INDEX_DROP: undo_index_drop(table, ddl); return;
     case DDL_RETYPE: def_publish(table, ddl->def); return;
-    case DDL_CLEAR: undo_clear(store, table, ddl); return;
+    case DDL_CLEAR: undo_clear(table, ddl); return;
     }
     UNREACHABLE();
 }
@@ -191,7 +189,7 @@ static void undo_to(Store *store, size_t savepoint) {
     while (steps(store) > savepoint) {
         const Ddl *ddl = store->ddl_count ? &store->ddl[store->ddl_count - 1] : NULL;
         size_t room = steps(store) - savepoint;  // steps that are to go
-        size_t since = store->change_count - (ddl ? ddl->changes_after : 0);
+        size_t since = store->change_count - (ddl ? ddl->changes_before : 0);
         undo_changes(store, store->change_count - MIN(since, room));
         if (steps(store) == savepoint) return;
         store->ddl_count--;

@@ -169,6 +169,10 @@ static Err log_write_set(Db *db) {
     log_commit_begin(db->log, &db->info);
     for (size_t i = 0; i < db->writes.count; i++) {
         TxnChange *change = &db->writes.changes[i];
+        if (change->is_clear) {
+            log_commit_op(db->log, COMMIT_TRUNCATE, change->table_id, BYTES_NONE);
+            continue;
+        }
         bool is_delete = is_logged_delete(change);
         change->is_replaced = change->old_row.ptr && !is_delete;
         if (!is_delete) continue;
@@ -223,6 +227,15 @@ Err db_commit(Db *db, const WriteSet **set, bool *changed) {
     *set = &db->writes;
     *changed = db->writes.count > 0;
     return OK;
+}
+
+Err db_commit_rows(Db *db, const WriteSet **set) {
+    ASSERT(!db->look.open);
+    Err err = OK;
+    if (writeset_has_clear(&db->writes))
+        err = writeset_collect_rows(&db->writes, db->store, db->catalog);
+    *set = &db->writes;
+    return err;
 }
 
 bool db_needs_flush(const Db *db) {

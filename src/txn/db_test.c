@@ -307,6 +307,92 @@ TEST(commit, an_update_is_replayed_in_place_and_a_swap_of_unique_keys_is_too) {
     world_deinit(&w);
 }
 
+static void clear_items(World *w, uint64_t expected) {
+    uint64_t deleted;
+    Access *access = db_access(w->db);
+    CatalogTable *item = testdef_table(w->db, TEST_ITEM);
+    EXPECT_EQ(access->ops->clear(access, item->table_id, &deleted), ABI_OK);
+    EXPECT_EQ(deleted, expected);
+}
+
+static uint64_t items_there(World *w) {
+    return table_row_count(testdef_table(w->db, TEST_ITEM)->table, NULL);
+}
+
+static void items_make(World *w, uint32_t count) {
+    begin(w);
+    for (uint32_t i = 1; i <= count; i++)
+        EXPECT_EQ(insert_item(w, i, "row", i, i, NULL), ABI_OK);
+    commit(w);
+}
+
+TEST(commit, a_table_that_is_emptied_is_one_operation_and_its_rows_are_told_when_asked) {
+    World w;
+    const WriteSet *writes;
+    bool changed;
+    world_init(&w, 1);
+    CatalogTable *tick = testdef_table(w.db, TEST_TICK);
+    Access *access = db_access(w.db);
+    Buf gen = {0};
+    items_make(&w, 100);
+    begin(&w);
+    clear_items(&w, 100);
+    EXPECT_EQ(access->ops->insert(access, tick->table_id, BYTES("\7\1\0\0\0\0\0\0\0", 9), &gen),
+              ABI_OK);
+    uint64_t operations = log_operations(db_log(w.db));
+    EXPECT_OK(db_commit(w.db, &writes, &changed));
+    EXPECT(changed && writes->count == 2);
+    const TxnChange *clear = &writes->changes[writes->changes[1].is_clear];
+    EXPECT(clear->is_clear && clear->table_id == testdef_table(w.db, TEST_ITEM)->table_id);
+    EXPECT_EQ(log_operations(db_log(w.db)) - operations, 2);
+    EXPECT_OK(db_commit_rows(w.db, &writes));
+    EXPECT_EQ(writes->count, 101);  // the event is still told
+    uint32_t gone = 0, events = 0;
+    for (size_t i = 0; i < writes->count; i++) {
+        const TxnChange *change = &writes->changes[i];
+        EXPECT(!change->is_clear);
+        gone += change->old_row.ptr && !change->new_row.ptr && change->key.len == 8;
+        events += change->is_event;
+    }
+    EXPECT(gone == 100 && events == 1);
+    EXPECT_OK(db_flush(w.db, NULL));
+    db_close(&w.db);
+    EXPECT_OK(world_open(&w));
+    EXPECT_EQ(items_there(&w), 0);
+    buf_deinit(&gen);
+    world_deinit(&w);
+}
+
+// Anything else that happens to the table is net of what was there.
+TEST(commit, a_table_that_is_emptied_and_changed_is_told_row_by_row) {
+    World w;
+    world_init(&w, 1);
+    items_make(&w, 10);
+    begin(&w);
+    clear_items(&w, 10);
+    EXPECT_EQ(insert_item(&w, 3, "row", 3, 3, NULL), ABI_OK);    // as it was
+    EXPECT_EQ(insert_item(&w, 4, "other", 4, 4, NULL), ABI_OK);  // replaced
+    EXPECT_EQ(insert_item(&w, 50, "new", 1, 5, NULL), ABI_OK);   // takes a key of one that went
+    EXPECT_EQ(operations_of_commit(&w), 8 + 1 + 1);
+    begin(&w);
+    EXPECT_EQ(insert_item(&w, 60, "short-lived", 1, 6, NULL), ABI_OK);
+    clear_items(&w, 4);
+    EXPECT_EQ(operations_of_commit(&w), 3);
+    begin(&w);
+    EXPECT_EQ(insert_item(&w, 70, "kept", 1, 7, NULL), ABI_OK);
+    commit(&w);
+    begin(&w);
+    clear_items(&w, 1);
+    db_rollback(w.db);
+    expect_item(&w, 70, "kept", 1, 7);
+    EXPECT_OK(db_flush(w.db, NULL));
+    db_close(&w.db);
+    EXPECT_OK(world_open(&w));
+    EXPECT_EQ(items_there(&w), 1);
+    expect_item(&w, 70, "kept", 1, 7);
+    world_deinit(&w);
+}
+
 TEST(commit, event_rows_are_in_the_write_set_and_nowhere_afterwards) {
     World w;
     Buf gen = {0};

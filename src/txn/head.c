@@ -173,13 +173,21 @@ Access *db_access(Db *db) {
     return &db->look.access;
 }
 
+static bool is_schema_of(const Table *table) {
+    uint32_t id = table_id(table);
+    // Where a sequence stands is put back by head_sequences_restore.
+    return id != ST_SEQUENCE && catalog_is_schema_table(id);
+}
+
 bool head_touched_schema(const Db *db) {
-    size_t count;
+    size_t count, position = 0;
+    StoreClear clear;
     const Change *changes = store_changes(db->store, &count);
     for (size_t i = 0; i < count; i++) {
-        uint32_t id = table_id(changes[i].table);
-        // Where a sequence stands is put back by head_sequences_restore.
-        if (id != ST_SEQUENCE && catalog_is_schema_table(id)) return true;
+        if (is_schema_of(changes[i].table)) return true;
+    }
+    while (store_next_clear(db->store, &position, &clear)) {
+        if (is_schema_of(clear.table)) return true;
     }
     return false;
 }

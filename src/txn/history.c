@@ -20,7 +20,7 @@ struct HistoryChunk {
 typedef struct Entry {
     Table *table;
     uint32_t table_id;
-    uint32_t key_len, old_len, new_len;  // NO_ROW: there was none
+    uint32_t key_len, old_len, new_len;  // NO_ROW: there was none. No key: it is a clear
 } Entry;
 
 #define NO_ROW UINT32_MAX
@@ -156,7 +156,7 @@ static bool change_append(History *history, const TxnChange *change) {
     *entry = (Entry){
         .table = change->table,
         .table_id = change->table_id,
-        .key_len = (uint32_t)change->key.len,
+        .key_len = change->is_clear ? NO_ROW : (uint32_t)change->key.len,
         .old_len = change->old_row.ptr ? (uint32_t)change->old_row.len : NO_ROW,
         .new_len = change->new_row.ptr ? (uint32_t)change->new_row.len : NO_ROW,
     };
@@ -213,11 +213,15 @@ static Bytes take(const uint8_t **at, uint32_t len) {
 static size_t entry_read(const uint8_t *at, TxnChange *out) {
     const Entry *entry = (const Entry *)(const void *)at;
     const uint8_t *bytes = (const uint8_t *)(entry + 1);
-    *out = (TxnChange){.table = entry->table, .table_id = entry->table_id};
+    *out = (TxnChange){.table = entry->table,
+                       .table_id = entry->table_id,
+                       .is_clear = entry->key_len == NO_ROW};
     out->key = take(&bytes, entry->key_len);
     out->old_row = take(&bytes, entry->old_len);
     out->new_row = take(&bytes, entry->new_len);
-    return entry_bytes(entry->key_len, row_bytes(entry->old_len), row_bytes(entry->new_len));
+    return entry_bytes(row_bytes(entry->key_len),
+                       row_bytes(entry->old_len),
+                       row_bytes(entry->new_len));
 }
 
 static bool places_hit(HistoryPlace *place, HistoryHit hit, const void *ctx) {

@@ -126,10 +126,12 @@ static void transaction_on_both(World *here, World *there, uint64_t *state, uint
         db_rollback(there->db);
     } else {
         EXPECT_OK(db_commit(there->db, &writes, &twin_changed));
+        EXPECT_OK(db_commit_rows(there->db, &writes));  // a table may go whole here, by rows there
         uint64_t twin_digest = writes_digest(writes);
         EXPECT_OK(overlay_validate(overlay));
         EXPECT_OK(overlay_apply(overlay, NULL));
         EXPECT_OK(db_commit(here->db, &writes, &changed));
+        EXPECT_OK(db_commit_rows(here->db, &writes));
         EXPECT_EQ(changed, twin_changed);
         EXPECT(writes_digest(writes) == twin_digest);
     }
@@ -219,6 +221,64 @@ TEST(overlay, conflicts_with_what_it_read_and_with_nothing_else) {
     EXPECT_OK(overlay_validate(overlay));
     apply_and_commit(&w, overlay);
     overlay_free(&overlay);
+    world_deinit(&w);
+}
+
+// Every row by its key, which is no look at the whole table.
+static void delete_items(World *w, Access *access, uint64_t last) {
+    uint8_t key[8];
+    uint32_t deleted;
+    for (uint64_t id = 1; id <= last; id++) {
+        store_u64(key, id);
+        EXPECT_EQ(access->ops->delete_point(access,
+                                            testdef_index(w->db, "item_id_idx_btree"),
+                                            BYTES(key, 8),
+                                            &deleted),
+                  ABI_OK);
+        EXPECT_EQ(deleted, 1);
+    }
+}
+
+TEST(overlay, that_deletes_all_rows_one_by_one_clears_the_table_unless_others_came) {
+    World w;
+    Overlay *overlay, *reader;
+    const WriteSet *writes;
+    bool changed;
+    world_init(&w, 0);
+    for (uint32_t id = 1; id <= 20; id++)
+        head_insert(&w, id, id, id);
+    Table *items = testdef_table(w.db, TEST_ITEM)->table;
+
+    EXPECT_OK(overlay_make(&w, &overlay));
+    delete_items(&w, overlay_access(overlay), 20);
+    head_insert(&w, 99, 1, 99);
+    apply_and_commit(&w, overlay);
+    overlay_free(&overlay);
+    EXPECT_EQ(table_row_count(items, NULL), 1);
+
+    for (uint32_t id = 1; id <= 20; id++)
+        head_insert(&w, id, id, id);
+    EXPECT_OK(overlay_make(&w, &overlay));
+    EXPECT_OK(overlay_make(&w, &reader));
+    scan_code(&w, overlay_access(reader), 3);
+    EXPECT_EQ(insert_item(&w, overlay_access(reader), 200, 1, 200, NULL), ABI_OK);
+    delete_items(&w, overlay_access(overlay), 20);
+    uint8_t key[8];
+    uint32_t deleted;
+    store_u64(key, 99);
+    Access *access = overlay_access(overlay);
+    EXPECT_EQ(access->ops->delete_point(access,
+                                        testdef_index(w.db, "item_id_idx_btree"),
+                                        BYTES(key, 8),
+                                        &deleted),
+              ABI_OK);
+    EXPECT_OK(overlay_apply(overlay, NULL));
+    EXPECT_OK(db_commit(w.db, &writes, &changed));
+    EXPECT(changed && writes->count == 1 && writes->changes[0].is_clear);
+    EXPECT_EQ(table_row_count(items, NULL), 0);
+    EXPECT_ERR(overlay_validate(reader), ERR_CONFLICT);  // who read one of them is stale
+    overlay_free(&overlay);
+    overlay_free(&reader);
     world_deinit(&w);
 }
 

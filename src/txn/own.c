@@ -385,8 +385,17 @@ static Err apply_new(const OwnTable *own, bool replaced) {
     return err;
 }
 
+// Whether the head has exactly the rows that go, of which each is as it was when it was read: then they
+// need not go one by one.
+static bool empties(const OwnTable *own) {
+    return !own->cleared && own->rows.count > 0 && own_count(own) == 0 &&
+           own->rows.count == table_row_count(table_of(own), own->snapshot) &&
+           own->rows.count == table_row_count(table_of(own), NULL);
+}
+
 Err own_apply(const OwnTable *own) {
     uint32_t index_id = 0;
+    if (empties(own)) return table_clear(table_of(own), NULL);
     bool replace = replaceable(own, &index_id);
     Err err = own->cleared ? table_clear(table_of(own), NULL) : OK;
     if (err == OK) err = apply_old(own, replace, index_id);

@@ -379,7 +379,7 @@ static bool index_hits(const IndexReads *reads, const TxnChange *change, Buf *sc
 bool readset_hit(const ReadSet *set, const TxnChange *change) {
     const TableReads *table = reads_of_table(set, change->table_id);
     if (!table) return false;
-    if (table->whole) return true;
+    if (table->whole || change->is_clear) return true;
     for (uint32_t i = 0; i < table->index_count; i++) {
         if (index_hits(&table->indexes[i], change, set->scratch)) return true;
     }

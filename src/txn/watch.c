@@ -454,7 +454,7 @@ static void match_all_ranges(Match *match, const WatchNode *node) {
     }
 }
 
-// The index is gone: nobody can tell what its watchers would see now.
+// The index is gone, and nobody can tell what its watchers would see now; or all rows are.
 static void match_everyone(Match *match, const WatchedIndex *index) {
     for (size_t i = 0; i < index->bucket_count; i++) {
         match_list(match, index->buckets[i]);
@@ -477,6 +477,10 @@ static Err match_index(Match *match, const WatchedIndex *watched, const TxnChang
     Watchers *watchers = match->watchers;
     StoreIndexInfo index;
     if (watched->point_count == 0 && !watched->ranges) return OK;
+    if (change->is_clear) {
+        match_everyone(match, watched);
+        return OK;
+    }
     if (watched->index_id == TABLE_ROWS) {
         match_key(match, watched, table_key_stem(change->table, change->key));
         return OK;

@@ -22,13 +22,14 @@ static bool slots_reserve(WriteSet *set, size_t changes) {
     while (want < changes * 2) {
         want *= 2;
     }
-    if (want > set->slot_count) {
+    if (want > set->slot_cap) {
         uint32_t *slots = mem_realloc(set->slots, want * sizeof *slots);
         if (!slots) return false;
         set->slots = slots;
-        set->slot_count = want;
+        set->slot_cap = want;
     }
-    memset(set->slots, 0, set->slot_count * sizeof *set->slots);
+    set->slot_count = want;  // what a larger one before it needed is not cleared again
+    memset(set->slots, 0, want * sizeof *set->slots);
     return true;
 }
 
@@ -59,6 +60,7 @@ static TxnChange *entry_of(WriteSet *set, const Change *change, bool hashed) {
 }
 
 static bool change_is_net(const TxnChange *entry) {
+    if (entry->is_clear) return true;
     if (!entry->old_row.ptr && !entry->new_row.ptr) return false;
     return !(entry->old_row.ptr && entry->new_row.ptr && bytes_eq(entry->old_row, entry->new_row));
 }
@@ -109,26 +111,114 @@ static void sort_by_table(TxnChange *changes, size_t count) {
     }
 }
 
-Err writeset_collect(WriteSet *set, const Store *store, const Catalog *catalog) {
+// ── clears ─────────────────────────────────────────────────────────────────────────────────────
+
+// Of so many clears it is worth asking whether anything else happened to their tables.
+#define WHOLE_CLEARS_MAX 16
+
+typedef struct Collecting {
+    WriteSet *set;
+    Store *store;
+    const Change *changes;
     size_t count;
-    const Change *changes = store_changes(store, &count);
+    bool whole;  // entries for whole tables are wanted
+    bool hashed;
+} Collecting;
+
+static bool is_whole(const Collecting *c, const Catalog *catalog, const StoreClear *clear) {
+    const CatalogTable *table = catalog_table(catalog, table_id(clear->table));
+    if (!c->whole || !table || table->is_event || table->is_view) return false;
+    for (size_t i = 0; i < c->count; i++) {
+        if (c->changes[i].table == clear->table) return false;
+    }
+    return true;
+}
+
+static void clear_each(void *ctx, const Change *change) {
+    Collecting *c = ctx;
+    entry_of(c->set, change, c->hashed)->new_row = BYTES_NONE;
+}
+
+static Err clear_collect(Collecting *c,
+                         const Catalog *catalog,
+                         const StoreClear *clear,
+                         size_t position) {
+    if (!is_whole(c, catalog, clear)) return store_clear_rows(c->store, position, clear_each, c);
+    c->set->changes[c->set->count++] =
+        (TxnChange){.table = clear->table, .table_id = table_id(clear->table), .is_clear = true};
+    return OK;
+}
+
+// How many entries there can be.
+static size_t entries_max(Collecting *c, const Catalog *catalog) {
+    size_t position = 0, clears = 0, most = c->count;
+    StoreClear clear;
+    while (store_next_clear(c->store, &position, &clear))
+        clears++;
+    c->whole &= clears <= WHOLE_CLEARS_MAX;
+    for (position = 0; store_next_clear(c->store, &position, &clear);)
+        most += is_whole(c, catalog, &clear) ? 1 : clear.rows;
+    return most;
+}
+
+// ── collecting ─────────────────────────────────────────────────────────────────────────────────
+
+static Err entries_collect(Collecting *c, const Catalog *catalog) {
+    const Change *changes = c->changes;
+    TxnChange *entry = NULL;
+    StoreClear clear;
+    size_t position = 0;
+    bool has_clear = store_next_clear(c->store, &position, &clear);
+    for (size_t i = 0; i < c->count || has_clear; i++) {
+        for (; has_clear && clear.changes == i; entry = NULL) {
+            Err err = clear_collect(c, catalog, &clear, position);
+            if (err != OK) return err;
+            has_clear = store_next_clear(c->store, &position, &clear);
+        }
+        if (i == c->count) break;
+        if (!entry || !same_key_bytes(&changes[i - 1], &changes[i]))
+            entry = entry_of(c->set, &changes[i], c->hashed);
+        entry->new_row = changes[i].kind == CHANGE_INSERT ? changes[i].row : BYTES_NONE;
+    }
+    return OK;
+}
+
+static Err collect(WriteSet *set, Store *store, const Catalog *catalog, bool whole) {
+    Collecting c = {.set = set, .store = store, .whole = whole};
+    c.changes = store_changes(store, &c.count);
+    if (whole) set->of = c.count;
+    c.count = set->of;
     set->count = 0;
-    if (count == 0) return OK;
-    if (count > set->cap) {
-        TxnChange *grown = mem_realloc(set->changes, count * sizeof *grown);
+    size_t most = entries_max(&c, catalog);
+    if (most == 0) return OK;
+    if (most > set->cap) {
+        TxnChange *grown = mem_realloc(set->changes, most * sizeof *grown);
         if (!grown) return ERR_NOMEM;
         set->changes = grown;
-        set->cap = count;
+        set->cap = most;
     }
-    bool hashed = count > LINEAR_MAX;
-    if (hashed && !slots_reserve(set, count)) return ERR_NOMEM;
-
-    TxnChange *entry = NULL;
-    for (size_t i = 0; i < count; i++) {
-        if (!entry || !same_key_bytes(&changes[i - 1], &changes[i]))
-            entry = entry_of(set, &changes[i], hashed);
-        entry->new_row = changes[i].kind == CHANGE_INSERT ? changes[i].row : BYTES_NONE;
+    c.hashed = most > LINEAR_MAX;
+    if (c.hashed && !slots_reserve(set, most)) return ERR_NOMEM;
+    Err err = entries_collect(&c, catalog);
+    if (err != OK) {
+        set->count = 0;
+        return err;
     }
     if (!net_keep(set, catalog)) sort_by_table(set->changes, set->count);
     return OK;
+}
+
+Err writeset_collect(WriteSet *set, Store *store, const Catalog *catalog) {
+    return collect(set, store, catalog, true);
+}
+
+Err writeset_collect_rows(WriteSet *set, Store *store, const Catalog *catalog) {
+    return collect(set, store, catalog, false);
+}
+
+bool writeset_has_clear(const WriteSet *set) {
+    for (size_t i = 0; i < set->count; i++) {
+        if (set->changes[i].is_clear) return true;
+    }
+    return false;
 }

@@ -4,6 +4,10 @@
 // later running transactions are validated against it. A row deleted and inserted again unchanged,
 // or inserted and deleted again, is not in it. An update of a row with a primary key is one entry
 // with both versions.
+//
+// A table that lost all its rows and nothing else happened to it is one entry for all of them, so that
+// it costs nothing to write down that a large table is empty now. Who has to tell of each row has the
+// set collected with rows.
 #pragma once
 #include "txn/catalog.h"
 
@@ -13,6 +17,7 @@ typedef struct TxnChange {
     bool is_event;
     bool is_view;      // a row of a view's results: subscribers see it, the log does not
     bool is_replaced;  // the log has one operation for it, see db_commit
+    bool is_clear;     // the table lost all its rows: no key, no rows
     Bytes key;         // the clustering key
     Bytes old_row;     // ptr NULL: there was none
     Bytes new_row;     // ptr NULL: there is none
@@ -23,10 +28,14 @@ typedef struct WriteSet {
     size_t count;
     size_t cap;
     uint32_t *slots;  // scratch: hash of (table, key) -> position + 1, for large transactions
-    size_t slot_count;
+    size_t slot_count, slot_cap;
+    size_t of;  // so many changes of the store's list
 } WriteSet;
 
 // Reduce the store's change list to its net effect. Rows and keys borrow from the store until its
-// next store_begin. ERR_NOMEM.
-MUST_USE Err writeset_collect(WriteSet *set, const Store *store, const Catalog *catalog);
+// next store_begin. ERR_NOMEM; ERR_IO, ERR_CORRUPT: rows that a clear took away cannot be read.
+MUST_USE Err writeset_collect(WriteSet *set, Store *store, const Catalog *catalog);
+// The same changes once more, without entries that are a clear: every row that went is one.
+MUST_USE Err writeset_collect_rows(WriteSet *set, Store *store, const Catalog *catalog);
+bool writeset_has_clear(const WriteSet *set);
 void writeset_deinit(WriteSet *set);

@@ -302,6 +302,13 @@ TEST(estimate, is_gathered_once_and_again_after_a_fifth_has_changed) {
     }
     store_commit(w.store);
     expect_about(distinct(&w, w.shop, 1), 100);
+    uint64_t gone;
+    expect_about(distinct(&w, w.item, 2), 2000);
+    store_begin(w.store);
+    EXPECT_OK(table_clear(w.item->table, &gone));
+    PUT(w.item, 1, 1, 1, 1);
+    store_commit(w.store);
+    EXPECT_EQ(distinct(&w, w.item, 2), 1);
     world_close(&w);
 }
 

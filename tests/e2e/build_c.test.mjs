@@ -74,7 +74,7 @@ test('init refuses what it cannot do', async () => {
   assert.equal(full.code, 1);
   assert.match(full.stderr, /Cannot create new Lightcone project in non-empty directory/);
   assert.match((await run(['init', '--lang', 'c', '--non-interactive'])).stderr, /PROJECT_NAME is required in non-interactive mode/);
-  assert.match((await run(['init', '--lang', 'cobol', 'x'], { cwd: dir })).stderr, /no template for the language 'cobol'/);
+  assert.match((await run(['init', '--lang', 'cobol', 'x'], { cwd: dir })).stderr, /no module in the language 'cobol' to begin with. Say --lang c or --lang typescript/);
   assert.match((await run(['init', 'x', '--non-interactive'], { cwd: dir })).stderr, /Either --template or --lang must be provided/);
   rmSync(dir, { recursive: true });
 });

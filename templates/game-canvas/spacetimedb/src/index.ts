@@ -20,6 +20,7 @@ const player = table(
     dx: t.f32(), // the direction, each from -1 to 1
     dy: t.f32(),
     score: t.u32(),
+    windows: t.u32(), // that are open: a page that is loaded again may come before it leaves
   }
 );
 
@@ -45,7 +46,11 @@ export const init = db.init(ctx => {
 });
 
 export const on_connect = db.clientConnected(ctx => {
-  if (ctx.db.player.identity.find(ctx.sender)) return;
+  const me = ctx.db.player.identity.find(ctx.sender);
+  if (me) {
+    ctx.db.player.identity.update({ ...me, windows: me.windows + 1 });
+    return;
+  }
   ctx.db.player.insert({
     identity: ctx.sender,
     hue: Math.floor(ctx.random() * 360),
@@ -54,11 +59,14 @@ export const on_connect = db.clientConnected(ctx => {
     dx: 0,
     dy: 0,
     score: 0,
+    windows: 1,
   });
 });
 
 export const on_disconnect = db.clientDisconnected(ctx => {
-  ctx.db.player.identity.delete(ctx.sender);
+  const me = ctx.db.player.identity.find(ctx.sender);
+  if (me && me.windows > 1) ctx.db.player.identity.update({ ...me, windows: me.windows - 1 });
+  else ctx.db.player.identity.delete(ctx.sender);
 });
 
 export const steer = db.reducer({ dx: t.f32(), dy: t.f32() }, (ctx, { dx, dy }) => {

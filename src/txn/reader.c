@@ -60,7 +60,7 @@ Err reader_new(Db *db, const Snapshot *snapshot, ReadSet *reads, DbReader **out)
     DbReader *reader = MEM_NEW(DbReader);
     if (!reader) return ERR_NOMEM;
     reader->look = (Look){
-        .access = {&reader_ops},
+        .access = {.ops = &reader_ops},
         .rows = &look_store_rows,
         .catalog = db_catalog(db),
         .snapshot = snapshot,

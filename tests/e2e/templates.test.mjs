@@ -112,6 +112,7 @@ class Project {
   async open(ready = '[role=status].live') {
     this.pageUrl ??= (await this.hears(/Local:\s+(http:\/\/localhost:\d+)/))[1];
     const context = await browser.newContext({ viewport: { width: 1000, height: 640 } });
+    (this.contexts ??= []).push(context);
     const page = await context.newPage();
     page.setDefaultTimeout(patience);
     page.on('pageerror', error => this.problems.push(String(error)));
@@ -132,8 +133,10 @@ class Project {
     back();
     await this.hasPublished(mended);
   }
-  // Ctrl-C: it ends well, and so does all that it has started.
+  // Ctrl-C: it ends well, and so does all that it has started. A page that stayed open would load itself
+  // anew from the next project's front end, which has the same port.
   async ctrlC() {
+    for (const context of this.contexts ?? []) await context.close();
     process.kill(this.child.pid, 'SIGINT');
     assert.equal(await this.ended, 0, this.said);
     await assert.rejects(ask(`${this.url}/v1/ping`), 'the server has ended too');
@@ -204,7 +207,7 @@ test('basic-ts', needsNode, async () => {
   const whole = project.change(file, 'name: `Dr ${trimmed}` }', 'name: trimmed, age: 8 }');
   await project.hasPublished(whole.since);
   assert.match(project.sql("SELECT age FROM person WHERE name = 'Ada'"), /7/);
-  await two.getByText('Ada').waitFor();
+  await two.locator('li', { hasText: 'Ada' }).waitFor();
 
   await project.breaks(file, 'const trimmed = name.trim();', 'const trimmed = ;', 14, async () => {
     await one.getByLabel('Name').fill('Linus');

@@ -128,7 +128,8 @@ static void tree_copy(const char *from,
         }
         Buf text = {0};
         const char *source = cli_file_read(path, NULL);
-        text_fill(&text, source ? source : "", values);
+        if (!source) cli_die("The template's file %s cannot be read. Install Lightcone again.", path);
+        text_fill(&text, source, values);
         cli_file_write(cli_join(to, relative), buf_bytes(&text));
         buf_deinit(&text);
         template_file_made(relative);

@@ -2,7 +2,7 @@
 // unpacked, not installed: the machine that tests stays as it is.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { ask, temporaryDirectory, top, until } from './harness.mjs';
@@ -86,4 +86,6 @@ test('a project in TypeScript is made of the files of the package, and its modul
   run(lightcone, '--root-dir', join(dir, 'user'), 'build', '-p', join(project, 'spacetimedb'));
   assert.ok(existsSync(join(project, 'spacetimedb/dist/bundle.js')));
   assert.ok(!existsSync(join(dir, 'usr/share/lightcone/templates/basic-ts/node_modules')));
+  // What templates share is links in the source tree.
+  assert.ok(lstatSync(join(dir, 'usr/share/lightcone/templates/nextjs-chat/src/app/globals.css')).isFile());
 });

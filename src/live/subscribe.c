@@ -561,7 +561,7 @@ static Err queryset_new(LiveClient *client,
                         uint32_t count,
                         QuerySet **out,
                         Diag *diag) {
-    Arena arena = {0};
+    Arena arena = {.block_bytes = 256};  // most sets are one short query
     Cuts cuts = {0};
     Texts texts = {
         .arena = &arena,

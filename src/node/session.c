@@ -38,6 +38,7 @@ Session *session_new(Database *db, const SessionOptions *o) {
     s->codec = wire_codec(o->protocol);
     s->v1.is_light = o->is_light;
     s->speaks_ours = o->speaks_ours;
+    s->packing = o->packing;
     s->token = arena_str(&s->arena, o->token);
     s->claims = arena_str(&s->arena, o->claims);
     bool is_client = o->kind == SESSION_WS || o->kind == SESSION_HTTP || o->kind == SESSION_PG;

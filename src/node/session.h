@@ -84,6 +84,7 @@ struct Session {
     WireProtocol protocol;
     bool speaks_ours;        // WIRE_V3 and the messages of v1.bsatn.lightcone
     const WireCodec *codec;  // how that says things
+    WirePacking packing;     // what the client can unpack
     Arena arena;             // token, claims, an HTTP request's text
     Str token, claims;
     LiveClient *live;
@@ -152,6 +153,7 @@ typedef struct SessionOptions {
     bool confirmed;
     WireProtocol protocol;
     bool is_light, speaks_ours;
+    WirePacking packing;
     Str token, claims;      // copied
     const Identity *party;  // on whose account it is worked on; NULL: its own
 } SessionOptions;

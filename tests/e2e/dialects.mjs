@@ -58,7 +58,7 @@ export class Speaker {
 
   // ---- rows
 
-  #row(table, row) {
+  shown(table, row) {
     if (this.isJson) {
       const value = JSON.parse(row);
       const columns = Array.isArray(value) ? value : Object.values(value);
@@ -76,7 +76,7 @@ export class Speaker {
     return tables.flatMap(({ table, rows }) => {
       if (as && rows.length) rows = [{ inserts: [], deletes: [], [as]: rows.flatMap(x => (typeof x === 'string' ? [x] : [...x.inserts, ...x.deletes])) }];
       return rows.map(one => ({
-        set, table, ...Object.fromEntries(['inserts', 'deletes', 'events'].map(key => [key, (one[key] ?? []).map(x => this.#row(table, x))])),
+        set, table, ...Object.fromEntries(['inserts', 'deletes', 'events'].map(key => [key, (one[key] ?? []).map(x => this.shown(table, x))])),
       }));
     });
   }
@@ -260,6 +260,6 @@ export class Speaker {
   async query(query) {
     const { error, table, rows } = await this.oneOff(query);
     assert.equal(error, undefined);
-    return rows.map(row => this.#row(table, row)).sort();
+    return rows.map(row => this.shown(table, row)).sort();
   }
 }

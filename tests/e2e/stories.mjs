@@ -51,7 +51,7 @@ async function bindingsOf(code) {
     mkdirSync(source, { recursive: true });
     writeFileSync(bundle, code);
     const quiet = { stdio: ['ignore', 'ignore', 'inherit'] };
-    execFileSync(lightcone, ['generate', '--no-config', '--yes', '--lang', 'typescript', '-j', bundle, '-o', source], quiet);
+    execFileSync(lightcone, ['generate', '--no-config', '--yes', '--lang', 'typescript', '--sdk', 'spacetimedb', '-j', bundle, '-o', source], quiet);
     execFileSync(join(top, 'build/tools/node_modules/.bin/esbuild'),
       [join(source, 'index.ts'), '--bundle', '--format=esm', '--packages=external', '--log-level=warning', `--outfile=${out}`], quiet);
   }

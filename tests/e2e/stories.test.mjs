@@ -176,6 +176,7 @@ class Telling {
     if (verb === 'sub' || verb === 'single') answer = await this.subscribe(client, verb, rest, expected, about);
     else if (verb === 'unsub') answer = await this.unsubscribe(client, Number(rest), true, expected, about);
     else if (verb === 'leave') answer = await this.unsubscribe(client, Number(rest), false, expected, about);
+    else if (verb === 'ask') answer = await this.ask(client, rest, expected, about);
     else if (verb === 'bye') {
       this.clients.delete(who);
       client.speaker.drop();
@@ -212,6 +213,15 @@ class Telling {
     client.sets.delete(set);
     if (!this.isSdk && wantRows) this.checkRows(answer.changes, 'deletes', expected.rows ?? assert.fail(about), about);
     return answer;
+  }
+
+  async ask(client, text, expected, about) {
+    if (this.isSdk) return {};  // it cannot
+    const said = await client.speaker.oneOff(text);
+    if (said.error !== undefined) return said;
+    const rows = said.rows.map(row => said.table + client.speaker.shown(said.table, row));
+    assert.deepEqual(rows.sort(), expected.rows.map(([, table, row]) => table + rowOf(row)).sort(), about);
+    return {};
   }
 
   checkRows(changes, key, want, about) {

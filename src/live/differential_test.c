@@ -547,6 +547,7 @@ static void run(uint64_t from, uint32_t commits, Totals *t) {
     world_close(&w);
 }
 
+// Conformance case 113.
 TEST(differential, what_clients_hold_is_what_their_queries_say_from_scratch) {
     const char *one = getenv("SEED"), *many = getenv("SEEDS");
     uint64_t first = one ? strtoull(one, NULL, 10) : 20261122, count = one ? 1 : 12;

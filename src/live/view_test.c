@@ -635,7 +635,7 @@ static const char *refusal(ViewWorld *w, ViewRun *run, Bytes returned, Diag *dia
 }
 
 // A run of the view that returns a query, so that any result can be tried on it.
-TEST(views, refuse_results_by_name) {
+TEST(views, refuse_results_by_name) {  // 128
     ViewWorld w;
     world_init(&w);
     QueryCaller caller = {.identity = person(1)};

@@ -224,6 +224,9 @@ static const struct {
     {"SELECT * FROM first", "first", 0},
     {"SELECT * FROM built WHERE level >= 2", "built", 2},
     {"SELECT * FROM noted", "noted", 0},
+    {"SELECT a.* FROM mine m JOIN account a ON m.id = a.id WHERE m.level >= 3", "own", 3},
+    {"SELECT a.* FROM account a LEFT JOIN mine m ON a.id = m.id WHERE m.id IS NULL", "others", 0},
+    {"SELECT h.* FROM high h JOIN mine m ON h.id = m.id", "own", 5},
 };
 
 static void watcher_open(ViewWorld *w, Watcher *x, uint8_t who) {
@@ -325,7 +328,8 @@ static bool expected_row(ViewWorld *w,
     uint32_t level = load_u32(row.ptr + 40);
     bool own = memcmp(row.ptr + 8, who->le, 32) == 0;
     if (level < level_min) return false;
-    if (strcmp(view, "mine") == 0) return own;
+    if (strcmp(view, "mine") == 0 || strcmp(view, "own") == 0) return own;
+    if (strcmp(view, "others") == 0) return !own;
     if (strcmp(view, "high") == 0) return level >= 5;
     if (strcmp(view, "first") == 0) return load_u64(row.ptr) == who->le[0];
     if (strcmp(view, "noted") == 0) return own && is_noted(w, level);

@@ -227,7 +227,7 @@ test('queries and refusals reach a program with its own small loop', async () =>
   const whole = join(top, 'build/client-c/lightcone_client.c'), parts = partsOfClient();
   for (const [name, files] of [['whole', [whole]], ['parts', parts]]) {
     execFileSync('cc', ['-std=c17', ...sanitize.split(' '), '-Wall', '-Wextra', '-I', sdk, '-I', out, '-o', join(out, name), join(out, 'main.c'), join(out, 'conf.c'), ...files]);
-    const said = execFileSync(join(out, name), [server.url], { encoding: 'utf8', timeout: 60_000 });
+    const said = execFileSync(join(out, name), [server.url.replace('127.0.0.1', 'localhost')], { encoding: 'utf8', timeout: 60_000 });
     assert.deepEqual(said.trim().split('\n').sort(), ['bad 2 0 1', 'missing 2 no such reducer', 'query 0 0'].sort(), name);
   }
 });

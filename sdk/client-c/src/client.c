@@ -80,7 +80,11 @@ static void timers_step(LcClient *client, int64_t now) {
     if (now >= client->deadline && client->state == LINK_WAITING) {
         link_open(client);
     } else if (now >= client->deadline && client->state != LINK_ENDED) {
-        link_lost(client, client->is_closing ? "closed" : "the server does not answer", false);
+        const char *why = client->is_closing ? "closed"
+                          : client->state == LINK_RESOLVING
+                              ? "looking up the server's name takes too long"
+                              : "the server does not answer";
+        link_lost(client, why, false);
     } else if (client->is_ready && !client->close_sent) {
         if (client->asked_at == 0 && now - client->heard_at >= QUIET_MS) {
             client->asked_at = now;
@@ -107,6 +111,7 @@ LcError lc_client_step(LcClient *client) {
     if (client->in_step) return LC_BUSY;
     client->in_step = true;
     timers_step(client, now_ms());
+    if (client->state == LINK_RESOLVING) link_resolving(client);
     if (client->state == LINK_CONNECTING) link_connecting(client);
     if (client->fd >= 0 && client->state != LINK_CONNECTING) input_read(client);
     closing_step(client);
@@ -118,10 +123,11 @@ LcError lc_client_step(LcClient *client) {
 }
 
 int lc_client_fd(const LcClient *client) {
-    return client->fd;
+    return client->state == LINK_RESOLVING ? lookup_fd(client->lookup) : client->fd;
 }
 
 short lc_client_events(const LcClient *client) {
+    if (client->state == LINK_RESOLVING) return POLLIN;
     if (client->fd < 0) return 0;
     if (client->state == LINK_CONNECTING) return POLLOUT;
     return (short)(POLLIN | (client->out.len > 0 ? POLLOUT : 0));
@@ -146,7 +152,7 @@ LcError lc_client_poll(LcClient *client, int timeout_ms) {
     if (client->in_step) return LC_BUSY;
     int most = lc_client_timeout_ms(client);
     if (timeout_ms < 0 || (most >= 0 && most < timeout_ms)) timeout_ms = most;
-    struct pollfd wait = {.fd = client->fd, .events = lc_client_events(client)};
+    struct pollfd wait = {.fd = lc_client_fd(client), .events = lc_client_events(client)};
     if (poll(&wait, 1, timeout_ms) < 0 && errno != EINTR) return LC_SYSTEM;
     return lc_client_step(client);
 }
@@ -293,6 +299,7 @@ void lc_client_free(LcClient **handle) {
     requests_lose(client, true);
     if (client->tables) batch_abandon(client);
     link_close(client);
+    lookup_abandon(&client->lookup);
     for (LcSubscription *at = client->subscriptions, *next; at; at = next) {
         next = at->next;
         subscription_free(at);

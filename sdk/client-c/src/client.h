@@ -1,12 +1,12 @@
 // client.h: what the parts of the C client share. Programs see lightcone_client.h only.
 //
 // PICTURE
-//   lost ──────────────────────────────────────────────────────────────┐
-//    v                                                                 │
-//   WAITING ──> CONNECTING ──> SECURING (TLS) ──> UPGRADING (HTTP) ──> OPEN ──> ENDED (closed, or refused)
+//   lost ────────────────────────────────────────────────────────────────────────────┐
+//    v                                                                               │
+//   WAITING ──> RESOLVING ──> CONNECTING ──> SECURING (TLS) ──> UPGRADING (HTTP) ──> OPEN ──> ENDED
 //
 //   client.c      the life of a client, one turn of its loop
-//   link.c        the connection      handshake.c, frames.c   WebSocket      tls.c
+//   link.c        the connection      lookup.c   handshake.c, frames.c: WebSocket   tls.c
 //   messages.c    what the server says
 //   requests.c    what the program asks
 //   batches.c     a whole transaction becomes visible, and is told
@@ -40,6 +40,8 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +65,9 @@
 #endif
 #ifndef LC_CLIENT_REALLOC  // tests let it fail
 #define LC_CLIENT_REALLOC realloc
+#endif
+#ifndef LC_CLIENT_GETADDRINFO  // tests let it wait
+#define LC_CLIENT_GETADDRINFO getaddrinfo
 #endif
 
 #define DEPTH_MAX             128          // of values that contain themselves
@@ -246,12 +251,24 @@ LC_PRIVATE void frame_send(LcClient *client, uint8_t opcode, const void *bytes, 
 LC_PRIVATE void upgrade_send(LcClient *client);
 LC_PRIVATE void upgrade_read(LcClient *client, bool at_end);
 
+// ── lookup.c ───────────────────────────────────────────────────────────────────────────────────
+
+typedef struct Lookup Lookup;
+// Look up host and port; both are copied. NULL: errno says why it cannot begin.
+LC_PRIVATE Lookup *lookup_begin(const char *host, const char *port);
+// Readable when the look-up is done. It belongs to the look-up.
+LC_PRIVATE int lookup_fd(const Lookup *lookup);
+// False: it is not done. Else it is over, *error is that of getaddrinfo, and *addresses is the caller's.
+LC_PRIVATE bool lookup_take(Lookup **lookup, int *error, struct addrinfo **addresses);
+LC_PRIVATE void lookup_abandon(Lookup **lookup);
+
 // ── link.c, tls.c ──────────────────────────────────────────────────────────────────────────────
 
 // Bytes of ours towards the socket, through TLS when there is TLS; and bytes of the socket's.
 LC_PRIVATE void link_put(LcClient *client, const void *bytes, size_t len);
 LC_PRIVATE bool link_take(LcClient *client, const uint8_t *bytes, size_t len);
 LC_PRIVATE void link_open(LcClient *client);
+LC_PRIVATE void link_resolving(LcClient *client);
 LC_PRIVATE void link_connecting(LcClient *client);
 LC_PRIVATE bool link_write(LcClient *client);
 // This connection is over. `final`: there will be no other.
@@ -269,6 +286,7 @@ LC_PRIVATE void tls_drain(LcClient *client);
 
 typedef enum LinkState {
     LINK_WAITING,
+    LINK_RESOLVING,
     LINK_CONNECTING,
     LINK_SECURING,
     LINK_UPGRADING,
@@ -296,7 +314,8 @@ struct LcClient {
     size_t request_count;
 
     LinkState state;
-    int fd;
+    int fd;                                // the socket, from CONNECTING on; else -1
+    Lookup *lookup;                        // of the host; it may outlive the try that began it
     struct addrinfo *addresses, *address;  // those of the host, and the one being tried
     int64_t deadline;                      // of the state; INT64_MAX: none
     int64_t heard_at, asked_at;

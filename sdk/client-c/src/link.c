@@ -1,9 +1,9 @@
 // link.c: the connection: its bytes out and in, how it comes about, how it is lost and tried again.
 //
 // PICTURE
-//   WAITING ──> CONNECTING ──> SECURING ──> UPGRADING ──> OPEN        client.h draws all of it
-//      ^            each address of the host in turn        │
-//      └──── link_lost: calls under way are lost, rows stay ┘
+//   WAITING ──> RESOLVING ──> CONNECTING ──> SECURING ──> UPGRADING ──> OPEN     client.h draws all of it
+//      ^                       each address of the host in turn           │
+//      └───────────── link_lost: calls under way are lost, rows stay ─────┘
 //
 //   Each state has a deadline. Waiting doubles from WAIT_FIRST_MS to WAIT_MOST_MS, shortened by chance.
 #include "client.h"
@@ -63,6 +63,7 @@ LC_PRIVATE void link_lost(LcClient *client, const char *why, bool final) {
         // Shortened by chance, so that a thousand clients do not come back together.
         wait = (int)(most / 2 + chance_next(client) % (most / 2 + 1));
     }
+    if (final) lookup_abandon(&client->lookup);
     client->state = final ? LINK_ENDED : LINK_WAITING;
     client->deadline = final ? INT64_MAX : now_ms() + wait;
     requests_lose(client, final);
@@ -131,10 +132,7 @@ static void link_try(LcClient *client) {
     link_lost(client, "", false);
 }
 
-LC_PRIVATE void link_open(LcClient *client) {
-    client->deadline = now_ms() + OPEN_MS;
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
-    int error = getaddrinfo(client->host, client->port, &hints, &client->addresses);
+static void link_resolved(LcClient *client, int error) {
     if (error) {
         client->addresses = NULL;
         snprintf(client->why,
@@ -147,6 +145,27 @@ LC_PRIVATE void link_open(LcClient *client) {
     }
     client->address = client->addresses;
     link_try(client);
+}
+
+LC_PRIVATE void link_resolving(LcClient *client) {
+    int error = 0;
+    if (lookup_take(&client->lookup, &error, &client->addresses)) link_resolved(client, error);
+}
+
+LC_PRIVATE void link_open(LcClient *client) {
+    client->deadline = now_ms() + OPEN_MS;
+    // What is an address already needs no thread.
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
+    if (getaddrinfo(client->host, client->port, &hints, &client->addresses) == 0) {
+        link_resolved(client, 0);
+        return;
+    }
+    client->addresses = NULL;
+    if (!client->lookup) client->lookup = lookup_begin(client->host, client->port);
+    if (client->lookup)
+        client->state = LINK_RESOLVING;
+    else
+        link_failed(client, LC_SYSTEM);
 }
 
 LC_PRIVATE void link_connecting(LcClient *client) {

@@ -33,7 +33,8 @@ typedef struct LiveOptions {
 // `views` may be NULL where no table is a view's; it must outlive the Live.
 MUST_USE Err live_open(const QueryCatalog *catalog, Views *views, Live **out);
 void live_close(Live **live);
-// From now on; `bag` only before the first subscription. What is subscribed already goes on.
+// From now on; `bag` only before the first subscription. What is subscribed already goes on as it was
+// until live_schema_changed holds it to `strict_index` too.
 void live_set_options(Live *live, const LiveOptions *options);
 LiveOptions live_options(const Live *live);
 

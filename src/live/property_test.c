@@ -195,6 +195,7 @@ static void live_run(uint64_t seed, uint32_t commits) {
     world_close(&w);
 }
 
+// Conformance case 110.
 TEST(live, what_clients_hold_equals_their_queries_after_every_commit) {
     const char *given = getenv("SEED");
     uint64_t seed = given ? strtoull(given, NULL, 10) : 20261122;

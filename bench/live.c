@@ -15,6 +15,7 @@
 // store's part is the same for all.
 #include <getopt.h>
 #include <mimalloc.h>
+#include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -358,6 +359,98 @@ static void first_rows(uint64_t count) {
     world_close(&w);
 }
 
+// ── what must be made before the first answer ──────────────────────────────────────────────────
+
+typedef struct Making {
+    LivePrepare *prepare;
+    Snapshot *snapshot;
+    Err err;
+} Making;
+
+static void *make(void *ctx) {
+    Making *m = ctx;
+    atomic_bool stop = false;
+    m->err = live_prepare_run(m->prepare, m->snapshot, &stop);
+    return NULL;
+}
+
+static double longer(double longest, double *began) {
+    double now = now_ns(), took = now - *began;
+    *began = now;
+    return MAX(longest, took);
+}
+
+// The longest that the loop is held up by a subscription whose preparation is done by another thread,
+// while rows go on changing.
+static double held_up(World *w, const char *text, uint64_t *made_up_for) {
+    enum { COST_MAX = 1000 };
+    LiveClient *client = client_of(w);
+    LivePrepare *held = NULL;
+    LiveAnswer answer;
+    Diag diag;
+    Str sql = str_from(text);
+    double longest = 0, began = now_ns();
+    Err err;
+    while ((err = live_subscribe_within(client, 1, &sql, 1, COST_MAX, &answer, &diag)) ==
+           ERR_BUSY) {
+        Making m = {.prepare = answer.prepare};
+        pthread_t thread;
+        size_t heard;
+        must(store_snapshot(w->store, &m.snapshot) == OK, "snapshot");
+        live_prepare_begin(m.prepare);
+        longest = longer(longest, &began);
+        do {
+            must(pthread_create(&thread, NULL, make, &m) == 0, "thread");
+            for (int i = 0; i < 1000; i++, ++*made_up_for)
+                (void)change(w, w->item, (uint64_t)i % 1000, (uint64_t)i % 1000 / 10, 3, &heard);
+            must(pthread_join(thread, NULL) == 0 && m.err == OK, "a worker");
+            began = now_ns();
+        } while (live_prepare_end(m.prepare, m.err));
+        snapshot_release(&m.snapshot);
+        live_prepare_add(&held, m.prepare);
+        longest = longer(longest, &began);
+    }
+    must(err == OK, diag.text);
+    live_prepare_release(&held);
+    live_queries_free(&answer.queries, answer.query_count);
+    longest = longer(longest, &began);
+    live_client_close(&client);
+    return longest;
+}
+
+static void first_of_groups(uint64_t count) {
+    static const struct {
+        const char *name, *text;
+    } kinds[] = {
+        {"groups",
+         "SELECT owner, COUNT(*) AS n, SUM(n) AS s FROM item WHERE owner < 10 GROUP BY owner"},
+        {"a column without an index",
+         "SELECT a.* FROM item a JOIN item b ON a.n = b.n WHERE b.id = 1 AND a.id < 5"},
+    };
+    World w;
+    world_open(&w);
+    live_set_options(w.live, &(LiveOptions){.arrangement_quota = (size_t)1 << 30});
+    fill(&w, w.item, count, 10);
+    for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+        LiveClient *client = client_of(&w);
+        uint64_t changes = 0;
+        double began = now_ns();
+        subscribe(client, 1, kinds[i].text);
+        figure((now_ns() - began) / 1e6,
+               "ms",
+               "%s of %llu rows: alone on the loop",
+               kinds[i].name,
+               (unsigned long long)count);
+        live_client_close(&client);
+        figure(held_up(&w, kinds[i].text, &changes) / 1e6,
+               "ms",
+               "%s of %llu rows: the loop is held up at most",
+               kinds[i].name,
+               (unsigned long long)count);
+    }
+    world_close(&w);
+}
+
 int main(int argc, char **argv) {
     static const struct option options[] = {{"json", no_argument, NULL, 'j'}, {0}};
     for (int o; (o = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -381,6 +474,7 @@ int main(int argc, char **argv) {
     joins();
     hub();
     first_rows(rows);
+    first_of_groups(rows);
     figures_end();
     return 0;
 }

@@ -312,7 +312,7 @@ Err live_commit(Live *live,
     ASSERT(live->schema_version == live->catalog->schema_version);
     *out = NULL;
     *out_count = 0;
-    if (live->groups.count == 0 && live->pending_count == 0) {  // nobody listens, nothing to forget
+    if (live->tables.count == 0 && live->pending_count == 0) {  // nobody listens, nothing to forget
         live->stats.commits++;
         return OK;
     }

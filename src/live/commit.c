@@ -71,8 +71,7 @@ static Err group_take(Live *live, Group *group, const LiveChange *change, bool o
     p->last = change;
     Err err = OK;
     if (old) err = list_add(live, &p->deletes, query_shown(query, change->old_row), 1);
-    if (new &&err == OK)
-        err = list_add(live, &p->inserts, query_shown(query, change->new_row), 1);
+    if (new &&err == OK) err = list_add(live, &p->inserts, query_shown(query, change->new_row), 1);
     return err;
 }
 
@@ -117,8 +116,7 @@ static Err guard_stab(Stab *s, const Guard *guard) {
     uint64_t *seen = &live->stats.ranges_seen;
     Err err = OK;
     if (has_old) err = guard_key(guard, layout, change->old_row, &live->key_old, &old);
-    if (has_new && err == OK)
-        err = guard_key(guard, layout, change->new_row, &live->key_new, &new);
+    if (has_new && err == OK) err = guard_key(guard, layout, change->new_row, &live->key_new, &new);
     if (has_old && err == OK) err = guard_each(guard, &old, NULL, group_test, s, seen);
     if (has_new && err == OK)
         err = guard_each(guard, &new, has_old ? &old : NULL, group_test, s, seen);
@@ -312,7 +310,8 @@ Err live_commit(Live *live,
     ASSERT(live->schema_version == live->catalog->schema_version);
     *out = NULL;
     *out_count = 0;
-    if (live->groups.count == 0 && live->pending_count == 0) {  // nobody listens, nothing to forget
+    if (live->templates.count == 0 &&
+        live->pending_count == 0) {  // nobody listens, nothing to forget
         live->stats.commits++;
         return OK;
     }

@@ -110,6 +110,7 @@ struct Session {
     Micros call_timestamp;
     int64_t call_elapsed_us;  // of the call that ended last
     const FunctionDef *function;
+    uint32_t called_last;  // the reducer's place in the definition: a guess, whatever was published
     Buf call_args;
     ClientMessage asked;  // a question that waits for views; borrows as it was decoded
     int64_t took_ns;      // v1: when the message being worked on was taken up

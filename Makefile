@@ -10,7 +10,7 @@ VARIANT ?= release
 OUT     := build/$(VARIANT)
 
 # Build with what make finds installed; tools/deps installs it (make run, make test do).
-PKGS := javascriptcoregtk-4.1 openssl jansson libcurl libedit
+PKGS := javascriptcoregtk-4.1 openssl jansson libcurl libedit zlib libbrotlienc
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lunistring -lm -lpthread
 
@@ -69,6 +69,7 @@ $(OUT)/%_test: $(OUT)/obj/%_test.o $(LIB)
 	@mkdir -p $(@D)
 	@$(LINK) -o $@ $^ -lcmocka $(LINK_LIBS)
 $(OUT)/src/query/sqlite_test $(OUT)/src/live/differential_test: LINK_LIBS += -lsqlite3
+$(OUT)/src/wire/pack_test: LINK_LIBS += -lbrotlidec
 $(OUT)/bench/store: LINK_LIBS += -llmdb -lsqlite3
 $(OUT)/bench/%: $(OUT)/obj/bench/%.o $(LIB)
 	@mkdir -p $(@D)

@@ -76,6 +76,7 @@ struct Database {
     int64_t sync_here_ns, sync_beside_ns;  // how long one takes, on average; 0: unknown
     int64_t sync_began_ns;                 // of the batch in flight
     int64_t log_asked_ns;                  // when a turn last asked whether it has landed
+    bool has_asked;                        // … for what the sockets have, before its batch starts
     uint32_t hurried_syncs;
     Session *system;   // runs scheduled reducers and clean-up
     Session *running;  // whose call is in the module now
@@ -162,6 +163,8 @@ int64_t database_snapshot_age_ns(const Database *database);
 // turn.c. One turn's work: run calls of ready sessions, sync, and hand out what may leave.
 void database_turn(Database *database);
 bool database_has_work(const Database *database);
+// Calls wait, and nobody near asks for little: what has to leave may leave beside them.
+bool database_is_busy(const Database *database);
 // Nanoseconds (monotonic) when the next schedule is due, INT64_MAX when there is none.
 int64_t database_next_due_ns(const Database *database);
 // No further call is begun in this turn.

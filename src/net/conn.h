@@ -96,7 +96,6 @@ struct NetConn {
     bool peer_ended;  // it will not send any more
     bool watch_read, watch_write, is_watched;
     bool out_stuck;  // the socket took less than we had
-    bool sending;    // the front of its queue is leaving on another thread: sender.c
     bool stream_chunked, stream_bodyless, keep_alive;
     bool close_sent, close_seen;
     bool pong_owed;   // our last ping is not answered yet
@@ -149,8 +148,6 @@ typedef struct NetListener {
 #define NET_TICK          ((Micros)100000)  // timers are this coarse
 #define NET_WHEEL_SLOTS   512               // a power of two
 
-typedef struct Sender Sender;
-
 struct NetLoop {
     const Io *io;
     NetLimits limits;
@@ -168,7 +165,6 @@ struct NetLoop {
     char date[30];
     int64_t date_second;
     NetStats stats;
-    Sender *sender;  // NULL until it is wanted
     IoEvent events[NET_EVENTS_MAX];
     uint8_t scratch[NET_SCRATCH_BYTES];
 };
@@ -205,16 +201,6 @@ void ws_close_begin(NetConn *conn, uint16_t code, Bytes reason, bool discard_que
 
 void drain_begin(NetConn *conn);  // on with what is queued, then close
 bool read_append(NetConn *conn);  // one read to the end of conn->in; false: nothing new
-
-#define SEND_PARTS_MAX 4
-int out_parts(OutQueue *out, struct iovec *parts, int max);  // views of what is queued
-// So much of what is queued has left. `stuck`: the socket took less than it was given.
-void out_sent(NetConn *conn, Err err, size_t wrote, bool stuck);
-
-// sender.c
-void sender_collect(NetLoop *loop);  // take back what the thread has sent, if it has
-void sender_wait(NetLoop *loop);     // until it has
-void sender_free(Sender **sender);   // nothing may be on its way
 
 // pg.c
 void pg_open(NetConn *conn, NetTls *tls);

@@ -3,8 +3,7 @@
 // PICTURE
 //   net_turn:   reap the dead ─> ready list ─> poll ─> events ─> inbox ─> ready ─> timers ─> hand-overs
 //   (caller)    run what arrived, write the log, sync
-//   net_flush:  one writev for each dirty connection; or, when there is more to do than to wait for,
-//   net_flush_beside: the same by another thread (sender.c)
+//   net_flush:  one writev for each dirty connection
 //
 //   Timers are a wheel of NET_WHEEL_SLOTS lists, a slot each NET_TICK. Activity does not move a
 //   connection in it: when its slot comes up, its real deadline is looked at, and it is put where
@@ -123,10 +122,6 @@ static void conn_unlink(NetConn *conn) {
 void conn_kill(NetConn *conn, const char *why) {
     if (conn->state == CONN_DEAD) return;
     NetLoop *loop = conn->loop;
-    if (UNLIKELY(conn->sending)) {
-        sender_wait(loop);
-        if (conn->state == CONN_DEAD) return;
-    }
     conn_unlink(conn);
     if (conn->tls) tls_goodbye(conn->tls, loop->io, conn->socket);
     conn->state = CONN_DEAD;
@@ -406,7 +401,6 @@ Err net_turn(NetLoop *loop, int64_t timeout_us) {
                                  &count);
     if (err != OK) return err;
     loop->now = clock_us(loop);
-    sender_collect(loop);
     ready_run(loop);  // before events: a resumed connection goes on with what it has
     for (int i = 0; i < count; i++)
         event_run(loop, &loop->events[i]);
@@ -436,8 +430,6 @@ void net_close(NetLoop **loop_ptr) {
     while (!link_is_alone(&loop->all))
         conn_kill(CONTAINER_OF(loop->all.next, NetConn, in_all), "the server is stopping");
     reap(loop);
-    sender_wait(loop);
-    sender_free(&loop->sender);
     loop->io->net_poller_close(loop->io->world, &loop->poller);
     mem_free(loop);
 }

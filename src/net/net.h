@@ -12,7 +12,6 @@
 //   loop.c    a turn: accept, poll, timers, the mailbox, the reaping      start reading here
 //   conn.c    one connection: what it reads, in which state               conn.h: its fields
 //   out.c     what it sends: queues of frames, writev, slow clients
-//   sender.c  the same on another thread, while the loop runs calls
 //   answer.c  HTTP answers and the 101          http.c, ws.c    the two protocols as bytes
 //   pg.c      the third, PostgreSQL's: where its messages begin and end
 //   tls.c     both of them encrypted
@@ -21,7 +20,7 @@
 //   (1) closed() is called once for every connection, and only from net_turn and net_close; until
 //       then a NetConn may be used, and using one that has ended does nothing.
 //   (2) Handlers are called from net_turn only, never from inside ws_send, http_respond & co.
-//   (3) Nothing is written to a socket but what was queued when net_flush or net_flush_beside was called.
+//   (3) Nothing is written to a socket outside net_flush.
 #pragma once
 #include "base/arena.h"
 #include "os/io.h"
@@ -40,7 +39,6 @@ typedef struct NetLimits {     // zeros mean the defaults
     Micros idle_timeout;       // 30 s
     Micros close_timeout;      // 250 ms
     Micros request_timeout;    // 30 s from the first byte of a request to its last
-    bool sends_beside;         // net_flush_beside may use a thread: the Io serves several
 } NetLimits;
 
 typedef struct HttpHeader {
@@ -134,9 +132,6 @@ void net_stop_listening(NetLoop *loop);
 MUST_USE Err net_turn(NetLoop *loop, int64_t timeout_us);
 // Send what is queued, one writev a socket. Call after the log's sync.
 void net_flush(NetLoop *loop);
-// The same while the caller goes on: what WebSockets have to send leaves on another thread, where
-// NetLimits.sends_beside allows it and it is worth a wake-up.
-void net_flush_beside(NetLoop *loop);
 void net_wake(NetLoop *loop);  // from any thread: ends a net_turn's wait
 // Pass a connection whose request is not answered yet to another loop (its database lives there):
 // its request handler is called there as if it had arrived there. Thread-safe hand-over.
@@ -220,6 +215,6 @@ size_t net_conn_queued_bytes(const NetConn *conn);
 
 typedef struct NetStats {
     uint64_t connections, accepted, refused, bytes_in, bytes_out, messages_in, messages_out,
-        slow_cut, idle_cut, sent_beside;
+        slow_cut, idle_cut;
 } NetStats;
 NetStats net_stats(const NetLoop *loop);

@@ -10,7 +10,6 @@
 //   (2) A queue is bounded by limits.out_messages_max and out_bytes_max. Who exceeds them does not
 //       read: a WebSocket loses what is queued and gets a Close 1008, an HTTP answer is cut off.
 //   (3) A frame that has begun to leave is finished, whatever overtakes or discards the others.
-//       So is one that another thread has in hand (sender.c).
 //
 // CALLERS   node/ through net.h; conn.c and answer.c through conn.h
 // NOT HERE  when to flush: that is the caller's, after the log's sync.
@@ -256,8 +255,8 @@ void ws_close(NetConn *conn, uint16_t code, Str reason) {
 
 // Writing
 
-int out_parts(OutQueue *out, struct iovec *parts, int max) {
-    int count = (int)MIN(out->count, (uint32_t)max);
+static int parts_fill(OutQueue *out, struct iovec *parts) {
+    int count = (int)MIN(out->count, (uint32_t)WRITE_PARTS_MAX);
     for (int i = 0; i < count; i++) {
         NetFrame *frame = *out_slot(out, (uint32_t)i);
         uint32_t skip = i == 0 ? out->sent_bytes : 0;
@@ -305,7 +304,7 @@ static bool has_unsent(const NetConn *conn) {
 static Err write_some(NetConn *conn) {
     const Io *io = conn->loop->io;
     struct iovec parts[WRITE_PARTS_MAX];
-    int count = out_parts(&conn->out, parts, WRITE_PARTS_MAX);
+    int count = parts_fill(&conn->out, parts);
     size_t wrote = 0;
     Err err = conn->tls ? tls_write(conn->tls, io, conn->socket, parts, count, &wrote)
                         : io->net_write(io->world, conn->socket, parts, count, &wrote);
@@ -332,33 +331,14 @@ void conn_write(NetConn *conn) {
     conn_watch(conn);
 }
 
-void out_sent(NetConn *conn, Err err, size_t wrote, bool stuck) {
-    if (conn->state == CONN_DEAD) return;
-    conn->loop->stats.bytes_out += wrote;
-    out_advance(&conn->out, wrote);
-    if (err != OK && err != ERR_AGAIN) {
-        conn_kill(conn, "the peer is gone");
-        return;
-    }
-    conn->out_stuck = stuck;
-    if (!has_unsent(conn)) {
-        write_done(conn);
-    } else if (!stuck && link_is_alone(&conn->in_dirty)) {
-        link_append(&conn->loop->dirty, &conn->in_dirty);
-    }
-    conn_watch(conn);
-}
-
 void net_flush(NetLoop *loop) {
-    sender_collect(loop);
     NetLink writing;  // a write may end connections, and so take others off the list
     link_init(&writing);
     link_splice(&writing, &loop->dirty);
     while (!link_is_alone(&writing)) {
         NetConn *conn = CONTAINER_OF(writing.next, NetConn, in_dirty);
         link_take_out(&conn->in_dirty);
-        // One whose socket is full is heard of by its writable event, not by trying again; one that is
-        // being sent, when that has ended.
-        if (!conn->out_stuck && !conn->sending) conn_write(conn);
+        // One whose socket is full is heard of by its writable event, not by trying again.
+        if (!conn->out_stuck) conn_write(conn);
     }
 }

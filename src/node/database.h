@@ -163,8 +163,6 @@ int64_t database_snapshot_age_ns(const Database *database);
 // turn.c. One turn's work: run calls of ready sessions, sync, and hand out what may leave.
 void database_turn(Database *database);
 bool database_has_work(const Database *database);
-// Calls wait, and nobody near asks for little: what has to leave may leave beside them.
-bool database_is_busy(const Database *database);
 // Nanoseconds (monotonic) when the next schedule is due, INT64_MAX when there is none.
 int64_t database_next_due_ns(const Database *database);
 // No further call is begun in this turn.

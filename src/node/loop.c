@@ -4,7 +4,7 @@
 //   tasks          what other threads handed over (publish, stop)
 //   database_turn  for each database with work: run calls round-robin, one log batch, one sync, then
 //                  everything that was waiting for it goes to the sockets' queues
-//   net_flush      one writev a socket; by another thread when more calls wait already
+//   net_flush      one writev a socket
 //
 // A turn is a function, so a simulation can simply call it. The thread sleeps in net_turn until a
 // socket, a task or a schedule wants it.
@@ -82,14 +82,7 @@ static void loop_turn(NodeLoop *loop) {
         database_turn(db);
         mend_after_turn(loop, db);
     }
-    bool busy = false;
-    for (const Database *db = loop->databases; db && !busy; db = db->next)
-        busy = database_is_busy(db);
-    if (busy) {
-        net_flush_beside(loop->net);
-    } else {
-        net_flush(loop->net);
-    }
+    net_flush(loop->net);
 }
 
 static void databases_close(NodeLoop *loop) {

@@ -258,7 +258,6 @@ static void write_loop(Buf *out, const NodeLoop *loop) {
         {"lightcone_messages_out_total", net.messages_out},
         {"lightcone_slow_clients_cut_total", net.slow_cut},
         {"lightcone_idle_clients_cut_total", net.idle_cut},
-        {"lightcone_writes_beside_total", net.sent_beside},
     };
     for (size_t i = 0; i < ARRAY_LEN(values); i++) {
         buf_printf(out,

@@ -276,7 +276,6 @@ static void options_fill(NodeOptions *o) {
     if (!o->procedure_deadline) o->procedure_deadline = PROCEDURE_US_DEFAULT;
     if (!o->procedure_exclusive) o->procedure_exclusive = PROCEDURE_EXCLUSIVE_US_DEFAULT;
     if (!o->outbound_response_max) o->outbound_response_max = RESPONSE_BYTES_DEFAULT;
-    o->limits.sends_beside = sysconf(_SC_NPROCESSORS_ONLN) > 1;
 }
 
 // What the command line says, in the places where databases look.

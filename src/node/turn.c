@@ -139,11 +139,6 @@ static bool expects_sparse(const Database *db) {
     return fair_sparse_within(&db->fair, within_ns, clock_ns(db));
 }
 
-bool database_is_busy(const Database *db) {
-    bool more = db->has_asked || fair_any_ready(&db->fair);
-    return more && !db->failed && !expects_sparse(db);
-}
-
 static bool sync_here_is_quicker(Database *db) {
     bool here = !db->sync_here_ns || (db->sync_beside_ns && db->sync_here_ns < db->sync_beside_ns);
     return ++db->hurried_syncs % SYNC_OTHER_WAY_EVERY ? here : !here;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "live/join.h"
+#include "live/prepare.h"
 
 // ── rows to groups ─────────────────────────────────────────────────────────────────────────────
 
@@ -290,11 +291,12 @@ static Err join_all(Live *live, const LiveChange *changes, size_t count) {
     Err err = delta_begin(&live->delta, changes, count);
     if (err == OK) err = join_arrange(live, changes, count);
     if (err == OK) err = join_commit(live);
-    live->is_behind = err != OK;
+    if (err != OK) live_missed(live);
     return err;
 }
 
 void live_missed(Live *live) {
+    prepare_abandon_all(live);
     live->is_behind = live->join_count > 0;
 }
 
@@ -318,7 +320,8 @@ Err live_commit(Live *live,
     commit_begin(live);
     ASSERT(live->failed.len == 0);  // live_commit_ended was not called
     Err err = OK;
-    if (live->join_count > 0 && (err = join_all(live, changes, count)) != OK) return err;
+    bool joins = live->join_count > 0 || live->prepares;
+    if (joins && (err = join_all(live, changes, count)) != OK) return err;
     if ((err = stab_all(live, changes, count)) != OK) return err;
     live->stats.groups_hit += live->pending_count;
     if (live->pending_count == 0) return OK;

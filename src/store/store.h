@@ -195,7 +195,10 @@ void table_scan_begin(TableScan *scan,
                       Bytes lower,
                       Bytes upper);
 bool table_scan_next(TableScan *scan, Bytes *row);  // false at the end; borrows as table_get
-void table_scan_end(TableScan *scan);               // harmless twice
+// Append the key by which the rows stand in their tree, of the row that was found last: what table_get
+// takes. Of a scan of TABLE_ROWS.
+void table_scan_key(TableScan *scan, Buf *out);
+void table_scan_end(TableScan *scan);  // harmless twice
 
 // ── guessing, on the head ──────────────────────────────────────────────────────────────────────
 //

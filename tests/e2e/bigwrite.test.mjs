@@ -68,6 +68,18 @@ test('a million rows deleted one by one are committed at once', { timeout: 10 * 
   assert.ok(longest < took / 3, `a call took ${longest} ms of the ${took} ms`);
 });
 
+test('a million rows updated in one statement', { timeout: 10 * patience }, async () => {
+  await fill();
+  const { took, longest, calls } = await besideProbes('UPDATE big SET v = 7 WHERE v >= 0');
+  assert.ok(calls > 10, `only ${calls} calls were answered meanwhile`);
+  assert.ok(longest < took / 3, `a call took ${longest} ms of the ${took} ms`);
+  assert.deepEqual(await rows(server, db, 'SELECT COUNT(*) AS n FROM big WHERE v = 7', ann.token), [[ROWS]]);
+  await server.kill();
+  await server.start();
+  assert.deepEqual(await rows(server, db, 'SELECT COUNT(*) AS n FROM big WHERE v = 7', ann.token), [[ROWS]]);
+  await besideProbes('DELETE FROM big WHERE v = 7');
+});
+
 test('a whole table goes in no time, and stays gone over a kill', { timeout: 10 * patience }, async () => {
   const began = performance.now();
   await fill();

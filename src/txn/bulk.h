@@ -47,9 +47,6 @@ typedef struct Bulk {
     Err err;
 } Bulk;
 
-// So few rows are applied by the loop itself.
-#define BULK_ROWS_MIN 1000
-
 // On the loop's thread, between transactions. ERR_BUSY: another one is being prepared.
 MUST_USE Err bulk_new(Db *db, Bulk **out);
 void bulk_free(Bulk **bulk);

@@ -538,7 +538,9 @@ static Err prepare_wait_and_begin(Overlay *overlay) {
 
 Err overlay_prepare(Overlay *overlay) {
     const BulkEnv *env = &overlay->env.prepare;
-    if (!env->on_loop || overlay->broken || rows_to_apply(overlay) < BULK_ROWS_MIN) return OK;
+    uint64_t rows_min = env->rows_min ? env->rows_min : BULK_ROWS_MIN;
+    ASSERT(!overlay->bulk);
+    if (!env->on_loop || overlay->broken || rows_to_apply(overlay) < rows_min) return OK;
     if (prepare_wait_and_begin(overlay) != OK) return OK;
     // What was committed before the branch was opened is in it.
     Err err = overlay_validate(overlay);

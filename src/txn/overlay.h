@@ -25,10 +25,12 @@
 typedef struct Overlay Overlay;
 
 // How the worker reaches the loop: its functions are called on the worker's thread.
+enum { BULK_ROWS_MIN = 1000 };
 typedef struct BulkEnv {
     void *ctx;
     Err (*on_loop)(void *ctx, Err (*run)(void *arg), void *arg);  // run it there and wait for it
     bool (*is_stopped)(void *ctx);                                // the overlay is about to be freed
+    uint64_t rows_min;  // of so few rows the loop makes itself; 0: BULK_ROWS_MIN
 } BulkEnv;
 
 typedef struct OverlayEnv {

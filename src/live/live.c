@@ -30,10 +30,13 @@ void live_close(Live **live) {
         LiveClient *client = l->clients;
         live_client_close(&client);
     }
-    ASSERT(l->groups.count == 0 && l->templates.count == 0 && l->tables.count == 0);
+    ASSERT(l->stats.groups == 0 && l->templates.count == 0 && l->tables.count == 0);
     livemap_deinit(&l->tables);
     livemap_deinit(&l->templates);
     livemap_deinit(&l->groups);
+    ASSERT(l->shapes.count == 0);
+    livemap_deinit(&l->shapes);
+    buf_deinit(&l->text);
     pending_free(l);
     join_scratch_free(l);
     delta_deinit(&l->delta);
@@ -53,8 +56,8 @@ void live_close(Live **live) {
 // Removing a set from its client's map moves others, so the ids are written down first.
 static Err set_ids(const LiveClient *client, Buf *ids) {
     buf_clear(ids);
-    for (uint32_t i = 0; client->sets.slots && i <= client->sets.mask; i++) {
-        const QuerySet *set = client->sets.slots[i].item;
+    for (uint32_t i = 0; i < client->sets.size; i++) {
+        const QuerySet *set = livemap_slot(&client->sets, i);
         if (set) buf_put_u64(ids, set->id);
     }
     return buf_ok(ids) ? OK : ERR_NOMEM;
@@ -62,8 +65,9 @@ static Err set_ids(const LiveClient *client, Buf *ids) {
 
 static void leave_all(Live *live) {
     for (LiveClient *client = live->clients; client; client = client->next) {
-        for (uint32_t i = 0; client->sets.slots && i <= client->sets.mask; i++) {
-            if (client->sets.slots[i].item) queryset_leave(client->sets.slots[i].item);
+        for (uint32_t i = 0; i < client->sets.size; i++) {
+            QuerySet *set = livemap_slot(&client->sets, i);
+            if (set) queryset_leave(set);
         }
     }
 }
@@ -99,7 +103,7 @@ static Err rejoin(LiveClient *client, uint64_t id, LiveDropped dropped, void *ct
 Err live_schema_changed(Live *live, LiveDropped dropped, void *ctx) {
     // Every plan points into the old catalog, so all of them go before the first is made anew.
     leave_all(live);
-    ASSERT(live->groups.count == 0 && live->templates.count == 0 && live->tables.count == 0);
+    ASSERT(live->stats.groups == 0 && live->templates.count == 0 && live->tables.count == 0);
     live->schema_version = live->catalog->schema_version;
     Err first = OK;
     Buf ids = {0};
@@ -126,11 +130,12 @@ void live_commit_ended(Live *live, LiveDropped dropped, void *ctx) {
     size_t count = live->failed.len / sizeof(Group *);
     for (size_t i = 0; i < count; i++) {
         Group *group = ((Group **)(void *)live->failed.ptr)[i];
-        char *why = group->failure;
+        GroupMore *more = group_more(group);
+        char *why = more->failure;
         // Ending the set of its last Sub frees the group. That of a set may be the last one of
         // several, when the set holds it more than once or its client is a distinct one.
-        group->failure = NULL;
-        group->is_ending = &group;
+        more->failure = NULL;
+        more->is_ending = &group;
         while (group)
             end_set(group->subs->set, why, dropped, ctx);
         mem_free(why);
@@ -140,7 +145,6 @@ void live_commit_ended(Live *live, LiveDropped dropped, void *ctx) {
 
 LiveStats live_stats(const Live *live) {
     LiveStats stats = live->stats;
-    stats.groups = live->groups.count;
     stats.templates = live->templates.count;
     stats.state_bytes = live->arranged.used;
     return stats;

@@ -4,7 +4,7 @@
 // PICTURE
 //   query text ──query_compile──> template T + parameters p
 //   template ──> groups g = (T, p) ──> subscribers (client, query set)
-//   per table: guards   hash(values of T's equality columns) -> groups      broadcast list -> groups
+//   per table: guards   hash(values of T's equality columns) -> groups, by range      broadcast list -> groups
 //   commit's rows ──stab──> groups ──residual test──> delta of g, encoded once ──> each subscriber
 //
 // Property that every test may use: what a client holds equals what its query would return if run
@@ -32,7 +32,8 @@ typedef struct LiveOptions {
 // `views` may be NULL where no table is a view's; it must outlive the Live.
 MUST_USE Err live_open(const QueryCatalog *catalog, Views *views, Live **out);
 void live_close(Live **live);
-// From now on; `bag` only before the first subscription. What is subscribed already goes on.
+// From now on; `bag` only before the first subscription. What is subscribed already goes on as it was
+// until live_schema_changed holds it to `strict_index` too.
 void live_set_options(Live *live, const LiveOptions *options);
 LiveOptions live_options(const Live *live);
 
@@ -177,6 +178,7 @@ void live_view_ended(Live *live, View *view, const char *reason, LiveDropped dro
 typedef struct LiveStats {
     uint64_t clients, query_sets, groups, templates;
     uint64_t commits, groups_tested, groups_hit, rows_encoded;
+    uint64_t ranges_seen;  // nodes of ranges that a row was compared with
     uint64_t rows_probed;  // of other tables, for joins
     uint64_t state_bytes;  // of arrangements and groups
 } LiveStats;

@@ -192,18 +192,19 @@ Err view_watch(Views *views,
         return ERR_NOMEM;
     }
     if (!view->uses) views->idle_count--;
-    *use = (ViewUse){view, group, view->uses, &view->uses, group->views};
+    GroupMore *more = group_more(group);
+    *use = (ViewUse){view, group, view->uses, &view->uses, more->views};
     if (use->next) use->next->link = &use->next;
     view->uses = use;
-    group->views = use;
+    more->views = use;
     return OK;
 }
 
-void view_unwatch(Group *group) {
-    while (group->views) {
-        ViewUse *use = group->views;
+void view_unwatch(GroupMore *more) {
+    while (more->views) {
+        ViewUse *use = more->views;
         View *view = use->view;
-        group->views = use->more;
+        more->views = use->more;
         *use->link = use->next;
         if (use->next) use->next->link = use->link;
         mem_free(use);

@@ -100,6 +100,7 @@ DB_METRIC(m_sql, db->counters.sql_queries)
 DB_METRIC(m_reads, db->counters.reads)
 DB_METRIC(m_reads_active, db->reads_active)
 DB_METRIC(m_reads_cancelled, db->counters.reads_cancelled)
+DB_METRIC(m_packing_saved, db->counters.packing_saved)
 DB_METRIC(m_reads_refused, db->counters.reads_refused)
 DB_METRIC(m_sets, live_stats(db->live).query_sets)
 DB_METRIC(m_groups, live_stats(db->live).groups)
@@ -187,6 +188,7 @@ static const Metric metrics[] = {
     {"spacetime_num_queries_evaluated", "counter", "one-off and HTTP queries", m_sql},
     {"lightcone_reads_total", "counter", "queries read on a snapshot beside the loop", m_reads},
     {"lightcone_reads_active", "gauge", "such queries under way", m_reads_active},
+    {"lightcone_compression_saved_bytes_total", "counter", "bytes that did not leave because answers were compressed", m_packing_saved},
     {"lightcone_reads_cancelled_total", "counter", "such queries whose client went away", m_reads_cancelled},
     {"lightcone_reads_refused_total", "counter", "answers that were larger than allowed", m_reads_refused},
     {"spacetime_subscription_sets", "gauge", "query sets subscribed now", m_sets},

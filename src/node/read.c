@@ -14,6 +14,8 @@
 
 #define READS_ACTIVE_MAX 4
 
+enum { PACK_FOR_NOBODY, PACK_FOR_OURS, PACK_FOR_ALL };  // the setting compression
+
 typedef struct SessionRead {
     WorkerJob job;
     LoopTask ended;
@@ -35,6 +37,8 @@ typedef struct SessionRead {
     Err err;
     Diag diag;
     NetFrame *frame;
+    WirePacking packing;  // allowed, then done
+    size_t saved;         // bytes, by packing
 } SessionRead;
 
 static const Node *node_of(const Database *db) {
@@ -171,6 +175,14 @@ static void message_write(const SessionRead *r,
     UNREACHABLE();
 }
 
+// Which packing an answer may have: ordering is kept by clients of our own protocol (SDKs of others
+// were seen to take a plain message before the packed one that was sent before it).
+static WirePacking packing_of(const Session *s) {
+    int64_t to_whom = s->database->settings.compression;
+    return to_whom == PACK_FOR_ALL || (to_whom == PACK_FOR_OURS && s->speaks_ours) ? s->packing
+                                                                                   : WIRE_PLAIN;
+}
+
 static Err frame_of(const SessionRead *r, Bytes message, NetFrame **out) {
     *out = outbox_frame(message, r->protocol);
     return *out ? OK : ERR_NOMEM;
@@ -212,7 +224,9 @@ static void job_run(WorkerJob *job) {
         r->frame = net_frame_raw(buf_bytes(&out));
         if (!r->frame) r->err = ERR_NOMEM;
     } else if (r->err == OK) {
-        r->err = frame_of(r, buf_bytes(&out), &r->frame);
+        r->frame = outbox_frame_packed(buf_bytes(&out), r->protocol, &r->packing);
+        if (!r->frame) r->err = ERR_NOMEM;
+        r->saved = r->frame && r->packing ? out.len - MIN(out.len, r->frame->len) : 0;
     }
     buf_deinit(&out);
     loop_post(r->loop, &r->ended);
@@ -320,6 +334,7 @@ static bool is_told_already(const Session *s, const SessionRead *r) {
 
 static void answer_ws(Session *s, SessionRead *r) {
     if (r->err == OK) {
+        s->database->counters.packing_saved += r->saved;
         outbox_fill(&s->out, r->frame);
         session_dirty(s);
         return;
@@ -377,6 +392,7 @@ Err read_begin(Session *s, ReadAsk *ask) {
     r->ask = *ask;
     r->protocol = s->protocol;
     r->codec = s->codec;
+    r->packing = packing_of(s);
     buf_put_bytes(&r->message_id, ask->asked.message_id);
     r->ask.asked.message_id = buf_bytes(&r->message_id);
     r->rows_max = (uint64_t)db->settings.result_rows_max;

@@ -25,6 +25,8 @@
 // From then on a turn ends as soon as the log could take its batch; Settings.turn is the longest that
 // it runs calls, and so holds answers back for the sake of a larger batch.
 #define TURN_SHORT_NS 1000000
+// … whether it could is asked so often, not at every call.
+#define LOG_ASK_NS 20000
 // A disk that is so far behind is waited for.
 #define BATCH_WAITING_BYTES_MAX (8u << 20)
 
@@ -151,7 +153,9 @@ bool turn_is_over(Database *db, int64_t now_ns) {
         db->counters.hurried++;
         return true;
     }
-    return ran_ns >= TURN_SHORT_NS && log_is_free(db, false);
+    if (ran_ns < TURN_SHORT_NS || now_ns < db->log_asked_ns + LOG_ASK_NS) return false;
+    db->log_asked_ns = now_ns;
+    return log_is_free(db, false);
 }
 
 // Commits wait for the log, which is free. True: their batch is in flight.

@@ -152,6 +152,15 @@ const uint8_t *page_fetch(const Pages *pages, PageNo no) {
     }
 }
 
+// What is here cannot leave: our guard was up before it is marked. What was marked may, unless the mark
+// is taken off in time.
+bool page_keep(const Pages *pages, PageNo no) {
+    DEBUG_ASSERT(guard_is_up());
+    if (state_move(pages, no, PAGE_COOLING, PAGE_HERE)) return true;
+    uint8_t state = state_of(pages, no);
+    return state == PAGE_HERE || state == PAGE_DIRTY || state == PAGE_WRITING;
+}
+
 void cache_hint(const Pages *pages, const PageNo *list, uint32_t count) {
     const PageFile *file = &pages->cache->file;
     for (uint32_t i = 0; i < count; i++) {

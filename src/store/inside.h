@@ -161,9 +161,10 @@ struct Store {
     StoreCheckpoint *checkpoint;  // being written
     PageNo root;                  // of the newest checkpoint begun
     uint32_t root_run;
-    Arena types;         // of tables that came with the page file
-    PageFault fault;     // what could not be read since store_begin
-    bool broken;         // an undo could not read what it needed: the head is not what it should be
+    Arena types;      // of tables that came with the page file
+    PageFault fault;  // what could not be read since store_begin
+    bool broken;  // an undo, or applying a change, could not read what it needed: the head is not
+                  // what it should be
     bool rows_borrowed;  // who asked for a clear's rows has them as they stand in pages
 
     Finger fingers[FINGERS];

@@ -151,6 +151,12 @@ static inline bool page_is_here(const Pages *pages, PageNo no) {
     uint8_t state = atomic_load(&pages->state[no]);
     return state == PAGE_HERE || state == PAGE_DIRTY || state == PAGE_PRIVATE;
 }
+// cache.c: whether it is in memory and stays there, our guard being up: one that is cooling or on its way
+// to the file as well. Reads nothing.
+bool page_keep(const Pages *pages, PageNo no);
+static inline bool page_hold(const Pages *pages, PageNo no) {
+    return page_is_here(pages, no) || page_keep(pages, no);
+}
 static inline const uint8_t *page_read(const Pages *pages, PageNo no) {
     if (UNLIKELY(!page_is_here(pages, no))) return page_fetch(pages, no);
     return page_at(pages, no);

@@ -217,6 +217,8 @@ static bool is_history(const WriteSet *writes) {
 // One entry for each table: there is room.
 static void bulk_tell(Db *db) {
     Bulk *bulk = db->bulk;
+    db->applied.bulk_commits++;
+    db->applied.bulk_rows += bulk->count;
     history_splice(&db->history, &bulk->history);
     for (uint32_t i = 0; i < bulk->table_count; i++) {
         const BulkTable *t = &bulk->tables[i];
@@ -289,6 +291,10 @@ Err db_commit_rows(Db *db, const WriteSet **set) {
     if (err == OK && db->bulk) err = bulk_rows_merge(db);
     *set = &db->writes;
     return err;
+}
+
+DbApplied db_applied(const Db *db) {
+    return db->applied;
 }
 
 bool db_needs_flush(const Db *db) {

@@ -69,6 +69,12 @@ MUST_USE Err db_commit_rows(Db *db, const WriteSet **set);
 // of one table after another. *at begins at 0. NULL: there is no more.
 const TxnChange *db_bulk_changes(const Db *db, uint32_t *at, size_t *count);
 void db_rollback(Db *db);
+// What overlays wrote, since the beginning: commits that took over what was made ready beside the loop
+// (overlay_prepare) and their rows, and rows that overlay_apply changed one by one.
+typedef struct DbApplied {
+    uint64_t bulk_commits, bulk_rows, single_rows;
+} DbApplied;
+DbApplied db_applied(const Db *db);
 bool db_in_transaction(const Db *db);
 
 // Single rows, inside the open transaction, for SQL (rows.c). A column that is generated draws where

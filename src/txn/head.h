@@ -58,6 +58,7 @@ struct Db {
     Log *log;
     CommitInfo info;
     WriteSet writes;
+    DbApplied applied;
     History history;  // what committed while overlays run
     Bulk *bulk;  // adopted by the open transaction or the one before; NULL: nothing
     Buf row;          // a row with its generated columns

@@ -565,7 +565,8 @@ static Err writes_apply(Overlay *overlay) {
     Err err = OK;
     Bulk *bulk = overlay->db->bulk;
     for (uint32_t i = 0; i < overlay->table_count && err == OK; i++) {
-        if (!bulk_has(bulk, overlay->tables[i])) err = own_apply(overlay->tables[i]);
+        if (bulk_has(bulk, overlay->tables[i])) continue;
+        err = own_apply(overlay->tables[i], &overlay->db->applied.single_rows);
     }
     if (err == OK && bulk) err = bulk_adopt(bulk);
     for (uint32_t i = 0; i < overlay->sequence_count && err == OK; i++) {

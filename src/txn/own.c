@@ -393,10 +393,11 @@ static bool empties(const OwnTable *own) {
     return own_empties(own) && own->rows.count == table_row_count(table_of(own), NULL);
 }
 
-Err own_apply(const OwnTable *own) {
+Err own_apply(const OwnTable *own, uint64_t *rows) {
     uint32_t index_id = 0;
     if (empties(own)) return table_clear(table_of(own), NULL);
     bool replace = own_replaceable(own, &index_id);
+    *rows += own->rows.count;
     Err err = own->cleared ? table_clear(table_of(own), NULL) : OK;
     if (err == OK) err = apply_old(own, replace, index_id);
     if (err == OK) err = apply_new(own, replace);

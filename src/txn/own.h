@@ -71,4 +71,5 @@ bool own_replaceable(const OwnTable *own, uint32_t *index_id);
 bool own_empties(const OwnTable *own);
 // Make the changes to the head, inside the open transaction, of which this table's reads still hold.
 // ERR_NOMEM, ERR_LIMIT, ERR_IO, ERR_CORRUPT.
-MUST_USE Err own_apply(const OwnTable *own);
+// Adds to *rows how many were changed one by one.
+MUST_USE Err own_apply(const OwnTable *own, uint64_t *rows);

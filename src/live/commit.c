@@ -146,7 +146,7 @@ static Err stab_all(Live *live, const LiveChange *changes, size_t count) {
         const LiveChange *change = &changes[i];
         if (i == 0 || change->table_id != changes[i - 1].table_id)
             table = live_table(live, change->table_id);
-        ASSERT(!table || !change->is_clear);
+        ASSERT(!table || (!change->is_clear && !change->is_bulk));
         Err err = table ? table_stab(live, table, change) : OK;
         if (err != OK) return err;
     }

@@ -146,7 +146,7 @@ static Err stab_all(Live *live, const LiveChange *changes, size_t count) {
         const LiveChange *change = &changes[i];
         if (i == 0 || change->table_id != changes[i - 1].table_id)
             table = live_table(live, change->table_id);
-        ASSERT(!table || !change->is_clear);
+        ASSERT(!table || (!change->is_clear && !change->is_bulk));
         Err err = table ? table_stab(live, table, change) : OK;
         if (err != OK) return err;
     }
@@ -304,6 +304,11 @@ bool live_watches(const Live *live, uint32_t table_id) {
     return live_table(live, table_id) != NULL;
 }
 
+// Nobody listens, and the last commit left nothing that is to be forgotten.
+static bool is_idle(const Live *live) {
+    return live->templates.count == 0 && !live->prepares && live->pending_count == 0;
+}
+
 Err live_commit(Live *live,
                 const LiveChange *changes,
                 size_t count,
@@ -312,7 +317,7 @@ Err live_commit(Live *live,
     ASSERT(live->schema_version == live->catalog->schema_version);
     *out = NULL;
     *out_count = 0;
-    if (live->tables.count == 0 && live->pending_count == 0) {  // nobody listens, nothing to forget
+    if (is_idle(live)) {
         live->stats.commits++;
         return OK;
     }

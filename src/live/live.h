@@ -177,7 +177,7 @@ void live_missed(Live *live);
 // Whether somebody watches rows of this table, in a query of its own or in a join.
 bool live_watches(const Live *live, uint32_t table_id);
 
-// Work out who must hear what. A change that is_clear has no rows to tell of: nobody may watch its table
+// Work out who must hear what. A change that is_clear or is_bulk has no rows to tell of: nobody may watch its table
 // (db_commit_rows). *out is valid until the next live_commit. A failure (ERR_NOMEM)
 // leaves clients behind the truth: the caller must close their connections (live_clients_stale).
 MUST_USE Err live_commit(Live *live,

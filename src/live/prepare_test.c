@@ -106,25 +106,6 @@ static void *worker(void *ctx) {
     return NULL;
 }
 
-static void let_run(Held *h) {
-    pthread_t thread;
-    EXPECT_EQ(pthread_create(&thread, NULL, worker, h), 0);
-    EXPECT_EQ(pthread_join(thread, NULL), 0);
-    EXPECT_OK(h->ran);
-}
-
-static void let_end(Stage *s, Held *h) {
-    let_run(h);
-    while (live_prepare_end(h->running, h->ran)) {
-        s->twice++;
-        let_run(h);
-    }
-    snapshot_release(&h->snapshot);
-    live_prepare_add(&h->prepared, h->running);
-    h->running = NULL;
-    ask(s, h);
-}
-
 static void give_up(Held *h) {
     if (h->snapshot) snapshot_release(&h->snapshot);
     live_prepare_release(&h->running);
@@ -204,6 +185,26 @@ static void commit_some(Stage *s, uint64_t changes) {
     hear(s, updates, count);
     changes_free(&world_changes);
     arena_deinit(&keys);
+}
+
+static void let_run(Stage *s, Held *h) {
+    pthread_t thread;
+    EXPECT_EQ(pthread_create(&thread, NULL, worker, h), 0);
+    commit_some(s, 3);  // beside it
+    EXPECT_EQ(pthread_join(thread, NULL), 0);
+    EXPECT_OK(h->ran);
+}
+
+static void let_end(Stage *s, Held *h) {
+    let_run(s, h);
+    while (live_prepare_end(h->running, h->ran)) {
+        s->twice++;
+        let_run(s, h);
+    }
+    snapshot_release(&h->snapshot);
+    live_prepare_add(&h->prepared, h->running);
+    h->running = NULL;
+    ask(s, h);
 }
 
 static Stage *stage_open(uint64_t seed, size_t quota) {
@@ -347,7 +348,7 @@ TEST(prepare, that_is_stopped_or_misses_a_commit_leaves_nothing_behind) {
         ask(s, h);
         EXPECT(h->running);
         live_missed(s->w.live);
-        let_run(h);
+        let_run(s, h);
         EXPECT(!live_prepare_end(h->running, OK));
         EXPECT_EQ(live_stats(s->w.live).groups, 0);
         give_up(h);

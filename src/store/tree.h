@@ -16,7 +16,7 @@
 // Changes cannot fail: ask tree_insert_pages() or tree_delete_pages() how many pages they may take
 // and reserve them (page.h) before the first of them.
 #pragma once
-#include "store/node.h"
+#include "store/search.h"
 
 enum { TREE_HEIGHT_MAX = TREE_LEVELS_MAX };
 
@@ -34,6 +34,13 @@ typedef struct TreePath {
 
 // Go to where the key is or would be. True when it is there.
 bool tree_seek(const Pages *pages, const Tree *tree, Bytes key, TreePath *path);
+// The same for who seeks in this tree again and again: sooner if its leaves look like `shape`, which
+// learns from them. Begins with zeros.
+bool tree_seek_like(const Pages *pages,
+                    const Tree *tree,
+                    Bytes key,
+                    LeafShape *shape,
+                    TreePath *path);
 // The value at a path that was found. Borrowed until the next change of this tree.
 Bytes tree_value(const Pages *pages, const Tree *tree, const TreePath *path);
 bool tree_get(const Pages *pages, const Tree *tree, Bytes key, Bytes *value);

@@ -54,6 +54,18 @@ void tree_insert(Pages *pages, Tree *tree, TreePath *path, Bytes key, Bytes valu
 // True: in its place. Other paths into this tree lead where they led.
 bool tree_replace(Pages *pages, Tree *tree, TreePath *path, Bytes key, Bytes value);
 void tree_delete(Pages *pages, Tree *tree, TreePath *path);
+// Whether replacing the entry at the path by a value of that length only writes over it: no page is
+// taken then.
+static inline bool tree_fits_in_place(const Pages *pages,
+                                      const Tree *tree,
+                                      const TreePath *path,
+                                      size_t len) {
+    PageNo leaf = path->page[tree->height - 1];
+    if (page_is_frozen(pages, leaf)) return false;
+    const uint8_t *node = page_at(pages, leaf);  // our guard is up since it was found
+    NodeSlot slot = node_slots(node)[path->at[tree->height - 1]];
+    return !(slot.key & NODE_VALUE_LONG) && len <= load_u16(node + slot.at);
+}
 
 // Give up a whole tree. Its pages are freed little by little by tree_tidy(); until that is called,
 // what was read from it stays readable.

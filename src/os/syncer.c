@@ -16,6 +16,7 @@
 
 #include "base/mem.h"
 #include "os/linux.h"
+#include "os/thread.h"
 
 typedef enum SyncState { SYNC_IDLE, SYNC_IN_FLIGHT, SYNC_ENDED } SyncState;
 
@@ -50,8 +51,8 @@ static SyncState state_of(IoSyncer *s) {
 static void state_set(IoSyncer *s, SyncState state) {
     pthread_mutex_lock(&s->mutex);
     atomic_store_explicit(&s->state, state, memory_order_release);
-    pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->mutex);
+    pthread_cond_broadcast(&s->changed);  // who is woken runs at once, and would only wait for us
 }
 
 static bool wait_for_work(IoSyncer *s) {
@@ -66,6 +67,7 @@ static bool wait_for_work(IoSyncer *s) {
 
 static void *syncer_main(void *arg) {
     IoSyncer *s = arg;
+    thread_become("sync", THREAD_PROMPT);
     while (wait_for_work(s)) {
         s->error = sync_now(s->fd);
         state_set(s, SYNC_ENDED);

@@ -239,7 +239,7 @@ test('list, rename, lock, unlock and delete', async () => {
   assert.match(good(await run('list', ...at())).stdout, new RegExp(`short-lived +\\| ${hex}`));
   good(await run('rename', '--to', 'renamed', hex, ...at()), `Name set to renamed for identity ${hex}.\n`);
   good(await run('lock', 'renamed', ...at()), `Database ${hex} is now locked. It cannot be deleted until unlocked.\n`);
-  bad(await run('delete', 'renamed', '--yes', ...at()), 1, /locked/);
+  bad(await run('delete', 'renamed', '--yes', ...at()), 1, /^(?!.*another identity).*locked and cannot be deleted/s);
   good(await run('unlock', 'renamed', ...at()), `Database ${hex} is now unlocked.\n`);
   const no = good(await run('delete', 'renamed', ...at()));
   assert.match(no.stdout, /This action cannot be undone\. \[y\/N\]\nAborting\n$/);

@@ -76,6 +76,7 @@ struct Database {
     int64_t sync_here_ns, sync_beside_ns;  // how long one takes, on average; 0: unknown
     int64_t sync_began_ns;                 // of the batch in flight
     int64_t log_asked_ns;                  // when a turn last asked whether it has landed
+    bool has_asked;                        // … for what the sockets have, before its batch starts
     uint32_t hurried_syncs;
     Session *system;   // runs scheduled reducers and clean-up
     Session *running;  // whose call is in the module now

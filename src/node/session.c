@@ -68,6 +68,7 @@ void session_free(Session **handle) {
     fetch_cancel(s);
     read_cancel(s);
     park_leave(s);
+    live_prepare_release(&s->prepared);
     if (s->live) live_client_close(&s->live);
     pg_session_deinit(s);
     const Io *io = s->database->loop->node->io;

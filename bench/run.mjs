@@ -13,13 +13,14 @@
 //   [{scenario, name, value, unit, budget, met, spread, command}]   budget and met may be null
 // Exits with 1 when a run fails or its checks do; a missed budget is printed, not fatal.
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, openSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { fairness } from './fairness.mjs';
 import { interference } from './interference.mjs';
 import { sdk } from './sdk.mjs';
+import { bundle } from '../tests/e2e/support.mjs';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const out = join(root, 'build/bench');
@@ -30,6 +31,7 @@ const modules = { // by the name of their database
   'interference': join(root, 'bench/modules/interference'),
   'bench': join(root, 'bench/modules/transfer'),
   'bench-c': join(root, 'bench/modules/transfer-c'),
+  'bench-npm': join(root, 'bench/modules/transfer'), // the same source on the npm module library
 };
 
 const seconds = process.env.SECONDS_EACH || '5';
@@ -43,6 +45,7 @@ const scenarios = [
   { name: 'insert', args: ['--scenario', 'insert'], rate: atLeast(80000) },
   { name: 'insert-v2', args: ['--scenario', 'insert', '--protocol', 'v2'], rate: null },
   { name: 'transfer', args: ['--scenario', 'transfer'], rate: atLeast(200000) },
+  { name: 'transfer-npm', database: 'bench-npm', args: ['--scenario', 'transfer'], rate: null },
   { name: 'transfer-zipf', args: ['--scenario', 'transfer', '--zipf', '1.5'], rate: null },
   { name: 'transfer-c', database: 'bench-c', args: ['--scenario', 'transfer'], rate: atLeast(1000000) },
   { name: 'transfer-c-one-in-flight', database: 'bench-c', args: ['--scenario', 'transfer', '--in-flight', '1'], rate: atLeast(100000) },
@@ -133,11 +136,24 @@ async function startServer(words = []) {
     ['--root-dir', join(work, 'root'), 'start', '--listen-addr', `127.0.0.1:${port}`, '--data-dir', join(work, 'data'), ...words], port);
 }
 
-function publish(server, database, moduleDir = modules[database]) {
-  if (existsSync(join(moduleDir, 'package.json')) && !existsSync(join(moduleDir, 'node_modules')))
-    run('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock', '--silent'], { cwd: moduleDir });
-  run(lightcone, ['--root-dir', join(work, 'root'), 'publish', database, '--module-path', moduleDir,
-    '--server', `http://${server.url}`, '--yes']);
+// Our package for a module in TypeScript; what somebody has installed beside it stays.
+function findPackages(moduleDir) {
+  run(join(root, 'sdk/typescript/build'), []);
+  const packages = join(moduleDir, 'node_modules');
+  if (!existsSync(packages)) symlinkSync(join(root, 'build/tools/node_modules'), packages);
+  else if (!existsSync(join(packages, 'lightcone'))) symlinkSync(join(root, 'sdk/typescript'), join(packages, 'lightcone'));
+}
+
+function publish(server, database) {
+  const moduleDir = modules[database];
+  const what = ['--module-path', moduleDir];
+  if (existsSync(join(moduleDir, 'package.json'))) findPackages(moduleDir);
+  if (database === 'bench-npm') {
+    const code = bundle(readFileSync(join(moduleDir, 'src/index.ts'), 'utf8'), '--alias:lightcone=spacetimedb');
+    what.splice(0, 2, '--js-path', join(work, 'npm.js'));
+    writeFileSync(what[1], code);
+  }
+  run(lightcone, ['--root-dir', join(work, 'root'), 'publish', database, ...what, '--server', `http://${server.url}`, '--yes']);
 }
 
 async function startLightcone(databases) {
@@ -216,7 +232,7 @@ async function fair() {
   const ideal = await startIdeal();
   const at = ({ url }) => ({ url: `http://${url}`, port: Number(url.split(':')[1]) });
   const figures = await fairness(at(server), at(ideal),
-    { seconds: Number(seconds), rounds });
+    { seconds: Number(seconds), rounds, load: loadBeside });
   await stop(server);
   await stop(ideal);
   for (const [kind, rows] of Object.entries(figures)) {
@@ -225,6 +241,7 @@ async function fair() {
     record('fairness', `${kind}: p50 alone`, all('alone', 'p50'), 'ms');
     record('fairness', `${kind}: p50 beside it / alone`, ratio('p50'), 'ratio');
     record('fairness', `${kind}: p99 alone`, all('alone', 'p99'), 'ms');
+    record('fairness', `${kind}: the client itself waited, beside it`, all('beside', 'waited'), '%');
     record('fairness', `${kind}: p99 beside it / alone`, ratio('p99'), 'ratio', kind === 'elsewhere' ? null : atMost(2));
     if (kind === 'elsewhere') continue;
     const control = figures.elsewhere.map(row => row.beside.p99);
@@ -256,15 +273,17 @@ function finish() {
   console.log(`written to ${join('build/bench', 'latest.json')}`);
 }
 
-// The transfers of interference.mjs.
-async function measureTransfers(server, seconds) {
-  const args = ['--url', server.url, '--database', 'interference', '--protocol', 'v3', '--scenario', 'transfer',
-    '--connections', '16', '--in-flight', '1', '--warmup', '0.5', '--seconds', String(seconds), '--json', '--no-verify'];
-  const child = spawn(tool('load'), args, { stdio: ['ignore', 'pipe', 'inherit'] });
+// bench/load beside what else goes on here; its figures by name.
+async function loadBeside(words) {
+  const child = spawn(tool('load'), [...words, '--json', '--no-verify'], { stdio: ['ignore', 'pipe', 'inherit'] });
   let text = '';
   for await (const piece of child.stdout.setEncoding('utf8')) text += piece;
   return Object.fromEntries(JSON.parse(text).map(({ name, value }) => [name, value]));
 }
+
+// The transfers of interference.mjs.
+const measureTransfers = (server, each) => loadBeside(['--url', server.url, '--database', 'interference', '--protocol', 'v3',
+  '--scenario', 'transfer', '--connections', '16', '--in-flight', '1', '--warmup', '0.5', '--seconds', String(each)]);
 
 async function runInterference() {
   rmSync(work, { recursive: true, force: true });

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "live/join.h"
+#include "live/prepare.h"
 
 // ── rows to groups ─────────────────────────────────────────────────────────────────────────────
 
@@ -71,8 +72,7 @@ static Err group_take(Live *live, Group *group, const LiveChange *change, bool o
     p->last = change;
     Err err = OK;
     if (old) err = list_add(live, &p->deletes, query_shown(query, change->old_row), 1);
-    if (new &&err == OK)
-        err = list_add(live, &p->inserts, query_shown(query, change->new_row), 1);
+    if (new &&err == OK) err = list_add(live, &p->inserts, query_shown(query, change->new_row), 1);
     return err;
 }
 
@@ -117,8 +117,7 @@ static Err guard_stab(Stab *s, const Guard *guard) {
     uint64_t *seen = &live->stats.ranges_seen;
     Err err = OK;
     if (has_old) err = guard_key(guard, layout, change->old_row, &live->key_old, &old);
-    if (has_new && err == OK)
-        err = guard_key(guard, layout, change->new_row, &live->key_new, &new);
+    if (has_new && err == OK) err = guard_key(guard, layout, change->new_row, &live->key_new, &new);
     if (has_old && err == OK) err = guard_each(guard, &old, NULL, group_test, s, seen);
     if (has_new && err == OK)
         err = guard_each(guard, &new, has_old ? &old : NULL, group_test, s, seen);
@@ -147,7 +146,7 @@ static Err stab_all(Live *live, const LiveChange *changes, size_t count) {
         const LiveChange *change = &changes[i];
         if (i == 0 || change->table_id != changes[i - 1].table_id)
             table = live_table(live, change->table_id);
-        ASSERT(!table || !change->is_clear);
+        ASSERT(!table || (!change->is_clear && !change->is_bulk));
         Err err = table ? table_stab(live, table, change) : OK;
         if (err != OK) return err;
     }
@@ -292,16 +291,22 @@ static Err join_all(Live *live, const LiveChange *changes, size_t count) {
     Err err = delta_begin(&live->delta, changes, count);
     if (err == OK) err = join_arrange(live, changes, count);
     if (err == OK) err = join_commit(live);
-    live->is_behind = err != OK;
+    if (err != OK) live_missed(live);
     return err;
 }
 
 void live_missed(Live *live) {
+    prepare_abandon_all(live);
     live->is_behind = live->join_count > 0;
 }
 
 bool live_watches(const Live *live, uint32_t table_id) {
     return live_table(live, table_id) != NULL;
+}
+
+// Nobody listens, and the last commit left nothing that is to be forgotten.
+static bool is_idle(const Live *live) {
+    return live->templates.count == 0 && !live->prepares && live->pending_count == 0;
 }
 
 Err live_commit(Live *live,
@@ -312,14 +317,15 @@ Err live_commit(Live *live,
     ASSERT(live->schema_version == live->catalog->schema_version);
     *out = NULL;
     *out_count = 0;
-    if (live->groups.count == 0 && live->pending_count == 0) {  // nobody listens, nothing to forget
+    if (is_idle(live)) {
         live->stats.commits++;
         return OK;
     }
     commit_begin(live);
     ASSERT(live->failed.len == 0);  // live_commit_ended was not called
     Err err = OK;
-    if (live->join_count > 0 && (err = join_all(live, changes, count)) != OK) return err;
+    bool joins = live->join_count > 0 || live->prepares;
+    if (joins && (err = join_all(live, changes, count)) != OK) return err;
     if ((err = stab_all(live, changes, count)) != OK) return err;
     live->stats.groups_hit += live->pending_count;
     if (live->pending_count == 0) return OK;

@@ -63,15 +63,17 @@ Guard *guard_obtain(Guard **list, const GuardShape *shape) {
     return guard;
 }
 
-void guard_release(Guard **list, Guard *guard) {
-    if (guard->entry_count > 0) return;
-    while (*list && *list != guard) {
-        list = &(*list)->next;
+void guards_tidy(Guard **list) {
+    while (*list) {
+        Guard *guard = *list;
+        if (guard->entry_count > 0) {
+            list = &guard->next;
+            continue;
+        }
+        *list = guard->next;
+        livemap_deinit(&guard->chains);
+        mem_free(guard);
     }
-    if (!*list) return;  // it went with another way
-    *list = guard->next;
-    livemap_deinit(&guard->chains);
-    mem_free(guard);
 }
 
 // ── ways ───────────────────────────────────────────────────────────────────────────────────────

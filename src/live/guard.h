@@ -53,7 +53,7 @@ struct Guard {
 bool guard_shape(const QueryConjunct *conjuncts, uint32_t count, GuardShape *out);
 // The guard of that shape in the list, made if need be. NULL: out of memory.
 Guard *guard_obtain(Guard **list, const GuardShape *shape);
-void guard_release(Guard **list, Guard *guard);  // gone when it has no entries
+void guards_tidy(Guard **list);  // those without entries go
 
 // One way of a template to be found by a row.
 typedef struct GuardWay {
@@ -85,11 +85,8 @@ typedef struct GuardKey {
     uint32_t hash;
     Bytes range;
 } GuardKey;
-MUST_USE Err guard_key(const Guard *guard,
-                       const RowLayout *layout,
-                       Bytes row,
-                       Buf *room,
-                       GuardKey *out);
+MUST_USE Err
+guard_key(const Guard *guard, const RowLayout *layout, Bytes row, Buf *room, GuardKey *out);
 // Call `each` for the groups that are found by a key, each entry once, until it answers an error; but not
 // for those that `before` (may be NULL) finds, too. *seen counts nodes of ranges.
 typedef Err (*GuardEach)(void *ctx, Group *group);

@@ -10,6 +10,7 @@
 // way, at the root, by going down from there. Where parameters bound no column of any node, every group
 // is tested.
 #include "live/join.h"
+#include "live/prepare.h"
 
 #include "base/mem.h"
 
@@ -439,6 +440,17 @@ Err join_commit(Live *live) {
     return err == OK ? join_tally_flush(live) : err;
 }
 
+// One that is still being filled is told later.
+static Err arrange(const TableArrangement *a, const LiveChange *change) {
+    Diag ignored;
+    if (prepare_state(a->prepare, &ignored) == OK) return arrangement_apply(a->arrangement, change);
+    if (change->is_event) return OK;
+    Bytes old[] = {change->old_row, change->key}, new[] = {change->new_row, change->key};
+    if (change->old_row.ptr) prepare_note(a->prepare, false, old, 2);
+    if (change->new_row.ptr) prepare_note(a->prepare, true, new, 2);
+    return OK;
+}
+
 Err join_arrange(Live *live, const LiveChange *changes, size_t count) {
     const LiveTable *table = NULL;
     Err err = OK;
@@ -447,7 +459,7 @@ Err join_arrange(Live *live, const LiveChange *changes, size_t count) {
             table = live_table(live, changes[i].table_id);
         const TableArrangement *a = table ? table->arrangements : NULL;
         for (; err == OK && a; a = a->next)
-            err = arrangement_apply(a->arrangement, &changes[i]);
+            err = arrange(a, &changes[i]);
     }
     return err;
 }

@@ -52,19 +52,21 @@ struct JoinTemplate {
     bool *constant_below;  // no parameter in its subtree
     Finder *finders;       // 0: every group is looked at
     uint32_t finder_count;
-    WatchEntry *groups;    // all
-    JoinUse *uses;     // by node
+    WatchEntry *groups;  // all
+    JoinUse *uses;       // by node
     uint64_t dirty_in;
 };
 
 // Build it for the template, whose standing stays where it is. ERR_LIMIT: arrangements would need
-// more than their quota. ERR_NOMEM.
+// more than their quota. ERR_BUSY: one must be prepared (prepare.h). ERR_NOMEM.
 // The ways by which rows find its groups are added to the template.
-MUST_USE Err join_new(Live *live, LiveTemplate *template, JoinTemplate **out);
+MUST_USE Err join_new(Live *live, LiveTemplate *template, JoinTemplate **out, Diag *diag);
+// One user less of an arrangement; with `frees` the last one takes it along.
+void table_arrangement_release(LiveTable *table, TableArrangement *arranged, bool frees);
 void join_free(Live *live, JoinTemplate **join);  // harmless on NULL; its groups are gone
 
 // The groups of the answer as they are now, for a group that was made of `standing`. ERR_LIMIT: they need
-// more memory than there is for them; ERR_INVALID; diag says why.
+// more memory than there is for them; ERR_INVALID; diag says why. ERR_BUSY: they must be prepared.
 MUST_USE Err join_tally_begin(Live *live, Group *group, const Standing *standing, Diag *diag);
 
 // What a commit means to all joins: pending deltas of their groups. After delta_begin.

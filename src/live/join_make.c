@@ -2,51 +2,83 @@
 // which columns the groups of the template are found.
 #include "base/mem.h"
 #include "live/join.h"
+#include "live/prepare.h"
 #include "query/place.h"
 
 typedef struct Maker {
     Live *live;
     JoinTemplate *join;
     const Standing *s;
+    Diag *diag;
     Err err;
 } Maker;
 
 // ── arrangements ───────────────────────────────────────────────────────────────────────────────
 
+// On the loop, or by somebody else who has more time.
+static Err arrangement_begin(Maker *m, const CatalogTable *table, TableArrangement *a) {
+    LiveTable *t = live_table(m->live, table->table_id);  // a node of this join, so it is there
+    a->next = t->arrangements;
+    t->arrangements = a;
+    a->refs = 1;
+    Err err = prepare_is_needed(m->live, table_row_count(table->table, NULL))
+                  ? prepare_arrangement(m->live, t, a)
+                  : arrangement_fill(a->arrangement, NULL, NULL);
+    if (err != OK) table_arrangement_release(t, a, a->prepare == NULL);
+    return err;
+}
+
+static Err arrangement_make(Maker *m,
+                            const CatalogTable *table,
+                            const uint16_t *columns,
+                            uint32_t count,
+                            Arrangement **out) {
+    TableArrangement *a = MEM_NEW(TableArrangement);
+    if (!a) return ERR_NOMEM;
+    Err err = arrangement_new(table->table, columns, count, &m->live->arranged, &a->arrangement);
+    if (err != OK) {
+        mem_free(a);
+        return err;
+    }
+    *out = a->arrangement;
+    return arrangement_begin(m, table, a);
+}
+
 static Arrangement *arrangement_obtain(Maker *m,
                                        const CatalogTable *table,
                                        const uint16_t *columns,
                                        uint32_t count) {
-    LiveTable *t = live_table(m->live, table->table_id);  // a node of this join, so it is there
+    LiveTable *t = live_table(m->live, table->table_id);
+    Arrangement *made = NULL;
     for (TableArrangement *a = t->arrangements; a; a = a->next) {
         if (!arrangement_is_of(a->arrangement, columns, count)) continue;
+        m->err = prepare_state(a->prepare, m->diag);
+        if (m->err != OK) return NULL;
         a->refs++;
         return a->arrangement;
     }
-    TableArrangement *a = MEM_NEW(TableArrangement);
-    m->err = a ? arrangement_new(table->table, columns, count, &m->live->arranged, &a->arrangement)
-               : ERR_NOMEM;
-    if (m->err != OK) {
-        mem_free(a);
-        return NULL;
+    m->err = arrangement_make(m, table, columns, count, &made);
+    return m->err == OK ? made : NULL;
+}
+
+void table_arrangement_release(LiveTable *table, TableArrangement *a, bool frees) {
+    if (--a->refs > 0) return;
+    TableArrangement **link = &table->arrangements;
+    while (*link != a) {
+        link = &(*link)->next;
     }
-    a->refs = 1;
-    a->next = t->arrangements;
-    t->arrangements = a;
-    return a->arrangement;
+    *link = a->next;
+    if (frees) arrangement_free(&a->arrangement);
+    mem_free(a);
 }
 
 static void arrangement_release(LiveTable *table, const ProbePlan *plan) {
     if (!plan->arrangement) return;
-    TableArrangement **link = &table->arrangements;
-    while ((*link)->arrangement != plan->arrangement) {
-        link = &(*link)->next;
+    TableArrangement *a = table->arrangements;
+    while (a->arrangement != plan->arrangement) {
+        a = a->next;
     }
-    TableArrangement *a = *link;
-    if (--a->refs > 0) return;
-    *link = a->next;
-    arrangement_free(&a->arrangement);
-    mem_free(a);
+    table_arrangement_release(table, a, true);
 }
 
 // ── finding rows ───────────────────────────────────────────────────────────────────────────────
@@ -236,9 +268,7 @@ static void finders_drop(const Maker *m, uint32_t count, uint32_t way_count) {
     JoinTemplate *join = m->join;
     join->template->way_count = way_count;
     while (join->finder_count > count) {
-        Finder *finder = &join->finders[--join->finder_count];
-        while (finder->guards)
-            guard_release(&finder->guards, finder->guards);
+        guards_tidy(&join->finders[--join->finder_count].guards);
     }
 }
 
@@ -314,14 +344,14 @@ static Err uses_add(Live *live, JoinTemplate *join) {
     return OK;
 }
 
-Err join_new(Live *live, LiveTemplate *template, JoinTemplate **out) {
+Err join_new(Live *live, LiveTemplate *template, JoinTemplate **out, Diag *diag) {
     JoinTemplate *join = MEM_NEW(JoinTemplate);
     if (!join) return ERR_NOMEM;
     const Standing *s = template->standing;
     join->template = template;
     join->standing = s;
     live->join_count++;
-    Maker m = {.live = live, .join = join, .s = s};
+    Maker m = {.live = live, .join = join, .s = s, .diag = diag};
     m.err = reserve(join, s);
     if (m.err == OK) m.err = uses_add(live, join);
     if (m.err == OK) make_plans(&m);
@@ -373,10 +403,8 @@ void join_free(Live *live, JoinTemplate **handle) {
         table->group_count--;
         table_release(live, table);
     }
-    for (uint32_t i = 0; i < join->finder_count; i++) {
-        while (join->finders[i].guards)
-            guard_release(&join->finders[i].guards, join->finders[i].guards);
-    }
+    for (uint32_t i = 0; i < join->finder_count; i++)
+        guards_tidy(&join->finders[i].guards);
     if (--live->join_count == 0) live->is_behind = false;
     arena_deinit(&join->arena);
     mem_free(join);

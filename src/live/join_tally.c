@@ -5,6 +5,7 @@
 // difference, whatever else changed (the product rule of finite differences). Other shapes are counted
 // anew for each row of the root that is concerned, as it was and as it is.
 #include "live/join.h"
+#include "live/prepare.h"
 
 // ── a row of the root, as it was and as it is ──────────────────────────────────────────────────
 
@@ -16,15 +17,25 @@ static void changed(Eval *e, Group *group) {
     e->live->tallied = group;
 }
 
+// Of groups that are still being counted it is noted.
+static Err change(Eval *e, Group *group, bool adds) {
+    const GroupMore *more = group_more(group);
+    if (!more->tally) {
+        prepare_note(more->prepare, adds, e->x->rows, e->s->blocks[0].count);
+        return OK;
+    }
+    changed(e, group);
+    return (adds ? tally_add : tally_remove)(more->tally, e->x->rows);
+}
+
 static void add_combination(Eval *e) {
-    e->err = tally_add(group_more(e->group)->tally, e->x->rows);
+    e->err = change(e, e->group, true);
 }
 static void remove_combination(Eval *e) {
-    e->err = tally_remove(group_more(e->group)->tally, e->x->rows);
+    e->err = change(e, e->group, false);
 }
 
 Err join_tally_settle(Eval *e, Group *group, Bytes old, Bytes new) {
-    changed(e, group);
     e->group = group;
     e->values = group_values(group);
     if (old.ptr) {
@@ -91,8 +102,7 @@ static void product_row(Eval *e, Product *p, uint32_t at) {
 
 static void product(Eval *e, Product *p, uint32_t at) {
     if (at == p->block->count) {
-        changed(e, p->group);
-        e->err = (p->adds ? tally_add : tally_remove)(group_more(p->group)->tally, e->x->rows);
+        e->err = change(e, p->group, p->adds);
         return;
     }
     const StandingStep *step = &p->block->steps[at];
@@ -179,9 +189,11 @@ static Err ignore(void *ctx, Bytes row) {
 
 Err join_tally_begin(Live *live, Group *group, const Standing *standing, Diag *diag) {
     const LiveOptions *options = &live->options;
+    if (prepare_is_needed(live, standing_cost(standing, live->answer_cost_left)))
+        return prepare_group(live, group);
     Tally **tally = &group_more(group)->tally;
     Err err = tally_new(group->template->standing, &live->arranged.used, tally);
-    if (err == OK) err = tally_fill(*tally, standing, options->arrangement_quota, diag);
+    if (err == OK) err = tally_fill(*tally, standing, NULL, options->arrangement_quota, diag);
     if (err == OK) err = tally_flush(*tally, ignore, ignore, NULL, diag);
     if (err == ERR_TOO_LARGE)
         return diag_fail(diag,

@@ -1,5 +1,6 @@
 // live.c: the subscriptions of one database as a whole: opening, closing, a new schema, counters.
 #include "live/join.h"
+#include "live/prepare.h"
 #include "live/view_private.h"
 
 Err live_open(const QueryCatalog *catalog, Views *views, Live **out) {
@@ -30,6 +31,7 @@ void live_close(Live **live) {
         LiveClient *client = l->clients;
         live_client_close(&client);
     }
+    prepare_abandon_all(l);
     ASSERT(l->stats.groups == 0 && l->templates.count == 0 && l->tables.count == 0);
     livemap_deinit(&l->tables);
     livemap_deinit(&l->templates);
@@ -102,6 +104,8 @@ static Err rejoin(LiveClient *client, uint64_t id, LiveDropped dropped, void *ct
 
 Err live_schema_changed(Live *live, LiveDropped dropped, void *ctx) {
     // Every plan points into the old catalog, so all of them go before the first is made anew.
+    prepare_abandon_all(live);
+    live->answer_may_move = false;
     leave_all(live);
     ASSERT(live->stats.groups == 0 && live->templates.count == 0 && live->tables.count == 0);
     live->schema_version = live->catalog->schema_version;
@@ -122,7 +126,11 @@ void live_view_ended(Live *live, View *view, const char *reason, LiveDropped dro
     ASSERT(view->views == live->views);
     // Removing a set releases its groups, and the last one of them leaves the view.
     while (view->uses) {
-        end_set(view->uses->group->subs->set, reason, dropped, ctx);
+        Group *group = view->uses->group;
+        if (group->subs)
+            end_set(group->subs->set, reason, dropped, ctx);
+        else
+            prepare_abandon(group_more(group)->prepare);
     }
 }
 
@@ -136,8 +144,9 @@ void live_commit_ended(Live *live, LiveDropped dropped, void *ctx) {
         // several, when the set holds it more than once or its client is a distinct one.
         more->failure = NULL;
         more->is_ending = &group;
-        while (group)
+        while (group && group->subs)
             end_set(group->subs->set, why, dropped, ctx);
+        if (group) prepare_abandon(group_more(group)->prepare);
         mem_free(why);
     }
     buf_clear(&live->failed);

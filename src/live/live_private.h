@@ -16,7 +16,7 @@
 //     QuerySet  header 24 │ Sub 48   │ what its text has of its own        80
 //
 // ALWAYS TRUE
-//   (1) A group has at least one Sub; a template, a guard and a table have at least one group
+//   (1) A group has at least one Sub, or is held by a LivePrepare; a template, a guard and a table have at least one group
 //       (tables and guards whose last group left are gone too).
 //   (2) A group stands in the list of its template, if there is one (broadcast, residual, all groups of a
 //       join), and has an entry in a guard for each way of its template; one that can never match stands
@@ -51,6 +51,7 @@ typedef struct TableArrangement TableArrangement;
 struct TableArrangement {
     Arrangement *arrangement;
     uint32_t refs;
+    LivePrepare *prepare;  // NULL: it is ready, and nobody holds it for a question
     TableArrangement *next;
 };
 
@@ -97,13 +98,14 @@ struct Group {  // lists and guards: entries behind it, then its values
 
 // What only groups of joins and of views have; it stands in front of them.
 struct GroupMore {
-    ViewUse *views;      // the results that it watches
-    char *failure;       // why it cannot be kept current; owned
-    Group **is_ending;   // to be told that it is gone; NULL: nobody waits
-    Tally *tally;        // of a join with groups
-    Group *next_tallied; // in Live.tallied
-    uint64_t tallied_in; // the commit in which it was put there
-    uint64_t stabbed_in; // the last look-up that found it
+    ViewUse *views;     // the results that it watches
+    char *failure;      // why it cannot be kept current; owned
+    Group **is_ending;  // to be told that it is gone; NULL: nobody waits
+    Tally *tally;       // of a join with groups; NULL: it is prepared
+    LivePrepare *prepare;
+    Group *next_tallied;  // in Live.tallied
+    uint64_t tallied_in;  // the commit in which it was put there
+    uint64_t stabbed_in;  // the last look-up that found it
 };
 
 static inline GroupMore *group_more(const Group *group) {  // NULL: it has none
@@ -179,6 +181,7 @@ struct Live {
     LiveStats stats;
     ArrangeMemory arranged;
     uint32_t join_count;  // templates
+    LivePrepare *prepares;
     bool is_behind;  // a commit was missed: what joins keep is wrong until all of them are gone
     Delta delta;
     JoinScratch *joining;
@@ -195,14 +198,16 @@ struct Live {
     uint32_t touched_count;  // clients
     // The last answer of live_subscribe or live_unsubscribe.
     Buf answer_bytes;
-    Buf answer_rows;            // LiveRows
-    uint64_t answer_cost_left;  // rows that may still be looked at for it
-    bool answer_elsewhere;      // they were not enough: somebody else reads
-    bool answer_may_move;       // to a worker, who may wait for pages
+    Buf answer_rows;              // LiveRows
+    uint64_t answer_cost_left;    // rows that may still be looked at for it
+    bool answer_elsewhere;        // they were not enough: somebody else reads
+    bool answer_may_move;         // to a worker, who may wait for pages
+    LivePrepare *answer_prepare;  // that it waits for
 };
 
 // ── watch.c ──
 // The group of this compiled query, made if need be. Takes the query over, also on failure.
+//   ERR_BUSY   something must be prepared, or is (prepare.h)
 //   ERR_LIMIT  it would need more arrangements, or groups, than the quota allows
 //   ERR_INVALID  a sum is too large for its type; diag says which
 MUST_USE Err group_obtain(Live *live, Standing **standing, Group **out, Diag *diag);
@@ -214,7 +219,7 @@ MUST_USE Err template_add_way(LiveTemplate *template, GuardWay way);
 LiveTable *live_table(const Live *live, uint32_t table_id);  // NULL: nobody watches
 LiveTable *table_obtain(Live *live, uint32_t table_id);      // NULL: no memory
 void table_release(Live *live, LiveTable *table);            // gone when nobody watches
-Str group_name(const Group *group);  // of its rows
+Str group_name(const Group *group);                          // of its rows
 
 // ── subscribe.c ──
 Str sub_text(const Sub *sub);  // until the next call; ptr NULL: no memory

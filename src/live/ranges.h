@@ -43,8 +43,5 @@ bool range_has(const RangeNode *node, Bytes key);
 // Call `each` for every range that has the key, until it answers an error. *seen counts the nodes that
 // were looked at.
 typedef Err (*RangeEach)(void *ctx, Group *group, const RangeNode *node);
-MUST_USE Err ranges_each(const RangeNode *root,
-                         Bytes key,
-                         RangeEach each,
-                         void *ctx,
-                         uint64_t *seen);
+MUST_USE Err
+ranges_each(const RangeNode *root, Bytes key, RangeEach each, void *ctx, uint64_t *seen);

@@ -122,7 +122,9 @@ static uint64_t look(const Many *m, uint32_t value, uint64_t *hit) {
 
 enum { LOTS = 100000 };
 
-static void nested(uint32_t i, uint32_t *lower, uint32_t *upper) {  // all but the outermost end early
+static void nested(uint32_t i,
+                   uint32_t *lower,
+                   uint32_t *upper) {  // all but the outermost end early
     *lower = i;
     *upper = i == 0 ? 1000 * LOTS : LOTS;
 }

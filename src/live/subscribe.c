@@ -7,7 +7,7 @@
 //
 // Of a distinct client (live.h) a text is watched once, whichever sets hold it: its sets share Helds.
 #include "base/mem.h"
-#include "live/live_private.h"
+#include "live/prepare.h"
 
 // ── query texts ────────────────────────────────────────────────────────────────────────────────
 
@@ -105,6 +105,7 @@ static void answer_begin(Live *live, uint64_t cost_max) {
     live->answer_cost_left = cost_max;
     live->answer_may_move = cost_max != UINT64_MAX;
     live->answer_elsewhere = false;
+    live->answer_prepare = NULL;
 }
 
 static bool add_row(void *ctx, Bytes row) {
@@ -423,6 +424,17 @@ static Err sub_check(const Sub *sub, const Standing *standing, bool answers, Dia
     return err;
 }
 
+// What must be prepared for the query needs one of its own, for another thread.
+static Err sub_prepare(const Sub *sub, Diag *diag) {
+    LivePrepare *p = sub->set->client->live->answer_prepare;
+    if (!p || !p->group || p->standing) return ERR_BUSY;
+    Standing *standing;
+    Err err = sub_compile(sub, &standing, diag);
+    if (err == OK && (err = prepare_with(p, &standing)) != OK)
+        diag_fail(diag, err, "%s", err_text(err));
+    return err == OK ? ERR_BUSY : err;
+}
+
 static Err sub_join(Sub *sub, bool answers, Diag *diag) {
     LiveClient *client = sub->set->client;
     Live *live = client->live;
@@ -445,6 +457,7 @@ static Err sub_join(Sub *sub, bool answers, Diag *diag) {
         err = group_obtain(live, &standing, &group, &cause);
     if (err == OK) err = group_enter(sub, group);
     if (err == OK && answers && has_groups) err = answer_add_groups(client, group);
+    if (err == ERR_BUSY) return sub_prepare(sub, diag);
     return err == OK ? OK : fail_obtain(sub, err, &cause, diag);
 }
 
@@ -484,7 +497,8 @@ static Err answer_elsewhere(const QuerySet *set, LiveAnswer *out, Diag *diag) {
     return OK;
 }
 
-// A view's result that is not there yet does not stop the others from asking for theirs.
+// What is not there yet, a view's result or what is prepared, does not stop the others from asking for
+// theirs.
 Err queryset_join(QuerySet *set, bool answers, Diag *diag) {
     Err err = OK;
     bool again = false, busy = false;
@@ -660,8 +674,12 @@ void live_client_close(LiveClient **client) {
 static Err subscribe(LiveClient *client, QuerySet *set, LiveAnswer *out, Diag *diag) {
     if (!livemap_reserve(&client->sets))
         return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
+    Live *live = client->live;
     Err err = queryset_join(set, true, diag);
-    if (err == OK && client->live->answer_elsewhere) err = answer_elsewhere(set, out, diag);
+    out->prepare = live->answer_prepare;
+    live->answer_prepare = NULL;
+    if (err != ERR_BUSY) live_prepare_release(&out->prepare);
+    if (err == OK && live->answer_elsewhere) err = answer_elsewhere(set, out, diag);
     if (err == OK) client_add_set(client, set);
     return err;
 }

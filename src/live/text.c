@@ -16,8 +16,8 @@ static bool is_digit(char c) {
     return c >= '0' && c <= '9';
 }
 static bool is_word(char c) {
-    return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '$' ||
-           (uint8_t)c >= 0x80;
+    return is_digit(c) || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
+           c == '$' || (uint8_t)c >= 0x80;
 }
 
 // The end of what is quoted from `at` on; a doubled quote is none.

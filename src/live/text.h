@@ -15,7 +15,7 @@ typedef struct TextShape TextShape;
 
 // Cut a text: *shape is the caller's until text_release, its own bytes are appended to `own`. ERR_NOMEM.
 MUST_USE Err text_cut(LiveMap *shapes, Str text, TextShape **shape, Buf *own);
-TextShape *text_again(TextShape *shape);  // for one more owner
+TextShape *text_again(TextShape *shape);                // for one more owner
 void text_release(LiveMap *shapes, TextShape **shape);  // harmless on NULL
 // The text as it was, appended.
 void text_put(const TextShape *shape, Bytes own, Buf *out);

@@ -16,8 +16,19 @@ static void comes_back(LiveMap *shapes, Str text) {
 }
 
 TEST(text, is_what_it_was_whatever_it_is) {
-    static const char *const pieces[] = {"SELECT ", "'it''s'", "'", "\"a 1\"", "\"", "0x1f", "1.5e3",
-                                         "t1",      "\1",      " ", "-7",      "ä9", "."};
+    static const char *const pieces[] = {"SELECT ",
+                                         "'it''s'",
+                                         "'",
+                                         "\"a 1\"",
+                                         "\"",
+                                         "0x1f",
+                                         "1.5e3",
+                                         "t1",
+                                         "\1",
+                                         " ",
+                                         "-7",
+                                         "ä9",
+                                         "."};
     LiveMap shapes = {0};
     uint64_t seed = 20261122;
     print_message("seed %llu\n", (unsigned long long)seed);

@@ -294,6 +294,19 @@ static Err hit_reserve(Views *views) {
     return OK;
 }
 
+// What was prepared beside the loop is not among the store's changes.
+static Err match_bulk(Views *views) {
+    const TxnChange *changes;
+    uint32_t at = 0;
+    size_t count;
+    Err err = OK;
+    while (err == OK && (changes = db_bulk_changes(views->db, &at, &count))) {
+        if (watchers_want(views->watchers, changes->table_id))
+            err = watchers_match_more(views->watchers, changes, count, take_hit, views);
+    }
+    return err;
+}
+
 Err views_find_stale(Views *views) {
     if (views->watch_count == 0) return OK;
     Err err = hit_reserve(views);
@@ -305,6 +318,7 @@ Err views_find_stale(Views *views) {
                              views->writes.count,
                              take_hit,
                              views);
+    if (err == OK) err = match_bulk(views);
     for (uint32_t i = 0; err == OK && i < views->hit_count; i++) {
         View *view = views->hit[i];
         if (view->uses && view->slow) {

@@ -6,6 +6,7 @@
 // that ask the same columns share one, and a row costs one look-up for each such set of columns, not for
 // each template or client.
 #include "live/join.h"
+#include "live/prepare.h"
 #include "live/view_private.h"
 
 // ── tables ─────────────────────────────────────────────────────────────────────────────────────
@@ -61,9 +62,7 @@ static Err place_way(LiveTemplate *t, const QueryConjunct *conjuncts, uint32_t c
         return OK;
     }
     Guard *guard = guard_obtain(&t->table->guards, &shape);
-    Err err = guard ? template_add_way(t, (GuardWay){guard, conjuncts, count, 0}) : ERR_NOMEM;
-    if (err != OK && guard) guard_release(&t->table->guards, guard);
-    return err;
+    return guard ? template_add_way(t, (GuardWay){guard, conjuncts, count, 0}) : ERR_NOMEM;
 }
 
 static Err template_place(LiveTemplate *t) {
@@ -90,9 +89,10 @@ static Err template_place(LiveTemplate *t) {
 
 // All but its standing.
 static void template_close(Live *live, LiveTemplate *t) {
-    for (uint32_t i = 0; t->table && i < t->way_count; i++)
-        guard_release(&t->table->guards, t->ways[i].guard);
-    if (t->table) table_release(live, t->table);
+    if (t->table) {
+        guards_tidy(&t->table->guards);
+        table_release(live, t->table);
+    }
     join_free(live, &t->join);
     mem_free(t->ways);
     mem_free(t->values);
@@ -136,14 +136,14 @@ static Err template_values(LiveTemplate *t) {
     return OK;
 }
 
-static Err template_make(Live *live, LiveTemplate *t) {
+static Err template_make(Live *live, LiveTemplate *t, Diag *diag) {
     const Standing *s = t->standing;
     Err err = template_values(t);
     if (err != OK) return err;
     if (!s->query) {
         t->query = s->nodes[s->root].leaf;
         t->has_more = true;
-        err = join_new(live, t, &t->join);
+        err = join_new(live, t, &t->join, diag);
         if (err == OK) t->list = &t->join->groups;
         return err;
     }
@@ -154,7 +154,7 @@ static Err template_make(Live *live, LiveTemplate *t) {
 }
 
 // Takes the query over when a template is made of it, and only then.
-static Err template_obtain(Live *live, Standing **standing, LiveTemplate **out) {
+static Err template_obtain(Live *live, Standing **standing, LiveTemplate **out, Diag *diag) {
     uint64_t hash = bytes_hash(standing_key(*standing));
     if ((*out = template_find(live, *standing, hash))) return OK;
     if (!livemap_reserve(&live->templates)) return ERR_NOMEM;
@@ -162,7 +162,7 @@ static Err template_obtain(Live *live, Standing **standing, LiveTemplate **out) 
     if (!t) return ERR_NOMEM;
     t->hash = hash;
     t->standing = *standing;
-    Err err = template_make(live, t);
+    Err err = template_make(live, t, diag);
     if (err != OK) {
         template_close(live, t);
         return err;
@@ -421,7 +421,8 @@ static Err group_make(Live *live,
                       Group **out,
                       Diag *diag) {
     Err err = group_find(live, t, params, out);
-    if (err != OK || *out) return err;
+    if (err != OK) return err;
+    if (*out) return t->has_more ? prepare_state(group_more(*out)->prepare, diag) : OK;
     if (!t->by_guard && !livemap_reserve(&live->groups)) return ERR_NOMEM;
     Group *group = group_new(live, t, params);
     if (!group) return ERR_NOMEM;
@@ -432,7 +433,8 @@ static Err group_make(Live *live,
     Watching watching = {live, group};
     err = standing_each_query(standing, watch_view, &watching);
     if (err == OK && t->standing->has_groups) err = join_tally_begin(live, group, standing, diag);
-    if (err != OK) {
+    bool is_prepared = t->has_more && group_more(group)->prepare;
+    if (err != OK && !is_prepared) {
         group_leave(group);
         group_free(group);
         return err;
@@ -440,7 +442,7 @@ static Err group_make(Live *live,
     if (!t->by_guard) livemap_insert(&live->groups, values_hash(t, params->values), group);
     live->stats.groups++;
     *out = group;
-    return OK;
+    return err;
 }
 
 Err group_obtain(Live *live, Standing **standing, Group **out, Diag *diag) {
@@ -449,7 +451,7 @@ Err group_obtain(Live *live, Standing **standing, Group **out, Diag *diag) {
     // What these point at stays where it is when the query becomes the template's.
     const Standing *asked = *standing;
     Err err = params_of(asked, &params);
-    if (err == OK) err = template_obtain(live, standing, &t);
+    if (err == OK) err = template_obtain(live, standing, &t, diag);
     if (err == OK) {
         err = group_make(live, t, asked, &params, out, diag);
         if (err != OK) template_release(live, t);
@@ -460,11 +462,11 @@ Err group_obtain(Live *live, Standing **standing, Group **out, Diag *diag) {
 }
 
 void group_release(Live *live, Group *group) {
-    if (group->subs) return;
+    const GroupMore *more = group_more(group);
+    if (group->subs || (more && more->prepare)) return;
     LiveTemplate *t = group->template;
     group_leave(group);
-    if (!t->by_guard)
-        livemap_remove(&live->groups, values_hash(t, group_values(group)), group);
+    if (!t->by_guard) livemap_remove(&live->groups, values_hash(t, group_values(group)), group);
     live->stats.groups--;
     group_free(group);
     template_release(live, t);

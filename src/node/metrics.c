@@ -68,6 +68,9 @@ DB_METRIC(m_slow_active, lanes_stats(db, LANE_REDUCER).active)
 DB_METRIC(m_slow_queued, lanes_stats(db, LANE_REDUCER).queued)
 DB_METRIC(m_conflicts, db->counters.conflicts)
 DB_METRIC(m_exclusive, db->counters.exclusive_runs)
+DB_METRIC(m_bulk_commits, db_applied(db->db).bulk_commits)
+DB_METRIC(m_bulk_rows, db_applied(db->db).bulk_rows)
+DB_METRIC(m_single_rows, db_applied(db->db).single_rows)
 DB_METRIC(m_procedures, db->counters.procedures)
 DB_METRIC(m_procedures_failed, db->counters.procedures_failed)
 DB_METRIC(m_procedures_active, lanes_stats(db, LANE_PROCEDURE).active)
@@ -84,6 +87,7 @@ DB_METRIC(m_in_debt, db->fair.stats.in_debt)
 DB_METRIC(m_slow_clients, db->counters.slow_clients)
 DB_METRIC(m_hurried, db->counters.hurried)
 DB_METRIC(m_hurried_syncs, db->counters.syncs_here_hurried)
+DB_METRIC(m_away, db->counters.away_ns / 1000)
 DB_METRIC(m_inboxes_full, db->counters.inboxes_full)
 DB_METRIC(m_inbox_messages, inbox_total(db).messages)
 DB_METRIC(m_inbox_bytes, inbox_total(db).bytes)
@@ -156,6 +160,9 @@ static const Metric metrics[] = {
     {"lightcone_slow_calls_active", "gauge", "reducer calls in the slow lane now", m_slow_active},
     {"lightcone_slow_calls_queued", "gauge", "reducer calls that wait for a place there", m_slow_queued},
     {"lightcone_conflicts_total", "counter", "transactions undone because others changed what they had read", m_conflicts},
+    {"lightcone_bulk_commits_total", "counter", "commits of slow calls whose rows were made ready beside the loop", m_bulk_commits},
+    {"lightcone_bulk_rows_total", "counter", "rows of these", m_bulk_rows},
+    {"lightcone_rows_applied_total", "counter", "rows of slow calls that the loop changed one by one", m_single_rows},
     {"lightcone_exclusive_runs_total", "counter", "transactions that had the database to themselves after conflicts", m_exclusive},
     {"lightcone_procedures_total", "counter", "procedures and HTTP handlers called", m_procedures},
     {"lightcone_procedures_failed_total", "counter", "procedures and HTTP handlers that failed", m_procedures_failed},
@@ -173,6 +180,7 @@ static const Metric metrics[] = {
     {"lightcone_turns_held_back_total", "counter", "turns that ended because everybody in them had used up a share", m_held_back},
     {"lightcone_identities_in_debt_total", "counter", "times that an identity let a round pass because it had used more than its share", m_in_debt},
     {"lightcone_turns_hurried_total", "counter", "turns that ended early for somebody who asks for little beside others who do not", m_hurried},
+    {"lightcone_away_us_total", "counter", "microseconds within calls in which the machine ran somebody else, as far as it was noticed; no call is charged for them", m_away},
     {"lightcone_syncs_hurried_total", "counter", "syncs that were waited for because that is quicker for such a one", m_hurried_syncs},
     {"lightcone_slow_clients_total", "counter", "clients cut off because they did not read what they were sent", m_slow_clients},
     {"lightcone_inboxes_full_total", "counter", "times that a socket was not read because too much of its client waited", m_inboxes_full},

@@ -170,7 +170,8 @@ static void message_write(const SessionRead *r,
     case READ_UNSUBSCRIBE:
         r->codec->unsubscribed(out, asked, read_us(r), true, tables, count);
         return;
-    case READ_SQL: break;
+    case READ_SQL:
+    case READ_PREPARE: break;
     }
     UNREACHABLE();
 }
@@ -183,8 +184,42 @@ static WirePacking packing_of(const Session *s) {
                                                                                    : WIRE_PLAIN;
 }
 
+// ── a large answer's end ───────────────────────────────────────────────────────────────────────
+
+#define BURIED_BYTES (1u << 20)
+
+typedef struct Burial {
+    WorkerJob job;
+    NetFrame *frame;
+} Burial;
+
+static void burial_run(WorkerJob *job) {
+    Burial *self = CONTAINER_OF(job, Burial, job);
+    net_frame_free(self->frame);
+    mem_free(self);
+}
+
+// On a worker, if there is one to be had.
+static void frame_bury(void *ctx, NetFrame *frame) {
+    const Node *node = ctx;
+    Burial *burial = node->workers ? MEM_NEW(Burial) : NULL;
+    if (burial) {
+        *burial = (Burial){.job.run = burial_run, .frame = frame};
+        if (worker_submit(node->workers, &burial->job) == OK) return;
+    }
+    mem_free(burial);
+    net_frame_free(frame);
+}
+
+static void frame_mark(const SessionRead *r, NetFrame *frame) {
+    if (!frame || frame->len < BURIED_BYTES) return;
+    frame->bury = frame_bury;
+    frame->bury_ctx = r->loop->node;
+}
+
 static Err frame_of(const SessionRead *r, Bytes message, NetFrame **out) {
     *out = outbox_frame(message, r->protocol);
+    frame_mark(r, *out);
     return *out ? OK : ERR_NOMEM;
 }
 
@@ -211,20 +246,28 @@ static Err read_json(SessionRead *r, Buf *body) {
     return err == OK && !buf_ok(body) ? ERR_NOMEM : err;
 }
 
+static Err read_all(SessionRead *r, Buf *out) {
+    if (atomic_load(&r->stop)) return ERR_CLOSED;
+    if (r->ask.kind == READ_PREPARE) return live_prepare_run(r->ask.prepare, r->snapshot, &r->stop);
+    return r->ask.kind == READ_SQL ? read_json(r, out) : read_rows(r, out);
+}
+
 static void job_run(WorkerJob *job) {
     SessionRead *r = CONTAINER_OF(job, SessionRead, job);
     Buf out = {0};
-    bool json = r->ask.kind == READ_SQL;
+    bool json = r->ask.kind == READ_SQL, answers = r->ask.kind != READ_PREPARE;
     pthread_mutex_lock(&r->mutex);
-    r->err = atomic_load(&r->stop) ? ERR_CLOSED : json ? read_json(r, &out) : read_rows(r, &out);
+    r->err = read_all(r, &out);
     store_guard_lower();  // before somebody may release the snapshot
     pthread_mutex_unlock(&r->mutex);
-    if (r->err == ERR_TOO_LARGE) too_large(r->rows_max, r->bytes_max, &r->diag);
+    if (r->err == ERR_TOO_LARGE && answers) too_large(r->rows_max, r->bytes_max, &r->diag);
     if (r->err == OK && json) {
         r->frame = net_frame_raw(buf_bytes(&out));
+        frame_mark(r, r->frame);
         if (!r->frame) r->err = ERR_NOMEM;
-    } else if (r->err == OK) {
+    } else if (r->err == OK && answers) {
         r->frame = outbox_frame_packed(buf_bytes(&out), r->protocol, &r->packing);
+        frame_mark(r, r->frame);
         if (!r->frame) r->err = ERR_NOMEM;
         r->saved = r->frame && r->packing ? out.len - MIN(out.len, r->frame->len) : 0;
     }
@@ -238,6 +281,7 @@ static void read_release(SessionRead *r) {
     if (atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) != 1) return;
     live_queries_free(&r->ask.queries, r->ask.query_count);
     statement_free(&r->ask.statement);
+    live_prepare_release(&r->ask.prepare);
     buf_deinit(&r->message_id);
     if (r->frame) net_frame_release(&r->frame);
     pthread_mutex_destroy(&r->mutex);
@@ -276,6 +320,12 @@ static void session_detach(Session *s) {
     place_free(s->database);
 }
 
+// Whoever waits for the same must begin it himself.
+static void prepare_give_up(Session *s, SessionRead *r) {
+    live_prepare_release(&r->ask.prepare);
+    park_wake(s->database, PARK_VIEWS, true);
+}
+
 void read_cancel(Session *s) {
     SessionRead *r = s->read;
     read_place_unused(s);
@@ -283,7 +333,11 @@ void read_cancel(Session *s) {
     atomic_store(&r->stop, true);
     pthread_mutex_lock(&r->mutex);  // (3)
     pthread_mutex_unlock(&r->mutex);
-    outbox_cut(&s->out);
+    if (r->ask.kind == READ_PREPARE) {
+        prepare_give_up(s, r);
+    } else {
+        outbox_cut(&s->out);
+    }
     s->database->counters.reads_cancelled++;
     session_detach(s);
     read_release(r);
@@ -352,15 +406,34 @@ static void answer_ws(Session *s, SessionRead *r) {
     }
 }
 
+// True: it has to be run once more, and is.
+static bool prepare_again(SessionRead *r) {
+    if (!live_prepare_end(r->ask.prepare, r->err)) return false;
+    Err err = worker_submit(node_of(r->session->database)->workers, &r->job);
+    if (err != OK) (void)live_prepare_end(r->ask.prepare, err);
+    return err == OK;
+}
+
+// The message that asked for it is taken up again.
+static void prepare_ended(Session *s, SessionRead *r) {
+    live_prepare_add(&s->prepared, r->ask.prepare);
+    r->ask.prepare = NULL;
+    park_wake(s->database, PARK_VIEWS, true);
+}
+
 static void ended_run(LoopTask *task, NodeLoop *loop) {
     SessionRead *r = CONTAINER_OF(task, SessionRead, ended);
     Session *s = r->session;
     (void)loop;
+    if (s && r->ask.kind == READ_PREPARE && prepare_again(r)) return;
     if (s) {
         session_detach(s);
-        if (r->err == ERR_TOO_LARGE) s->database->counters.reads_refused++;
+        if (r->err == ERR_TOO_LARGE && r->ask.kind != READ_PREPARE)
+            s->database->counters.reads_refused++;
         if (r->ask.kind == READ_SQL) {
             answer_http(s, r);
+        } else if (r->ask.kind == READ_PREPARE) {
+            prepare_ended(s, r);
         } else {
             answer_ws(s, r);
         }
@@ -379,6 +452,7 @@ Err read_begin(Session *s, ReadAsk *ask) {
     if (!r) {
         live_queries_free(&ask->queries, ask->query_count);
         statement_free(&ask->statement);
+        live_prepare_release(&ask->prepare);
         read_place_unused(s);
         return ERR_NOMEM;
     }
@@ -400,11 +474,13 @@ Err read_begin(Session *s, ReadAsk *ask) {
     r->began_ns = now_ns(db->loop);
     ask->queries = NULL;
     ask->statement = NULL;
+    ask->prepare = NULL;
     if (!buf_ok(&r->message_id)) {
         err = ERR_NOMEM;
         goto failed;
     }
     if ((err = store_snapshot(db_store(db->db), &r->snapshot)) != OK) goto failed;
+    if (r->ask.prepare) live_prepare_begin(r->ask.prepare);
     atomic_fetch_add(&r->refs, 1);
     if ((err = worker_submit(node->workers, &r->job)) != OK) {
         atomic_fetch_sub(&r->refs, 1);
@@ -413,7 +489,7 @@ Err read_begin(Session *s, ReadAsk *ask) {
     }
     s->read_granted = false;  // the place is the read's from here on
     s->read = r;
-    if (ask->kind != READ_SQL) outbox_hold(&s->out);
+    if (ask->kind != READ_SQL && ask->kind != READ_PREPARE) outbox_hold(&s->out);
     db->counters.reads++;
     return OK;
 failed:

@@ -68,6 +68,7 @@ void session_free(Session **handle) {
     fetch_cancel(s);
     read_cancel(s);
     park_leave(s);
+    live_prepare_release(&s->prepared);
     if (s->live) live_client_close(&s->live);
     pg_session_deinit(s);
     const Io *io = s->database->loop->node->io;
@@ -345,6 +346,7 @@ bool session_next_call(void *ctx, HostCall *call) {
         }
         if (db->failed) return false;
         int64_t now_ns = io->clock_monotonic_ns(io->world);
+        turn_call_over(db, now_ns);
         if (turn_is_over(db, now_ns)) return false;
         FairEntry *taken = fair_take(&db->fair, now_ns);
         if (!taken) return false;

@@ -612,10 +612,7 @@ static Err branches_copy(const Layout *l, const Pred *root) {
         if (!branch->conjuncts) return ERR_NOMEM;
         conjuncts_take(root, branch->conjuncts, &branch->conjunct_count);
         conjuncts_take(way, branch->conjuncts, &branch->conjunct_count);
-        qsort(branch->conjuncts,
-              branch->conjunct_count,
-              sizeof *branch->conjuncts,
-              conjunct_order);
+        qsort(branch->conjuncts, branch->conjunct_count, sizeof *branch->conjuncts, conjunct_order);
     }
     return OK;
 }

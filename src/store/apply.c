@@ -14,6 +14,11 @@ static Pages *pages_of(Table *table) {
     return &table->store->pages;
 }
 
+// Whose pages are taken and given up from here on: branch.h.
+static void changing(Table *table, uint32_t table_id) {
+    table->store->pages.changing = table_id;
+}
+
 static void rows_insert(Table *table, TreePath *path, Bytes key, Bytes row) {
     TableState *state = &table->state;
     tree_insert(pages_of(table), &state->rows, path, key, row);
@@ -120,18 +125,22 @@ static void entry_point(Table *table, uint32_t i, Bytes entry, Bytes row_key) {
 
 void apply_insert(Table *table, TreePath *path, Bytes key, Bytes row, const KeySet *after) {
     const TableDef *def = table_def(table);
+    changing(table, table->table_id);
     rows_insert(table, path, key, row);
     for (uint32_t i = 0; i < def->index_count; i++) {
         if (!def->indexes[i].is_rows) entry_insert(table, i, keyset_at(after, i), key);
     }
+    changing(table, 0);
 }
 
 void apply_delete(Table *table, TreePath *path, Bytes key, size_t row_len, const KeySet *before) {
     const TableDef *def = table_def(table);
+    changing(table, table->table_id);
     for (uint32_t i = 0; i < def->index_count; i++) {
         if (!def->indexes[i].is_rows) entry_delete(table, i, keyset_at(before, i));
     }
     rows_delete(table, path, key, row_len);
+    changing(table, 0);
 }
 
 static void entries_replace(Table *table, Bytes key, const KeySet *before, const KeySet *after) {
@@ -155,6 +164,7 @@ void apply_replace(Table *table,
                    Bytes row,
                    const KeySet *before,
                    const KeySet *after) {
+    changing(table, table->table_id);
     if (LIKELY(old_key.ptr == key.ptr || bytes_eq(old_key, key))) {
         bool in_place = tree_replace(pages_of(table), &table->state.rows, path, key, row);
         table->state.data_bytes += row.len - old_len;
@@ -164,6 +174,7 @@ void apply_replace(Table *table,
         rows_move(table, path, old_key, old_len, key, row);
     }
     if (table_def(table)->trees) entries_replace(table, key, before, after);
+    changing(table, 0);
 }
 
 uint64_t apply_insert_pages(const Table *table, Bytes key, Bytes row, const KeySet *after) {

@@ -118,6 +118,7 @@ static Err check_accounts(Check *check) {
     }
     check->as = SEEN_RETIRED;
     pages_walk_retired(pages, see_extent, check);
+    branch_each_piece(check->store->branch, see_extent, check);
     check->as = SEEN_FREE;
     pages_walk_free(pages, see_extent, check);
     if (check->err != OK) return check->err;

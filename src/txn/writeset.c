@@ -229,6 +229,31 @@ static Err collect(WriteSet *set, Store *store, const Catalog *catalog, bool who
     return OK;
 }
 
+Err writeset_reserve(WriteSet *set, size_t more) {
+    if (set->count + more <= set->cap) return OK;
+    TxnChange *grown = mem_realloc(set->changes, (set->count + more) * sizeof *grown);
+    if (!grown) return ERR_NOMEM;
+    set->changes = grown;
+    set->cap = set->count + more;
+    return OK;
+}
+
+void writeset_add(WriteSet *set, const TxnChange *change) {
+    size_t at = set->count++;
+    ASSERT(set->count <= set->cap);
+    for (; at > 0 && set->changes[at - 1].table_id > change->table_id; at--) {
+        set->changes[at] = set->changes[at - 1];
+    }
+    set->changes[at] = *change;
+}
+
+bool change_is_logged_delete(const TxnChange *change) {
+    if (!change->old_row.ptr || change->is_event || change->is_view) return false;
+    if (!change->new_row.ptr) return true;
+    return table_primary_column(change->table) < 0 ||
+           !table_uniques_same(change->table, change->old_row, change->new_row);
+}
+
 Err writeset_collect(WriteSet *set, Store *store, const Catalog *catalog) {
     return collect(set, store, catalog, true);
 }

@@ -56,6 +56,7 @@ static Micros views_due(const Database *db) {
 bool database_has_work(const Database *db) {
     // What has to wait for an instance of the module is no work for now.
     if (fair_any_ready(&db->fair) && !db->failed && db->instance) return true;
+    if (db->has_asked) return true;  // its batch may have been made by somebody who says nothing
     // What is said while a batch is in flight waits for it, and so do we.
     bool may_leave = db->failed || !db_flush_in_flight(db->db);
     return may_leave && (db->dirty || db->sealed);

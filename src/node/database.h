@@ -35,6 +35,7 @@ typedef struct DatabaseCounters {
     uint64_t procedures, procedures_failed, procedures_deadline;
     uint64_t retries, calls_delayed, calls_over_rate, lane_refused, inboxes_full;
     uint64_t reads, reads_cancelled, reads_refused;
+    uint64_t packing_saved;  // bytes
     uint64_t slow_clients;  // cut off
     uint64_t hurried, syncs_here_hurried;
     uint64_t away_ns;  // turn_away_ns
@@ -75,6 +76,8 @@ struct Database {
     bool hurried_sealed;    // … among the sealed
     int64_t sync_here_ns, sync_beside_ns;  // how long one takes, on average; 0: unknown
     int64_t sync_began_ns;                 // of the batch in flight
+    int64_t log_asked_ns;                  // when a turn last asked whether it has landed
+    bool has_asked;                        // … for what the sockets have, before its batch starts
     uint32_t hurried_syncs;
     Session *system;   // runs scheduled reducers and clean-up
     Session *running;  // whose call is in the module now

@@ -23,15 +23,22 @@
 // In the units of query_cost. A hand-over costs about 100 µs, and so does this.
 #define READ_COST_MAX 1000
 
-typedef enum ReadKind { READ_SQL, READ_ONE_OFF, READ_SUBSCRIBE, READ_UNSUBSCRIBE } ReadKind;
+typedef enum ReadKind {
+    READ_SQL,
+    READ_ONE_OFF,
+    READ_SUBSCRIBE,
+    READ_UNSUBSCRIBE,
+    READ_PREPARE,  // what a subscription needs first (live.h): then its message is taken up again
+} ReadKind;
 
 typedef struct ReadAsk {
     ReadKind kind;
-    WireAsk asked;  // not of READ_SQL; its bytes are copied
+    WireAsk asked;  // not of READ_SQL and READ_PREPARE; its bytes are copied
     uint64_t set;   // as live/ knows it
     // Detached; taken over by read_begin.
     Statement *statement;  // READ_SQL, READ_ONE_OFF
-    Standing **queries;    // the others
+    Standing **queries;    // READ_SUBSCRIBE, READ_UNSUBSCRIBE
+    LivePrepare *prepare;  // READ_PREPARE
     uint32_t query_count;
     bool bag;  // likewise, as LiveAnswer says
 } ReadAsk;

@@ -84,6 +84,7 @@ struct Session {
     WireProtocol protocol;
     bool speaks_ours;        // WIRE_V3 and the messages of v1.bsatn.lightcone
     const WireCodec *codec;  // how that says things
+    WirePacking packing;     // what the client can unpack
     Arena arena;             // token, claims, an HTTP request's text
     Str token, claims;
     LiveClient *live;
@@ -109,6 +110,7 @@ struct Session {
     Micros call_timestamp;
     int64_t call_elapsed_us;  // of the call that ended last
     const FunctionDef *function;
+    uint32_t called_last;  // the reducer's place in the definition: a guess, whatever was published
     Buf call_args;
     ClientMessage asked;  // a question that waits for views; borrows as it was decoded
     int64_t took_ns;      // v1: when the message being worked on was taken up
@@ -128,6 +130,7 @@ struct Session {
     struct SessionFetch *fetch;  // fetch.h; misses: of the call at hand
     uint32_t misses;
     struct SessionRead *read;
+    LivePrepare *prepared;  // what its subscription needed, until that is answered
     bool read_granted;  // a place is reserved for it
     ParkKind parked;
     uint64_t asked_at;  // version of the data when the question came that is parked for a view; 0
@@ -152,6 +155,7 @@ typedef struct SessionOptions {
     bool confirmed;
     WireProtocol protocol;
     bool is_light, speaks_ours;
+    WirePacking packing;
     Str token, claims;      // copied
     const Identity *party;  // on whose account it is worked on; NULL: its own
 } SessionOptions;

@@ -200,6 +200,7 @@ static bool is_due(const Db *db) {
 
 void db_checkpoint_tick(Db *db) {
     Checkpointer *c = &db->checkpointer;
+    bulk_free(&db->bulk);  // nobody asks for its rows any more, and it keeps a snapshot
     if (!c->io) return;
     int stage = stage_of(db);
     // It waits for what nobody has asked the log to write.

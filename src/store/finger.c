@@ -15,12 +15,17 @@ static uint64_t tail_of(Bytes key) {
     return tail;
 }
 
+static bool rows_seek(const Table *table, Bytes key, TreePath *path) {
+    Store *store = table->store;
+    LeafShape *shape = &store->shapes[table->slot % SHAPES];
+    return tree_seek_like(&store->pages, &table->state.rows, key, shape, path);
+}
+
 bool finger_find(const Table *table, Bytes key, Bytes *row) {
     Store *store = table->store;
     Finger *finger = &store->fingers[store->finger_next++ % FINGERS];
     finger->table = NULL;
-    LeafShape *shape = &store->slots[table->slot]->shape;
-    if (!tree_seek_like(&store->pages, &table->state.rows, key, shape, &finger->path)) return false;
+    if (!rows_seek(table, key, &finger->path)) return false;
     *row = tree_value(&store->pages, &table->state.rows, &finger->path);
     finger->table = table;
     finger->generation = table->generation;
@@ -64,7 +69,7 @@ bool finger_seek(const Table *table, Bytes key, TreePath *path) {
         *path = finger->path;
         return true;
     }
-    return tree_seek_like(pages, rows, key, &table->store->slots[table->slot]->shape, path);
+    return rows_seek(table, key, path);
 }
 
 void fingers_keep(Table *table) {

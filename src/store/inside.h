@@ -60,7 +60,6 @@ struct Table {
     _Atomic(const TableDef *) def;
     TableDef *defs;  // newest first
     TableState state;
-    LeafShape shape;      // of the rows' leaves; the owner's
     uint32_t index_cap;   // room in state.indexes
     uint64_t generation;  // counts changes, so that a scan notices
     uint32_t snapshots;   // that hold this table
@@ -124,7 +123,7 @@ typedef struct Durable {
 } Durable;
 
 // Where a row was found: see finger.c.
-enum { FINGERS = 4 };
+enum { FINGERS = 4, SHAPES = 64 };
 typedef struct Finger {
     const Table *table;  // NULL: none
     uint64_t generation;
@@ -170,6 +169,8 @@ struct Store {
 
     Finger fingers[FINGERS];
     unsigned finger_next;
+    // Of tables' rows, by slot. Tables that share one spoil each other's guesses, no more.
+    LeafShape shapes[SHAPES];
 
     Buf row_key;           // of the row at hand
     KeySet before, after;  // entries to remove and to add

@@ -162,11 +162,12 @@ static inline Foresight search_foresee(const uint8_t *node,
     uint32_t low = slots[child - 1].head, high = slots[child].head, head;
     if (UNLIKELY(low >= high || search_head(key, node_header(node), &head) != 0)) return none;
     float at = (float)(head - low) * search_unit(prefix) * shape->density;
-    if (UNLIKELY(!(at < PAGE_BYTES / NODE_SLOT_BYTES))) return none;
+    at = MIN(at, (float)(PAGE_BYTES / NODE_SLOT_BYTES));
     prefix += (unsigned)__builtin_clz((low ^ (high - 1)) | 1) / 8;
     Foresight foresight = {.at = (unsigned)(at + 0.25f)};
-    float cell_bytes = shape->cell_bytes - (float)prefix;
-    foresight.cell = leaf + PAGE_BYTES - (unsigned)((float)(foresight.at + 1) * cell_bytes);
+    float cell_bytes = MAX(shape->cell_bytes - (float)prefix, 0.0f);
+    float from_end = MIN((float)(foresight.at + 1) * cell_bytes, (float)PAGE_BYTES);
+    foresight.cell = leaf + PAGE_BYTES - (unsigned)from_end;
     if (shape->trust >= SEARCH_TRUST) {
         __builtin_prefetch(leaf + NODE_HEADER_BYTES + foresight.at * NODE_SLOT_BYTES);
         __builtin_prefetch(foresight.cell);

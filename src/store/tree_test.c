@@ -141,6 +141,45 @@ TEST(tree, fills_pages_when_keys_ascend_or_descend) {
     pair_close(down);
 }
 
+// Keys dense, scattered, longer than a number, of one beginning; with a shape that learns, and with
+// ones that are wrong.
+TEST(tree, guesses_about_leaves_change_no_answer) {
+    Random random = random_seeded("shapes", 31);
+    static const LeafShape wrong[] = {{0, 0, 4},
+                                      {1e30f, 1e30f, 4},
+                                      {-1, -1, 4},
+                                      {__builtin_nanf(""), __builtin_nanf(""), 4},
+                                      {1, 8192, 4}};
+    for (int kind = 0; kind < 4; kind++) {
+        Pair *pair = pair_open();
+        LeafShape learnt = {0};
+        for (uint64_t i = 0; i < 6000; i++) {
+            uint8_t key[24] = "http://x";
+            uint64_t number = kind == 1 ? random_next(&random) : i * (kind == 3 ? 3 : 1);
+            key_of_number(number, key + (kind == 2 ? 9 : 0));
+            tree_put(pair,
+                     BYTES(key, kind == 2 ? 20 : 8),
+                     BYTES(key, 8 + (kind == 3 ? i % 16 : 8)));
+        }
+        for (int i = 0; i < 20000; i++) {
+            uint8_t key[24] = "http://x";
+            TreePath there = {0}, like = {0};
+            uint64_t number = kind == 1 ? random_next(&random) : random_below(&random, 7000);
+            key_of_number(number, key + (kind == 2 ? 9 : 0));
+            Bytes wanted = BYTES(key, kind == 2 ? 20 : 8 - (size_t)(i % 50 == 0));
+            LeafShape shape = i % 4 ? learnt : wrong[random_below(&random, ARRAY_LEN(wrong))];
+            bool found = tree_seek(&pair->pages, &pair->tree, wanted, &there);
+            EXPECT_EQ(tree_seek_like(&pair->pages, &pair->tree, wanted, &shape, &like), found);
+            uint32_t leaf = pair->tree.height - 1;
+            EXPECT_EQ(like.page[leaf], there.page[leaf]);
+            EXPECT_EQ(like.at[leaf], there.at[leaf]);
+            if (i % 4) learnt = shape;
+        }
+        if (kind == 0) EXPECT(learnt.trust >= 2);
+        pair_close(pair);
+    }
+}
+
 typedef struct LeafFill {
     const Pages *pages;
     uint64_t leaves, bytes;

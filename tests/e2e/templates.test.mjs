@@ -328,7 +328,7 @@ test('node-client', timed, async () => {
   const file = 'spacetimedb/src/index.ts';
   const project = (await new Project().init('--template', 'node-client')).install().dev();
   await project.hears(/Connected to app-\w+: \d+ people, 0 messages\./);
-  const say = text => execFileSync('npm', ['start', '--silent', text], { cwd: project.dir, encoding: 'utf8' });
+  const say = text => execFileSync('npm', ['start', '--silent', text], { cwd: project.dir, encoding: 'utf8', timeout: patience });
   say('Hello from another terminal');
   await project.hears(/Guest \w{4}: Hello from another terminal/);
   const { since } = project.change(file, 'Guest ${', 'Visitor ${');

@@ -14,7 +14,7 @@ import { ask, lightcone, temporaryDirectory, top, until } from './harness.mjs';
 const { chromium } = await import(join(top, 'build/tools/node_modules/playwright-core/index.mjs'));
 const executable = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
 const [major, minor] = process.versions.node.split('.').map(Number);
-const isOld = major < 20 || (major === 20 && minor < 9);
+const isOld = major < 20 || (major === 20 && minor < 11);
 const patience = Number(process.env.PATIENCE ?? 1) * 60_000;
 const timed = { timeout: 3 * patience };
 const needsNode = { skip: isOld && `Node ${process.versions.node} is too old for Next.js`, ...timed };
@@ -328,7 +328,7 @@ test('node-client', timed, async () => {
   const file = 'spacetimedb/src/index.ts';
   const project = (await new Project().init('--template', 'node-client')).install().dev();
   await project.hears(/Connected to app-\w+: \d+ people, 0 messages\./);
-  const say = text => execFileSync('npm', ['start', '--silent', text], { cwd: project.dir, encoding: 'utf8' });
+  const say = text => execFileSync('npm', ['start', '--silent', text], { cwd: project.dir, encoding: 'utf8', timeout: patience });
   say('Hello from another terminal');
   await project.hears(/Guest \w{4}: Hello from another terminal/);
   const { since } = project.change(file, 'Guest ${', 'Visitor ${');

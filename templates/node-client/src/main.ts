@@ -2,14 +2,12 @@
 //
 //   npm start                 watch
 //   npm start Hello there     say something
+import { existsSync, readFileSync } from 'node:fs';
 import { DbConnection, tables } from './module_bindings';
 
 // `lightcone dev` writes these into .env.local, and gives them to the program that it starts.
-try {
-  process.loadEnvFile('.env.local');
-} catch {
-  // There is none where the variables are set in another way.
-}
+const settings = existsSync('.env.local') ? readFileSync('.env.local', 'utf8') : '';
+for (const [, name, value] of settings.matchAll(/^(\w+)=(.*)$/gm)) process.env[name!] ??= value;
 const { LIGHTCONE_HOST: host = 'http://127.0.0.1:3000', LIGHTCONE_DB_NAME: database = '__NAME__' } = process.env;
 
 const words = process.argv.slice(2).join(' ');

@@ -263,13 +263,14 @@ test('a reducer that keeps overrunning begins in the slow lane, and comes back',
   await socket.bye();
 });
 
-test('a machine that is full makes no short call a slow one', async () => {
+test('a machine that is full makes no short call a slow one', async t => {
   const bustle = await startServer({ words: ['--slice-ms', '4'] });
+  t.after(() => bustle.end());
   const socket = await (async () => {
     await publishFlood(bustle, 'bustle', (await newIdentity(bustle)).token);
     return session(bustle, 'bustle');
   })();
-  const rounds = await roundsFor(bustle, 'bustle', 1);
+  const rounds = await roundsFor(bustle, 'bustle', 0.4);
   const slow = async () => {
     const { text } = await http(bustle, 'GET', '/v1/metrics');
     return Number(/^lightcone_slow_calls_total\{[^}]*\} (\d+)/m.exec(text)[1]);
@@ -294,11 +295,11 @@ test('a machine that is full makes no short call a slow one', async () => {
   await full;
   const { text } = await http(bustle, 'GET', '/v1/metrics');
   const away = Number(/^lightcone_away_us_total\{[^}]*\} (\d+)/m.exec(text)[1]);
-  console.log(`# ${calls} calls of about a millisecond, ${away} us of others' time noticed in them`);
+  const wrong = (await slow()) - before;
+  console.log(`# ${calls} calls of about half a millisecond, ${away} us of others' time noticed in them, ${wrong} went to the slow lane`);
   assert.ok(away > 100_000, `${away} us`);
-  assert.equal((await slow()) - before, 0);
+  assert.ok(wrong <= calls / 20, `${wrong} of ${calls}`); // a third or more where the clock alone decides
   await socket.bye();
-  await bustle.end();
 });
 
 test('many clients at once, slow and short: every increment counts', async () => {

@@ -56,7 +56,7 @@ typedef struct Buf {
     bool failed;  // an allocation failed; the content is incomplete
 } Buf;
 
-void buf_deinit(Buf *buf);  // frees; leaves an empty, usable Buf
+void buf_deinit(Buf *buf);             // frees; leaves an empty, usable Buf
 bool buf_grow(Buf *buf, size_t more);  // buf_reserve, where room is not there yet
 static inline bool buf_reserve(Buf *buf, size_t more) {
     return LIKELY(more <= buf->cap - buf->len && !buf->failed) || buf_grow(buf, more);

@@ -36,7 +36,7 @@ typedef struct DatabaseCounters {
     uint64_t retries, calls_delayed, calls_over_rate, lane_refused, inboxes_full;
     uint64_t reads, reads_cancelled, reads_refused;
     uint64_t packing_saved;  // bytes
-    uint64_t slow_clients;  // cut off
+    uint64_t slow_clients;   // cut off
     uint64_t hurried, syncs_here_hurried;
     uint64_t away_ns;  // turn_away_ns
     uint64_t instances_inline, instance_wait_ns;

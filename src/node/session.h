@@ -131,7 +131,7 @@ struct Session {
     uint32_t misses;
     struct SessionRead *read;
     LivePrepare *prepared;  // what its subscription needed, until that is answered
-    bool read_granted;  // a place is reserved for it
+    bool read_granted;      // a place is reserved for it
     ParkKind parked;
     uint64_t asked_at;  // version of the data when the question came that is parked for a view; 0
     Session *prev_parked, *next_parked;

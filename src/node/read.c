@@ -176,6 +176,14 @@ static void message_write(const SessionRead *r,
     UNREACHABLE();
 }
 
+// Which packing an answer may have: ordering is kept by clients of our own protocol (SDKs of others
+// were seen to take a plain message before the packed one that was sent before it).
+static WirePacking packing_of(const Session *s) {
+    int64_t to_whom = s->database->settings.compression;
+    return to_whom == PACK_FOR_ALL || (to_whom == PACK_FOR_OURS && s->speaks_ours) ? s->packing
+                                                                                   : WIRE_PLAIN;
+}
+
 // ── a large answer's end ───────────────────────────────────────────────────────────────────────
 
 #define BURIED_BYTES (1u << 20)
@@ -209,16 +217,9 @@ static void frame_mark(const SessionRead *r, NetFrame *frame) {
     frame->bury_ctx = r->loop->node;
 }
 
-// Which packing an answer may have: ordering is kept by clients of our own protocol (SDKs of others
-// were seen to take a plain message before the packed one that was sent before it).
-static WirePacking packing_of(const Session *s) {
-    int64_t to_whom = s->database->settings.compression;
-    return to_whom == PACK_FOR_ALL || (to_whom == PACK_FOR_OURS && s->speaks_ours) ? s->packing
-                                                                                   : WIRE_PLAIN;
-}
-
 static Err frame_of(const SessionRead *r, Bytes message, NetFrame **out) {
     *out = outbox_frame(message, r->protocol);
+    frame_mark(r, *out);
     return *out ? OK : ERR_NOMEM;
 }
 

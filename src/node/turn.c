@@ -35,8 +35,12 @@
 // Of a turn that took so long, clients have read and written meanwhile: before the loop sits down to wait
 // for the disk it looks whether there is more to do.
 #define TURN_ASKS_NS 100000
-// A disk that is so far behind is waited for.
-#define BATCH_WAITING_BYTES_MAX (8u << 20)
+// A disk that is so far behind is waited for. More than what one transaction writes that was made ready
+// beside the loop, as a rule.
+#define BATCH_WAITING_BYTES_MAX (64u << 20)
+// A batch that the disk takes long for is synced beside the loop even if nobody wants it just now: somebody
+// may, before it has landed.
+#define BATCH_LARGE_BYTES (1u << 20)
 
 // ── when there is something to do ─────────────────────────────────────────────────────────────
 
@@ -52,6 +56,7 @@ static Micros views_due(const Database *db) {
 bool database_has_work(const Database *db) {
     // What has to wait for an instance of the module is no work for now.
     if (fair_any_ready(&db->fair) && !db->failed && db->instance) return true;
+    if (db->has_asked) return true;  // its batch may have been made by somebody who says nothing
     // What is said while a batch is in flight waits for it, and so do we.
     bool may_leave = db->failed || !db_flush_in_flight(db->db);
     return may_leave && (db->dirty || db->sealed);
@@ -185,8 +190,9 @@ bool turn_is_over(Database *db, int64_t now_ns) {
 // Commits wait for the log, which is free. True: their batch is in flight.
 static bool batch_send(Database *db) {
     Diag diag = {0};
-    bool beside = fair_any_ready(&db->fair);
-    if (beside && expects_sparse(db) && sync_here_is_quicker(db)) {
+    bool large = log_pending(db_log(db->db)) > BATCH_LARGE_BYTES;
+    bool beside = large || fair_any_ready(&db->fair);
+    if (beside && !large && expects_sparse(db) && sync_here_is_quicker(db)) {
         db->counters.syncs_here_hurried++;
         beside = false;
     }

@@ -263,8 +263,9 @@ test('a reducer that keeps overrunning begins in the slow lane, and comes back',
   await socket.bye();
 });
 
-test('a machine that is full makes no short call a slow one', async () => {
+test('a machine that is full makes no short call a slow one', async t => {
   const bustle = await startServer({ words: ['--slice-ms', '4'] });
+  t.after(() => bustle.end());
   const socket = await (async () => {
     await publishFlood(bustle, 'bustle', (await newIdentity(bustle)).token);
     return session(bustle, 'bustle');
@@ -299,7 +300,6 @@ test('a machine that is full makes no short call a slow one', async () => {
   assert.ok(away > 100_000, `${away} us`);
   assert.ok(wrong <= calls / 20, `${wrong} of ${calls}`); // a third or more where the clock alone decides
   await socket.bye();
-  await bustle.end();
 });
 
 test('many clients at once, slow and short: every increment counts', async () => {

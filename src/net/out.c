@@ -22,9 +22,9 @@
 #define COPY_BLOCK_BYTES 4096
 #define WRITE_PARTS_MAX  1024  // IOV_MAX on Linux
 // Of one connection in a turn. A socket whose reader keeps up takes tens of megabytes in one write, ten
-// milliseconds in which nobody else is answered. With bites of 128 KiB the calls that a turn brings cost more
-// than the turns, and a loop without any passes 1 GB/s all the same.
-#define WRITE_BITE_BYTES ((size_t)128 * 1024)
+// milliseconds in which nobody else is answered. Not much less either: each write wakes the reader, who may want
+// this core.
+#define WRITE_BITE_BYTES ((size_t)256 * 1024)
 #define CLOSE_FLUSH_WAIT ((Micros)2000000)  // for what is queued before a Close frame to leave
 
 NetFrame *frame_new(size_t bytes) {

@@ -104,7 +104,7 @@ static void answer_begin(Live *live, uint64_t cost_max) {
     buf_clear(&live->answer_rows);
     live->answer_cost_left = cost_max;
     live->answer_may_move = cost_max != UINT64_MAX;
-    live->answer_elsewhere = false;
+    live->answer_elsewhere = cost_max == LIVE_ELSEWHERE;
 }
 
 static bool add_row(void *ctx, Bytes row) {

@@ -23,7 +23,13 @@
 // In the units of query_cost. A hand-over costs about 100 µs, and so does this.
 #define READ_COST_MAX 1000
 
-typedef enum ReadKind { READ_SQL, READ_ONE_OFF, READ_SUBSCRIBE, READ_UNSUBSCRIBE } ReadKind;
+typedef enum ReadKind {
+    READ_SQL,
+    READ_ONE_OFF,
+    READ_SUBSCRIBE,
+    READ_UNSUBSCRIBE,
+    READ_RESUME
+} ReadKind;
 
 typedef struct ReadAsk {
     ReadKind kind;
@@ -33,7 +39,8 @@ typedef struct ReadAsk {
     Statement *statement;  // READ_SQL, READ_ONE_OFF
     Standing **queries;    // the others
     uint32_t query_count;
-    bool bag;  // likewise, as LiveAnswer says
+    bool bag;               // likewise, as LiveAnswer says
+    struct Resume *resume;  // READ_RESUME: what else it is about (resume.h); likewise
 } ReadAsk;
 
 // What a question may cost on the loop: everything where there are no workers.
@@ -46,6 +53,8 @@ void read_place_unused(Session *session);  // it does not need it after all; har
 // caller who answers.
 //   ERR_LIMIT  the server is too busy    ERR_NOMEM
 MUST_USE Err read_begin(Session *session, ReadAsk *ask);
+// The log has got further: those who waited for that begin.
+void read_landed(Database *database);
 // Whoever asked is gone or will not be answered; harmless when the session has no read.
 void read_cancel(Session *session);
 // Text of an answer that is larger than it may be, in `diag`.

@@ -20,6 +20,7 @@
 #include "node/backup.h"
 #include "node/commit.h"
 #include "node/lane.h"
+#include "node/resume.h"
 #include "node/session_private.h"
 
 // From then on a turn ends as soon as the log could take its batch; Settings.turn is the longest that
@@ -47,7 +48,7 @@ bool database_has_work(const Database *db) {
     return may_leave && (db->dirty || db->sealed);
 }
 
-int64_t database_next_due_ns(const Database *db) {
+static int64_t calls_due_ns(const Database *db) {
     // One that failed runs nothing: what is due stays due, and must not keep the loop awake.
     if (db->failed) return INT64_MAX;
     if (db->read_only != OK) return db->mend_ns;
@@ -61,6 +62,11 @@ int64_t database_next_due_ns(const Database *db) {
     if (due <= wall) return now;  // compared first: a module may ask for any instant there is
     Micros wait = due - wall;
     return wait > INT64_MAX / 2000 ? parked : MIN(parked, now + wait * 1000);
+}
+
+int64_t database_next_due_ns(const Database *db) {
+    int64_t due = calls_due_ns(db);
+    return db->failed || db->read_only != OK ? due : MIN(due, resume_next_due_ns(db));
 }
 
 // ── the turn ──────────────────────────────────────────────────────────────────────────────────
@@ -220,11 +226,13 @@ void database_turn(Database *db) {
         fair_wake(&db->fair, io->clock_monotonic_ns(io->world));
     }
     (void)log_is_free(db, false);
+    resume_tick(db);
     if (!db->failed && !db->instance) (void)database_mend(db, false);
     if (database_has_work(db)) {
         calls_run(db);
         let_leave(db);
         modulelog_flush(db->log);
     }
+    read_landed(db);
     rest(db);
 }

@@ -321,18 +321,27 @@ static void row_list(const SinceGroup *group, Bytes row, RowList *to) {
     }
 }
 
+// Some row with this clustering key. False: there is none to be found.
+static bool key_row(Buf *out, const CatalogTable *table, Bytes key) {
+    const Type *type = table->row_type;
+    buf_clear(out);
+    for (uint32_t i = 0; i < type->field_count; i++) {
+        const Type *column = type->fields[i].type;
+        bool ok = i == (uint32_t)table->primary_key ? key_read(out, column, key)
+                                                    : bsatn_put_least(out, column);
+        if (!ok) return false;
+    }
+    return out->len > 0;  // a list cannot hold what takes no bytes
+}
+
 // False: it has to be told whole.
 static bool keyed_lists(Since *since, const SinceGroup *group, Lists *lists) {
-    const CatalogTable *table = group->query->table;
-    const Type *type = table->row_type->fields[table->primary_key].type;
     for (uint32_t i = 0; i < group->fold.count; i++) {
         const FoldEntry *entry = &group->fold.entries[i];
         if (entry->is) row_list(group, entry->row, &lists->rows);
         if (!entry->was) continue;
         if (group->is_guarded) return false;
-        buf_clear(&since->scratch);
-        if (!key_read(&since->scratch, type, entry->key)) return false;
-        if (since->scratch.len == 0) return false;  // a list cannot hold what takes no bytes
+        if (!key_row(&since->scratch, group->query->table, entry->key)) return false;
         rowlist_add(&lists->gone, buf_bytes(&since->scratch));
     }
     return buf_ok(&since->scratch);

@@ -10,7 +10,8 @@
 //
 // The log says of a keyed row that went its key and no more, and nobody remembers what a client held. So
 // the client is told the keys and looks itself: it has the rows, and what it holds is exactly the
-// answer of these queries at the place that it names.
+// answer of these queries at the place that it names. A client can read rows, and perhaps nothing else; so
+// a key is told as a row that has it, whose other columns mean nothing.
 //
 // ALWAYS TRUE
 //   (1) Who holds the answers of all queries, each row as often as queries have it, and does what it
@@ -43,7 +44,7 @@ typedef enum SinceKind { SINCE_ROWS, SINCE_KEYS, SINCE_WHOLE } SinceKind;
 typedef struct SinceTable {
     Str name;
     SinceKind kind;
-    Bytes gone, rows;  // BsatnRowLists; keys are values of the primary key's column
+    Bytes gone, rows;  // BsatnRowLists
 } SinceTable;
 
 MUST_USE Err since_new(const SinceQuery *queries,

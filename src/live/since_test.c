@@ -197,7 +197,8 @@ static void forget_keys(Bag *bag, uint32_t table, Bytes list) {
     EXPECT(rows_apply(&keys, 0, list, 1));
     for (size_t i = 0; i < keys.count; i++) {
         EXPECT_EQ(keys.entries[i].count, 1);
-        forget(bag, table, &keys.entries[i].row);
+        Bytes id = {keys.entries[i].row.ptr, 8};
+        forget(bag, table, &id);
     }
     bag_clear(&keys);
 }

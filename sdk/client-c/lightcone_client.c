@@ -18,7 +18,8 @@
 //
 // SECTIONS  bytes · values · rows · batches · messages · subscriptions and calls · frames · TLS ·
 //           the link · the handshake · the API of the loop
-// Spec: the WebSocket protocol v3.bsatn (docs/internals/protocols.md), RFC 6455.
+// Spec: the WebSocket protocol v3.bsatn (docs/internals/protocols.md), of v1.bsatn.lightcone
+// (protocols-ext.md) Resume and Progress, RFC 6455.
 #ifndef _DEFAULT_SOURCE
 #define _DEFAULT_SOURCE  // getaddrinfo, getentropy
 #endif
@@ -762,6 +763,8 @@ static Row *row_of(const void *value) {
 
 // ── the client ─────────────────────────────────────────────────────────────────────────────────
 
+enum { POINT_BYTES = 24 };  // history, offset
+
 struct LcSubscription {
     LcSubscription *next;
     LcSubscribe options;  // queries aside
@@ -769,6 +772,8 @@ struct LcSubscription {
     uint32_t id;
     bool is_sent, is_applied, is_due;  // due: on_applied is to be called
     bool is_awaited;                   // the large batch after a reconnect waits for its answer
+    bool is_held;                      // its rows were here when the connection was lost
+    bool is_resumed;                   // it is among those whose answer is one to Resume
     bool is_ending, end_sent;
 };
 
@@ -811,6 +816,10 @@ struct LcClient {
     Row *touched, *touched_last;
     bool is_stale;   // the rows are those of an earlier connection
     size_t awaited;  // subscriptions that the large batch waits for
+    // Of v1.bsatn.lightcone: as of when the rows are, for Resume. Rows that come behind it undo it.
+    bool speaks_ours, has_point;
+    uint8_t point[POINT_BYTES];
+    uint32_t resume;  // the request that is not answered; 0: none
     uint32_t ids;
     LcSubscription *subscriptions;
     Request *requests, **requests_end;
@@ -1055,6 +1064,7 @@ static bool row_list_next(RowList *list, const uint8_t *start, In *row) {
 // table NULL: nothing is done with them.
 static LcError rows_apply(LcClient *client, Table *table, In *in, Change change) {
     RowList list;
+    client->has_point = false;
     if (!row_list_read(in, &list)) return LC_MALFORMED;
     const uint8_t *start = list.data.at;
     for (size_t i = 0; table && i < list.count; i++) {
@@ -1134,6 +1144,80 @@ static LcError transaction_apply(LcClient *client, In *in) {
     return in->failed ? LC_MALFORMED : LC_OK;
 }
 
+// ── making up for a lost connection ────────────────────────────────────────────────────────────
+// The server says what became of the rows since the place that we name, table by table.
+
+enum { SINCE_ROWS, SINCE_KEYS, SINCE_WHOLE };
+
+// The rows count again as often as they did when they were last shown.
+static void rows_restore(LcClient *client) {
+    for (size_t i = 0; i < client->options.module->table_count; i++)
+        for (Row *row = client->tables[i].first; row; row = row->next)
+            row->count = row->shown;
+}
+
+static void table_forget(LcClient *client, Table *table) {
+    for (Row *row = table->first; row; row = row->next) {
+        row->count = 0;
+        row_touch(client, row);
+    }
+}
+
+// Forget what has the primary key of a row that is otherwise of no meaning.
+static LcError key_forget(LcClient *client, Table *table, In bytes) {
+    const LcTable *info = table->info;
+    size_t map = 0;
+    Row *meant;
+    for (size_t k = 0; k < info->unique_count; k++)
+        if (info->unique[k] == info->primary_key) map = k + 1;
+    if (map == 0) return LC_MALFORMED;
+    LcError error = row_new(client->seed, table, bytes, &meant);
+    if (error) return error;
+    const Link *key = &meant->links[map];
+    Row *row = table->cap ? *chain_of(table, map, key->hash) : NULL;
+    for (; row; row = row->links[map].next) {
+        const Link *link = &row->links[map];
+        if (link->len != key->len || memcmp(link->key, key->key, key->len) != 0) continue;
+        row->count = 0;
+        row_touch(client, row);
+    }
+    free(meant);
+    return LC_OK;
+}
+
+static LcError keys_apply(LcClient *client, Table *table, In *in) {
+    RowList list;
+    if (!row_list_read(in, &list)) return LC_MALFORMED;
+    const uint8_t *start = list.data.at;
+    client->has_point = false;
+    for (size_t i = 0; table && i < list.count; i++) {
+        In row;
+        if (!row_list_next(&list, start, &row)) return LC_MALFORMED;
+        LcError error = key_forget(client, table, row);
+        if (error) return error;
+    }
+    return LC_OK;
+}
+
+static LcError table_since_apply(LcClient *client, In *in) {
+    Table *table = table_read(client, in);
+    uint64_t kind = in_le(in, 1);
+    if (in->failed || kind > SINCE_WHOLE) return LC_MALFORMED;
+    if (kind == SINCE_WHOLE && table) table_forget(client, table);
+    LcError error = kind == SINCE_KEYS ? keys_apply(client, table, in)
+                                       : rows_apply(client, table, in, CHANGE_DELETE);
+    return error ? error : rows_apply(client, table, in, CHANGE_INSERT);
+}
+
+static LcError since_apply(LcClient *client, In *in) {
+    size_t count = (size_t)in_le(in, 4);
+    LcError error = LC_OK;
+    rows_restore(client);
+    for (size_t i = 0; !error && i < count && !in->failed; i++)
+        error = table_since_apply(client, in);
+    return in->failed ? LC_MALFORMED : error;
+}
+
 // ── subscriptions and calls ────────────────────────────────────────────────────────────────────
 
 static void frame_send(LcClient *client, uint8_t opcode, const void *bytes, size_t len);
@@ -1156,6 +1240,8 @@ static void subscription_end(LcClient *client, LcSubscription *subscription, con
         at = &(*at)->next;
     *at = subscription->next;
     if (subscription->is_awaited) client->awaited--;
+    // What it held stays for now, and no Resume would take it away.
+    if (subscription->is_applied || subscription->is_held) client->has_point = false;
     LcSubscribe *options = &subscription->options;
     if (options->on_end) options->on_end(client, subscription, error, options->context);
     subscription_free(subscription);
@@ -1225,6 +1311,35 @@ static void requests_send(LcClient *client) {
         out_free(&request->message);
         request->is_sent = true;
     }
+}
+
+// May what is here be resumed? All of it or nothing: how often a row is held is counted together.
+static bool may_resume(const LcClient *client) {
+    if (!client->speaks_ours || !client->has_point || !client->subscriptions) return false;
+    for (const LcSubscription *at = client->subscriptions; at; at = at->next)
+        if (!at->is_held || at->is_ending) return false;
+    return true;
+}
+
+static LcError resume_send(LcClient *client) {
+    Out message = {0};
+    size_t count = 0;
+    client->resume = id_next(client);
+    for (const LcSubscription *at = client->subscriptions; at; at = at->next)
+        count++;
+    out_le(&message, 6, 1);
+    out_le(&message, client->resume, 4);
+    out_bytes(&message, client->point, POINT_BYTES);
+    out_le(&message, count, 4);
+    for (LcSubscription *at = client->subscriptions; at; at = at->next) {
+        out_le(&message, at->id, 4);
+        out_bytes(&message, at->message.data, at->message.len);
+        at->is_sent = at->is_resumed = true;
+    }
+    LcError error = message.error;
+    if (!error) frame_send(client, 2, message.data, message.len);
+    out_free(&message);
+    return error;
 }
 
 // Those that ended before the server heard of them.
@@ -1500,6 +1615,12 @@ static LcError initial_connection(LcClient *client, In *in) {
         at->is_awaited = !at->is_ending;
         client->awaited += at->is_awaited;
     }
+    if (may_resume(client)) {
+        LcError error = resume_send(client);
+        if (error) return error;
+    } else {
+        client->has_point = false;
+    }
     requests_send(client);
     if (client->options.on_connect) client->options.on_connect(client, client->options.context);
     batch_end(client);
@@ -1553,6 +1674,44 @@ static LcError subscription_error(LcClient *client, In *in) {
     // It broke later: which of the rows were its own, nobody says. Begin again without it.
     snprintf(client->why, sizeof client->why, "a subscription broke");
     return LC_CLOSED;
+}
+
+static LcError resumed(LcClient *client, In *in) {
+    uint32_t id = (uint32_t)in_le(in, 4);
+    uint64_t tag = in_le(in, 1);
+    if (in->failed || tag > 1 || !client->resume || id != client->resume) return LC_MALFORMED;
+    client->resume = 0;
+    bool is_refused = tag == 1;
+    LcError error = LC_OK;
+    if (is_refused)
+        in_sized(in);
+    else
+        error = since_apply(client, in);
+    if (error || in->failed) return error ? error : LC_MALFORMED;
+    if (is_refused) client->has_point = false;
+    for (LcSubscription *at = client->subscriptions; at; at = at->next) {
+        if (!at->is_resumed) continue;
+        at->is_resumed = false;
+        if (is_refused) {  // ask for all of it
+            at->is_sent = at->is_held = false;
+            continue;
+        }
+        at->is_applied = at->is_due = true;
+        if (at->is_awaited) client->awaited--;
+        at->is_awaited = false;
+    }
+    if (is_refused) requests_send(client);
+    batch_end(client);
+    return LC_OK;
+}
+
+static LcError progress(LcClient *client, In *in) {
+    const uint8_t *point = in_bytes(in, POINT_BYTES);
+    if (in->failed) return LC_MALFORMED;
+    if (client->is_stale) return LC_OK;  // it is about rows that are not shown yet
+    memcpy(client->point, point, POINT_BYTES);
+    client->has_point = true;
+    return LC_OK;
 }
 
 static LcError reducer_result(LcClient *client, In *in) {
@@ -1681,6 +1840,8 @@ static LcError message_apply(LcClient *client, In *in) {
     case 5: return query_result(client, in);
     case 6: return reducer_result(client, in);
     case 7: return procedure_result(client, in);
+    case 8: return client->speaks_ours ? resumed(client, in) : LC_MALFORMED;
+    case 9: return client->speaks_ours ? progress(client, in) : LC_MALFORMED;
     default: return LC_MALFORMED;
     }
 }
@@ -1931,8 +2092,12 @@ static void link_lost(LcClient *client, const char *why, bool final) {
     client->why[0] = 0;
     link_close(client);
     batch_abandon(client);
-    for (LcSubscription *at = client->subscriptions; at; at = at->next)
+    client->resume = 0;
+    for (LcSubscription *at = client->subscriptions; at; at = at->next) {
+        at->is_held |= at->is_applied;
         at->is_sent = at->is_applied = at->is_due = at->is_awaited = at->end_sent = false;
+        at->is_resumed = false;
+    }
     final = final || client->is_closing || client->options.once;
     int wait = -1;
     if (!final) {
@@ -2160,7 +2325,9 @@ static void upgrade_send(LcClient *client) {
         client,
         "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ");
     put_text(client, key);
-    put_text(client, "\r\nSec-WebSocket-Protocol: v3.bsatn.spacetimedb, v2.bsatn.spacetimedb\r\n");
+    put_text(client,
+             "\r\nSec-WebSocket-Protocol: v1.bsatn.lightcone, v3.bsatn.spacetimedb, "
+             "v2.bsatn.spacetimedb\r\n");
     if (client->token) {
         put_text(client, "Authorization: Bearer ");
         put_text(client, client->token);
@@ -2231,8 +2398,9 @@ static void upgrade_read(LcClient *client, bool at_end) {
         status = status * 10 + (head[i] - '0');
     LcString accept = header_find(head, len, "sec-websocket-accept");
     LcString protocol = header_find(head, len, "sec-websocket-protocol");
+    client->speaks_ours = lc_string_eq(protocol, lc_string("v1.bsatn.lightcone"));
     if (status == 101 && lc_string_eq(accept, lc_string(client->accept)) &&
-        (lc_string_eq(protocol, lc_string("v3.bsatn.spacetimedb")) ||
+        (client->speaks_ours || lc_string_eq(protocol, lc_string("v3.bsatn.spacetimedb")) ||
          lc_string_eq(protocol, lc_string("v2.bsatn.spacetimedb")))) {
         client->state = LINK_OPEN;  // the deadline stays until the server has introduced itself
         out_drop(&client->raw, len);

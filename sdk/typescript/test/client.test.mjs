@@ -372,6 +372,27 @@ test('a place that is told while everything is asked for anew is none to resume 
   assert.equal(resumeOf(await fourth.next()).sets.length, 2);
 });
 
+test('a subscription that ends while there is no connection takes its rows along', async () => {
+  for (const ends of ['meanwhile', 'just before']) {
+    const { server, connection, peer } = await live('v1.bsatn.lightcone');
+    const handle = connection.subscriptionBuilder().subscribe('SELECT * FROM k');
+    peer.send(say(applied(subscribeOf(await peer.next()).set, [pair(1, 1)], 'k'), progress(1n, 5n)));
+    await until(() => handle.isActive(), 'the subscription');
+    await sleep(20);
+    if (ends === 'just before') handle.unsubscribe();
+    peer.drop();
+    await until(() => connection.status === 'stale', 'the loss to be seen');
+    if (ends === 'meanwhile') handle.unsubscribe();
+    const again = await server.peer(1);
+    again.send(say(greeting));
+    const asked = subscribeOf(await again.next());
+    assert.equal(asked.r.left, 0);
+    again.send(say(applied(asked.set, [1, 2])));
+    await until(() => connection.isActive, 'it to be live');
+    assert.deepEqual([keyed(connection), numbers(connection)], [[], [1, 2]]);
+  }
+});
+
 test('what is asked for and what is ended while it resumes: once each, whatever the answer', async () => {
   for (const isResumed of [true, false]) {
     const { server, connection, peer } = await liveKeyed('SELECT * FROM k');

@@ -350,6 +350,8 @@ export class Connection<M extends Module = Module> {
   private endSubscription(subscription: Subscription, error?: Error): void {
     if (subscription.state === 'ended') return;
     subscription.state = 'ended';
+    // What it held may stay for now, and nobody who resumes would hear that it goes.
+    if (subscription.wasApplied) this.point = undefined;
     this.subscriptions.delete(subscription.set);
     if (error) guard(() => subscription.onError(error));
     else if (subscription.onEnd) guard(subscription.onEnd);

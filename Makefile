@@ -10,7 +10,7 @@ VARIANT ?= release
 OUT     := build/$(VARIANT)
 
 # Build with what make finds installed; tools/deps installs it (make run, make test do).
-PKGS := javascriptcoregtk-4.1 openssl jansson libcurl libedit
+PKGS := javascriptcoregtk-4.1 openssl jansson libcurl libedit zlib libbrotlienc
 PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS) 2>/dev/null | sed 's/-I/-isystem /g')
 PKG_LIBS   := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lunistring -lm -lpthread
 
@@ -27,7 +27,7 @@ CC := clang
 endif
 
 CFLAGS_ALL := -std=gnu17 -MMD -MP $(ARCH) $(WARN) $(CFLAGS_$(VARIANT)) -Isrc -I. $(PKG_CFLAGS) $(CFLAGS)
-$(OUT)/obj/sdk/client-c/%.o: CFLAGS_ALL += -Isdk/client-c
+$(OUT)/obj/sdk/client-c/%.o: CFLAGS_ALL += -Ibuild/client-c
 LINK       := $(CC) $(CFLAGS_$(VARIANT)) $(LDFLAGS)
 LINK_LIBS  := $(PKG_LIBS)
 
@@ -47,7 +47,7 @@ BENCH_BIN := $(BENCH_SRC:%.c=$(OUT)/%)
 .DEFAULT_GOAL := all
 .SECONDARY: # keep the tests' objects: a change of the library only links them again
 .PHONY: all lib check tests bench-bin fuzz-bin clean format
-all: build/lightcone
+all: build/lightcone build/client-c/lightcone_client.c
 
 lib: $(LIB)
 
@@ -69,6 +69,7 @@ $(OUT)/%_test: $(OUT)/obj/%_test.o $(LIB)
 	@mkdir -p $(@D)
 	@$(LINK) -o $@ $^ -lcmocka $(LINK_LIBS)
 $(OUT)/src/query/sqlite_test $(OUT)/src/live/differential_test: LINK_LIBS += -lsqlite3
+$(OUT)/src/wire/pack_test: LINK_LIBS += -lbrotlidec
 $(OUT)/bench/store: LINK_LIBS += -llmdb -lsqlite3
 $(OUT)/bench/%: $(OUT)/obj/bench/%.o $(LIB)
 	@mkdir -p $(@D)
@@ -81,6 +82,11 @@ $(OUT)/%_fuzz: $(OUT)/obj/%_fuzz.o $(LIB)
 $(OUT)/obj/src/host/js/instance.o: src/host/js/prelude.js
 $(OUT)/obj/src/node/route_server.o: src/node/openapi.json
 $(OUT)/obj/src/host/wasm/compile.o: $(wildcard src/host/wasm/rt/*)
+
+# The client in C as programs take it in, and as its tests do.
+build/client-c/lightcone_client.c: tools/client-c $(wildcard sdk/client-c/*.h sdk/client-c/src/*)
+	@$< $(@D)
+$(OUT)/obj/sdk/client-c/client_test.o $(OUT)/obj/sdk/client-c/client_fuzz.o: build/client-c/lightcone_client.c
 
 # The library for modules in C, with a module, compiled for this machine: sdk/module-c/native/native.h.
 # Debuggers and sanitizers see through all of it.

@@ -15,7 +15,7 @@ typedef struct Figure {
     const char *unit;
 } Figure;
 
-enum { FIGURES_MAX = 96 };
+enum { FIGURES_MAX = 160 };
 static Figure figures[FIGURES_MAX];
 static int figure_count;
 static bool figures_json;

@@ -13,13 +13,14 @@
 //   [{scenario, name, value, unit, budget, met, spread, command}]   budget and met may be null
 // Exits with 1 when a run fails or its checks do; a missed budget is printed, not fatal.
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, openSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { fairness } from './fairness.mjs';
 import { interference } from './interference.mjs';
 import { sdk } from './sdk.mjs';
+import { bundle } from '../tests/e2e/support.mjs';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const out = join(root, 'build/bench');
@@ -30,6 +31,7 @@ const modules = { // by the name of their database
   'interference': join(root, 'bench/modules/interference'),
   'bench': join(root, 'bench/modules/transfer'),
   'bench-c': join(root, 'bench/modules/transfer-c'),
+  'bench-npm': join(root, 'bench/modules/transfer'), // the same source on the npm module library
 };
 
 const seconds = process.env.SECONDS_EACH || '5';
@@ -43,6 +45,7 @@ const scenarios = [
   { name: 'insert', args: ['--scenario', 'insert'], rate: atLeast(80000) },
   { name: 'insert-v2', args: ['--scenario', 'insert', '--protocol', 'v2'], rate: null },
   { name: 'transfer', args: ['--scenario', 'transfer'], rate: atLeast(200000) },
+  { name: 'transfer-npm', database: 'bench-npm', args: ['--scenario', 'transfer'], rate: null },
   { name: 'transfer-zipf', args: ['--scenario', 'transfer', '--zipf', '1.5'], rate: null },
   { name: 'transfer-c', database: 'bench-c', args: ['--scenario', 'transfer'], rate: atLeast(1000000) },
   { name: 'transfer-c-one-in-flight', database: 'bench-c', args: ['--scenario', 'transfer', '--in-flight', '1'], rate: atLeast(100000) },
@@ -133,11 +136,24 @@ async function startServer(words = []) {
     ['--root-dir', join(work, 'root'), 'start', '--listen-addr', `127.0.0.1:${port}`, '--data-dir', join(work, 'data'), ...words], port);
 }
 
-function publish(server, database, moduleDir = modules[database]) {
-  if (existsSync(join(moduleDir, 'package.json')) && !existsSync(join(moduleDir, 'node_modules')))
-    run('npm', ['install', '--no-audit', '--no-fund', '--no-package-lock', '--silent'], { cwd: moduleDir });
-  run(lightcone, ['--root-dir', join(work, 'root'), 'publish', database, '--module-path', moduleDir,
-    '--server', `http://${server.url}`, '--yes']);
+// Our package for a module in TypeScript; what somebody has installed beside it stays.
+function findPackages(moduleDir) {
+  run(join(root, 'sdk/typescript/build'), []);
+  const packages = join(moduleDir, 'node_modules');
+  if (!existsSync(packages)) symlinkSync(join(root, 'build/tools/node_modules'), packages);
+  else if (!existsSync(join(packages, 'lightcone'))) symlinkSync(join(root, 'sdk/typescript'), join(packages, 'lightcone'));
+}
+
+function publish(server, database) {
+  const moduleDir = modules[database];
+  const what = ['--module-path', moduleDir];
+  if (existsSync(join(moduleDir, 'package.json'))) findPackages(moduleDir);
+  if (database === 'bench-npm') {
+    const code = bundle(readFileSync(join(moduleDir, 'src/index.ts'), 'utf8'), '--alias:lightcone=spacetimedb');
+    what.splice(0, 2, '--js-path', join(work, 'npm.js'));
+    writeFileSync(what[1], code);
+  }
+  run(lightcone, ['--root-dir', join(work, 'root'), 'publish', database, ...what, '--server', `http://${server.url}`, '--yes']);
 }
 
 async function startLightcone(databases) {

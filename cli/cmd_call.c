@@ -34,9 +34,24 @@ static void names_list(Buf *out,
     if (more) buf_printf(out, "\n... (%zu %s%s not shown)", more, kind, more == 1 ? "" : "s");
 }
 
-static NORETURN void no_such_function(const DbSchema *schema,
-                                      const CliTarget *target,
-                                      const char *name) {
+// The project file named the database, so what was meant for one has been taken for the function.
+static void hint_database(Buf *out, const DbArg *db) {
+    const char *file = strrchr(db->config, '/');
+    bool more = db->rest_count > 1;
+    buf_printf(
+        out,
+        "\n\n%s names the database `%s`, so `%s` was taken for the function. For a function of "
+        "another database: lightcone call --no-config %s %s …",
+        file ? file + 1 : db->config,
+        db->target.name,
+        db->rest[0],
+        more ? db->rest[0] : "DATABASE",
+        more ? db->rest[1] : "FUNCTION");
+}
+
+static NORETURN void no_such_function(const DbSchema *schema, const DbArg *db) {
+    const CliTarget *target = &db->target;
+    const char *name = db->rest[0];
     const char **names = arena_array(cli_arena(), const char *, schema->function_count * 2 + 1);
     if (!names) cli_die("out of memory");
     size_t reducers = names_collect(schema, false, names);
@@ -59,6 +74,7 @@ static NORETURN void no_such_function(const DbSchema *schema,
         buf_put_u8(&out, '\n');
         names_list(&out, "procedure", name, procedure_names, procedures);
     }
+    if (db->config && !reducer && !procedure) hint_database(&out, db);
     cli_die("%s", cli_buf_text(&out));
 }
 
@@ -132,7 +148,7 @@ static int call_run(const Args *args) {
     const DbSchema *schema = schema_fetch(&db.target);
     const SchemaFunction *function = schema_function(schema, db.rest[0], false);
     if (!function) function = schema_function(schema, db.rest[0], true);
-    if (!function) no_such_function(schema, &db.target, db.rest[0]);
+    if (!function) no_such_function(schema, &db);
     const char *body = arguments_json(function, db.rest + 1, db.rest_count - 1);
     HttpReply reply = http_send(&(HttpCall){
         .method = "POST",
@@ -223,7 +239,8 @@ const CliCommand command_call = {
     .usage = "[OPTIONS] [DATABASE] <FUNCTION> [ARGUMENTS]...",
     .summary = "Call a reducer or a procedure",
     .about =
-        "Arguments are JSON; a string needs no quotes. Put `--` before one that begins with a dash.\n\n"
+        "Arguments are JSON; a string needs no quotes. Put `--` before one that begins with a dash.\n"
+        "Where lightcone.json names the database, it is left out; --no-config is for another one.\n\n"
         "Examples:\n"
         "  lightcone call my-db send_message 'Hello'\n"
         "  lightcone call my-db move_to '{\"x\": 1, \"y\": 2}' true\n",

@@ -245,10 +245,11 @@ static int init_run(const Args *args) {
         templates_print(stdout);
         return 0;
     }
-    const char *name = names_kebab(name_ask(args));
-    if (!template_name && !language_name) template_name = template_ask(args);
+    // What is wrong with the words is said before anything is asked.
     const Language *language = language_name ? language_find(language_name) : NULL;
-    const Template *template = language ? NULL : template_find(template_name);
+    const Template *template = template_name ? template_find(template_name) : NULL;
+    const char *name = names_kebab(name_ask(args));
+    if (!template && !language) template = template_find(template_ask(args));
     const char *directory = args_value(args, "project-path");
     if (!directory) directory = name;
     if (!is_empty(directory))

@@ -56,42 +56,7 @@ const char *own_member(const char *value, Str name) {
 
 // The method of Reader and Writer for it, or NULL when it is made of other types.
 static const char *method_of(const Type *type) {
-    switch (type->special) {
-    case SPECIAL_UNIT: return "unit";
-    case SPECIAL_BYTES: return "bytes";
-    case SPECIAL_IDENTITY: return "identity";
-    case SPECIAL_CONNECTION_ID: return "connectionId";
-    case SPECIAL_TIMESTAMP: return "timestamp";
-    case SPECIAL_TIME_DURATION: return "timeDuration";
-    case SPECIAL_UUID: return "uuid";
-    case SPECIAL_SCHEDULE_AT: return "scheduleAt";
-    case SPECIAL_OPTION:
-    case SPECIAL_RESULT: return NULL;
-    case SPECIAL_NONE: break;
-    }
-    switch (type->kind) {
-    case TYPE_STRING: return "string";
-    case TYPE_BOOL: return "bool";
-    case TYPE_I8: return "i8";
-    case TYPE_U8: return "u8";
-    case TYPE_I16: return "i16";
-    case TYPE_U16: return "u16";
-    case TYPE_I32: return "i32";
-    case TYPE_U32: return "u32";
-    case TYPE_I64: return "i64";
-    case TYPE_U64: return "u64";
-    case TYPE_I128: return "i128";
-    case TYPE_U128: return "u128";
-    case TYPE_I256: return "i256";
-    case TYPE_U256: return "u256";
-    case TYPE_F32: return "f32";
-    case TYPE_F64: return "f64";
-    case TYPE_SUM: return type->field_count == 0 ? "never" : NULL;
-    case TYPE_REF:
-    case TYPE_PRODUCT:
-    case TYPE_ARRAY: return NULL;
-    }
-    UNREACHABLE();
+    return type->special == SPECIAL_BYTES ? "bytes" : ts_simple_name(type);
 }
 
 static const char *scalar_text(const Type *type) {

@@ -48,6 +48,9 @@ bool ts_in_index(const FunctionDef *reducer);
 // canonical name is not the key. primary_key: -1 for none.
 void ts_fields(Buf *out, const Codegen *gen, const Type *product, bool row, int32_t primary_key);
 void ts_variants(Buf *out, const Codegen *gen, const Type *sum);
+// The name by which the npm library and ours have a type that no module declares, or NULL when it is
+// made of other types.
+const char *ts_simple_name(const Type *type);
 void ts_type(Buf *out, const Codegen *gen, const Type *type);
 // The name of the declared type that this is, or NULL.
 const TypeNameDef *ts_named(const Codegen *gen, const Type *type);

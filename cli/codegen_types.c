@@ -76,7 +76,7 @@ static bool mentions_named(const Codegen *gen, const Type *type) {
     return false;
 }
 
-static const char *simple_name(const Type *type) {
+const char *ts_simple_name(const Type *type) {
     switch (type->special) {
     case SPECIAL_UNIT: return "unit";
     case SPECIAL_BYTES: return "byteArray";
@@ -117,7 +117,7 @@ static const char *simple_name(const Type *type) {
 
 void ts_type(Buf *out, const Codegen *gen, const Type *type) {
     const TypeNameDef *named = ts_named(gen, type);
-    const char *simple = named ? NULL : simple_name(type);
+    const char *simple = named ? NULL : ts_simple_name(type);
     if (named) {
         buf_printf(out, "%s", ts_type_name(named));
     } else if (simple) {

@@ -6,6 +6,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "net/http.h"
+
 typedef struct Receiver {
     const HttpCall *call;
     CURL *curl;
@@ -153,31 +155,8 @@ HttpReply http_send(const HttpCall *call) {
 }
 
 const char *http_status_text(int status) {
-    static const struct {
-        int status;
-        const char *text;
-    } texts[] = {
-        {200, "OK"},
-        {400, "Bad Request"},
-        {401, "Unauthorized"},
-        {402, "Payment Required"},
-        {403, "Forbidden"},
-        {404, "Not Found"},
-        {405, "Method Not Allowed"},
-        {409, "Conflict"},
-        {413, "Payload Too Large"},
-        {415, "Unsupported Media Type"},
-        {428, "Precondition Required"},
-        {429, "Too Many Requests"},
-        {500, "Internal Server Error"},
-        {501, "Not Implemented"},
-        {503, "Service Unavailable"},
-        {504, "Gateway Timeout"},
-        {507, "Insufficient Storage"},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
-        if (texts[i].status == status) return texts[i].text;
-    return "<unknown status code>";
+    const char *reason = http_reason(status);
+    return *reason ? reason : "<unknown status code>";
 }
 
 const char *http_status_line(const HttpReply *reply) {

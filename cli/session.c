@@ -80,7 +80,11 @@ static bool is_identity(const char *name) {
     return strlen(name) == IDENTITY_HEX_LEN && identity_parse(str_from(name), &identity);
 }
 
-CliTarget session_target(const char *name, const char *server, bool anonymous) {
+// `hint` goes on behind what to do when there is no such database.
+static CliTarget target_find(const char *name,
+                             const char *server,
+                             bool anonymous,
+                             const char *hint) {
     CliTarget target = {.base_url = config_server_url(server), .name = name};
     target.token = anonymous ? NULL : session_token(target.base_url);
     if (is_identity(name)) {
@@ -94,14 +98,19 @@ CliTarget session_target(const char *name, const char *server, bool anonymous) {
     });
     if (reply.status == 404)
         cli_die("failed to find database `%s`.\n"
-                "`lightcone list` shows yours, `lightcone publish %s` makes one of this name.",
+                "`lightcone list` shows yours, `lightcone publish %s` makes one of this name.%s",
                 name,
-                name);
+                name,
+                hint);
     http_expect_ok(&reply);
     target.identity = cli_copy((Str){reply.body, strcspn(reply.body, " \r\n")});
     if (!is_identity(target.identity))
         cli_die("The server's answer is not an identity: %s", reply.body);
     return target;
+}
+
+CliTarget session_target(const char *name, const char *server, bool anonymous) {
+    return target_find(name, server, anonymous, "");
 }
 
 const char *target_url(const CliTarget *target, const char *after) {
@@ -169,6 +178,18 @@ static int database_words(const Args *args,
     return 1;
 }
 
+// Outside of a project the first word is the database, which surprises who means the function.
+static const char *hint_first_word(const Args *args, const Project *project) {
+    const char *command = args->command->name;
+    if (project->target_count == 0)
+        return cli_format(
+            "\nNo lightcone.json here names a database, so the first word was taken for it: "
+            "lightcone %s DATABASE %s …",
+            command,
+            args->words[0]);
+    return "";
+}
+
 DbArg session_database(const Args *args, DbArgForm form, const char *missing) {
     const Project *project = project_of(args);
     int taken = database_words(args, form, project, missing);
@@ -181,6 +202,8 @@ DbArg session_database(const Args *args, DbArgForm form, const char *missing) {
         args_fail(args->command, "unexpected argument '%s' found", result.rest[0]);
     const char *server = args_value(args, "server");
     if (!server && target) server = project_text(target, "server");
-    result.target = session_target(name, server, args_has(args, "anonymous"));
+    if (!taken) result.config = project->path;
+    const char *hint = rest && taken ? hint_first_word(args, project) : "";
+    result.target = target_find(name, server, args_has(args, "anonymous"), hint);
     return result;
 }

@@ -34,6 +34,8 @@ typedef struct DbArg {
     CliTarget target;
     const char *const *rest;  // the words after the database
     int rest_count;
+    const char
+        *config;  // the project file that names the database, as no word does; NULL: a word does
 } DbArg;
 // `missing` names what a usage error says is missing after the database.
 DbArg session_database(const Args *args, DbArgForm form, const char *missing);

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <libgen.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -31,8 +32,11 @@ static const char *templates_directory(void) {
         cli_globals()->exe);
 }
 
-static int by_name(const void *a, const void *b) {
-    return strcmp(((const Template *)a)->name, ((const Template *)b)->name);
+// The one to begin with first; those that say no place come last.
+static int by_place(const void *a, const void *b) {
+    const Template *x = a, *y = b;
+    return x->place != y->place ? (x->place > y->place) - (x->place < y->place)
+                                : strcmp(x->name, y->name);
 }
 
 const Template *template_list(size_t *count) {
@@ -44,13 +48,19 @@ const Template *template_list(size_t *count) {
     for (const struct dirent *entry; (entry = readdir(dir)) && *count < TEMPLATES_MAX;) {
         const char *directory = cli_join(root, entry->d_name);
         const char *text = cli_file_read(cli_join(directory, "template.json"), NULL);
-        const char *description = text ? json_text_at(json_from(text, NULL), "description") : NULL;
+        json_t *about = text ? json_from(text, NULL) : NULL;
+        const char *description = json_text_at(about, "description");
+        json_t *place = json_object_get(about, "place");
         if (description)
-            list[(*count)++] =
-                (Template){cli_copy(str_from(entry->d_name)), description, directory};
+            list[(*count)++] = (Template){
+                .name = cli_copy(str_from(entry->d_name)),
+                .description = description,
+                .directory = directory,
+                .place = json_is_integer(place) ? (int)json_integer_value(place) : INT_MAX,
+            };
     }
     closedir(dir);
-    qsort(list, *count, sizeof *list, by_name);
+    qsort(list, *count, sizeof *list, by_place);
     return list;
 }
 
@@ -128,7 +138,8 @@ static void tree_copy(const char *from,
         }
         Buf text = {0};
         const char *source = cli_file_read(path, NULL);
-        if (!source) cli_die("The template's file %s cannot be read. Install Lightcone again.", path);
+        if (!source)
+            cli_die("The template's file %s cannot be read. Install Lightcone again.", path);
         text_fill(&text, source, values);
         cli_file_write(cli_join(to, relative), buf_bytes(&text));
         buf_deinit(&text);

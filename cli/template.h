@@ -1,6 +1,7 @@
 // template.h: whole projects to begin with, and the TypeScript package they use.
 //
 //   templates/NAME/…        one project each; template.json says what it is
+//     template.json         {"place": where it stands in the list, "description": what it is}
 //     _gitignore            becomes .gitignore: in this repository it would rule over the template itself
 //     __NAME__ in a file    the project's name; __SERVER__: the server's; __SDK__: the package's file
 //
@@ -14,9 +15,10 @@ typedef struct Template {
     const char *name;
     const char *description;
     const char *directory;
+    int place;  // in the list: 1 comes first
 } Template;
 
-// All of them, by name; *count is how many. Ends the process when the installation has none.
+// All of them, by their place in the list; *count is how many. Ends the process when the installation has none.
 const Template *template_list(size_t *count);
 // Ends the process with the list of those there are when `name` is none.
 const Template *template_find(const char *name);

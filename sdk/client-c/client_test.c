@@ -14,6 +14,13 @@ static void *realloc_or_fail(void *memory, size_t bytes) {
     return realloc(memory, bytes);
 }
 #define LC_CLIENT_REALLOC realloc_or_fail
+
+struct addrinfo;
+static int getaddrinfo_or_wait(const char *host,
+                               const char *port,
+                               const struct addrinfo *hints,
+                               struct addrinfo **found);
+#define LC_CLIENT_GETADDRINFO getaddrinfo_or_wait
 #include "lightcone_client.c"
 
 #include "../../tests/golden/rich-c/rich.c"
@@ -1131,6 +1138,140 @@ TEST(backoff, grows_and_a_refusal_ends_it) {
     link_lost(world.client, "x", true);
     EXPECT_EQ(lc_client_step(world.client), LC_CLOSED);
     EXPECT_EQ(lc_call_reducer(world.client, "x", &lc_type_unit, NULL, NULL, NULL), LC_CLOSED);
+    lc_client_free(&world.client);
+}
+
+// ── names ──────────────────────────────────────────────────────────────────────────────────────
+
+// Names ending in .test: `here` is this machine, others do not exist. While the gate is shut nothing is answered.
+static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t gate_moved = PTHREAD_COND_INITIALIZER;
+static bool gate_is_shut;
+static int lookups_begun, lookups_under_way;
+
+static int getaddrinfo_or_wait(const char *host,
+                               const char *port,
+                               const struct addrinfo *hints,
+                               struct addrinfo **found) {
+    pthread_mutex_lock(&gate);
+    lookups_begun++;
+    lookups_under_way++;
+    while (gate_is_shut)
+        pthread_cond_wait(&gate_moved, &gate);
+    lookups_under_way--;
+    pthread_cond_broadcast(&gate_moved);
+    pthread_mutex_unlock(&gate);
+    if (strcmp(host, "here.test") == 0) return getaddrinfo("127.0.0.1", port, hints, found);
+    return EAI_NONAME;
+}
+
+static void gate_set(bool is_shut) {
+    pthread_mutex_lock(&gate);
+    gate_is_shut = is_shut;
+    pthread_cond_broadcast(&gate_moved);
+    while (!is_shut && lookups_under_way > 0)
+        pthread_cond_wait(&gate_moved, &gate);
+    pthread_mutex_unlock(&gate);
+}
+
+static void world_at(World *world, const char *url) {
+    *world = (World){0};
+    LcOptions options = {.url = url,
+                         .database = "test",
+                         .module = &module,
+                         .on_disconnect = on_disconnect,
+                         .context = world};
+    EXPECT_EQ(lc_client_open(&options, &world->client), LC_OK);
+}
+
+// Poll until the client is no longer in this state.
+static void poll_out_of(World *world, LinkState state) {
+    for (int i = 0; i < 100 && world->client->state == state; i++)
+        EXPECT_EQ(lc_client_poll(world->client, 100), LC_OK);
+    EXPECT(world->client->state != state);
+}
+
+TEST(names, that_are_never_found_hold_up_nobody) {
+    World world;
+    int64_t began = now_ms();
+    lookups_begun = 0;
+    gate_set(true);
+    world_at(&world, "http://nowhere.test");
+    EXPECT_EQ(lc_client_poll(world.client, 0), LC_OK);
+    EXPECT_EQ(world.client->state, LINK_RESOLVING);
+    EXPECT(lc_client_fd(world.client) >= 0);
+    EXPECT_EQ(lc_client_events(world.client), POLLIN);
+    int left = lc_client_timeout_ms(world.client);
+    EXPECT(left > 0 && left <= OPEN_MS);
+    EXPECT_EQ(lc_client_poll(world.client, 20), LC_OK);  // nothing to be seen at the descriptor
+    // The next try waits for the same look-up.
+    world.client->deadline = 0;
+    EXPECT_EQ(lc_client_step(world.client), LC_OK);
+    expect_heard(&world, "lost(looking up the server's name takes too long) ");
+    EXPECT_EQ(lc_client_fd(world.client), -1);
+    world.client->deadline = 0;
+    EXPECT_EQ(lc_client_step(world.client), LC_OK);
+    EXPECT_EQ(world.client->state, LINK_RESOLVING);
+    // Neither closing nor freeing waits.
+    lc_client_close(world.client);
+    EXPECT_EQ(lc_client_step(world.client), LC_CLOSED);
+    expect_heard(&world, "lost(closed, for good) ");
+    lc_client_free(&world.client);
+    world_at(&world, "http://nowhere.test");
+    EXPECT_EQ(lc_client_poll(world.client, 0), LC_OK);
+    lc_client_free(&world.client);
+    EXPECT(now_ms() - began < 2000);
+    gate_set(false);
+    EXPECT(lookups_begun <= 2);
+}
+
+TEST(names, that_do_not_exist_are_said) {
+    World world;
+    world_at(&world, "http://nowhere.test");
+    EXPECT_EQ(lc_client_poll(world.client, 0), LC_OK);
+    poll_out_of(&world, LINK_RESOLVING);
+    EXPECT_EQ(world.client->state, LINK_WAITING);
+    char want[200];
+    snprintf(want, sizeof want, "lost(cannot find nowhere.test: %s) ", gai_strerror(EAI_NONAME));
+    expect_heard(&world, want);
+    lc_client_free(&world.client);
+}
+
+TEST(names, that_are_found_late_serve_the_next_try) {
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t len = sizeof address;
+    int listener = socket(AF_INET, SOCK_STREAM, 0);
+    EXPECT_EQ(bind(listener, (struct sockaddr *)&address, sizeof address), 0);
+    EXPECT_EQ(listen(listener, 1), 0);
+    EXPECT_EQ(getsockname(listener, (struct sockaddr *)&address, &len), 0);
+    char url[64];
+    snprintf(url, sizeof url, "http://here.test:%d", ntohs(address.sin_port));
+    World world;
+    gate_set(true);
+    world_at(&world, url);
+    EXPECT_EQ(lc_client_poll(world.client, 0), LC_OK);
+    world.client->deadline = 0;
+    EXPECT_EQ(lc_client_step(world.client), LC_OK);
+    EXPECT_EQ(world.client->state, LINK_WAITING);
+    gate_set(false);
+    poll_out_of(&world, LINK_WAITING);
+    poll_out_of(&world, LINK_RESOLVING);
+    poll_out_of(&world, LINK_CONNECTING);
+    EXPECT_EQ(world.client->state, LINK_UPGRADING);
+    EXPECT(world.client->lookup == NULL);
+    lc_client_free(&world.client);
+    close(listener);
+}
+
+TEST(names, need_memory_and_no_more_is_lost_without) {
+    World world;
+    world_at(&world, "http://here.test");
+    fault_on = true;
+    fault_at = 0;
+    EXPECT_EQ(lc_client_step(world.client), LC_OK);
+    fault_on = false;
+    EXPECT_EQ(world.client->state, LINK_WAITING);
+    EXPECT(strncmp(world.heard, "lost(", 5) == 0);
     lc_client_free(&world.client);
 }
 

@@ -30,9 +30,9 @@
 // MEMORY    A row, and what it points to, stays valid until its table changes: keep it no longer than
 //           to the next poll or step. An old row lives until its callback returns. What is passed in is
 //           copied, but for the module and the texts inside it, which are constants.
-// THREADS   None, and no locks: one client belongs to one thread at a time. A name is looked up with
-//           getaddrinfo, which may wait; nothing else does.
-// BUILD     C17 and POSIX sockets. For https:// define LC_CLIENT_TLS and link -lssl -lcrypto.
+// THREADS   One client belongs to one thread at a time. Nothing waits: a host's name is looked up by a thread
+//           of the library's own, which lives that long and calls nothing of the program.
+// BUILD     C17, POSIX sockets and threads. For https:// define LC_CLIENT_TLS and link -lssl -lcrypto.
 //
 // The manual is docs/client-c.md.
 #ifndef LIGHTCONE_CLIENT_H

@@ -34,6 +34,10 @@ void arena_deinit(Arena *arena) {
 void arena_reset(Arena *arena) {
     arena->used_bytes = 0;
     if (!arena->block) return;
+    if (LIKELY(!arena->block->older)) {
+        block_enter(arena, arena->block);
+        return;
+    }
     ArenaBlock *largest = arena->block;
     for (ArenaBlock *block = arena->block; block; block = block->older) {
         if (block->bytes > largest->bytes) largest = block;

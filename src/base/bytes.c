@@ -101,9 +101,8 @@ void buf_deinit(Buf *buf) {
     *buf = (Buf){0};
 }
 
-bool buf_reserve(Buf *buf, size_t more) {
+bool buf_grow(Buf *buf, size_t more) {
     if (buf->failed) return false;
-    if (LIKELY(more <= buf->cap - buf->len)) return true;
     size_t cap = MAX(buf->cap + buf->cap / 2, buf->len + more);
     cap = MAX(cap, (size_t)64);
     void *ptr = cap < buf->len ? NULL : mem_realloc(buf->ptr, cap);
@@ -120,13 +119,6 @@ void buf_put(Buf *buf, const void *bytes, size_t len) {
     if (len == 0 || !buf_reserve(buf, len)) return;
     memcpy(buf->ptr + buf->len, bytes, len);
     buf->len += len;
-}
-
-uint8_t *buf_extend(Buf *buf, size_t len) {
-    if (!buf_reserve(buf, len)) return NULL;
-    uint8_t *room = buf->ptr + buf->len;
-    buf->len += len;
-    return room;
 }
 
 void buf_printf(Buf *buf, const char *fmt, ...) {

@@ -57,9 +57,17 @@ typedef struct Buf {
 } Buf;
 
 void buf_deinit(Buf *buf);  // frees; leaves an empty, usable Buf
-bool buf_reserve(Buf *buf, size_t more);
+bool buf_grow(Buf *buf, size_t more);  // buf_reserve, where room is not there yet
+static inline bool buf_reserve(Buf *buf, size_t more) {
+    return LIKELY(more <= buf->cap - buf->len && !buf->failed) || buf_grow(buf, more);
+}
+static inline uint8_t *buf_extend(Buf *buf, size_t len) {  // uninitialised; NULL after a failure
+    if (UNLIKELY(!buf_reserve(buf, len))) return NULL;
+    uint8_t *room = buf->ptr + buf->len;
+    buf->len += len;
+    return room;
+}
 void buf_put(Buf *buf, const void *bytes, size_t len);
-uint8_t *buf_extend(Buf *buf, size_t len);  // uninitialised room; NULL after a failure
 void buf_printf(Buf *buf, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 static inline void buf_clear(Buf *buf) {  // keeps the memory, forgets content and failure

@@ -6,6 +6,8 @@
 #include <signal.h>
 #include <time.h>
 
+#include "os/thread.h"
+
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;  // of `watches`, and of `woken`
 static pthread_cond_t woken = PTHREAD_COND_INITIALIZER;
@@ -19,7 +21,7 @@ static uint64_t now_ns(void) {
     return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
 
-static uint64_t thread_cpu_ns(const HostWatch *watch) {
+static uint64_t used_cpu_ns(const HostWatch *watch) {
     struct timespec used;
     clockid_t clock = atomic_load_explicit(&watch->clock, memory_order_relaxed);
     if (clock == 0 || clock_gettime(clock, &used) != 0) return 0;
@@ -30,14 +32,14 @@ static void see(HostWatch *watch, uint64_t word, uint64_t now) {
     if (watch->seen == word) return;
     watch->seen = word;
     watch->seen_ns = now;
-    watch->seen_cpu_ns = thread_cpu_ns(watch);
+    watch->seen_cpu_ns = used_cpu_ns(watch);
 }
 
 // Its time is over: was it its own? What it used before it was seen first is not known and not charged.
 static bool was_waiting(const HostWatch *watch, uint64_t word, uint64_t now) {
     if (watch->seen_cpu_ns == 0 || now - word > WATCH_GRACE_US * UINT64_C(1000)) return false;
     uint64_t left = word > watch->seen_ns ? word - watch->seen_ns : 0;
-    uint64_t used = thread_cpu_ns(watch) - watch->seen_cpu_ns;
+    uint64_t used = used_cpu_ns(watch) - watch->seen_cpu_ns;
     return used < MAX(left, WATCH_TICK_US * UINT64_C(1000)) * WATCH_RUN_PERCENT / 100;
 }
 
@@ -104,6 +106,7 @@ enum { IDLE_TICKS = 50 };
 
 static void *watch_main(void *unused) {
     (void)unused;
+    thread_become("watch", THREAD_PROMPT);
     for (int idle = 0;;) {
         pthread_mutex_lock(&lock);
         idle = look_at_all() ? 0 : idle + 1;

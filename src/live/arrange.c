@@ -12,7 +12,7 @@ struct Entry {
 
 struct Arrangement {
     const Table *table;
-    const RowLayout *layout;
+    const RowLayout *layout;  // as it was when it was made
     ArrangeMemory *memory;
     Entry **buckets;
     uint64_t mask, count;
@@ -93,22 +93,28 @@ static Err drop(Arrangement *a, Bytes row, Bytes place) {
     return OK;
 }
 
-static Err fill(Arrangement *a) {
+Err arrangement_fill(Arrangement *a, const Snapshot *snapshot, const atomic_bool *stop) {
     TableScan scan;
     Bytes row;
     Err err = OK;
     uint64_t seen = 0;
-    table_scan_begin(&scan, a->table, NULL, TABLE_ROWS, BYTES_NONE, BYTES_NONE);
+    table_scan_begin(&scan, a->table, snapshot, TABLE_ROWS, BYTES_NONE, BYTES_NONE);
     while (err == OK && table_scan_next(&scan, &row)) {
         buf_clear(&a->place);
-        table_row_key(a->table, row, &a->place);
+        table_scan_key(&scan, &a->place);
         err = buf_ok(&a->place) ? add(a, row, buf_bytes(&a->place)) : ERR_NOMEM;
         if (err == OK && a->memory->used > a->memory->max) err = ERR_LIMIT;
-        if (++seen % TABLE_BREATHE_ROWS == 0) table_breathe(a->table, NULL);
+        if (++seen % TABLE_BREATHE_ROWS) continue;
+        table_breathe(a->table, snapshot);
+        if (stop && atomic_load_explicit(stop, memory_order_relaxed)) err = ERR_CLOSED;
     }
     if (err == OK) err = scan.err;
     table_scan_end(&scan);
     return err;
+}
+
+void arrangement_count_in(Arrangement *a, ArrangeMemory *memory) {
+    a->memory = memory;
 }
 
 Err arrangement_new(const Table *table,
@@ -125,12 +131,11 @@ Err arrangement_new(const Table *table,
     memcpy(a->columns, columns, count * sizeof *columns);
     a->mask = 15;
     a->buckets = mem_zalloc((a->mask + 1) * sizeof *a->buckets);
-    Err err = a->buckets ? fill(a) : ERR_NOMEM;
-    if (err == OK)
+    if (a->buckets)
         *out = a;
     else
         arrangement_free(&a);
-    return err;
+    return a ? OK : ERR_NOMEM;
 }
 
 void arrangement_free(Arrangement **arrangement) {
@@ -156,6 +161,10 @@ bool arrangement_is_of(const Arrangement *a, const uint16_t *columns, uint32_t c
 
 const uint16_t *arrangement_columns(const Arrangement *a) {
     return a->columns;
+}
+
+Err arrangement_change(Arrangement *a, bool adds, Bytes row, Bytes key) {
+    return (adds ? add : drop)(a, row, key);
 }
 
 Err arrangement_apply(Arrangement *a, const LiveChange *change) {

@@ -16,13 +16,22 @@ typedef struct ArrangeMemory {
     size_t used, max;  // bytes, of all arrangements
 } ArrangeMemory;
 
-// Built from the head. ERR_LIMIT: the quota is exhausted.
+// An empty one, to be filled.
 MUST_USE Err arrangement_new(const Table *table,
                              const uint16_t *columns,
                              uint32_t count,
                              ArrangeMemory *memory,
                              Arrangement **out);
-void arrangement_free(Arrangement **arrangement);
+// From a snapshot, or the head (NULL). Until that is done nothing else may be asked of it but its columns,
+// and with a snapshot it may be done on any thread. ERR_LIMIT: the quota is exhausted. ERR_CLOSED: `stop`,
+// which may be NULL.
+MUST_USE Err arrangement_fill(Arrangement *arrangement,
+                              const Snapshot *snapshot,
+                              const atomic_bool *stop);
+void arrangement_free(Arrangement **arrangement);  // harmless on NULL
+// Count what it takes somewhere else from now on; nothing is added or subtracted.
+void arrangement_count_in(Arrangement *arrangement, ArrangeMemory *memory);
+MUST_USE Err arrangement_change(Arrangement *arrangement, bool adds, Bytes row, Bytes key);
 bool arrangement_is_of(const Arrangement *arrangement, const uint16_t *columns, uint32_t count);
 // A commit of its table. ERR_NOMEM: it is wrong from now on and must be freed. The quota does not stop
 // what is there already from growing.

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 
 #include "live/join.h"
+#include "live/prepare.h"
 
 // ── rows to groups ─────────────────────────────────────────────────────────────────────────────
 
@@ -26,19 +27,25 @@ static Pending *pending_add(Live *live, Group *group, bool is_event) {
         }
         live->pending_cap = cap;
     }
-    group->dirty_in = live->stats.commits;
-    group->delta = live->pending_count;
+    group->pending = live->pending_count;
     Pending *p = &live->pending[live->pending_count++];
     p->group = group;
     p->is_event = is_event;
+    p->last = NULL;
     rowlist_clear(&p->inserts);
     rowlist_clear(&p->deletes);
     return p;
 }
 
+// What the group says may be of an earlier commit.
+static Pending *pending_find(const Live *live, const Group *group) {
+    bool is = group->pending < live->pending_count && live->pending[group->pending].group == group;
+    return is ? &live->pending[group->pending] : NULL;
+}
+
 static Pending *pending_of(Live *live, Group *group) {
-    if (group->dirty_in == live->stats.commits) return &live->pending[group->delta];
-    return pending_add(live, group, standing_is_event(group->template->standing));
+    Pending *p = pending_find(live, group);
+    return p ? p : pending_add(live, group, standing_is_event(group->template->standing));
 }
 
 static Err list_add(Live *live, RowList *list, Bytes shown, uint64_t copies) {
@@ -60,91 +67,74 @@ Err group_lose(Live *live, Group *group, Bytes shown, uint64_t copies) {
 
 static Err group_take(Live *live, Group *group, const LiveChange *change, bool old, bool new) {
     const Query *query = group->template->query;
+    Pending *p = pending_of(live, group);
+    if (!p) return ERR_NOMEM;
+    p->last = change;
     Err err = OK;
-    if (old) err = group_lose(live, group, query_shown(query, change->old_row), 1);
-    if (new &&err == OK) err = group_gain(live, group, query_shown(query, change->new_row), 1);
+    if (old) err = list_add(live, &p->deletes, query_shown(query, change->old_row), 1);
+    if (new &&err == OK) err = list_add(live, &p->inserts, query_shown(query, change->new_row), 1);
     return err;
 }
 
 Err group_fail(Live *live, Group *group, const char *why) {
     Str text = str_from(why);
-    group->failure = mem_zalloc(text.len + 1);
+    GroupMore *more = group_more(group);
+    more->failure = mem_zalloc(text.len + 1);
     buf_put(&live->failed, &group, sizeof(Group *));
-    if (!group->failure || !buf_ok(&live->failed)) return ERR_NOMEM;
-    memcpy(group->failure, text.ptr, text.len);
+    if (!more->failure || !buf_ok(&live->failed)) return ERR_NOMEM;
+    memcpy(more->failure, text.ptr, text.len);
     return OK;
 }
 
-static Err group_test(Live *live, Group *group, const LiveChange *change) {
-    live->stats.groups_tested++;
-    bool old = change->old_row.ptr && group_matches(group, change->old_row);
-    bool new = change->new_row.ptr &&group_matches(group, change->new_row);
-    return old || new ? group_take(live, group, change, old, new) : OK;
+typedef struct Stab {
+    Live *live;
+    const LiveChange *change;
+} Stab;
+
+static Err group_test(void *ctx, Group *group) {
+    const Stab *s = ctx;
+    const LiveChange *change = s->change;
+    const Query *query = group->template->query;
+    s->live->stats.groups_tested++;
+    const Bytes *values = group_values(group);
+    bool old = change->old_row.ptr && query_matches_with(query, values, change->old_row);
+    bool new = change->new_row.ptr &&query_matches_with(query, values, change->new_row);
+    if (!old && !new) return OK;
+    if (group->template->way_count > 1) {  // perhaps it was found before
+        const Pending *p = pending_find(s->live, group);
+        if (p && p->last == change) return OK;
+    }
+    return group_take(s->live, group, change, old, new);
 }
 
-static Err chain_test(Live *live, Group *group, const LiveChange *change) {
+// One look-up where what the guard asks of the row did not change, two where it did.
+static Err guard_stab(Stab *s, const Guard *guard) {
+    Live *live = s->live;
+    const LiveChange *change = s->change;
+    const RowLayout *layout = table_layout(change->table);
+    bool has_old = change->old_row.ptr, has_new = change->new_row.ptr;
+    GuardKey old, new;
+    uint64_t *seen = &live->stats.ranges_seen;
     Err err = OK;
-    for (; group && err == OK; group = group->next)
-        err = group_test(live, group, change);
+    if (has_old) err = guard_key(guard, layout, change->old_row, &live->key_old, &old);
+    if (has_new && err == OK) err = guard_key(guard, layout, change->new_row, &live->key_new, &new);
+    if (has_old && err == OK) err = guard_each(guard, &old, NULL, group_test, s, seen);
+    if (has_new && err == OK)
+        err = guard_each(guard, &new, has_old ? &old : NULL, group_test, s, seen);
     return err;
 }
 
-// One lookup where the row's guard columns did not change, two where they did.
-static Err guard_stab(Live *live, const Guard *guard, const LiveChange *change) {
-    const RowLayout *layout = table_layout(change->table);
-    bool has_old = change->old_row.ptr, has_new = change->new_row.ptr;
-    uint64_t old = 0, new = 0;
-    buf_clear(&live->key_old);
-    buf_clear(&live->key_new);
-    if (has_old) old = guard_key_of(guard, layout, change->old_row, &live->key_old);
-    if (has_new) new = guard_key_of(guard, layout, change->new_row, &live->key_new);
-    if (!buf_ok(&live->key_old) || !buf_ok(&live->key_new)) return ERR_NOMEM;
-    Bytes key_old = buf_bytes(&live->key_old), key_new = buf_bytes(&live->key_new);
-    Err err = OK;
-    if (has_old) err = chain_test(live, guard_find(guard, old, key_old), change);
-    if (err != OK || !has_new || (has_old && bytes_eq(key_old, key_new))) return err;
-    return chain_test(live, guard_find(guard, new, key_new), change);
-}
-
-typedef struct RangeStab {
-    Live *live;
-    const LiveChange *change;
-    Bytes before;  // the old row's key; who has that too was told already. ptr NULL: none
-} RangeStab;
-
-static Err range_test(void *ctx, Group *group, const RangeNode *node) {
-    const RangeStab *s = ctx;
-    if (s->before.ptr && range_has(node, s->before)) return OK;
-    return group_test(s->live, group, s->change);
-}
-
-static Err ranges_stab(Live *live, const RangeGuard *ranges, const LiveChange *change) {
-    const RowLayout *layout = table_layout(change->table);
-    RangeStab stab = {.live = live, .change = change};
-    buf_clear(&live->key_old);
-    buf_clear(&live->key_new);
-    if (change->old_row.ptr)
-        key_append_columns(&live->key_old, layout, change->old_row, &ranges->column, 1);
-    if (change->new_row.ptr)
-        key_append_columns(&live->key_new, layout, change->new_row, &ranges->column, 1);
-    if (!buf_ok(&live->key_old) || !buf_ok(&live->key_new)) return ERR_NOMEM;
-    Bytes old = buf_bytes(&live->key_old);
-    Err err = change->old_row.ptr ? ranges_each(ranges->root, old, range_test, &stab) : OK;
-    if (err != OK || !change->new_row.ptr) return err;
-    if (change->old_row.ptr) stab.before = old;
-    return ranges_each(ranges->root, buf_bytes(&live->key_new), range_test, &stab);
-}
-
 static Err table_stab(Live *live, const LiveTable *table, const LiveChange *change) {
+    Stab stab = {live, change};
     Err err = OK;
     for (const Guard *guard = table->guards; guard && err == OK; guard = guard->next) {
-        err = guard_stab(live, guard, change);
+        err = guard_stab(&stab, guard);
     }
-    for (const RangeGuard *ranges = table->ranges; ranges && err == OK; ranges = ranges->next) {
-        err = ranges_stab(live, ranges, change);
+    for (WatchEntry *entry = table->residual; entry && err == OK; entry = entry->next) {
+        err = group_test(&stab, entry_group(entry));
     }
-    if (err == OK) err = chain_test(live, table->residual, change);
-    for (Group *group = table->broadcast; group && err == OK; group = group->next) {
+    for (WatchEntry *entry = table->broadcast; entry && err == OK; entry = entry->next) {
+        Group *group = entry_group(entry);
         err = group_take(live, group, change, change->old_row.ptr, change->new_row.ptr);
     }
     return err;
@@ -156,7 +146,7 @@ static Err stab_all(Live *live, const LiveChange *changes, size_t count) {
         const LiveChange *change = &changes[i];
         if (i == 0 || change->table_id != changes[i - 1].table_id)
             table = live_table(live, change->table_id);
-        ASSERT(!table || !change->is_clear);
+        ASSERT(!table || (!change->is_clear && !change->is_bulk));
         Err err = table ? table_stab(live, table, change) : OK;
         if (err != OK) return err;
     }
@@ -301,11 +291,12 @@ static Err join_all(Live *live, const LiveChange *changes, size_t count) {
     Err err = delta_begin(&live->delta, changes, count);
     if (err == OK) err = join_arrange(live, changes, count);
     if (err == OK) err = join_commit(live);
-    live->is_behind = err != OK;
+    if (err != OK) live_missed(live);
     return err;
 }
 
 void live_missed(Live *live) {
+    prepare_abandon_all(live);
     live->is_behind = live->join_count > 0;
 }
 
@@ -319,12 +310,18 @@ Err live_commit(Live *live,
                 const LiveUpdate **out,
                 size_t *out_count) {
     ASSERT(live->schema_version == live->catalog->schema_version);
-    commit_begin(live);
     *out = NULL;
     *out_count = 0;
+    if (live->templates.count == 0 &&
+        live->pending_count == 0) {  // nobody listens, nothing to forget
+        live->stats.commits++;
+        return OK;
+    }
+    commit_begin(live);
     ASSERT(live->failed.len == 0);  // live_commit_ended was not called
     Err err = OK;
-    if (live->join_count > 0 && (err = join_all(live, changes, count)) != OK) return err;
+    bool joins = live->join_count > 0 || live->prepares;
+    if (joins && (err = join_all(live, changes, count)) != OK) return err;
     if ((err = stab_all(live, changes, count)) != OK) return err;
     live->stats.groups_hit += live->pending_count;
     if (live->pending_count == 0) return OK;

@@ -7,9 +7,10 @@
 // first partner comes or its last one goes.
 //
 // Which groups it is about is known as soon as a node with a finder was passed; if there is none on the
-// way, at the root, by going down from there. Where parameters are asked of nobody by equality, every
-// group is tested.
+// way, at the root, by going down from there. Where parameters bound no column of any node, every group
+// is tested.
 #include "live/join.h"
+#include "live/prepare.h"
 
 #include "base/mem.h"
 
@@ -114,21 +115,37 @@ bool join_seen(Eval *e, const Group *group, uint32_t node, Bytes bytes) {
 
 // ── rows to groups ─────────────────────────────────────────────────────────────────────────────
 
+typedef struct JoinStab {
+    Eval *e;
+    uint64_t number;
+    JoinEach each;
+    void *ctx;
+} JoinStab;
+
+// A group may be found by several of its ways. No look-up begins while another goes on.
+static Err stab_each(void *ctx, Group *group) {
+    const JoinStab *s = ctx;
+    GroupMore *more = group_more(group);
+    if (more->stabbed_in == s->number) return OK;
+    more->stabbed_in = s->number;
+    s->e->live->stats.groups_tested++;
+    s->each(s->ctx, s->e, group);
+    return s->e->err;
+}
+
 void join_stab(Eval *e, const Finder *finder, Bytes row, JoinEach each, void *ctx) {
-    Buf key = {0};
-    key_append_columns(&key,
-                       e->s->nodes[finder->node].leaf->layout,
-                       row,
-                       finder->columns,
-                       finder->column_count);
-    if (!buf_ok(&key)) e->err = ERR_NOMEM;
-    const FindLink *link =
-        e->err == OK ? finder_first(finder, bytes_hash(buf_bytes(&key)), buf_bytes(&key)) : NULL;
-    for (; link && e->err == OK; link = link->next) {
-        e->live->stats.groups_tested++;
-        each(ctx, e, link->group);
+    Live *live = e->live;
+    JoinStab stab = {e, ++live->stab, each, ctx};
+    const RowLayout *layout = e->s->nodes[finder->node].leaf->layout;
+    Buf room = {0};
+    for (const Guard *guard = finder->guards; guard && e->err == OK; guard = guard->next) {
+        GuardKey key;
+        Err err = guard_key(guard, layout, row, &room, &key);
+        if (err == OK)
+            err = guard_each(guard, &key, NULL, stab_each, &stab, &live->stats.ranges_seen);
+        e->err = err;
     }
-    buf_deinit(&key);
+    buf_deinit(&room);
 }
 
 const Finder *join_finder_at(const JoinTemplate *join, uint32_t node) {
@@ -140,9 +157,9 @@ const Finder *join_finder_at(const JoinTemplate *join, uint32_t node) {
 }
 
 static void all_groups(Eval *e, JoinEach each, void *ctx) {
-    for (const FindLink *link = e->join->groups; link && e->err == OK; link = link->next) {
+    for (WatchEntry *at = e->join->groups; at && e->err == OK; at = at->next) {
         e->live->stats.groups_tested++;
-        each(ctx, e, link->group);
+        each(ctx, e, entry_group(at));
     }
 }
 
@@ -216,7 +233,7 @@ void join_discover(Eval *e, Bytes row, JoinEach each, void *ctx) {
 
 static uint64_t members(Eval *e, const Group *group, Version version, Bytes row) {
     if (!row.ptr) return 0;
-    e->values = group->values;
+    e->values = group_values(group);
     e->version = version;
     return eval_members(e, row, e->live->options.bag ? UINT64_MAX : 1);
 }
@@ -285,7 +302,7 @@ static bool is_unseen(Eval *e, uint32_t n, Bytes row, const Group *group) {
     if (!node->separable || (!group && !e->join->constant_below[n])) return false;
     if (e->s->has_groups) return false;
     uint64_t most = e->live->options.bag ? UINT64_MAX : 1;
-    e->values = group ? group->values : e->s->values;
+    e->values = group ? group_values(group) : e->s->values;
     e->version = BEFORE;
     uint64_t before = eval_below(e, n, row, most);
     e->version = NOW;
@@ -338,7 +355,7 @@ static void climb_rows(Eval *e, uint32_t n, Bytes row, Group *group) {
 
 static void climb(Eval *e, uint32_t n, Bytes row, Group *group) {
     const StandingNode *node = &e->s->nodes[n];
-    if (group && !standing_leaf_holds(node, group->values, row)) return;
+    if (group && !standing_leaf_holds(node, group_values(group), row)) return;
     if (node->up == STANDING_SAME)
         follow(e, node->parent, row, group);
     else
@@ -423,6 +440,17 @@ Err join_commit(Live *live) {
     return err == OK ? join_tally_flush(live) : err;
 }
 
+// One that is still being filled is told later.
+static Err arrange(const TableArrangement *a, const LiveChange *change) {
+    Diag ignored;
+    if (prepare_state(a->prepare, &ignored) == OK) return arrangement_apply(a->arrangement, change);
+    if (change->is_event) return OK;
+    Bytes old[] = {change->old_row, change->key}, new[] = {change->new_row, change->key};
+    if (change->old_row.ptr) prepare_note(a->prepare, false, old, 2);
+    if (change->new_row.ptr) prepare_note(a->prepare, true, new, 2);
+    return OK;
+}
+
 Err join_arrange(Live *live, const LiveChange *changes, size_t count) {
     const LiveTable *table = NULL;
     Err err = OK;
@@ -431,7 +459,7 @@ Err join_arrange(Live *live, const LiveChange *changes, size_t count) {
             table = live_table(live, changes[i].table_id);
         const TableArrangement *a = table ? table->arrangements : NULL;
         for (; err == OK && a; a = a->next)
-            err = arrangement_apply(a->arrangement, &changes[i]);
+            err = arrange(a, &changes[i]);
     }
     return err;
 }

@@ -3,7 +3,7 @@
 //
 // PICTURE
 //   a commit's row of node z        SELECT p.* FROM player p JOIN zone z ON p.zone = z.id WHERE z.owner = $0
-//     │ finder of z: owner ──> the groups whose $0 it is
+//     │ finder of z: owner ──> the groups whose $0 it is       (by ranges and ORs, too: guard.h)
 //     │ did the existence of a z with this id flip for them?   no: nobody needs to know
 //     └─ up: rows of p with p.zone = z.id ──> candidates
 //   a commit's row of p ──────────────────────> candidate; its groups are found by going down to z
@@ -14,7 +14,7 @@
 //       a member is tested, not derived, so nothing that was said before can make it wrong.
 //   (2) A row that the commit changed is tested as what it was and as what it is; one that it did not
 //       change is looked at once for each group.
-//   (3) Every group of a template stands in all of its finders.
+//   (3) Every group of a template stands in all of its finders, by one or several ways (guard.h).
 #pragma once
 #include "live/delta.h"
 #include "live/live_private.h"
@@ -22,25 +22,13 @@
 
 typedef struct JoinTemplate JoinTemplate;
 
-// A place of a group in a list.
-typedef struct FindLink FindLink;
-struct FindLink {
-    Group *group;
-    FindLink *next, **link;  // link NULL: the first of a chain, whose head is in the map
-    uint64_t hash;
-    Bytes key;
-};
-
-// Groups by the values that they ask of one node's columns.
+// Groups by what they ask of one node's columns.
 typedef struct Finder {
     uint32_t node;
     // It finds the groups that let the node's row through by rules without joins; the others may do so
     // by another rule. False: who has another value there is not concerned by the row at all.
     bool is_one_of_several;
-    LiveMap chains;  // hash of the columns' keys -> FindLink
-    uint32_t column_count;
-    uint16_t *columns;
-    uint32_t *params;
+    Guard *guards;
     uint32_t *path;  // nodes from below the root to `node`
     uint32_t path_len;
 } Finder;
@@ -64,22 +52,21 @@ struct JoinTemplate {
     bool *constant_below;  // no parameter in its subtree
     Finder *finders;       // 0: every group is looked at
     uint32_t finder_count;
-    FindLink *groups;  // all
-    JoinUse *uses;     // by node
+    WatchEntry *groups;  // all
+    JoinUse *uses;       // by node
     uint64_t dirty_in;
 };
 
 // Build it for the template, whose standing stays where it is. ERR_LIMIT: arrangements would need
-// more than their quota. ERR_NOMEM.
-MUST_USE Err join_new(Live *live, LiveTemplate *template, JoinTemplate **out);
-void join_free(Live *live, JoinTemplate **join);
-// A group, with its FindLinks behind it in memory: 1 + finder_count of them.
-size_t join_links_bytes(const JoinTemplate *join, const Bytes *values);
-MUST_USE Err join_add(JoinTemplate *join, Group *group, void *room);
-void join_remove(JoinTemplate *join, Group *group);
+// more than their quota. ERR_BUSY: one must be prepared (prepare.h). ERR_NOMEM.
+// The ways by which rows find its groups are added to the template.
+MUST_USE Err join_new(Live *live, LiveTemplate *template, JoinTemplate **out, Diag *diag);
+// One user less of an arrangement; with `frees` the last one takes it along.
+void table_arrangement_release(LiveTable *table, TableArrangement *arranged, bool frees);
+void join_free(Live *live, JoinTemplate **join);  // harmless on NULL; its groups are gone
 
 // The groups of the answer as they are now, for a group that was made of `standing`. ERR_LIMIT: they need
-// more memory than there is for them; ERR_INVALID; diag says why.
+// more memory than there is for them; ERR_INVALID; diag says why. ERR_BUSY: they must be prepared.
 MUST_USE Err join_tally_begin(Live *live, Group *group, const Standing *standing, Diag *diag);
 
 // What a commit means to all joins: pending deltas of their groups. After delta_begin.
@@ -134,7 +121,6 @@ bool eval_allowed(Eval *e, uint32_t node, Bytes row);
 // The look-up key of a step, from what is in e->x->rows. False: something is missing.
 bool eval_key(Eval *e, const StandingStep *step, Probe *probe);
 
-FindLink *finder_first(const Finder *finder, uint64_t hash, Bytes key);
 // Was this met before, by this template in this commit? Notes it.
 bool join_seen(Eval *e, const Group *group, uint32_t node, Bytes bytes);
 

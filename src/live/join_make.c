@@ -2,51 +2,83 @@
 // which columns the groups of the template are found.
 #include "base/mem.h"
 #include "live/join.h"
+#include "live/prepare.h"
 #include "query/place.h"
 
 typedef struct Maker {
     Live *live;
     JoinTemplate *join;
     const Standing *s;
+    Diag *diag;
     Err err;
 } Maker;
 
 // ── arrangements ───────────────────────────────────────────────────────────────────────────────
 
+// On the loop, or by somebody else who has more time.
+static Err arrangement_begin(Maker *m, const CatalogTable *table, TableArrangement *a) {
+    LiveTable *t = live_table(m->live, table->table_id);  // a node of this join, so it is there
+    a->next = t->arrangements;
+    t->arrangements = a;
+    a->refs = 1;
+    Err err = prepare_is_needed(m->live, table_row_count(table->table, NULL))
+                  ? prepare_arrangement(m->live, t, a)
+                  : arrangement_fill(a->arrangement, NULL, NULL);
+    if (err != OK) table_arrangement_release(t, a, a->prepare == NULL);
+    return err;
+}
+
+static Err arrangement_make(Maker *m,
+                            const CatalogTable *table,
+                            const uint16_t *columns,
+                            uint32_t count,
+                            Arrangement **out) {
+    TableArrangement *a = MEM_NEW(TableArrangement);
+    if (!a) return ERR_NOMEM;
+    Err err = arrangement_new(table->table, columns, count, &m->live->arranged, &a->arrangement);
+    if (err != OK) {
+        mem_free(a);
+        return err;
+    }
+    *out = a->arrangement;
+    return arrangement_begin(m, table, a);
+}
+
 static Arrangement *arrangement_obtain(Maker *m,
                                        const CatalogTable *table,
                                        const uint16_t *columns,
                                        uint32_t count) {
-    LiveTable *t = live_table(m->live, table->table_id);  // a node of this join, so it is there
+    LiveTable *t = live_table(m->live, table->table_id);
+    Arrangement *made = NULL;
     for (TableArrangement *a = t->arrangements; a; a = a->next) {
         if (!arrangement_is_of(a->arrangement, columns, count)) continue;
+        m->err = prepare_state(a->prepare, m->diag);
+        if (m->err != OK) return NULL;
         a->refs++;
         return a->arrangement;
     }
-    TableArrangement *a = MEM_NEW(TableArrangement);
-    m->err = a ? arrangement_new(table->table, columns, count, &m->live->arranged, &a->arrangement)
-               : ERR_NOMEM;
-    if (m->err != OK) {
-        mem_free(a);
-        return NULL;
+    m->err = arrangement_make(m, table, columns, count, &made);
+    return m->err == OK ? made : NULL;
+}
+
+void table_arrangement_release(LiveTable *table, TableArrangement *a, bool frees) {
+    if (--a->refs > 0) return;
+    TableArrangement **link = &table->arrangements;
+    while (*link != a) {
+        link = &(*link)->next;
     }
-    a->refs = 1;
-    a->next = t->arrangements;
-    t->arrangements = a;
-    return a->arrangement;
+    *link = a->next;
+    if (frees) arrangement_free(&a->arrangement);
+    mem_free(a);
 }
 
 static void arrangement_release(LiveTable *table, const ProbePlan *plan) {
     if (!plan->arrangement) return;
-    TableArrangement **link = &table->arrangements;
-    while ((*link)->arrangement != plan->arrangement) {
-        link = &(*link)->next;
+    TableArrangement *a = table->arrangements;
+    while (a->arrangement != plan->arrangement) {
+        a = a->next;
     }
-    TableArrangement *a = *link;
-    if (--a->refs > 0) return;
-    *link = a->next;
-    arrangement_free(&a->arrangement);
-    mem_free(a);
+    table_arrangement_release(table, a, true);
 }
 
 // ── finding rows ───────────────────────────────────────────────────────────────────────────────
@@ -178,46 +210,66 @@ static void make_below(Maker *m, const StandingBlock *block, uint32_t top) {
 
 // ── finders ────────────────────────────────────────────────────────────────────────────────────
 
-// The columns of a query that are fixed by equality, each once, with its parameter.
-static uint32_t fixed_columns(const Query *q,
-                              uint32_t params_at,
-                              uint16_t *columns,
-                              uint32_t *params) {
-    uint32_t count = 0;
-    for (uint32_t i = 0; q && i < q->conjunct_count; i++) {
-        const QueryConjunct *c = &q->conjuncts[i];
-        if (c->op != QUERY_EQ || (count > 0 && columns[count - 1] == c->column)) continue;
-        columns[count] = c->column;
-        params[count++] = params_at + c->param;
+static bool shapes_narrow(const Query *q, bool by_equality) {
+    GuardShape shape;
+    for (uint32_t i = 0; i < q->branch_count; i++) {
+        const QueryBranch *branch = &q->branches[i];
+        bool any = guard_shape(branch->conjuncts, branch->conjunct_count, &shape);
+        if (!any || (by_equality && shape.column_count == 0)) return false;
     }
-    return count;
+    if (q->branch_count > 0) return true;
+    bool any = guard_shape(q->conjuncts, q->conjunct_count, &shape);
+    return any && (!by_equality || shape.column_count > 0);
 }
 
+static void way_add(Maker *m, Finder *finder, GuardWay way) {
+    GuardShape shape;
+    (void)guard_shape(way.conjuncts, way.count, &shape);
+    way.guard = guard_obtain(&finder->guards, &shape);
+    m->err = way.guard ? template_add_way(m->join->template, way) : ERR_NOMEM;
+}
+
+static void path_make(const Maker *m, Finder *finder) {
+    for (uint32_t at = finder->node; at != m->s->root; at = m->s->nodes[at].parent)
+        finder->path_len++;
+    for (uint32_t at = finder->node, i = finder->path_len; i-- > 0; at = m->s->nodes[at].parent)
+        finder->path[i] = at;
+}
+
+// By what a query asks of the node; false: of no column, or not by equality.
 static bool finder_add(Maker *m,
                        uint32_t n,
                        const Query *q,
                        uint32_t params_at,
-                       bool is_one_of_several) {
-    enum { COLUMNS_MAX = 16 };
+                       bool is_one_of_several,
+                       bool by_equality) {
     JoinTemplate *join = m->join;
+    if (m->err != OK || !shapes_narrow(q, by_equality)) return false;
     Finder *finder = &join->finders[join->finder_count];
     *finder = (Finder){.node = n, .is_one_of_several = is_one_of_several};
-    finder->columns = arena_array(&join->arena, uint16_t, q->conjunct_count + 1);
-    finder->params = arena_array(&join->arena, uint32_t, q->conjunct_count + 1);
     finder->path = arena_array(&join->arena, uint32_t, STANDING_NODES_MAX);
-    if (!finder->columns || !finder->params || !finder->path) {
+    if (!finder->path) {
         m->err = ERR_NOMEM;
         return false;
     }
-    uint32_t count = fixed_columns(q, params_at, finder->columns, finder->params);
-    finder->column_count = MIN(count, (uint32_t)COLUMNS_MAX);
-    if (count == 0) return false;
-    for (uint32_t at = n; at != m->s->root; at = m->s->nodes[at].parent)
-        finder->path_len++;
-    for (uint32_t at = n, i = finder->path_len; i-- > 0; at = m->s->nodes[at].parent)
-        finder->path[i] = at;
     join->finder_count++;
-    return true;
+    path_make(m, finder);
+    for (uint32_t i = 0; i < q->branch_count && m->err == OK; i++) {
+        const QueryBranch *branch = &q->branches[i];
+        way_add(m, finder, (GuardWay){NULL, branch->conjuncts, branch->conjunct_count, params_at});
+    }
+    if (q->branch_count == 0)
+        way_add(m, finder, (GuardWay){NULL, q->conjuncts, q->conjunct_count, params_at});
+    return m->err == OK;
+}
+
+// Back to fewer finders, no group having been looked for by the others.
+static void finders_drop(const Maker *m, uint32_t count, uint32_t way_count) {
+    JoinTemplate *join = m->join;
+    join->template->way_count = way_count;
+    while (join->finder_count > count) {
+        guards_tidy(&join->finders[--join->finder_count].guards);
+    }
 }
 
 // A row that may be missing decides nothing.
@@ -229,31 +281,32 @@ static bool is_required(const Standing *s, uint32_t n) {
     }
 }
 
-static bool finders_of_block(Maker *m, const StandingBlock *block);
+static bool finders_of_block(Maker *m, const StandingBlock *block, bool by_equality);
 
 // All that lets a row of the node through names a parameter: each of these finds its groups.
-static bool finders_of_rules(Maker *m, uint32_t n) {
+static bool finders_of_rules(Maker *m, uint32_t n, bool by_equality) {
     const StandingNode *node = &m->s->nodes[n];
-    uint32_t before = m->join->finder_count;
+    uint32_t before = m->join->finder_count, ways = m->join->template->way_count;
     bool all = node->allowed->entry == QUERY_REJECT ||
-               finder_add(m, n, node->allowed, node->allowed_at, true);
+               finder_add(m, n, node->allowed, node->allowed_at, true, by_equality);
     for (uint32_t i = 0; all && i < node->rule_count; i++)
-        all = finders_of_block(m, &m->s->blocks[node->rules[i]]);
-    if (!all) m->join->finder_count = before;
+        all = finders_of_block(m, &m->s->blocks[node->rules[i]], by_equality);
+    if (!all) finders_drop(m, before, ways);
     return all;
 }
 
-static bool finders_of_block(Maker *m, const StandingBlock *block) {
+static bool finders_of_block(Maker *m, const StandingBlock *block, bool by_equality) {
     const Standing *s = m->s;
     for (uint32_t i = 0; i < block->count; i++) {  // near the root first
         const StandingNode *node = &s->nodes[block->steps[i].node];
         if (is_required(s, block->steps[i].node) &&
-            finder_add(m, block->steps[i].node, node->leaf, node->leaf_at, false))
+            finder_add(m, block->steps[i].node, node->leaf, node->leaf_at, false, by_equality))
             return true;
     }
     for (uint32_t i = 0; i < block->count; i++) {
         uint32_t n = block->steps[i].node;
-        if (s->nodes[n].allowed && is_required(s, n) && finders_of_rules(m, n)) return true;
+        if (s->nodes[n].allowed && is_required(s, n) && finders_of_rules(m, n, by_equality))
+            return true;
     }
     return false;
 }
@@ -291,14 +344,14 @@ static Err uses_add(Live *live, JoinTemplate *join) {
     return OK;
 }
 
-Err join_new(Live *live, LiveTemplate *template, JoinTemplate **out) {
+Err join_new(Live *live, LiveTemplate *template, JoinTemplate **out, Diag *diag) {
     JoinTemplate *join = MEM_NEW(JoinTemplate);
     if (!join) return ERR_NOMEM;
     const Standing *s = template->standing;
     join->template = template;
     join->standing = s;
     live->join_count++;
-    Maker m = {.live = live, .join = join, .s = s};
+    Maker m = {.live = live, .join = join, .s = s, .diag = diag};
     m.err = reserve(join, s);
     if (m.err == OK) m.err = uses_add(live, join);
     if (m.err == OK) make_plans(&m);
@@ -307,7 +360,8 @@ Err join_new(Live *live, LiveTemplate *template, JoinTemplate **out) {
         for (uint32_t i = 1; m.err == OK && i < block->count; i++)
             make_below(&m, block, block->steps[i].node);
     }
-    if (m.err == OK) (void)finders_of_block(&m, &s->blocks[0]);
+    if (m.err == OK && !finders_of_block(&m, &s->blocks[0], true) && m.err == OK)
+        (void)finders_of_block(&m, &s->blocks[0], false);
     if (m.err == OK) m.err = join_scratch_reserve(live, s->node_count);
     if (m.err == OK)
         *out = join;
@@ -350,100 +404,9 @@ void join_free(Live *live, JoinTemplate **handle) {
         table_release(live, table);
     }
     for (uint32_t i = 0; i < join->finder_count; i++)
-        livemap_deinit(&join->finders[i].chains);
+        guards_tidy(&join->finders[i].guards);
     if (--live->join_count == 0) live->is_behind = false;
     arena_deinit(&join->arena);
     mem_free(join);
     *handle = NULL;
-}
-
-// ── groups ─────────────────────────────────────────────────────────────────────────────────────
-
-// The keys that a group stands under, one finder after another.
-static void find_keys(const JoinTemplate *join, const Bytes *values, uint32_t f, Buf *key) {
-    const Finder *finder = &join->finders[f];
-    for (uint32_t i = 0; i < finder->column_count; i++) {
-        uint32_t param = finder->params[i];
-        key_append(key, join->standing->value_types[param], values[param].ptr);
-    }
-}
-
-size_t join_links_bytes(const JoinTemplate *join, const Bytes *values) {
-    Buf keys = {0};
-    for (uint32_t f = 0; f < join->finder_count; f++)
-        find_keys(join, values, f, &keys);
-    size_t bytes = (1 + join->finder_count) * sizeof(FindLink) + keys.len;
-    bool ok = buf_ok(&keys);
-    buf_deinit(&keys);
-    return ok ? bytes : 0;
-}
-
-static void chain_push(FindLink **head, FindLink *link) {
-    link->next = *head;
-    link->link = head;
-    if (link->next) link->next->link = &link->next;
-    *head = link;
-}
-
-FindLink *finder_first(const Finder *finder, uint64_t hash, Bytes key) {
-    uint32_t at = livemap_first(&finder->chains, hash);
-    FindLink *first;
-    while ((first = livemap_at(&finder->chains, at)) && !bytes_eq(first->key, key)) {
-        at = livemap_next(&finder->chains, hash, at);
-    }
-    return first;
-}
-
-Err join_add(JoinTemplate *join, Group *group, void *room) {
-    FindLink *links = room;
-    uint8_t *keys = (uint8_t *)&links[1 + join->finder_count];
-    Buf key = {0};
-    for (uint32_t f = 0; f < join->finder_count; f++) {
-        FindLink *link = &links[1 + f];
-        buf_clear(&key);
-        find_keys(join, group->values, f, &key);
-        if (!buf_ok(&key) || !livemap_reserve(&join->finders[f].chains)) {
-            buf_deinit(&key);
-            return ERR_NOMEM;
-        }
-        if (key.len) memcpy(keys, key.ptr, key.len);
-        *link = (FindLink){.group = group,
-                           .hash = bytes_hash(buf_bytes(&key)),
-                           .key = BYTES(keys, key.len)};
-        keys += key.len;
-    }
-    buf_deinit(&key);
-    links[0] = (FindLink){.group = group};
-    chain_push(&join->groups, &links[0]);
-    for (uint32_t f = 0; f < join->finder_count; f++) {
-        FindLink *link = &links[1 + f], *first;
-        first = finder_first(&join->finders[f], link->hash, link->key);
-        if (first)
-            chain_push(&first->next, link);
-        else
-            livemap_insert(&join->finders[f].chains, link->hash, link);
-    }
-    group->links = links;
-    return OK;
-}
-
-static void chain_remove(FindLink *link) {
-    *link->link = link->next;
-    if (link->next) link->next->link = link->link;
-}
-
-void join_remove(JoinTemplate *join, Group *group) {
-    chain_remove(&group->links[0]);
-    for (uint32_t f = 0; f < join->finder_count; f++) {
-        FindLink *link = &group->links[1 + f];
-        if (link->link) {
-            chain_remove(link);
-            continue;
-        }
-        LiveMap *chains = &join->finders[f].chains;
-        livemap_remove(chains, link->hash, link);
-        if (!link->next) continue;
-        link->next->link = NULL;
-        livemap_insert(chains, link->next->hash, link->next);  // into the slot just freed
-    }
 }

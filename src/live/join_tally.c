@@ -5,27 +5,39 @@
 // difference, whatever else changed (the product rule of finite differences). Other shapes are counted
 // anew for each row of the root that is concerned, as it was and as it is.
 #include "live/join.h"
+#include "live/prepare.h"
 
 // ── a row of the root, as it was and as it is ──────────────────────────────────────────────────
 
 static void changed(Eval *e, Group *group) {
-    if (group->dirty_in == e->live->stats.commits) return;
-    group->dirty_in = e->live->stats.commits;
-    group->next = e->live->tallied;
+    GroupMore *more = group_more(group);
+    if (more->tallied_in == e->live->stats.commits) return;
+    more->tallied_in = e->live->stats.commits;
+    more->next_tallied = e->live->tallied;
     e->live->tallied = group;
 }
 
+// Of groups that are still being counted it is noted.
+static Err change(Eval *e, Group *group, bool adds) {
+    const GroupMore *more = group_more(group);
+    if (!more->tally) {
+        prepare_note(more->prepare, adds, e->x->rows, e->s->blocks[0].count);
+        return OK;
+    }
+    changed(e, group);
+    return (adds ? tally_add : tally_remove)(more->tally, e->x->rows);
+}
+
 static void add_combination(Eval *e) {
-    e->err = tally_add(e->group->tally, e->x->rows);
+    e->err = change(e, e->group, true);
 }
 static void remove_combination(Eval *e) {
-    e->err = tally_remove(e->group->tally, e->x->rows);
+    e->err = change(e, e->group, false);
 }
 
 Err join_tally_settle(Eval *e, Group *group, Bytes old, Bytes new) {
-    changed(e, group);
     e->group = group;
-    e->values = group->values;
+    e->values = group_values(group);
     if (old.ptr) {
         e->version = BEFORE;
         e->each = remove_combination;
@@ -68,7 +80,7 @@ static void with_group(void *ctx, Eval *e, Group *group) {
     const ProductAt *a = ctx;
     Product *p = a->product;
     p->group = group;
-    e->values = group->values;
+    e->values = group_values(group);
     bool holds = true;
     for (uint32_t i = 0; holds && i <= a->at; i++)
         holds = conditions_hold(e, p, &p->block->steps[i]);
@@ -90,8 +102,7 @@ static void product_row(Eval *e, Product *p, uint32_t at) {
 
 static void product(Eval *e, Product *p, uint32_t at) {
     if (at == p->block->count) {
-        changed(e, p->group);
-        e->err = (p->adds ? tally_add : tally_remove)(p->group->tally, e->x->rows);
+        e->err = change(e, p->group, p->adds);
         return;
     }
     const StandingStep *step = &p->block->steps[at];
@@ -109,10 +120,6 @@ static void product(Eval *e, Product *p, uint32_t at) {
     probe_close(probe);
 }
 
-static void begin_with(void *ctx, Eval *e, Group *group) {
-    with_group(ctx, e, group);
-}
-
 static void row_product(Eval *e, uint32_t pivot, Bytes row, bool adds) {
     Product p = {.pivot = pivot, .block = &e->s->from[pivot], .adds = adds};
     e->x->rows[pivot] = row;
@@ -121,10 +128,10 @@ static void row_product(Eval *e, uint32_t pivot, Bytes row, bool adds) {
         return;
     }
     ProductAt here = {&p, 0};
-    for (const FindLink *link = e->join->groups; link && e->err == OK; link = link->next) {
+    for (WatchEntry *at = e->join->groups; at && e->err == OK; at = at->next) {
         e->live->stats.groups_tested++;
         e->x->rows[pivot] = row;
-        begin_with(&here, e, link->group);
+        with_group(&here, e, entry_group(at));
     }
 }
 
@@ -161,13 +168,13 @@ Err join_tally_flush(Live *live) {
     Err err = OK;
     while (err == OK && live->tallied) {
         Group *group = live->tallied;
-        live->tallied = group->next;
-        group->next = NULL;
-        group->dirty_in = 0;
+        GroupMore *more = group_more(group);
+        live->tallied = more->next_tallied;
+        more->tallied_in = 0;
         Flush flush = {live, group};
         Diag diag;
         diag_clear(&diag);
-        err = tally_flush(group->tally, lose, gain, &flush, &diag);
+        err = tally_flush(more->tally, lose, gain, &flush, &diag);
         if (err != ERR_INVALID) continue;
         err = group_fail(live, group, diag.text);
     }
@@ -182,9 +189,12 @@ static Err ignore(void *ctx, Bytes row) {
 
 Err join_tally_begin(Live *live, Group *group, const Standing *standing, Diag *diag) {
     const LiveOptions *options = &live->options;
-    Err err = tally_new(group->template->standing, &live->arranged.used, &group->tally);
-    if (err == OK) err = tally_fill(group->tally, standing, options->arrangement_quota, diag);
-    if (err == OK) err = tally_flush(group->tally, ignore, ignore, NULL, diag);
+    if (prepare_is_needed(live, standing_cost(standing, live->answer_cost_left)))
+        return prepare_group(live, group);
+    Tally **tally = &group_more(group)->tally;
+    Err err = tally_new(group->template->standing, &live->arranged.used, tally);
+    if (err == OK) err = tally_fill(*tally, standing, NULL, options->arrangement_quota, diag);
+    if (err == OK) err = tally_flush(*tally, ignore, ignore, NULL, diag);
     if (err == ERR_TOO_LARGE)
         return diag_fail(diag,
                          ERR_LIMIT,

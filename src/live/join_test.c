@@ -341,6 +341,62 @@ TEST(joins, need_an_index_when_strict_and_make_their_own_when_not) {  // 96, 97
     world_close(&w);
 }
 
+// A new schema, one index of a table poorer.
+static void drop_index(World *w, const char *name, uint32_t at) {
+    const CatalogTable *table = named(w, name);
+    EXPECT_OK(store_index_drop(w->store, table->table, table->table_id * 10 + at));
+    store_commit(w->store);
+    w->fake->door.schema_version++;
+    EXPECT_OK(live_schema_changed(w->live, drop, w));
+    store_begin(w->store);
+}
+
+TEST(joins, whose_index_goes_are_planned_anew) {  // 105
+    World w = world_with((LiveOptions){0});
+    fill_f8(&w);
+    EXPECT_EQ(subscribe(&w, 1, 1, JOIN(4)), 1);
+    EXPECT_EQ(subscribe(&w, 2, 1, "select * from v where a = 4"), 1);
+    EXPECT_EQ(live_stats(w.live).state_bytes, 0);
+    drop_index(&w, "v", 0);
+    drop_index(&w, "v", 1);
+    drop_index(&w, "u", 0);
+    EXPECT(live_stats(w.live).state_bytes > 0);  // what indexes knew, it knows itself
+    take(&w, "v", ROW(0, 4, 4));
+    put(&w, "v", ROW(2, 4, 4));
+    commit(&w);
+    EXPECT(gained(&w, 1, ROW(2, 3, 3)) && lost(&w, 1, ROW(0, 1, 1)));
+    EXPECT(gained(&w, 2, ROW(2, 4, 4)) && lost(&w, 2, ROW(0, 4, 4)));
+    put(&w, "u", ROW(2, 7, 7));
+    commit(&w);
+    EXPECT(gained(&w, 1, ROW(2, 7, 7)) && silent(&w, 2));
+    EXPECT(!w.dropped[0]);
+    world_close(&w);
+}
+
+TEST(joins, whose_index_goes_end_when_strict) {  // 97, 105
+    World w = world_with((LiveOptions){.strict_index = true});
+    fill_f8(&w);
+    EXPECT_EQ(subscribe(&w, 1, 1, JOIN(4)), 1);
+    EXPECT_EQ(subscribe(&w, 2, 1, "select * from v where a = 4"), 1);
+    drop_index(&w, "u", 0);
+    EXPECT(strstr(w.dropped, "Subscriptions require indexes on join columns, executing: `"));
+    take(&w, "v", ROW(0, 4, 4));
+    commit(&w);
+    EXPECT(silent(&w, 1) && lost(&w, 2, ROW(0, 4, 4)));
+    live_set_options(w.live, &(LiveOptions){.arrangement_quota = 1 << 20});
+    EXPECT_EQ(subscribe(&w, 1, 1, JOIN(5)), 1);
+    memset(w.dropped, 0, sizeof w.dropped);
+    live_set_options(w.live, &(LiveOptions){.strict_index = true, .arrangement_quota = 1 << 20});
+    store_commit(w.store);
+    EXPECT_OK(live_schema_changed(w.live, drop, &w));  // what asks more than is allowed now
+    store_begin(w.store);
+    EXPECT(strstr(w.dropped, "Subscriptions require indexes on join columns, executing: `"));
+    put(&w, "u", ROW(1, 8, 8));
+    commit(&w);
+    EXPECT(silent(&w, 1));
+    world_close(&w);
+}
+
 TEST(joins, tell_events_with_the_partners_of_their_commit) {  // 116, 117
     World w = world_with((LiveOptions){0});
     fill_f8(&w);

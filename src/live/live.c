@@ -1,5 +1,6 @@
 // live.c: the subscriptions of one database as a whole: opening, closing, a new schema, counters.
 #include "live/join.h"
+#include "live/prepare.h"
 #include "live/view_private.h"
 
 Err live_open(const QueryCatalog *catalog, Views *views, Live **out) {
@@ -30,10 +31,14 @@ void live_close(Live **live) {
         LiveClient *client = l->clients;
         live_client_close(&client);
     }
-    ASSERT(l->groups.count == 0 && l->templates.count == 0 && l->tables.count == 0);
+    prepare_abandon_all(l);
+    ASSERT(l->stats.groups == 0 && l->templates.count == 0 && l->tables.count == 0);
     livemap_deinit(&l->tables);
     livemap_deinit(&l->templates);
     livemap_deinit(&l->groups);
+    ASSERT(l->shapes.count == 0);
+    livemap_deinit(&l->shapes);
+    buf_deinit(&l->text);
     pending_free(l);
     join_scratch_free(l);
     delta_deinit(&l->delta);
@@ -53,8 +58,8 @@ void live_close(Live **live) {
 // Removing a set from its client's map moves others, so the ids are written down first.
 static Err set_ids(const LiveClient *client, Buf *ids) {
     buf_clear(ids);
-    for (uint32_t i = 0; client->sets.slots && i <= client->sets.mask; i++) {
-        const QuerySet *set = client->sets.slots[i].item;
+    for (uint32_t i = 0; i < client->sets.size; i++) {
+        const QuerySet *set = livemap_slot(&client->sets, i);
         if (set) buf_put_u64(ids, set->id);
     }
     return buf_ok(ids) ? OK : ERR_NOMEM;
@@ -62,8 +67,9 @@ static Err set_ids(const LiveClient *client, Buf *ids) {
 
 static void leave_all(Live *live) {
     for (LiveClient *client = live->clients; client; client = client->next) {
-        for (uint32_t i = 0; client->sets.slots && i <= client->sets.mask; i++) {
-            if (client->sets.slots[i].item) queryset_leave(client->sets.slots[i].item);
+        for (uint32_t i = 0; i < client->sets.size; i++) {
+            QuerySet *set = livemap_slot(&client->sets, i);
+            if (set) queryset_leave(set);
         }
     }
 }
@@ -98,8 +104,10 @@ static Err rejoin(LiveClient *client, uint64_t id, LiveDropped dropped, void *ct
 
 Err live_schema_changed(Live *live, LiveDropped dropped, void *ctx) {
     // Every plan points into the old catalog, so all of them go before the first is made anew.
+    prepare_abandon_all(live);
+    live->answer_may_move = false;
     leave_all(live);
-    ASSERT(live->groups.count == 0 && live->templates.count == 0 && live->tables.count == 0);
+    ASSERT(live->stats.groups == 0 && live->templates.count == 0 && live->tables.count == 0);
     live->schema_version = live->catalog->schema_version;
     Err first = OK;
     Buf ids = {0};
@@ -118,7 +126,11 @@ void live_view_ended(Live *live, View *view, const char *reason, LiveDropped dro
     ASSERT(view->views == live->views);
     // Removing a set releases its groups, and the last one of them leaves the view.
     while (view->uses) {
-        end_set(view->uses->group->subs->set, reason, dropped, ctx);
+        Group *group = view->uses->group;
+        if (group->subs)
+            end_set(group->subs->set, reason, dropped, ctx);
+        else
+            prepare_abandon(group_more(group)->prepare);
     }
 }
 
@@ -126,13 +138,15 @@ void live_commit_ended(Live *live, LiveDropped dropped, void *ctx) {
     size_t count = live->failed.len / sizeof(Group *);
     for (size_t i = 0; i < count; i++) {
         Group *group = ((Group **)(void *)live->failed.ptr)[i];
-        char *why = group->failure;
+        GroupMore *more = group_more(group);
+        char *why = more->failure;
         // Ending the set of its last Sub frees the group. That of a set may be the last one of
         // several, when the set holds it more than once or its client is a distinct one.
-        group->failure = NULL;
-        group->is_ending = &group;
-        while (group)
+        more->failure = NULL;
+        more->is_ending = &group;
+        while (group && group->subs)
             end_set(group->subs->set, why, dropped, ctx);
+        if (group) prepare_abandon(group_more(group)->prepare);
         mem_free(why);
     }
     buf_clear(&live->failed);
@@ -140,7 +154,6 @@ void live_commit_ended(Live *live, LiveDropped dropped, void *ctx) {
 
 LiveStats live_stats(const Live *live) {
     LiveStats stats = live->stats;
-    stats.groups = live->groups.count;
     stats.templates = live->templates.count;
     stats.state_bytes = live->arranged.used;
     return stats;

@@ -4,7 +4,7 @@
 // PICTURE
 //   query text ──query_compile──> template T + parameters p
 //   template ──> groups g = (T, p) ──> subscribers (client, query set)
-//   per table: guards   hash(values of T's equality columns) -> groups      broadcast list -> groups
+//   per table: guards   hash(values of T's equality columns) -> groups, by range      broadcast list -> groups
 //   commit's rows ──stab──> groups ──residual test──> delta of g, encoded once ──> each subscriber
 //
 // Property that every test may use: what a client holds equals what its query would return if run
@@ -17,6 +17,7 @@
 
 typedef struct Live Live;              // of one database; used by its loop's thread
 typedef struct LiveClient LiveClient;  // one connection's subscriptions
+typedef struct LivePrepare LivePrepare;
 
 typedef struct LiveOptions {
     // Take what the original takes and no more: two tables, an index on the side that is probed, whole
@@ -32,7 +33,8 @@ typedef struct LiveOptions {
 // `views` may be NULL where no table is a view's; it must outlive the Live.
 MUST_USE Err live_open(const QueryCatalog *catalog, Views *views, Live **out);
 void live_close(Live **live);
-// From now on; `bag` only before the first subscription. What is subscribed already goes on.
+// From now on; `bag` only before the first subscription. What is subscribed already goes on as it was
+// until live_schema_changed holds it to `strict_index` too.
 void live_set_options(Live *live, const LiveOptions *options);
 LiveOptions live_options(const Live *live);
 
@@ -97,11 +99,13 @@ typedef struct LiveAnswer {
     Standing **queries;
     uint32_t query_count;
     bool bag;
+    LivePrepare *prepare;  // with ERR_BUSY, NULL: nothing, or somebody is at it. Else the caller's
 } LiveAnswer;
 void live_queries_free(Standing ***queries, uint32_t count);
 
 // live_subscribe and live_unsubscribe (with its rows wanted) for who can read elsewhere: queries that
-// would together look at more than `cost_max` rows are handed out in place of their rows.
+// would together look at more than `cost_max` rows are handed out in place of their rows, and what it
+// would cost more than that to keep current is prepared first (LivePrepare).
 // With LIVE_ELSEWHERE no row is looked at: the queries of all tables are handed out, the empty ones included.
 #define LIVE_ELSEWHERE ((uint64_t)0)
 MUST_USE Err live_subscribe_within(LiveClient *client,
@@ -117,6 +121,29 @@ MUST_USE Err live_unsubscribe_within(LiveClient *client,
                                      uint64_t cost_max,
                                      LiveAnswer *out,
                                      Diag *diag);
+
+// What a subscription needs before it can be answered and is more than a loop should read: its groups
+// counted, or the rows of a table arranged by columns without an index. It is made on a snapshot, and what
+// commits meanwhile is made up for:
+//
+//   loop     ERR_BUSY, answer.prepare; a snapshot of now; live_prepare_begin
+//   worker   live_prepare_run
+//   loop     live_prepare_end ── true: there is much to make up for, have the worker run it once more
+//            └─ ask the same question again; it may be busy with the next thing that it needs
+//            live_prepare_release, once there was another answer than ERR_BUSY or ERR_AGAIN
+//
+// Whoever asks for the same meanwhile is told ERR_BUSY, too, without anything to begin.
+void live_prepare_begin(LivePrepare *prepare);
+// On any thread, while nothing else is done with it but by commits. ERR_CLOSED: `stop` was set; else as
+// live_subscribe, and the question will be answered that way. Looks at `stop` and breathes as queries do.
+MUST_USE Err live_prepare_run(LivePrepare *prepare,
+                              const Snapshot *snapshot,
+                              const atomic_bool *stop);
+bool live_prepare_end(LivePrepare *prepare, Err err);
+// What one question needed, one thing after another; harmless on an empty list. What nobody came to use
+// is gone then. Not while a worker runs it.
+void live_prepare_add(LivePrepare **list, LivePrepare *prepare);
+void live_prepare_release(LivePrepare **list);
 
 // One row that a commit removed or added, net: what txn/ collected (a row removed and added again
 // is not in it; an update of a keyed row is one change with both).
@@ -152,7 +179,7 @@ void live_missed(Live *live);
 // Whether somebody watches rows of this table, in a query of its own or in a join.
 bool live_watches(const Live *live, uint32_t table_id);
 
-// Work out who must hear what. A change that is_clear has no rows to tell of: nobody may watch its table
+// Work out who must hear what. A change that is_clear or is_bulk has no rows to tell of: nobody may watch its table
 // (db_commit_rows). *out is valid until the next live_commit. A failure (ERR_NOMEM)
 // leaves clients behind the truth: the caller must close their connections (live_clients_stale).
 MUST_USE Err live_commit(Live *live,
@@ -179,6 +206,7 @@ void live_view_ended(Live *live, View *view, const char *reason, LiveDropped dro
 typedef struct LiveStats {
     uint64_t clients, query_sets, groups, templates;
     uint64_t commits, groups_tested, groups_hit, rows_encoded;
+    uint64_t ranges_seen;  // nodes of ranges that a row was compared with
     uint64_t rows_probed;  // of other tables, for joins
     uint64_t state_bytes;  // of arrangements and groups
 } LiveStats;

@@ -3,18 +3,24 @@
 // PICTURE
 //   Live ── LiveTable (per watched table)
 //             ├─ broadcast: groups without a predicate
-//             ├─ residual:  groups without an equality or a range; each is tested on every changed row
-//             ├─ RangeGuard (per column) ── ranges -> groups
-//             └─ Guard (per set of equality columns) ── key of those columns' values -> groups
+//             ├─ residual:  groups of which no column says anything; each is tested on every changed row
+//             └─ Guard (per set of equality columns and a range) ── entries of groups (guard.h)
 //        ── LiveTemplate (plan, shared) ── Group (template + parameters) ── Sub ── Sub …
 //        ── LiveClient ── QuerySet ── its Subs
 //
+// MEMORY
+//   A million subscriptions with a parameter of their own are a million of each of these two, and an
+//   entry in two hash tables of 12 bytes a slot:
+//
+//     Group     header 24 │ entry 24 │ values, packed                      56 bytes with a u64
+//     QuerySet  header 24 │ Sub 48   │ what its text has of its own        80
+//
 // ALWAYS TRUE
-//   (1) A group has at least one Sub; a template, a guard and a table have at least one group
+//   (1) A group has at least one Sub, or is held by a LivePrepare; a template, a guard and a table have at least one group
 //       (tables and guards whose last group left are gone too).
-//   (2) A group of one table stands in exactly one place of it: one guard's chain, the ranges of a
-//       column, the residual list or the broadcast list; one that can never match stands nowhere. A
-//       group of a join stands in the finders of its template (join.h).
+//   (2) A group stands in the list of its template, if there is one (broadcast, residual, all groups of a
+//       join), and has an entry in a guard for each way of its template; one that can never match stands
+//       nowhere. Who is looked for by a row and stands in several places may be found in each.
 //   (3) A Sub is in its group's list and in its set's array, from live_subscribe to the end.
 //   (4) Between two live_commits no group and no client refers to commit memory.
 //   (5) The Subs of a distinct client's sets are in no group. Each holds a Held, whose own Sub is: it
@@ -23,55 +29,29 @@
 #include "base/mem.h"
 #include "live/arrange.h"
 #include "live/delta.h"
+#include "live/guard.h"
 #include "live/live.h"
 #include "live/map.h"
-#include "live/ranges.h"
+#include "live/text.h"
 #include "live/view.h"
 #include "query/standing.h"
 #include "query/tally.h"
 
 typedef struct LiveTable LiveTable;
 typedef struct LiveTemplate LiveTemplate;
-typedef struct Guard Guard;
-typedef struct Group Group;
+typedef struct GroupMore GroupMore;
 typedef struct Sub Sub;
 typedef struct Held Held;
 typedef struct QuerySet QuerySet;
 typedef struct JoinTemplate JoinTemplate;  // join.h
 typedef struct JoinUse JoinUse;
-typedef struct FindLink FindLink;
 typedef struct JoinScratch JoinScratch;
-
-typedef enum GroupPlace {
-    PLACE_NOWHERE,
-    PLACE_BROADCAST,
-    PLACE_RESIDUAL,
-    PLACE_GUARD,
-    PLACE_RANGE,  // among the ranges of a column
-    PLACE_JOIN,   // in the finders of its template
-} GroupPlace;
-
-struct Guard {  // of one set of columns
-    LiveTable *table;
-    Guard *next;
-    LiveMap chains;  // hash of the columns' keys -> first Group of a chain with equal keys
-    uint32_t group_count;
-    uint32_t column_count;
-    uint16_t columns[];  // ascending
-};
-
-typedef struct RangeGuard RangeGuard;  // of one column
-struct RangeGuard {
-    RangeGuard *next;
-    uint16_t column;
-    uint32_t group_count;
-    RangeNode *root;
-};
 
 typedef struct TableArrangement TableArrangement;
 struct TableArrangement {
     Arrangement *arrangement;
     uint32_t refs;
+    LivePrepare *prepare;  // NULL: it is ready, and nobody holds it for a question
     TableArrangement *next;
 };
 
@@ -79,8 +59,7 @@ struct LiveTable {
     uint32_t table_id;
     uint32_t group_count;  // groups of this table alone, and nodes of joins that are this table
     Guard *guards;
-    RangeGuard *ranges;
-    Group *residual, *broadcast;
+    WatchEntry *residual, *broadcast;
     JoinUse *joins;
     TableArrangement *arrangements;
 };
@@ -90,11 +69,16 @@ struct LiveTemplate {
     const Query *query;  // of one table: standing->query. Of a join: its root's, for how rows look
     JoinTemplate *join;  // NULL: of one table
     uint64_t hash;
-    LiveTable *table;    // of one table
-    Guard *guard;        // NULL unless place is PLACE_GUARD
-    RangeGuard *ranges;  // likewise PLACE_RANGE
-    GroupPlace place;
+    LiveTable *table;   // of one table
+    WatchEntry **list;  // in which its groups stand; NULL: none
+    GuardWay *ways;     // by which rows find them
+    uint32_t way_count, way_cap;
+    bool by_guard;  // a group's values are its key in the only guard: it is looked for there
+    bool has_more;  // its groups have a GroupMore
     uint32_t group_count;
+    uint32_t value_count;
+    const Type **value_types;  // value_count of them; NULL: text
+    Bytes *values;             // scratch of group_values
 };
 
 typedef struct ViewUse ViewUse;  // a group watches a result of a view
@@ -105,23 +89,28 @@ struct ViewUse {
     ViewUse *more;          // of the group
 };
 
-struct Group {
+struct Group {  // lists and guards: entries behind it, then its values
     LiveTemplate *template;
-    Group *next, **link;  // in its place: what points here
-    uint64_t hash;        // of template and parameters
-    uint64_t guard_hash;
-    Bytes guard_key;  // keys of the guard's columns
     Sub *subs;
-    uint64_t dirty_in;  // the commit in which `delta` is an index
-    uint32_t delta;     // of Live.pending
+    uint32_t pending;    // perhaps its place in Live.pending: see there
+    uint32_t values_at;  // bytes from here
+};
+
+// What only groups of joins and of views have; it stands in front of them.
+struct GroupMore {
+    ViewUse *views;     // the results that it watches
     char *failure;      // why it cannot be kept current; owned
     Group **is_ending;  // to be told that it is gone; NULL: nobody waits
-    ViewUse *views;     // the results that it watches; NULL of a query over tables
-    FindLink *links;    // of a join
-    RangeNode *range;   // among ranges
-    Tally *tally;       // of a join with groups
-    Bytes values[];     // of the parameters; their bytes stand behind
+    Tally *tally;       // of a join with groups; NULL: it is prepared
+    LivePrepare *prepare;
+    Group *next_tallied;  // in Live.tallied
+    uint64_t tallied_in;  // the commit in which it was put there
+    uint64_t stabbed_in;  // the last look-up that found it
 };
+
+static inline GroupMore *group_more(const Group *group) {  // NULL: it has none
+    return group->template->has_more ? (GroupMore *)(uintptr_t)group - 1 : NULL;
+}
 
 struct Sub {
     Group *group;
@@ -131,21 +120,26 @@ struct Sub {
         Held *held;  // (5)
     };
     Sub **link;
-    Str text;  // trimmed; in the set's memory
+    TextShape *shape;  // the text, trimmed
+    uint32_t own_at;   // what of it is its own: bytes from here
+    uint32_t own_len;
 };
 
-struct QuerySet {
+struct QuerySet {  // its Subs behind it, then their texts' bytes
     LiveClient *client;
     uint64_t id;
     uint32_t count;
-    Arena texts;
-    Sub *subs;
 };
+
+static inline Sub *queryset_sub(const QuerySet *set, uint32_t at) {
+    ASSERT(at < set->count);
+    return (Sub *)(uintptr_t)(set + 1) + at;
+}
 
 struct Held {  // a query of a distinct client
     Sub sub;
     uint32_t holders;  // sets; gone with the last
-    char text[];
+    uint8_t own[];     // of its text
 };
 
 struct LiveClient {
@@ -168,6 +162,7 @@ struct LiveClient {
 typedef struct Pending {
     Group *group;
     RowList inserts, deletes;
+    const LiveChange *last;  // that a row was taken from; for groups that are found twice
     bool is_event;
     size_t inserts_at, deletes_at;  // in Live.encoded
     LiveDelta delta;
@@ -178,11 +173,15 @@ struct Live {
     LiveOptions options;
     Views *views;             // NULL where there are none
     uint64_t schema_version;  // that every template was compiled against
-    LiveMap tables, templates, groups;
+    LiveMap tables, templates;
+    LiveMap groups;  // hash of template and parameters -> Group, unless its guard finds it
+    LiveMap shapes;  // of texts
+    Buf text;        // the last one that was put together
     LiveClient *clients;
     LiveStats stats;
     ArrangeMemory arranged;
     uint32_t join_count;  // templates
+    LivePrepare *prepares;
     bool is_behind;  // a commit was missed: what joins keep is wrong until all of them are gone
     Delta delta;
     JoinScratch *joining;
@@ -194,32 +193,36 @@ struct Live {
     uint32_t pending_count, pending_cap;
     Buf encoded;
     uint64_t priorities;     // state of the treaps' random numbers
+    uint64_t stab;           // look-ups in finders
     Buf key_old, key_new;    // guard keys of the row at hand
     uint32_t touched_count;  // clients
     // The last answer of live_subscribe or live_unsubscribe.
     Buf answer_bytes;
-    Buf answer_rows;            // LiveRows
-    uint64_t answer_cost_left;  // rows that may still be looked at for it
-    bool answer_elsewhere;
-    bool
-        answer_may_move;  // to a worker, who may wait for pages      // they were not enough: somebody else reads
+    Buf answer_rows;              // LiveRows
+    uint64_t answer_cost_left;    // rows that may still be looked at for it
+    bool answer_elsewhere;        // they were not enough: somebody else reads
+    bool answer_may_move;         // to a worker, who may wait for pages
+    LivePrepare *answer_prepare;  // that it waits for
 };
 
 // ── watch.c ──
 // The group of this compiled query, made if need be. Takes the query over, also on failure.
+//   ERR_BUSY   something must be prepared, or is (prepare.h)
 //   ERR_LIMIT  it would need more arrangements, or groups, than the quota allows
 //   ERR_INVALID  a sum is too large for its type; diag says which
 MUST_USE Err group_obtain(Live *live, Standing **standing, Group **out, Diag *diag);
 void group_release(Live *live, Group *group);  // gone when it has no Sub
-bool group_matches(const Group *group, Bytes row);
+// The values of its parameters, until the next group of its template is asked.
+const Bytes *group_values(const Group *group);
+// Another way in which rows find the groups of a template that is being made. ERR_NOMEM.
+MUST_USE Err template_add_way(LiveTemplate *template, GuardWay way);
 LiveTable *live_table(const Live *live, uint32_t table_id);  // NULL: nobody watches
 LiveTable *table_obtain(Live *live, uint32_t table_id);      // NULL: no memory
 void table_release(Live *live, LiveTable *table);            // gone when nobody watches
-uint64_t guard_key_of(const Guard *guard, const RowLayout *layout, Bytes row, Buf *key);
-Group *guard_find(const Guard *guard, uint64_t hash, Bytes key);
-Str group_name(const Group *group);  // of its rows
+Str group_name(const Group *group);                          // of its rows
 
 // ── subscribe.c ──
+Str sub_text(const Sub *sub);  // until the next call; ptr NULL: no memory
 QuerySet *client_set(const LiveClient *client, uint64_t id);
 void client_remove_set(LiveClient *client, QuerySet *set);  // and free it
 void client_remove_all(LiveClient *client);

@@ -2,57 +2,88 @@
 
 #include "base/mem.h"
 
+#define SLOT_BYTES (sizeof(void *) + sizeof(uint32_t))
+
 void livemap_deinit(LiveMap *map) {
-    mem_free(map->slots);
+    mem_free(map->items);
     *map = (LiveMap){0};
 }
 
-static uint32_t home(const LiveMap *map, uint64_t hash) {
-    return (uint32_t)(hash >> 32 ^ hash) & map->mask;
+size_t livemap_bytes(const LiveMap *map) {
+    return map->size * SLOT_BYTES;
 }
 
-static void put(LiveMap *map, uint64_t hash, void *item) {
+static uint32_t home(const LiveMap *map, uint32_t hash) {
+    return (uint32_t)((uint64_t)hash * map->size >> 32);
+}
+
+static uint32_t behind(const LiveMap *map, uint32_t at) {
+    return at + 1 == map->size ? 0 : at + 1;
+}
+
+// How far the item in a slot is from its home.
+static uint32_t distance(const LiveMap *map, uint32_t at) {
+    uint32_t from = home(map, map->hashes[at]);
+    return at >= from ? at - from : at + map->size - from;
+}
+
+static void put(LiveMap *map, uint32_t hash, void *item) {
     uint32_t at = home(map, hash);
-    while (map->slots[at].item) {
-        at = (at + 1) & map->mask;
+    for (uint32_t far = 0; map->items[at]; far++, at = behind(map, at)) {
+        uint32_t its = distance(map, at);
+        if (its >= far) continue;  // whoever is nearer to his home goes on
+        void *moved = map->items[at];
+        uint32_t moved_hash = map->hashes[at];
+        map->items[at] = item;
+        map->hashes[at] = hash;
+        item = moved;
+        hash = moved_hash;
+        far = its;
     }
-    map->slots[at] = (LiveSlot){hash, item};
+    map->items[at] = item;
+    map->hashes[at] = hash;
 }
 
 bool livemap_reserve(LiveMap *map) {
-    uint64_t size = map->slots ? (uint64_t)map->mask + 1 : 0;
-    if ((uint64_t)map->count + 1 <= size / 4 * 3) return true;
-    uint64_t bigger = size ? size * 2 : 8;
-    if (bigger > UINT32_MAX / 2) return false;
-    LiveMap next = {mem_zalloc(bigger * sizeof(LiveSlot)), (uint32_t)bigger - 1, map->count};
-    if (!next.slots) return false;
-    for (uint64_t i = 0; i < size; i++) {
-        if (map->slots[i].item) put(&next, map->slots[i].hash, map->slots[i].item);
+    if (map->count < map->size / 8 * 7) return true;
+    uint64_t bigger = map->size ? (uint64_t)map->size / 2 * 3 : 8;
+    bigger = (bigger + 7) / 8 * 8;
+    if (bigger >= UINT32_MAX) return false;
+    LiveMap next = {.size = (uint32_t)bigger, .count = map->count};
+    next.items = mem_zalloc(bigger * SLOT_BYTES);
+    if (!next.items) return false;
+    next.hashes = (uint32_t *)(void *)&next.items[bigger];
+    for (uint32_t i = 0; i < map->size; i++) {
+        if (map->items[i]) put(&next, map->hashes[i], map->items[i]);
     }
-    mem_free(map->slots);
+    mem_free(map->items);
     *map = next;
     return true;
 }
 
 void livemap_insert(LiveMap *map, uint64_t hash, void *item) {
-    ASSERT(map->slots && map->count < map->mask);
-    put(map, hash, item);
+    ASSERT(map->count < map->size);
+    put(map, livemap_fold(hash), item);
     map->count++;
 }
 
-static uint32_t walk(const LiveMap *map, uint64_t hash, uint32_t at) {
-    for (; map->slots[at].item; at = (at + 1) & map->mask) {
-        if (map->slots[at].hash == hash) return at;
+// From a slot that is `far` from the hash's home.
+static uint32_t walk(const LiveMap *map, uint32_t hash, uint32_t at, uint32_t far) {
+    for (; far < map->size && map->items[at]; far++, at = behind(map, at)) {
+        if (map->hashes[at] == hash) return at;
+        if (distance(map, at) < far) break;
     }
     return LIVEMAP_END;
 }
 
 uint32_t livemap_first(const LiveMap *map, uint64_t hash) {
-    return map->slots ? walk(map, hash, home(map, hash)) : LIVEMAP_END;
+    if (map->count == 0) return LIVEMAP_END;
+    uint32_t folded = livemap_fold(hash);
+    return walk(map, folded, home(map, folded), 0);
 }
 
 uint32_t livemap_next(const LiveMap *map, uint64_t hash, uint32_t at) {
-    return walk(map, hash, (at + 1) & map->mask);
+    return walk(map, livemap_fold(hash), behind(map, at), distance(map, at) + 1);
 }
 
 void livemap_remove(LiveMap *map, uint64_t hash, const void *item) {
@@ -62,17 +93,13 @@ void livemap_remove(LiveMap *map, uint64_t hash, const void *item) {
         at = livemap_next(map, hash, at);
     }
     map->count--;
-    // Move back whatever behind the hole would no longer be found across it.
-    for (uint32_t hole = at;;) {
-        map->slots[hole].item = NULL;
-        uint32_t next = hole;
-        for (;;) {
-            next = (next + 1) & map->mask;
-            if (!map->slots[next].item) return;
-            uint32_t from_home = (next - home(map, map->slots[next].hash)) & map->mask;
-            if (from_home >= ((next - hole) & map->mask)) break;
-        }
-        map->slots[hole] = map->slots[next];
-        hole = next;
+    // Everybody behind who is not at home moves one nearer to it.
+    for (;;) {
+        uint32_t next = behind(map, at);
+        if (!map->items[next] || distance(map, next) == 0) break;
+        map->items[at] = map->items[next];
+        map->hashes[at] = map->hashes[next];
+        at = next;
     }
+    map->items[at] = NULL;
 }

@@ -2,20 +2,19 @@
 
 // No lower end is below every key, and equal ends are told apart by where the nodes lie.
 static bool is_before(const RangeNode *a, const RangeNode *b) {
-    int order = bytes_cmp(a->lower, b->lower);
+    int order = bytes_cmp(range_lower(a), range_lower(b));
     return order < 0 || (order == 0 && a < b);
 }
 
-static bool ends_after(Bytes upper, Bytes other) {  // ptr NULL: to the end
-    return !upper.ptr || (other.ptr && bytes_cmp(upper, other) > 0);
+static bool ends_after(const RangeNode *node, const RangeNode *other) {
+    Bytes upper = range_upper(node), its = range_upper(other);
+    return !upper.ptr || (its.ptr && bytes_cmp(upper, its) > 0);
 }
 
 static void measure(RangeNode *node) {
-    node->max_upper = node->upper;
-    if (node->left && ends_after(node->left->max_upper, node->max_upper))
-        node->max_upper = node->left->max_upper;
-    if (node->right && ends_after(node->right->max_upper, node->max_upper))
-        node->max_upper = node->right->max_upper;
+    node->last = node;
+    if (node->left && ends_after(node->left->last, node->last)) node->last = node->left->last;
+    if (node->right && ends_after(node->right->last, node->last)) node->last = node->right->last;
 }
 
 // All of `root` that is before `node`, and the rest.
@@ -63,18 +62,43 @@ void ranges_remove(RangeNode **root, RangeNode *node) {
     measure(top);
 }
 
-bool range_has(const RangeNode *node, Bytes key) {
-    return (!node->lower.ptr || bytes_cmp(node->lower, key) <= 0) &&
-           (!node->upper.ptr || bytes_cmp(node->upper, key) >= 0);
+size_t range_bytes(Bytes lower, Bytes upper) {
+    return sizeof(RangeNode) + lower.len + upper.len;
 }
 
-Err ranges_each(const RangeNode *node, Bytes key, RangeEach each, void *ctx) {
+void range_init(RangeNode *node, Group *group, Bytes lower, Bytes upper, uint32_t priority) {
+    *node = (RangeNode){
+        .group = group,
+        .priority = priority,
+        .lower_len = lower.ptr ? (uint32_t)lower.len : RANGE_OPEN,
+        .upper_len = upper.ptr ? (uint32_t)upper.len : RANGE_OPEN,
+    };
+    if (lower.len) memcpy(node->ends, lower.ptr, lower.len);
+    if (upper.len) memcpy(node->ends + lower.len, upper.ptr, upper.len);
+}
+
+static bool begins_after(const RangeNode *node, Bytes key) {
+    Bytes lower = range_lower(node);
+    return lower.ptr && bytes_cmp(lower, key) > 0;
+}
+
+static bool ends_before(const RangeNode *node, Bytes key) {
+    Bytes upper = range_upper(node);
+    return upper.ptr && bytes_cmp(upper, key) < 0;
+}
+
+bool range_has(const RangeNode *node, Bytes key) {
+    return !begins_after(node, key) && !ends_before(node, key);
+}
+
+Err ranges_each(const RangeNode *node, Bytes key, RangeEach each, void *ctx, uint64_t *seen) {
     Err err = OK;
     while (node && err == OK) {
-        if (node->max_upper.ptr && bytes_cmp(node->max_upper, key) < 0) return OK;
-        err = ranges_each(node->left, key, each, ctx);
-        if (node->lower.ptr && bytes_cmp(node->lower, key) > 0) return err;  // as are all behind it
-        if (err == OK && range_has(node, key)) err = each(ctx, node->group, node);
+        ++*seen;
+        if (ends_before(node->last, key)) return OK;
+        err = ranges_each(node->left, key, each, ctx, seen);
+        if (begins_after(node, key)) return err;  // as are all behind it
+        if (err == OK && !ends_before(node, key)) err = each(ctx, node->group, node);
         node = node->right;
     }
     return err;

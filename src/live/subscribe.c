@@ -7,7 +7,7 @@
 //
 // Of a distinct client (live.h) a text is watched once, whichever sets hold it: its sets share Helds.
 #include "base/mem.h"
-#include "live/live_private.h"
+#include "live/prepare.h"
 
 // ── query texts ────────────────────────────────────────────────────────────────────────────────
 
@@ -102,9 +102,13 @@ static void answer_begin(Live *live, uint64_t cost_max) {
     if (live->answer_bytes.cap > KEEP_BYTES) buf_deinit(&live->answer_bytes);
     buf_clear(&live->answer_bytes);
     buf_clear(&live->answer_rows);
-    live->answer_cost_left = cost_max;
+    enum {
+        PREPARED_HERE = 1000
+    };  // of what is handed out, so much may be counted or arranged here
+    live->answer_cost_left = cost_max == LIVE_ELSEWHERE ? PREPARED_HERE : cost_max;
     live->answer_may_move = cost_max != UINT64_MAX;
     live->answer_elsewhere = cost_max == LIVE_ELSEWHERE;
+    live->answer_prepare = NULL;
 }
 
 static bool add_row(void *ctx, Bytes row) {
@@ -182,7 +186,7 @@ static Err answer_add_groups(const LiveClient *client, const Group *group) {
     RowList list;
     entry.table_name = group_name(group);
     rowlist_init(&list);
-    Err err = tally_each(group->tally, add_group, &list);
+    Err err = tally_each(group_more(group)->tally, add_group, &list);
     if (err == OK) err = answer_put(live, entry, &list);
     rowlist_deinit(&list);
     return err;
@@ -218,26 +222,48 @@ static void sub_enter(Sub *sub, Group *group) {
     group->subs = sub;
 }
 
-static Held *held_find(const LiveClient *client, Str text, uint64_t hash) {
-    uint32_t at = livemap_first(&client->held, hash);
+static Bytes sub_own(const Sub *sub) {
+    return BYTES((const uint8_t *)sub + sub->own_at, sub->own_len);
+}
+
+Str sub_text(const Sub *sub) {
+    Buf *text = &sub->set->client->live->text;
+    buf_clear(text);
+    text_put(sub->shape, sub_own(sub), text);
+    return buf_ok(text) ? bytes_str(buf_bytes(text)) : STR_NONE;
+}
+
+static uint64_t text_hash(const Sub *sub) {
+    return bytes_hash(sub_own(sub)) ^ bytes_hash(BYTES(&sub->shape, sizeof sub->shape));
+}
+
+// Who watches the query of this Sub for its distinct client.
+static Held *held_find(const Sub *sub) {
+    const LiveMap *map = &sub->set->client->held;
+    uint64_t hash = text_hash(sub);
+    uint32_t at = livemap_first(map, hash);
     Held *held;
-    while ((held = livemap_at(&client->held, at)) && !str_eq(held->sub.text, text)) {
-        at = livemap_next(&client->held, hash, at);
+    while ((held = livemap_at(map, at)) &&
+           !(held->sub.shape == sub->shape && bytes_eq(sub_own(&held->sub), sub_own(sub)))) {
+        at = livemap_next(map, hash, at);
     }
     return held;
 }
 
-static Err held_new(LiveClient *client, Str text, Group *group, Held **out) {
-    Held *held = mem_zalloc(sizeof *held + text.len);
+static Err held_new(LiveClient *client, const Sub *of, Group *group, Held **out) {
+    Bytes own = sub_own(of);
+    Held *held = mem_zalloc(sizeof *held + own.len);
     if (!held || !livemap_reserve(&client->held)) {
         mem_free(held);
         return ERR_NOMEM;
     }
-    memcpy(held->text, text.ptr, text.len);
-    held->sub.text = (Str){held->text, text.len};
+    if (own.len) memcpy(held->own, own.ptr, own.len);
+    held->sub.shape = text_again(of->shape);
+    held->sub.own_at = offsetof(Held, own) - offsetof(Held, sub);
+    held->sub.own_len = of->own_len;
     held->sub.set = &client->all;
     sub_enter(&held->sub, group);
-    livemap_insert(&client->held, bytes_hash(str_bytes(text)), held);
+    livemap_insert(&client->held, text_hash(&held->sub), held);
     *out = held;
     return OK;
 }
@@ -251,8 +277,9 @@ static void held_drop(LiveClient *client, Sub *sub) {
     Held *held = sub->held;
     sub->held = NULL;
     if (!held || --held->holders) return;
-    livemap_remove(&client->held, bytes_hash(str_bytes(held->sub.text)), held);
+    livemap_remove(&client->held, text_hash(&held->sub), held);
     sub_leave(client->live, &held->sub);
+    text_release(&client->live->shapes, &held->sub.shape);
     mem_free(held);
 }
 
@@ -265,21 +292,22 @@ static bool is_held_elsewhere(const Sub *sub) {
 void queryset_leave(QuerySet *set) {
     for (uint32_t i = 0; i < set->count; i++) {
         if (set->client->is_distinct)
-            held_drop(set->client, &set->subs[i]);
+            held_drop(set->client, queryset_sub(set, i));
         else
-            sub_leave(set->client->live, &set->subs[i]);
+            sub_leave(set->client->live, queryset_sub(set, i));
     }
 }
 
 static void queryset_free(QuerySet *set) {
     queryset_leave(set);
-    arena_deinit(&set->texts);
-    mem_free(set->subs);
+    for (uint32_t i = 0; i < set->count; i++)
+        text_release(&set->client->live->shapes, &queryset_sub(set, i)->shape);
     mem_free(set);
 }
 
 // What went wrong with which query: the original's wrapping (spec §7.7).
-static Err fail_query(Diag *diag, const Diag *cause, Err err, Str text) {
+static Err fail_query(Diag *diag, const Diag *cause, Err err, const Sub *sub) {
+    Str text = sub_text(sub);
     return diag_fail(diag,
                      err,
                      "%.1400s, executing: `%.*s`",
@@ -293,13 +321,15 @@ static Err sub_compile(const Sub *sub, Standing **out, Diag *diag) {
     diag_clear(&cause);
     const LiveClient *client = sub->set->client;
     const Live *live = client->live;
-    Err err = standing_compile(sub->text,
+    Str text = sub_text(sub);
+    if (!text.ptr) return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
+    Err err = standing_compile(text,
                                live->options.strict_index,
                                live->catalog,
                                &client->caller,
                                out,
                                &cause);
-    return err == OK ? OK : fail_query(diag, &cause, err, sub->text);
+    return err == OK ? OK : fail_query(diag, &cause, err, sub);
 }
 
 typedef struct ViewsCheck {
@@ -323,7 +353,7 @@ static Err views_check_all(const Sub *sub, const Standing *standing, Diag *diag)
     diag_clear(&cause);
     ViewsCheck check = {.views = sub->set->client->live->views, .diag = &cause};
     Err err = standing_each_query(standing, view_check, &check);
-    if (err != OK) return fail_query(diag, &cause, err, sub->text);
+    if (err != OK) return fail_query(diag, &cause, err, sub);
     return check.again ? ERR_AGAIN : check.busy ? ERR_BUSY : OK;
 }
 
@@ -333,7 +363,7 @@ static Err limit_check(const Sub *sub, const Standing *standing, Diag *diag) {
     diag_clear(&cause);
     const LiveClient *client = sub->set->client;
     Err err = standing_check_limit(client->live->catalog, &client->caller, standing, &cause);
-    return err == OK ? OK : fail_query(diag, &cause, err, sub->text);
+    return err == OK ? OK : fail_query(diag, &cause, err, sub);
 }
 
 static Err event_check(const Sub *sub, const Standing *standing, Diag *diag) {
@@ -352,7 +382,7 @@ static Err group_enter(Sub *sub, Group *group) {
         return OK;
     }
     Held *held;
-    Err err = held_new(client, sub->text, group, &held);
+    Err err = held_new(client, sub, group, &held);
     if (err == OK)
         held_take(sub, held);
     else
@@ -364,13 +394,13 @@ static Err fail_obtain(const Sub *sub, Err err, Diag *cause, Diag *diag) {
     if (err == ERR_LIMIT && !cause->text[0])
         diag_fail(cause, err, "Subscriptions require indexes on join columns");
     if (!cause->text[0]) return diag_fail(diag, err, "%s", err_text(err));
-    return fail_query(diag, cause, err, sub->text);
+    return fail_query(diag, cause, err, sub);
 }
 
 // Of a query that is watched already.
 static Err sub_answer(const Sub *sub, const Group *group, Diag *diag) {
     const LiveClient *client = sub->set->client;
-    if (group->tally) return answer_add_groups(client, group);
+    if (group->template->standing->has_groups) return answer_add_groups(client, group);
     Standing *standing;
     Diag cause;
     diag_clear(&cause);
@@ -397,6 +427,17 @@ static Err sub_check(const Sub *sub, const Standing *standing, bool answers, Dia
     return err;
 }
 
+// What must be prepared for the query needs one of its own, for another thread.
+static Err sub_prepare(const Sub *sub, Diag *diag) {
+    LivePrepare *p = sub->set->client->live->answer_prepare;
+    if (!p || !p->group || p->standing) return ERR_BUSY;
+    Standing *standing;
+    Err err = sub_compile(sub, &standing, diag);
+    if (err == OK && (err = prepare_with(p, &standing)) != OK)
+        diag_fail(diag, err, "%s", err_text(err));
+    return err == OK ? ERR_BUSY : err;
+}
+
 static Err sub_join(Sub *sub, bool answers, Diag *diag) {
     LiveClient *client = sub->set->client;
     Live *live = client->live;
@@ -404,8 +445,7 @@ static Err sub_join(Sub *sub, bool answers, Diag *diag) {
     Group *group;
     Diag cause;
     diag_clear(&cause);
-    Held *held =
-        client->is_distinct ? held_find(client, sub->text, bytes_hash(str_bytes(sub->text))) : NULL;
+    Held *held = client->is_distinct ? held_find(sub) : NULL;
     if (held) return held_join(sub, held, answers, diag);
     Err err = sub_compile(sub, &standing, diag);
     if (err != OK) return err;
@@ -420,6 +460,7 @@ static Err sub_join(Sub *sub, bool answers, Diag *diag) {
         err = group_obtain(live, &standing, &group, &cause);
     if (err == OK) err = group_enter(sub, group);
     if (err == OK && answers && has_groups) err = answer_add_groups(client, group);
+    if (err == ERR_BUSY) return sub_prepare(sub, diag);
     return err == OK ? OK : fail_obtain(sub, err, &cause, diag);
 }
 
@@ -440,8 +481,8 @@ static Err answer_elsewhere(const QuerySet *set, LiveAnswer *out, Diag *diag) {
     uint32_t count = 0;
     if (!queries) return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
     for (uint32_t i = 0; i < set->count && err == OK; i++) {
-        if (is_held_elsewhere(&set->subs[i])) continue;
-        if ((err = sub_compile(&set->subs[i], &queries[count], diag)) != OK) break;
+        if (is_held_elsewhere(queryset_sub(set, i))) continue;
+        if ((err = sub_compile(queryset_sub(set, i), &queries[count], diag)) != OK) break;
         if (standing_is_event(queries[count])) {
             standing_free(&queries[count]);
             continue;
@@ -459,12 +500,13 @@ static Err answer_elsewhere(const QuerySet *set, LiveAnswer *out, Diag *diag) {
     return OK;
 }
 
-// A view's result that is not there yet does not stop the others from asking for theirs.
+// What is not there yet, a view's result or what is prepared, does not stop the others from asking for
+// theirs.
 Err queryset_join(QuerySet *set, bool answers, Diag *diag) {
     Err err = OK;
     bool again = false, busy = false;
     for (uint32_t i = 0; i < set->count && err == OK; i++) {
-        err = sub_join(&set->subs[i], answers, diag);
+        err = sub_join(queryset_sub(set, i), answers, diag);
         if (err != ERR_AGAIN && err != ERR_BUSY) continue;
         again |= err == ERR_AGAIN;
         busy |= err == ERR_BUSY;
@@ -479,7 +521,55 @@ static Err fail_limit(Diag *diag, const char *what, unsigned most) {
     return diag_fail(diag, ERR_LIMIT, "Too many %s: a client may have at most %u", what, most);
 }
 
-enum { TEXTS_BYTES = 128 };  // most sets are one short query, and there may be a million of them
+// The texts cut, before it is known how much of them is their own.
+typedef struct Cuts {
+    TextShape **shapes;
+    uint32_t *ends;  // of each one's own bytes
+    uint32_t count;
+    Buf own;
+} Cuts;
+
+static Err cuts_make(Live *live, const Texts *texts, Cuts *cuts) {
+    cuts->shapes = mem_zalloc((texts->count + 1) * sizeof *cuts->shapes);
+    cuts->ends = mem_zalloc((texts->count + 1) * sizeof *cuts->ends);
+    Err err = cuts->shapes && cuts->ends ? OK : ERR_NOMEM;
+    for (; err == OK && cuts->count < texts->count; cuts->count++) {
+        uint32_t at = cuts->count;
+        err = text_cut(&live->shapes, texts->list[at], &cuts->shapes[at], &cuts->own);
+        cuts->ends[at] = (uint32_t)cuts->own.len;
+    }
+    return err;
+}
+
+static void cuts_free(Live *live, Cuts *cuts) {
+    for (uint32_t i = 0; i < cuts->count; i++)
+        text_release(&live->shapes, &cuts->shapes[i]);
+    mem_free(cuts->shapes);
+    mem_free(cuts->ends);
+    buf_deinit(&cuts->own);
+}
+
+// One block, of which there may be a million.
+static QuerySet *queryset_of(LiveClient *client, uint64_t id, Cuts *cuts) {
+    size_t bytes = sizeof(QuerySet) + cuts->count * sizeof(Sub);
+    QuerySet *set = mem_zalloc(bytes + cuts->own.len);
+    if (!set) return NULL;
+    uint8_t *own = (uint8_t *)set + bytes;
+    if (cuts->own.len) memcpy(own, cuts->own.ptr, cuts->own.len);
+    set->client = client;
+    set->id = id;
+    set->count = cuts->count;
+    for (uint32_t i = 0; i < set->count; i++) {
+        Sub *sub = queryset_sub(set, i);
+        uint32_t from = i > 0 ? cuts->ends[i - 1] : 0;
+        sub->set = set;
+        sub->shape = cuts->shapes[i];
+        sub->own_at = (uint32_t)(own + from - (uint8_t *)sub);
+        sub->own_len = cuts->ends[i] - from;
+        cuts->shapes[i] = NULL;  // the set's
+    }
+    return set;
+}
 
 // The set with its texts; no Sub has joined a group yet.
 static Err queryset_new(LiveClient *client,
@@ -488,29 +578,20 @@ static Err queryset_new(LiveClient *client,
                         uint32_t count,
                         QuerySet **out,
                         Diag *diag) {
-    QuerySet *set = MEM_NEW(QuerySet);
-    if (!set) return ERR_NOMEM;
-    set->texts.block_bytes = TEXTS_BYTES;
-    set->client = client;
-    set->id = id;
+    Arena arena = {.block_bytes = 256};  // most sets are one short query
+    Cuts cuts = {0};
     Texts texts = {
-        .arena = &set->texts,
+        .arena = &arena,
         .caller = &client->caller,
         .most = LIVE_QUERIES_MAX - client->query_count,
     };
     Err err = texts_fill(&texts, client->live->catalog, queries, count);
-    if (err == OK && !(set->subs = mem_zalloc(texts.count * sizeof(Sub)))) err = ERR_NOMEM;
-    if (err == OK) set->count = texts.count;
-    for (uint32_t i = 0; i < set->count; i++) {
-        set->subs[i].set = set;
-        set->subs[i].text = texts.list[i];
-    }
+    if (err == OK) err = cuts_make(client->live, &texts, &cuts);
+    if (err == OK && !(*out = queryset_of(client, id, &cuts))) err = ERR_NOMEM;
+    cuts_free(client->live, &cuts);
     mem_free(texts.list);
     livemap_deinit(&texts.seen);
-    if (err == OK)
-        *out = set;
-    else
-        queryset_free(set);
+    arena_deinit(&arena);
     return err == ERR_LIMIT ? fail_limit(diag, "queries", LIVE_QUERIES_MAX) : err;
 }
 
@@ -545,11 +626,11 @@ void client_remove_set(LiveClient *client, QuerySet *set) {
 
 void client_remove_all(LiveClient *client) {
     for (uint32_t i = 0; client->sets.count;) {
-        QuerySet *set = client->sets.slots[i].item;
+        QuerySet *set = livemap_slot(&client->sets, i);
         if (set)
             client_remove_set(client, set);  // another one may have moved into its place
         else
-            i = (i + 1) & client->sets.mask;
+            i = (i + 1) % client->sets.size;
     }
 }
 
@@ -577,8 +658,9 @@ Err live_client_open(Live *live, void *owner, const QueryCaller *caller, LiveCli
 void live_client_close(LiveClient **client) {
     LiveClient *c = *client;
     if (!c) return;
-    for (uint32_t i = 0; c->sets.slots && i <= c->sets.mask; i++) {
-        if (c->sets.slots[i].item) queryset_free(c->sets.slots[i].item);
+    for (uint32_t i = 0; i < c->sets.size; i++) {
+        QuerySet *set = livemap_slot(&c->sets, i);
+        if (set) queryset_free(set);
     }
     c->live->stats.query_sets -= c->sets.count;
     c->live->stats.clients--;
@@ -595,8 +677,12 @@ void live_client_close(LiveClient **client) {
 static Err subscribe(LiveClient *client, QuerySet *set, LiveAnswer *out, Diag *diag) {
     if (!livemap_reserve(&client->sets))
         return diag_fail(diag, ERR_NOMEM, "%s", err_text(ERR_NOMEM));
+    Live *live = client->live;
     Err err = queryset_join(set, true, diag);
-    if (err == OK && client->live->answer_elsewhere) err = answer_elsewhere(set, out, diag);
+    out->prepare = live->answer_prepare;
+    live->answer_prepare = NULL;
+    if (err != ERR_BUSY) live_prepare_release(&out->prepare);
+    if (err == OK && live->answer_elsewhere) err = answer_elsewhere(set, out, diag);
     if (err == OK) client_add_set(client, set);
     return err;
 }
@@ -649,7 +735,7 @@ static Err set_answer(const QuerySet *set, LiveAnswer *out, Diag *diag) {
     Live *live = set->client->live;
     Err err = OK;
     for (uint32_t i = 0; i < set->count && err == OK && !live->answer_elsewhere; i++) {
-        const Sub *sub = &set->subs[i];
+        const Sub *sub = queryset_sub(set, i);
         const Group *group = set->client->is_distinct ? sub->held->sub.group : sub->group;
         if (!is_held_elsewhere(sub)) {
             err = sub_answer(sub, group, diag);

@@ -192,18 +192,19 @@ Err view_watch(Views *views,
         return ERR_NOMEM;
     }
     if (!view->uses) views->idle_count--;
-    *use = (ViewUse){view, group, view->uses, &view->uses, group->views};
+    GroupMore *more = group_more(group);
+    *use = (ViewUse){view, group, view->uses, &view->uses, more->views};
     if (use->next) use->next->link = &use->next;
     view->uses = use;
-    group->views = use;
+    more->views = use;
     return OK;
 }
 
-void view_unwatch(Group *group) {
-    while (group->views) {
-        ViewUse *use = group->views;
+void view_unwatch(GroupMore *more) {
+    while (more->views) {
+        ViewUse *use = more->views;
         View *view = use->view;
-        group->views = use->more;
+        more->views = use->more;
         *use->link = use->next;
         if (use->next) use->next->link = use->link;
         mem_free(use);
@@ -293,6 +294,19 @@ static Err hit_reserve(Views *views) {
     return OK;
 }
 
+// What was prepared beside the loop is not among the store's changes.
+static Err match_bulk(Views *views) {
+    const TxnChange *changes;
+    uint32_t at = 0;
+    size_t count;
+    Err err = OK;
+    while (err == OK && (changes = db_bulk_changes(views->db, &at, &count))) {
+        if (watchers_want(views->watchers, changes->table_id))
+            err = watchers_match_more(views->watchers, changes, count, take_hit, views);
+    }
+    return err;
+}
+
 Err views_find_stale(Views *views) {
     if (views->watch_count == 0) return OK;
     Err err = hit_reserve(views);
@@ -304,6 +318,7 @@ Err views_find_stale(Views *views) {
                              views->writes.count,
                              take_hit,
                              views);
+    if (err == OK) err = match_bulk(views);
     for (uint32_t i = 0; err == OK && i < views->hit_count; i++) {
         View *view = views->hit[i];
         if (view->uses && view->slow) {

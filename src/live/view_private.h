@@ -81,7 +81,7 @@ MUST_USE Err view_watch(Views *views,
                         const QueryViewKey *key,
                         const Identity *caller,
                         Group *group);
-void view_unwatch(Group *group);                   // all of them
+void view_unwatch(GroupMore *more);                // all of them
 const CatalogTable *view_table(const View *view);  // NULL: a migration removed it
 
 // ── view_rows.c ──

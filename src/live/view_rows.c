@@ -58,17 +58,34 @@ static bool same_columns(const CatalogTable *view, const CatalogTable *table) {
     return true;
 }
 
-static Err query_refuse(const Views *views,
-                        const CatalogTable *table,
-                        const Query *query,
-                        Diag *diag) {
+static Err relation_refuse(const Views *views, const Query *query, Diag *diag) {
     if (query->table->is_view)
         return fail(views, diag, ERR_INVALID, "view definition cannot read from other views");
     if (query->table->is_event)
         return fail(views, diag, ERR_INVALID, "reads an event table, which has no rows to show");
+    return OK;
+}
+
+typedef struct Reading {
+    Views *views;
+    Diag *diag;
+} Reading;
+
+// A row that does not satisfy what is said of its relation alone changes nothing.
+static Err relation_read(void *ctx, const Query *query) {
+    const Reading *reading = ctx;
+    Err err = relation_refuse(reading->views, query, reading->diag);
+    return err == OK ? query_reads(query, reading->views->reads) : err;
+}
+
+static Err query_refuse(const Views *views,
+                        const CatalogTable *table,
+                        const Standing *query,
+                        Diag *diag) {
+    const CatalogTable *shown = standing_table(query);
     if (query->mentions_sender)
         return fail(views, diag, ERR_INVALID, "has :sender in its query: put the identity there");
-    if (!same_columns(table, query->table))
+    if (!shown || !same_columns(table, shown))
         return fail(views,
                     diag,
                     ERR_INVALID,
@@ -86,10 +103,11 @@ static Err take_query(Views *views, const CatalogTable *table, Str text, Diag *d
     if (text.len == 0) return OK;
     // The owner's rights, nobody's identity: what is seen depends on the view alone.
     QueryCaller owner = {.is_owner = true};
-    Query *query = NULL;
+    Standing *query = NULL;
+    Reading reading = {views, diag};
     Diag why;
     diag_clear(&why);
-    Err err = query_compile(text, QUERY_SUBSCRIBE, views->catalog, &owner, &query, &why);
+    Err err = standing_compile(text, false, views->catalog, &owner, &query, &why);
     if (err != OK) {
         return diag_fail(diag,
                          err,
@@ -97,10 +115,11 @@ static Err take_query(Views *views, const CatalogTable *table, Str text, Diag *d
                          STR_ARG(views->running_def->name),
                          why.text);
     }
-    err = query_refuse(views, table, query, diag);
-    if (err == OK) err = query_reads(query, views->reads);
-    if (err == OK && query_run(query, NULL, put_stored_row, views) != OK) err = ERR_NOMEM;
-    query_free(&query);
+    err = standing_each_query(query, relation_read, &reading);
+    if (err == OK) err = query_refuse(views, table, query, diag);
+    if (err == OK && standing_run(query, NULL, false, put_stored_row, views, &why) != OK)
+        err = ERR_NOMEM;
+    standing_free(&query);
     return err;
 }
 

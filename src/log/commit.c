@@ -1,10 +1,21 @@
-// commit.c: reading commits back. (log.c writes them, straight into its batch.)
+// commit.c: an operation's bytes, and reading commits back. (log.c writes them into its batch.)
 //
 // The bytes passed a checksum, but they may come from a fuzzer or, later, from another server:
 // every length is checked before it is used.
 #include "log/commit.h"
 
 #include "log/format.h"
+
+void commit_op_put(Buf *out, CommitOpKind kind, uint32_t table_id, Bytes bytes) {
+    ASSERT(bytes.len <= UINT32_MAX);
+    DEBUG_ASSERT(kind != COMMIT_TRUNCATE || bytes.len == 0);
+    uint8_t *p = buf_extend(out, COMMIT_OP_HEAD_BYTES + bytes.len);
+    if (UNLIKELY(!p)) return;  // whoever ends the commit finds out
+    p[0] = (uint8_t)kind;
+    store_u32(p + 1, table_id);
+    store_u32(p + 5, (uint32_t)bytes.len);
+    if (bytes.len) memcpy(p + COMMIT_OP_HEAD_BYTES, bytes.ptr, bytes.len);
+}
 
 static bool take(Bytes *in, size_t len, Bytes *out) {
     if (in->len < len) return false;

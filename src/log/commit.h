@@ -39,6 +39,8 @@ typedef struct Commit {
     Bytes ops;  // walk with commit_next_op
 } Commit;
 
+// Append an operation as a commit has it.
+void commit_op_put(Buf *out, CommitOpKind kind, uint32_t table_id, Bytes bytes);
 // Parse one commit at the front of *in and advance. ERR_MALFORMED.
 MUST_USE Err commit_read(Bytes *in, Commit *out);
 // The next operation of commit->ops; false at the end. The ops were checked by commit_read.

@@ -103,15 +103,15 @@ void log_commit_begin(Log *log, const CommitInfo *info) {
 }
 
 void log_commit_op(Log *log, CommitOpKind kind, uint32_t table_id, Bytes bytes) {
-    ASSERT(log->begun_at != 0 && bytes.len <= UINT32_MAX);
-    DEBUG_ASSERT(kind != COMMIT_TRUNCATE || bytes.len == 0);
-    uint8_t *p = buf_extend(&log->batch, COMMIT_OP_HEAD_BYTES + bytes.len);
-    if (UNLIKELY(!p)) return;  // log_commit_end reports it
-    p[0] = (uint8_t)kind;
-    store_u32(p + 1, table_id);
-    store_u32(p + 5, (uint32_t)bytes.len);
-    if (bytes.len) memcpy(p + COMMIT_OP_HEAD_BYTES, bytes.ptr, bytes.len);
+    ASSERT(log->begun_at != 0);
+    commit_op_put(&log->batch, kind, table_id, bytes);
     log->op_count++;
+}
+
+void log_commit_ops(Log *log, Bytes ops, uint32_t count) {
+    ASSERT(log->begun_at != 0);
+    buf_put_bytes(&log->batch, ops);
+    log->op_count += count;
 }
 
 void log_commit_abandon(Log *log) {

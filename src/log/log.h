@@ -46,6 +46,8 @@ void log_close(Log **log);
 // gives it its offset. `abandon` removes a begun one. Nothing reaches the disk before log_flush.
 void log_commit_begin(Log *log, const CommitInfo *info);
 void log_commit_op(Log *log, CommitOpKind kind, uint32_t table_id, Bytes bytes);
+// Operations that commit_op_put wrote; they may be given in parts, and `count` with any of them.
+void log_commit_ops(Log *log, Bytes ops, uint32_t count);
 MUST_USE Err log_commit_end(Log *log, TxOffset *out);  // ERR_NOMEM: the commit is not in the batch
 void log_commit_abandon(Log *log);
 

@@ -483,6 +483,7 @@ const char *http_reason(int status) {
         {417, "Expectation Failed"},
         {422, "Unprocessable Entity"},
         {426, "Upgrade Required"},
+        {428, "Precondition Required"},
         {429, "Too Many Requests"},
         {431, "Request Header Fields Too Large"},
         {500, "Internal Server Error"},

@@ -691,6 +691,8 @@ void database_settings_apply(Database *db, const Settings *settings) {
     db->settings = *settings;
     settings_spread(db);
     lanes_settings_changed(db);
+    // What may be subscribed no longer is not kept up because somebody was early.
+    if (old.strict_index != settings->strict_index) queries_renew(db);
     for (Session *s = db->sessions; s; s = s->next)
         session_limit(s);
     if (old.memory_max != settings->memory_max)

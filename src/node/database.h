@@ -37,7 +37,8 @@ typedef struct DatabaseCounters {
     uint64_t reads, reads_cancelled, reads_refused;
     uint64_t resumes, resumes_other_history, resumes_log_gone, resumes_too_much;
     uint64_t resumes_other_schema, resumes_failed;
-    uint64_t slow_clients;  // cut off
+    uint64_t packing_saved;  // bytes
+    uint64_t slow_clients;   // cut off
     uint64_t hurried, syncs_here_hurried;
     uint64_t instances_inline, instance_wait_ns;
 } DatabaseCounters;
@@ -77,6 +78,8 @@ struct Database {
     bool hurried_sealed;    // … among the sealed
     int64_t sync_here_ns, sync_beside_ns;  // how long one takes, on average; 0: unknown
     int64_t sync_began_ns;                 // of the batch in flight
+    int64_t log_asked_ns;                  // when a turn last asked whether it has landed
+    bool has_asked;                        // … for what the sockets have, before its batch starts
     uint32_t hurried_syncs;
     Session *system;   // runs scheduled reducers and clean-up
     Session *running;  // whose call is in the module now

@@ -485,13 +485,15 @@ static void job_run(WorkerJob *job) {
     loop_post(call->loop, &call->ended);
 }
 
-// Most of the checking is done here, so that the loop has only the newest commits to look at. So is
-// the reading: what the loop then changes is in memory.
+// Most of the checking is done here, so that the loop has only the newest commits to look at. So are
+// the changes, when they are many, and the reading: what the loop then changes is in memory.
 void lane_validate(LaneCall *call) {
     pthread_mutex_lock(&call->guard.mutex);
-    call->stale =
-        call->guard.inner && call->overlay && overlay_validate(call->overlay) == ERR_CONFLICT;
-    if (call->guard.inner && call->overlay && !call->stale) overlay_touch(call->overlay);
+    if (call->guard.inner && call->overlay) {
+        call->stale = overlay_validate(call->overlay) == ERR_CONFLICT ||
+                      overlay_prepare(call->overlay) == ERR_CONFLICT;
+        if (!call->stale) overlay_touch(call->overlay);
+    }
     pthread_mutex_unlock(&call->guard.mutex);
 }
 
@@ -594,31 +596,48 @@ void lane_answer(LaneCall *call, AbiErrno answer) {
     pthread_mutex_unlock(&call->mutex);
 }
 
+static Err ask_run(void *ctx, Err (*run)(void *arg), void *arg) {
+    LaneCall *call = ctx;
+    call->task.run = run;
+    call->task.arg = arg;
+    return lane_ask(call, ASK_RUN) ? call->task.err : ERR_CLOSED;
+}
+
+void lane_serve_run(LaneCall *call) {
+    call->task.err = call->task.run(call->task.arg);
+    lane_answer(call, ABI_OK);
+}
+
+typedef struct Reserve {
+    const LaneCall *call;
+    uint32_t table, sequence, count;
+    Int128 *first;
+} Reserve;
+
+static Err reserve_run(void *arg) {
+    const Reserve *r = arg;
+    Db *db = r->call->session->database->db;
+    return db_sequence_reserve(db, r->table, r->sequence, r->count, r->first);
+}
+
 static Err ask_reserve(void *ctx,
                        uint32_t table,
                        uint32_t sequence,
                        uint32_t count,
                        Int128 *first) {
-    LaneCall *call = ctx;
-    call->reserve.table = table;
-    call->reserve.sequence = sequence;
-    call->reserve.count = count;
-    if (!lane_ask(call, ASK_RESERVE)) return ERR_CLOSED;
-    *first = call->reserve.first;
-    return call->reserve.err;
+    Reserve reserve = {ctx, table, sequence, count, first};
+    return ask_run(ctx, reserve_run, &reserve);
 }
 
-void lane_serve_reserve(LaneCall *call) {
-    call->reserve.err = db_sequence_reserve(call->session->database->db,
-                                            call->reserve.table,
-                                            call->reserve.sequence,
-                                            call->reserve.count,
-                                            &call->reserve.first);
-    lane_answer(call, ABI_OK);
+static bool is_stopped(void *ctx) {
+    LaneCall *call = ctx;
+    return atomic_load_explicit(&call->guard.shutting, memory_order_relaxed) ||
+           lane_is_cancelled(call);
 }
 
 OverlayEnv lane_overlay_env(LaneCall *call) {
     return (OverlayEnv){.ctx = call,
                         .reserve = ask_reserve,
+                        .prepare = {call, ask_run, is_stopped},
                         .memory_max = (size_t)call->session->database->settings.transaction_max};
 }

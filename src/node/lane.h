@@ -38,7 +38,8 @@ typedef struct Lanes Lanes;  // of one database
 
 typedef enum LaneKind { LANE_REDUCER, LANE_PROCEDURE, LANE_VIEW, LANE_KINDS } LaneKind;
 
-typedef enum LaneAsk { ASK_NONE, ASK_BEGIN, ASK_COMMIT, ASK_ABORT, ASK_RESERVE } LaneAsk;
+// ASK_RUN: a short piece of work that is the loop's, between transactions (lane_run).
+typedef enum LaneAsk { ASK_NONE, ASK_BEGIN, ASK_COMMIT, ASK_ABORT, ASK_RUN } LaneAsk;
 
 // An Access that can be shut while somebody holds it.
 typedef struct LaneGuard {
@@ -88,10 +89,10 @@ struct LaneCall {
     bool has_head;             // the loop waits for it: procedure.c
     AbiErrno answer;
     struct {
-        uint32_t table, sequence, count;
-        Int128 first;
+        Err (*run)(void *arg);
+        void *arg;
         Err err;
-    } reserve;
+    } task;
 };
 
 // ── of a database ──────────────────────────────────────────────────────────────────────────────
@@ -151,7 +152,7 @@ void lane_log_flush(LaneCall *call);  // what it logged counts already, and is s
 // On the loop's thread.
 LaneAsk lane_asked(LaneCall *call);
 void lane_answer(LaneCall *call, AbiErrno answer);
-void lane_serve_reserve(LaneCall *call);
+void lane_serve_run(LaneCall *call);
 
 OverlayEnv lane_overlay_env(LaneCall *call);
 void lane_guard_open(LaneCall *call, Access *inner);

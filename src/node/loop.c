@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "node/mend.h"
 #include "node/node_private.h"
+#include "os/thread.h"
 
 #define IDLE_WAIT_US 1000000  // the longest sleep: a wall clock that jumps is noticed by then
 
@@ -95,6 +96,7 @@ static void databases_close(NodeLoop *loop) {
 
 static void *loop_main(void *arg) {
     NodeLoop *loop = arg;
+    thread_become("loop", THREAD_PROMPT);
     while (!atomic_load_explicit(&loop->stopping, memory_order_acquire)) {
         loop_turn(loop);
     }

@@ -68,6 +68,9 @@ DB_METRIC(m_slow_active, lanes_stats(db, LANE_REDUCER).active)
 DB_METRIC(m_slow_queued, lanes_stats(db, LANE_REDUCER).queued)
 DB_METRIC(m_conflicts, db->counters.conflicts)
 DB_METRIC(m_exclusive, db->counters.exclusive_runs)
+DB_METRIC(m_bulk_commits, db_applied(db->db).bulk_commits)
+DB_METRIC(m_bulk_rows, db_applied(db->db).bulk_rows)
+DB_METRIC(m_single_rows, db_applied(db->db).single_rows)
 DB_METRIC(m_procedures, db->counters.procedures)
 DB_METRIC(m_procedures_failed, db->counters.procedures_failed)
 DB_METRIC(m_procedures_active, lanes_stats(db, LANE_PROCEDURE).active)
@@ -100,6 +103,7 @@ DB_METRIC(m_sql, db->counters.sql_queries)
 DB_METRIC(m_reads, db->counters.reads)
 DB_METRIC(m_reads_active, db->reads_active)
 DB_METRIC(m_reads_cancelled, db->counters.reads_cancelled)
+DB_METRIC(m_packing_saved, db->counters.packing_saved)
 DB_METRIC(m_reads_refused, db->counters.reads_refused)
 DB_METRIC(m_resumes, db->counters.resumes)
 DB_METRIC(m_resumes_history, db->counters.resumes_other_history)
@@ -161,6 +165,9 @@ static const Metric metrics[] = {
     {"lightcone_slow_calls_active", "gauge", "reducer calls in the slow lane now", m_slow_active},
     {"lightcone_slow_calls_queued", "gauge", "reducer calls that wait for a place there", m_slow_queued},
     {"lightcone_conflicts_total", "counter", "transactions undone because others changed what they had read", m_conflicts},
+    {"lightcone_bulk_commits_total", "counter", "commits of slow calls whose rows were made ready beside the loop", m_bulk_commits},
+    {"lightcone_bulk_rows_total", "counter", "rows of these", m_bulk_rows},
+    {"lightcone_rows_applied_total", "counter", "rows of slow calls that the loop changed one by one", m_single_rows},
     {"lightcone_exclusive_runs_total", "counter", "transactions that had the database to themselves after conflicts", m_exclusive},
     {"lightcone_procedures_total", "counter", "procedures and HTTP handlers called", m_procedures},
     {"lightcone_procedures_failed_total", "counter", "procedures and HTTP handlers that failed", m_procedures_failed},
@@ -193,6 +200,7 @@ static const Metric metrics[] = {
     {"spacetime_num_queries_evaluated", "counter", "one-off and HTTP queries", m_sql},
     {"lightcone_reads_total", "counter", "queries read on a snapshot beside the loop", m_reads},
     {"lightcone_reads_active", "gauge", "such queries under way", m_reads_active},
+    {"lightcone_compression_saved_bytes_total", "counter", "bytes that did not leave because answers were compressed", m_packing_saved},
     {"lightcone_reads_cancelled_total", "counter", "such queries whose client went away", m_reads_cancelled},
     {"lightcone_reads_refused_total", "counter", "answers that were larger than allowed", m_reads_refused},
     {"lightcone_resumes_total", "counter", "clients that came back and were told only what they missed", m_resumes},

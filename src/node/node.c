@@ -244,8 +244,8 @@ static Err node_open(Node *node, Diag *diag) {
     if ((err = path_join(path, node->data_dir, "control")) != OK) return err;
     if ((err = control_open(node->io, path, o->in_memory, &node->control, diag)) != OK) return err;
 
-    WorkerOptions slow = {.waiting_max = WAITING_MAX, .nice = WORKER_NICE};
-    WorkerOptions urgent = {.threads = MAKERS};
+    WorkerOptions slow = {.waiting_max = WAITING_MAX, .role = THREAD_BACKGROUND};
+    WorkerOptions urgent = {.threads = MAKERS, .name = "maker"};
     if ((err = worker_pool_new(&slow, &node->workers)) != OK) return err;
     if ((err = worker_pool_new(&urgent, &node->makers)) != OK) return err;
     if ((err = oidc_open(node, &node->oidc)) != OK) return err;

@@ -103,9 +103,21 @@ bool outbox_is_empty(const Outbox *box) {
 }
 
 NetFrame *outbox_frame(Bytes message, WireProtocol protocol) {
-    static const uint8_t tag = WIRE_TAG_PLAIN;
+    static const uint8_t tag = WIRE_PLAIN;
     Bytes parts[2] = {{&tag, 1}, message};
     return protocol == WIRE_V1_JSON ? net_frame_ws_text(message) : net_frame_ws_parts(parts, 2);
+}
+
+NetFrame *outbox_frame_packed(Bytes message, WireProtocol protocol, WirePacking *how) {
+    Buf packed = {0};
+    if (protocol == WIRE_V1_JSON) *how = WIRE_PLAIN;
+    if (*how != WIRE_PLAIN) *how = wire_pack(&packed, message, *how);
+    uint8_t tag = (uint8_t)*how;
+    Bytes parts[2] = {{&tag, 1}, buf_bytes(&packed)};
+    NetFrame *frame =
+        *how == WIRE_PLAIN ? outbox_frame(message, protocol) : net_frame_ws_parts(parts, 2);
+    buf_deinit(&packed);
+    return frame;
 }
 
 static bool send_range(NetConn *conn,

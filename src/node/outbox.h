@@ -7,6 +7,7 @@
 // behind it, so that the client hears everything in the order in which it became true.
 #pragma once
 #include "net/net.h"
+#include "wire/pack.h"
 #include "wire/wire.h"
 
 #define OUTBOX_FRAME_BYTES    (512u << 10)  // v3 coalescing target (spec §5.8)
@@ -44,6 +45,9 @@ size_t outbox_bytes(const Outbox *box);  // waiting in it
 bool outbox_is_empty(const Outbox *box);
 // A message, or several under v3, as the protocol frames it. NULL: no memory.
 NetFrame *outbox_frame(Bytes message, WireProtocol protocol);
+// The same, packed where that makes it smaller and the protocol can say so: for one message, on a
+// thread that may take its time. *how: what is allowed, then what was done.
+NetFrame *outbox_frame_packed(Bytes message, WireProtocol protocol, WirePacking *how);
 // Hand everything before the held place to the connection as WebSocket messages. False
 // when something could not be sent: the connection is being cut off.
 bool outbox_send(Outbox *box, NetConn *conn, WireProtocol protocol);

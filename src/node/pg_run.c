@@ -97,7 +97,7 @@ Err pg_describe(Session *s,
     Arena scratch = {0};
     Statement *statement = NULL;
     QueryCaller caller = pg_caller(s);
-    StatementParams params = {.max = params_bound(prepared->text)};
+    StatementParams params = {.max = params_bound(prepared->text), .from_driver = true};
     params.items = arena_array(&scratch, StatementParam, params.max + 1);
     err = params.items ? statement_compile_with(prepared->text,
                                                 QUERY_SQL,
@@ -343,7 +343,9 @@ static void begin(Session *s, PgPortal *portal) {
     Statement *statement = NULL;
     QueryCaller caller = pg_caller(s);
     ViewCheck views = {db->views, &diag};
-    StatementParams params = {.items = portal->params, .max = portal->param_count};
+    StatementParams params = {.items = portal->params,
+                              .max = portal->param_count,
+                              .from_driver = true};
     if (begin_said(s, portal)) return;
     diag_clear(&diag);
     for (uint32_t i = 0; i < params.max; i++)
@@ -352,7 +354,7 @@ static void begin(Session *s, PgPortal *portal) {
                                      QUERY_SQL,
                                      &db->query_catalog,
                                      &caller,
-                                     params.max ? &params : NULL,
+                                     &params,
                                      &statement,
                                      &diag);
     if (err == OK) err = statement_each_query(statement, view_check, &views);

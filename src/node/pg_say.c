@@ -388,6 +388,29 @@ static bool say_deallocate(Str rest, PgAnswer *a) {
     return done(a, "DEALLOCATE");
 }
 
+// ── what there is not ──────────────────────────────────────────────────────────────────────────
+
+static bool say_unsupported(Token first, Err *err, Diag *diag) {
+    static const struct {
+        const char *verb, *instead;
+    } verbs[] = {
+        {"COPY", "write with INSERT, of many rows in one statement, and read with SELECT"},
+        {"DECLARE", "a SELECT is given in portions when the driver asks for them (its fetch size)"},
+        {"LISTEN", "clients of the WebSocket subscribe to queries"},
+        {"NOTIFY", "clients of the WebSocket subscribe to queries"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(verbs); i++) {
+        if (!is(first, verbs[i].verb)) continue;
+        *err = diag_fail(diag,
+                         ERR_UNSUPPORTED,
+                         "%s is not supported: %s",
+                         verbs[i].verb,
+                         verbs[i].instead);
+        return true;
+    }
+    return false;
+}
+
 // ── together ───────────────────────────────────────────────────────────────────────────────────
 
 bool pg_say(Session *s, Str text, PgAnswer *a, Err *err, Diag *diag) {
@@ -404,10 +427,7 @@ bool pg_say(Session *s, Str text, PgAnswer *a, Err *err, Diag *diag) {
         return done(a, "DISCARD");
     }
     if (is(first, "DEALLOCATE")) return say_deallocate(rest, a);
-    if (is(first, "LISTEN") || is(first, "NOTIFY") || is(first, "COPY") || is(first, "DECLARE")) {
-        *err = diag_fail(diag, ERR_UNSUPPORTED, "Unsupported: " STR_FMT, STR_ARG(first.text));
-        return true;
-    }
+    if (say_unsupported(first, err, diag)) return true;
     if (is(first, "SHOW")) return say_show(s, rest, a);
     if (!is(first, "SELECT")) return false;
     return say_select(s, rest, a) || pg_catalog_say(s, text, a, err, diag);

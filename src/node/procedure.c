@@ -373,7 +373,7 @@ static void serve_begin_alone(Session *agent) {
         return;
     case ASK_NONE: out_of_time(agent); return;
     case ASK_BEGIN:
-    case ASK_RESERVE: break;
+    case ASK_RUN: break;
     }
     UNREACHABLE();  // one transaction at a time; values come from the head itself
 }
@@ -445,7 +445,7 @@ void procedure_step(Session *agent) {
         return;
     case ASK_COMMIT: serve_commit(agent); return;
     case ASK_ABORT: serve_abort(agent); return;
-    case ASK_RESERVE: lane_serve_reserve(&p->lane); return;
+    case ASK_RUN: lane_serve_run(&p->lane); return;
     }
     UNREACHABLE();
 }

@@ -110,11 +110,11 @@ static size_t held_max(const Database *db) {
     return (size_t)db->settings.unread_bytes_max;
 }
 
-// Whether a cleared table's rows have to be told one by one.
+// Whether the rows of a cleared table, or one that changed in bulk, have to be told one by one.
 static bool wants_rows(const Database *db, const WriteSet *writes) {
     for (size_t i = 0; i < writes->count; i++) {
         const TxnChange *change = &writes->changes[i];
-        if (!change->is_clear) continue;
+        if (!change->is_clear && !change->is_bulk) continue;
         const CatalogTable *table = catalog_table(db_catalog(db->db), change->table_id);
         if (live_watches(db->live, change->table_id)) return true;
         if (table && table->schedule_id) return true;

@@ -15,6 +15,8 @@
 
 #define READS_ACTIVE_MAX 4
 
+enum { PACK_FOR_NOBODY, PACK_FOR_OURS, PACK_FOR_ALL };  // the setting compression
+
 typedef struct SessionRead {
     WorkerJob job;
     LoopTask ended;
@@ -38,6 +40,8 @@ typedef struct SessionRead {
     Err err;
     Diag diag;
     NetFrame *frame;
+    WirePacking packing;  // allowed, then done
+    size_t saved;         // bytes, by packing
 } SessionRead;
 
 static const Node *node_of(const Database *db) {
@@ -170,9 +174,18 @@ static void message_write(const SessionRead *r,
         r->codec->unsubscribed(out, asked, read_us(r), true, tables, count);
         return;
     case READ_RESUME:
-    case READ_SQL: break;
+    case READ_SQL:
+    case READ_PREPARE: break;
     }
     UNREACHABLE();
+}
+
+// Which packing an answer may have: ordering is kept by clients of our own protocol (SDKs of others
+// were seen to take a plain message before the packed one that was sent before it).
+static WirePacking packing_of(const Session *s) {
+    int64_t to_whom = s->database->settings.compression;
+    return to_whom == PACK_FOR_ALL || (to_whom == PACK_FOR_OURS && s->speaks_ours) ? s->packing
+                                                                                   : WIRE_PLAIN;
 }
 
 static Err frame_of(const SessionRead *r, Bytes message, NetFrame **out) {
@@ -215,10 +228,12 @@ static Err read_json(SessionRead *r, Buf *body) {
     return err == OK && !buf_ok(body) ? ERR_NOMEM : err;
 }
 
-static Err read_run(SessionRead *r, Buf *out) {
+static Err read_all(SessionRead *r, Buf *out) {
+    if (atomic_load(&r->stop)) return ERR_CLOSED;
     switch (r->ask.kind) {
     case READ_SQL: return read_json(r, out);
     case READ_RESUME: return read_resume(r, out);
+    case READ_PREPARE: return live_prepare_run(r->ask.prepare, r->snapshot, &r->stop);
     case READ_ONE_OFF:
     case READ_SUBSCRIBE:
     case READ_UNSUBSCRIBE: return read_rows(r, out);
@@ -229,17 +244,20 @@ static Err read_run(SessionRead *r, Buf *out) {
 static void job_run(WorkerJob *job) {
     SessionRead *r = CONTAINER_OF(job, SessionRead, job);
     Buf out = {0};
-    bool json = r->ask.kind == READ_SQL;
+    bool json = r->ask.kind == READ_SQL, answers = r->ask.kind != READ_PREPARE;
     pthread_mutex_lock(&r->mutex);
-    r->err = atomic_load(&r->stop) ? ERR_CLOSED : read_run(r, &out);
+    r->err = read_all(r, &out);
     store_guard_lower();  // before somebody may release the snapshot
     pthread_mutex_unlock(&r->mutex);
-    if (r->err == ERR_TOO_LARGE && !r->ask.resume) too_large(r->rows_max, r->bytes_max, &r->diag);
+    if (r->err == ERR_TOO_LARGE && answers && !r->ask.resume)
+        too_large(r->rows_max, r->bytes_max, &r->diag);
     if (r->err == OK && json) {
         r->frame = net_frame_raw(buf_bytes(&out));
         if (!r->frame) r->err = ERR_NOMEM;
-    } else if (r->err == OK) {
-        r->err = frame_of(r, buf_bytes(&out), &r->frame);
+    } else if (r->err == OK && answers) {
+        r->frame = outbox_frame_packed(buf_bytes(&out), r->protocol, &r->packing);
+        if (!r->frame) r->err = ERR_NOMEM;
+        r->saved = r->frame && r->packing ? out.len - MIN(out.len, r->frame->len) : 0;
     }
     buf_deinit(&out);
     loop_post(r->loop, &r->ended);
@@ -252,6 +270,7 @@ static void read_release(SessionRead *r) {
     live_queries_free(&r->ask.queries, r->ask.query_count);
     resume_free(&r->ask.resume);
     statement_free(&r->ask.statement);
+    live_prepare_release(&r->ask.prepare);
     buf_deinit(&r->message_id);
     if (r->frame) net_frame_release(&r->frame);
     pthread_mutex_destroy(&r->mutex);
@@ -300,6 +319,12 @@ static void session_detach(Session *s) {
     place_free(s->database);
 }
 
+// Whoever waits for the same must begin it himself.
+static void prepare_give_up(Session *s, SessionRead *r) {
+    live_prepare_release(&r->ask.prepare);
+    park_wake(s->database, PARK_VIEWS, true);
+}
+
 void read_cancel(Session *s) {
     SessionRead *r = s->read;
     read_place_unused(s);
@@ -307,7 +332,11 @@ void read_cancel(Session *s) {
     atomic_store(&r->stop, true);
     pthread_mutex_lock(&r->mutex);  // (3)
     pthread_mutex_unlock(&r->mutex);
-    outbox_cut(&s->out);
+    if (r->ask.kind == READ_PREPARE) {
+        prepare_give_up(s, r);
+    } else {
+        outbox_cut(&s->out);
+    }
     s->database->counters.reads_cancelled++;
     session_detach(s);
     read_release(r);
@@ -363,6 +392,7 @@ static bool is_told_already(const Session *s, const SessionRead *r) {
 static void answer_ws(Session *s, SessionRead *r) {
     if (r->ask.kind == READ_RESUME) resume_ended(s, r->ask.resume, r->err);
     if (r->err == OK) {
+        s->database->counters.packing_saved += r->saved;
         outbox_fill(&s->out, r->frame);
         s->progress_due |= r->ask.kind != READ_ONE_OFF;
         session_dirty(s);
@@ -385,15 +415,34 @@ static void answer_ws(Session *s, SessionRead *r) {
     }
 }
 
+// True: it has to be run once more, and is.
+static bool prepare_again(SessionRead *r) {
+    if (!live_prepare_end(r->ask.prepare, r->err)) return false;
+    Err err = worker_submit(node_of(r->session->database)->workers, &r->job);
+    if (err != OK) (void)live_prepare_end(r->ask.prepare, err);
+    return err == OK;
+}
+
+// The message that asked for it is taken up again.
+static void prepare_ended(Session *s, SessionRead *r) {
+    live_prepare_add(&s->prepared, r->ask.prepare);
+    r->ask.prepare = NULL;
+    park_wake(s->database, PARK_VIEWS, true);
+}
+
 static void ended_run(LoopTask *task, NodeLoop *loop) {
     SessionRead *r = CONTAINER_OF(task, SessionRead, ended);
     Session *s = r->session;
     (void)loop;
+    if (s && r->ask.kind == READ_PREPARE && prepare_again(r)) return;
     if (s) {
         session_detach(s);
-        if (r->err == ERR_TOO_LARGE && !r->ask.resume) s->database->counters.reads_refused++;
+        if (r->err == ERR_TOO_LARGE && r->ask.kind != READ_PREPARE && !r->ask.resume)
+            s->database->counters.reads_refused++;
         if (r->ask.kind == READ_SQL) {
             answer_http(s, r);
+        } else if (r->ask.kind == READ_PREPARE) {
+            prepare_ended(s, r);
         } else {
             answer_ws(s, r);
         }
@@ -441,6 +490,7 @@ Err read_begin(Session *s, ReadAsk *ask) {
         live_queries_free(&ask->queries, ask->query_count);
         statement_free(&ask->statement);
         resume_free(&ask->resume);
+        live_prepare_release(&ask->prepare);
         read_place_unused(s);
         return ERR_NOMEM;
     }
@@ -454,6 +504,7 @@ Err read_begin(Session *s, ReadAsk *ask) {
     r->ask = *ask;
     r->protocol = s->protocol;
     r->codec = s->codec;
+    r->packing = packing_of(s);
     buf_put_bytes(&r->message_id, ask->asked.message_id);
     r->ask.asked.message_id = buf_bytes(&r->message_id);
     r->rows_max = (uint64_t)db->settings.result_rows_max;
@@ -462,18 +513,20 @@ Err read_begin(Session *s, ReadAsk *ask) {
     ask->queries = NULL;
     ask->statement = NULL;
     ask->resume = NULL;
+    ask->prepare = NULL;
     if (!buf_ok(&r->message_id)) {
         err = ERR_NOMEM;
         goto failed;
     }
     if ((err = store_snapshot(db_store(db->db), &r->snapshot)) != OK) goto failed;
+    if (r->ask.prepare) live_prepare_begin(r->ask.prepare);
     if ((err = submit(db, r)) != OK) {
         snapshot_release(&r->snapshot);
         goto failed;
     }
     s->read_granted = false;  // the place is the read's from here on
     s->read = r;
-    if (ask->kind != READ_SQL) outbox_hold(&s->out);
+    if (ask->kind != READ_SQL && ask->kind != READ_PREPARE) outbox_hold(&s->out);
     db->counters.reads++;
     return OK;
 failed:

@@ -28,16 +28,18 @@ typedef enum ReadKind {
     READ_ONE_OFF,
     READ_SUBSCRIBE,
     READ_UNSUBSCRIBE,
-    READ_RESUME
+    READ_PREPARE,  // what a subscription needs first (live.h): then its message is taken up again
+    READ_RESUME,
 } ReadKind;
 
 typedef struct ReadAsk {
     ReadKind kind;
-    WireAsk asked;  // not of READ_SQL; its bytes are copied
+    WireAsk asked;  // not of READ_SQL and READ_PREPARE; its bytes are copied
     uint64_t set;   // as live/ knows it
     // Detached; taken over by read_begin.
     Statement *statement;  // READ_SQL, READ_ONE_OFF
-    Standing **queries;    // the others
+    Standing **queries;    // READ_SUBSCRIBE, READ_UNSUBSCRIBE, READ_RESUME
+    LivePrepare *prepare;  // READ_PREPARE
     uint32_t query_count;
     bool bag;               // likewise, as LiveAnswer says
     struct Resume *resume;  // READ_RESUME: what else it is about (resume.h); likewise

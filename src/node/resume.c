@@ -157,6 +157,11 @@ static Err set_join(Session *s, const WireSet *set, Resume *resume, Gathered *al
     if (!queries) return ERR_NOMEM;
     Err err =
         live_subscribe_within(s->live, set->query_set, queries, n, LIVE_ELSEWHERE, &answer, diag);
+    // What has to be prepared is begun by who subscribes; that is not less than to be told all of it.
+    if (err == ERR_BUSY && answer.prepare) {
+        live_prepare_release(&answer.prepare);
+        return diag_fail(diag, ERR_INVALID, "a query that has to be prepared: subscribe");
+    }
     if (err != OK) return err;
     resume->sets[resume->set_count++] = set->query_set;
     return gather(all, &answer);

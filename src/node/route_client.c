@@ -81,7 +81,27 @@ typedef struct SubscribeParams {
     bool has_connection;
     bool has_confirmed, confirmed;
     bool light;
+    WirePacking packing;
 } SubscribeParams;
+
+static bool packing_param(Request *r, WirePacking *out) {
+    Str text;
+    *out = WIRE_BROTLI;  // who says nothing can unpack that (§5.3)
+    if (!request_query(r, "compression", &text)) return true;
+    if (str_eq(text, STR("None")))
+        *out = WIRE_PLAIN;
+    else if (str_eq(text, STR("Gzip")))
+        *out = WIRE_GZIP;
+    else if (!str_eq(text, STR("Brotli"))) {
+        request_text(r,
+                     400,
+                     "Failed to deserialize query string: compression: unknown variant `" STR_FMT
+                     "`, expected one of `None`, `Brotli`, `Gzip`",
+                     STR_ARG(text));
+        return false;
+    }
+    return true;
+}
 
 static bool subscribe_params(Request *r, SubscribeParams *out) {
     Str text;
@@ -96,16 +116,7 @@ static bool subscribe_params(Request *r, SubscribeParams *out) {
         }
         out->has_connection = true;
     }
-    if (request_query(r, "compression", &text) && !str_eq(text, STR("None")) &&
-        !str_eq(text, STR("Brotli")) && !str_eq(text, STR("Gzip"))) {
-        request_text(r,
-                     400,
-                     "Failed to deserialize query string: compression: unknown variant `" STR_FMT
-                     "`, expected one of `None`, `Brotli`, `Gzip`",
-                     STR_ARG(text));
-        return false;
-    }
-    return request_query_bool(r, "light", false, &out->light) &&
+    return packing_param(r, &out->packing) && request_query_bool(r, "light", false, &out->light) &&
            request_query_bool(r, "confirmed", true, &out->confirmed);
 }
 
@@ -184,6 +195,7 @@ void route_subscribe(Request *r) {
         .protocol = protocol,
         .is_light = params.light,
         .speaks_ours = ours,
+        .packing = params.packing,
         .token = r->caller.token,
         .claims = r->caller.payload,
     };

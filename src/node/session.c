@@ -38,6 +38,7 @@ Session *session_new(Database *db, const SessionOptions *o) {
     s->codec = wire_codec(o->protocol);
     s->v1.is_light = o->is_light;
     s->speaks_ours = o->speaks_ours;
+    s->packing = o->packing;
     s->token = arena_str(&s->arena, o->token);
     s->claims = arena_str(&s->arena, o->claims);
     bool is_client = o->kind == SESSION_WS || o->kind == SESSION_HTTP || o->kind == SESSION_PG;
@@ -70,6 +71,7 @@ void session_free(Session **handle) {
     fetch_cancel(s);
     read_cancel(s);
     park_leave(s);
+    live_prepare_release(&s->prepared);
     if (s->live) live_client_close(&s->live);
     pg_session_deinit(s);
     const Io *io = s->database->loop->node->io;
@@ -209,6 +211,17 @@ Err session_args(Session *s, const FunctionDef *f, bool as_json, Bytes *args, Di
     return err;
 }
 
+// Clients call the same reducer again and again.
+static const FunctionDef *reducer_named(Session *s, Str name) {
+    const ModuleDef *def = s->database->def;
+    if (LIKELY(s->called_last < def->reducer_count) &&
+        str_eq(def->reducers[s->called_last].name, name))
+        return &def->reducers[s->called_last];
+    const FunctionDef *f = moduledef_reducer(def, name);
+    if (f) s->called_last = (uint32_t)(f - def->reducers);
+    return f;
+}
+
 // May this session call the reducer with these arguments? Fills text with the reason if not.
 const FunctionDef *session_admit(Session *s,
                                  Str name,
@@ -217,7 +230,7 @@ const FunctionDef *session_admit(Session *s,
                                  char *text,
                                  size_t text_size) {
     Database *db = s->database;
-    const FunctionDef *f = moduledef_reducer(db->def, name);
+    const FunctionDef *f = reducer_named(s, name);
     Buf line = {0};
     if (db->read_only != OK) {
         snprintf(text, text_size, "%s", db->read_only_why);
@@ -396,9 +409,12 @@ static void reducer_committed(Session *s, const LiveUpdate *own) {
         return;
     }
     if (s->v1.is_quiet) return;  // it heard what everybody hears
-    uint32_t count;
-    const WireTableUpdate *updates = session_wire_updates(s->database, s->codec, own, &count);
-    if (!updates) s->out.failed = true;
+    uint32_t count = 0;
+    const WireTableUpdate *updates = NULL;
+    if (own) {
+        updates = session_wire_updates(s->database, s->codec, own, &count);
+        if (!updates) s->out.failed = true;
+    }
     WireCall call = session_wire_call(s);
     s->codec->called(outbox_begin(&s->out), &call, updates, count);
     outbox_end(&s->out);

@@ -87,6 +87,7 @@ struct Session {
     bool has_asked;          // anything; from then on it cannot resume (resume.h)
     bool progress_due;       // it was told rows, and not yet of when they are
     uint64_t progress_told;  // the offset that it was told last; 0: none
+    WirePacking packing;     // what the client can unpack
     Arena arena;             // token, claims, an HTTP request's text
     Str token, claims;
     LiveClient *live;
@@ -112,6 +113,7 @@ struct Session {
     Micros call_timestamp;
     int64_t call_elapsed_us;  // of the call that ended last
     const FunctionDef *function;
+    uint32_t called_last;  // the reducer's place in the definition: a guess, whatever was published
     Buf call_args;
     ClientMessage asked;  // a question that waits for views; borrows as it was decoded
     int64_t took_ns;      // v1: when the message being worked on was taken up
@@ -131,7 +133,8 @@ struct Session {
     struct SessionFetch *fetch;  // fetch.h; misses: of the call at hand
     uint32_t misses;
     struct SessionRead *read;
-    bool read_granted;  // a place is reserved for it
+    LivePrepare *prepared;  // what its subscription needed, until that is answered
+    bool read_granted;      // a place is reserved for it
     ParkKind parked;
     uint64_t asked_at;  // version of the data when the question came that is parked for a view; 0
     Session *prev_parked, *next_parked;
@@ -155,6 +158,7 @@ typedef struct SessionOptions {
     bool confirmed;
     WireProtocol protocol;
     bool is_light, speaks_ours;
+    WirePacking packing;
     Str token, claims;      // copied
     const Identity *party;  // on whose account it is worked on; NULL: its own
 } SessionOptions;

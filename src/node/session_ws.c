@@ -39,6 +39,7 @@ static const WireTableRows *tables_of(Session *s, const LiveRows *rows, uint32_t
 }
 
 static void ask_again(Session *s, Err err, const LiveUpdate *own);
+static void refuse_subscribe(Session *s, const ClientMessage *m, const char *text);
 
 void session_ask_later(Session *s, const ClientMessage *m) {
     s->asked = *m;
@@ -49,6 +50,21 @@ void session_ask_later(Session *s, const ClientMessage *m) {
 static void ask_when_there(Session *s) {
     session_ws_untake(s);
     session_await_views(s);
+}
+
+// It needs something first that takes long. It waits with its message, as if that had not been read yet.
+static void prepare_first(Session *s, const ClientMessage *m, LivePrepare *prepare) {
+    if (!read_place(s)) {
+        live_prepare_release(&prepare);
+        session_ws_untake(s);
+        return;
+    }
+    ReadAsk ask = {.kind = READ_PREPARE, .prepare = prepare};
+    Err err = read_begin(s, &ask);
+    if (err == OK)
+        session_ws_untake(s);
+    else
+        refuse_subscribe(s, m, err == ERR_LIMIT ? busy_text : err_text(err));
 }
 
 void session_subscription_dropped(void *ctx, void *owner, uint32_t query_set, const char *reason) {
@@ -117,9 +133,13 @@ static void answer_subscribe(Session *s, const ClientMessage *m) {
         return;
     }
     if (err == ERR_BUSY) {
-        ask_when_there(s);
+        if (answer.prepare)
+            prepare_first(s, m, answer.prepare);
+        else
+            ask_when_there(s);
         return;
     }
+    live_prepare_release(&s->prepared);
     if (err == OK && answer.queries) {
         read_rows(s, m, set, READ_SUBSCRIBE, &answer);
         return;

@@ -33,6 +33,7 @@ typedef struct Settings {
     int64_t slow_calls_max, slow_queue_max, procedures_max, procedure_queue_max;
     int64_t identity_workers_max;  // 0: all but one
     int64_t result_rows_max;       // 0: no limit
+    int64_t compression;           // 0: for nobody, 1: clients of our own protocol, 2: all
     // Bytes; 0: no limit, or as it says in settings.c.
     int64_t result_bytes_max;
     int64_t memory_max, heap_max, transaction_max, module_log_max;

@@ -416,8 +416,8 @@ bool slow_step(Session *s, HostCall *call, bool *more) {
         try_begin(s);
     } else if (lane->has_ended) {
         begun = ended(s, call);
-    } else if (lane_asked(lane) == ASK_RESERVE) {
-        lane_serve_reserve(lane);
+    } else if (lane_asked(lane) == ASK_RUN) {
+        lane_serve_run(lane);
     }
     *more = begun || !s->lane;  // what is behind the call waits for its end
     return begun;

@@ -207,8 +207,8 @@ void sqlwrite_step(Session *s) {
         try_begin(s);
     } else if (lane->has_ended) {
         ended(s);
-    } else if (lane_asked(lane) == ASK_RESERVE) {
-        lane_serve_reserve(lane);
+    } else if (lane_asked(lane) == ASK_RUN) {
+        lane_serve_run(lane);
     }
 }
 

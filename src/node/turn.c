@@ -3,8 +3,8 @@
 //   turn k     calls ─ batch k ──> disk ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄┐ landed
 //   turn k+1                        calls ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄ answers of k leave ─ batch k+1 ──> disk
 //
-// While there is more to do, a batch is synced beside the next turn. When there is not, the turn
-// syncs itself: handing the sync to another thread and being woken by it would only add to what the
+// While there is more to do, a batch is synced beside the next turn. When there is not (a turn that took
+// long has the sockets read once more, to know), the turn syncs itself: handing the sync to another thread and being woken by it would only add to what the
 // one who waits has to wait for.
 //
 // Somebody who asks for little (sparse, in fair.h) beside others who always have something to do must not
@@ -26,6 +26,11 @@
 // From then on a turn ends as soon as the log could take its batch; Settings.turn is the longest that
 // it runs calls, and so holds answers back for the sake of a larger batch.
 #define TURN_SHORT_NS 1000000
+// … whether it could is asked so often, not at every call.
+#define LOG_ASK_NS 20000
+// Of a turn that took so long, clients have read and written meanwhile: before the loop sits down to wait
+// for the disk it looks whether there is more to do.
+#define TURN_ASKS_NS 100000
 // A disk that is so far behind is waited for.
 #define BATCH_WAITING_BYTES_MAX (8u << 20)
 
@@ -157,7 +162,9 @@ bool turn_is_over(Database *db, int64_t now_ns) {
         db->counters.hurried++;
         return true;
     }
-    return ran_ns >= TURN_SHORT_NS && log_is_free(db, false);
+    if (ran_ns < TURN_SHORT_NS || now_ns < db->log_asked_ns + LOG_ASK_NS) return false;
+    db->log_asked_ns = now_ns;
+    return log_is_free(db, false);
 }
 
 // Commits wait for the log, which is free. True: their batch is in flight.
@@ -184,11 +191,20 @@ static bool batch_send(Database *db) {
     return beside && err == OK;
 }
 
-static void let_leave(Database *db) {
+// Nothing is known to be left to do; but what came since the sockets were read last is not known.
+static bool asks_first(const Database *db) {
+    if (fair_any_ready(&db->fair) || db->hurried || expects_sparse(db)) return false;
+    return clock_ns(db) - db->turn_began_ns >= TURN_ASKS_NS;
+}
+
+static void let_leave(Database *db, bool may_ask) {
     session_deliver(db, false);
     if (!log_is_free(db, log_pending(db_log(db->db)) > BATCH_WAITING_BYTES_MAX)) return;
     session_deliver_sealed(db);
-    if (!db->failed && db_needs_flush(db->db) && batch_send(db)) return;
+    if (!db->failed && db_needs_flush(db->db)) {
+        db->has_asked = may_ask && asks_first(db);
+        if (db->has_asked || batch_send(db)) return;
+    }
     session_deliver_sealed(db);  // of a batch that could not be sent: these are closed
     session_deliver(db, true);
 }
@@ -228,9 +244,13 @@ void database_turn(Database *db) {
     (void)log_is_free(db, false);
     resume_tick(db);
     if (!db->failed && !db->instance) (void)database_mend(db, false);
+    if (db->has_asked) {  // the sockets were read: the batch starts now, and then what they brought
+        db->has_asked = false;
+        let_leave(db, false);
+    }
     if (database_has_work(db)) {
         calls_run(db);
-        let_leave(db);
+        let_leave(db, true);
         modulelog_flush(db->log);
     }
     read_landed(db);

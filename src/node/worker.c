@@ -18,8 +18,6 @@
 #include "node/worker.h"
 
 #include <pthread.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -35,7 +33,8 @@ struct WorkerPool {
     pthread_t *threads;
     uint32_t thread_count, thread_cap;
     uint32_t thread_max, waiting_max;
-    int nice;
+    ThreadRole role;
+    const char *name;
     uint32_t idle;
     bool ending;
     struct {
@@ -63,7 +62,8 @@ Err worker_pool_new(const WorkerOptions *options, WorkerPool **out) {
     pool->thread_max =
         options->threads ? options->threads : MAX((uint32_t)MAX(cores, 1), THREADS_LEAST);
     pool->waiting_max = options->waiting_max;
-    pool->nice = options->nice;
+    pool->role = options->role;
+    pool->name = options->name ? options->name : "worker";
     pthread_mutex_init(&pool->mutex, NULL);
     pthread_cond_init(&pool->work, NULL);
     Err err = threads_reserve(pool);
@@ -144,7 +144,7 @@ static void thread_want(WorkerPool *pool);
 
 static void *worker_main(void *arg) {
     WorkerPool *pool = arg;
-    if (pool->nice) setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), pool->nice);
+    thread_become(pool->name, pool->role);
     pthread_mutex_lock(&pool->mutex);
     for (;;) {
         while (!job_may_begin(pool) && !(pool->ending && !pool->first)) {

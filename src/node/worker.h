@@ -6,6 +6,7 @@
 // so only work that is slow anyway comes here.
 #pragma once
 #include "node/node.h"
+#include "os/thread.h"
 
 typedef struct WorkerPool WorkerPool;
 typedef struct WorkerJob WorkerJob;
@@ -18,14 +19,11 @@ struct WorkerJob {
     uint32_t payer_max;
 };
 
-// The loops' threads come first: a machine that is full delays slow work before short work. Not
-// by much, because procedures are waited for as well.
-#define WORKER_NICE 5
-
 typedef struct WorkerOptions {
     uint32_t threads;      // run at once; 0: one a core
     uint32_t waiting_max;  // so many more may be asleep in worker_wait_begin
-    int nice;              // how far they step back behind the loops; 0: not at all
+    ThreadRole role;   // in the background, so that a full machine delays slow work before short
+    const char *name;  // of each thread: thread.h
 } WorkerOptions;
 
 MUST_USE Err worker_pool_new(const WorkerOptions *options, WorkerPool **out);

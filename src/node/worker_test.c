@@ -76,7 +76,7 @@ TEST(worker, runs_every_job_once_and_no_more_at_a_time_than_it_may) {
     static Job jobs[COUNT];
     atomic_int done = 0, running = 0, most = 0;
     WorkerPool *pool = NULL;
-    EXPECT_OK(worker_pool_new(&(WorkerOptions){3, 0, 0}, &pool));
+    EXPECT_OK(worker_pool_new(&(WorkerOptions){.threads = 3, .waiting_max = 0}, &pool));
     for (int i = 0; i < COUNT; i++) {
         jobs[i] = (Job){.job.run = job_run, .done = &done, .running = &running, .most = &most};
         EXPECT_OK(worker_submit(pool, &jobs[i].job));
@@ -91,7 +91,7 @@ TEST(worker, a_job_that_waits_gives_its_place_to_another) {
     atomic_int done = 0, running = 0, most = 0;
     WorkerPool *pool = NULL;
     gate_init(&gate);
-    EXPECT_OK(worker_pool_new(&(WorkerOptions){1, 8, 0}, &pool));
+    EXPECT_OK(worker_pool_new(&(WorkerOptions){.threads = 1, .waiting_max = 8}, &pool));
     Job jobs[9];
     for (int i = 0; i < 9; i++) {
         jobs[i] = (Job){.job.run = job_run,
@@ -117,7 +117,7 @@ TEST(worker, a_job_waits_in_its_place_when_enough_are_asleep) {
     atomic_int done = 0, running = 0, most = 0;
     WorkerPool *pool = NULL;
     gate_init(&gate);
-    EXPECT_OK(worker_pool_new(&(WorkerOptions){1, 1, 0}, &pool));
+    EXPECT_OK(worker_pool_new(&(WorkerOptions){.threads = 1, .waiting_max = 1}, &pool));
     Job jobs[3];
     for (int i = 0; i < 3; i++) {
         jobs[i] = (Job){.job.run = job_run,
@@ -144,7 +144,7 @@ TEST(worker, the_jobs_of_one_payer_leave_a_thread_to_others) {
     atomic_int done = 0, running = 0, most = 0, others = 0;
     WorkerPool *pool = NULL;
     gate_init(&gate);
-    EXPECT_OK(worker_pool_new(&(WorkerOptions){3, 0, 0}, &pool));
+    EXPECT_OK(worker_pool_new(&(WorkerOptions){.threads = 3, .waiting_max = 0}, &pool));
     Job greedy[6], other[4];
     for (int i = 0; i < 6; i++) {
         greedy[i] = (Job){.job = {.run = job_run, .payer = 7},
@@ -175,7 +175,7 @@ TEST(worker, a_payer_whose_job_sleeps_may_run_another) {
     atomic_int done = 0, running = 0, most = 0;
     WorkerPool *pool = NULL;
     gate_init(&gate);
-    EXPECT_OK(worker_pool_new(&(WorkerOptions){2, 4, 0}, &pool));
+    EXPECT_OK(worker_pool_new(&(WorkerOptions){.threads = 2, .waiting_max = 4}, &pool));
     Job jobs[5];
     for (int i = 0; i < 5; i++) {
         jobs[i] = (Job){.job = {.run = job_run, .payer = 7, .payer_max = 1},
@@ -203,7 +203,7 @@ TEST(worker, a_full_queue_refuses_and_says_so) {
     atomic_int done = 0, running = 0, most = 0;
     WorkerPool *pool = NULL;
     gate_init(&gate);
-    EXPECT_OK(worker_pool_new(&(WorkerOptions){1, 0, 0}, &pool));
+    EXPECT_OK(worker_pool_new(&(WorkerOptions){.threads = 1, .waiting_max = 0}, &pool));
     int taken = 0, refused = 0;
     for (int i = 0; i < COUNT; i++) {
         jobs[i] = (Job){.job.run = job_run,
@@ -228,7 +228,7 @@ TEST(worker, a_pool_that_cannot_be_made_leaves_nothing_behind) {
     for (int64_t n = 0;; n++) {
         WorkerPool *pool = NULL;
         mem_fault_arm(n);
-        Err err = worker_pool_new(&(WorkerOptions){2, 2, 0}, &pool);
+        Err err = worker_pool_new(&(WorkerOptions){.threads = 2, .waiting_max = 2}, &pool);
         mem_fault_arm(-1);
         worker_pool_free(&pool);
         if (err == OK) break;

@@ -16,6 +16,7 @@
 
 #include "base/mem.h"
 #include "os/linux.h"
+#include "os/thread.h"
 
 typedef enum SyncState { SYNC_IDLE, SYNC_IN_FLIGHT, SYNC_ENDED } SyncState;
 
@@ -66,6 +67,7 @@ static bool wait_for_work(IoSyncer *s) {
 
 static void *syncer_main(void *arg) {
     IoSyncer *s = arg;
+    thread_become("sync", THREAD_PROMPT);
     while (wait_for_work(s)) {
         s->error = sync_now(s->fd);
         state_set(s, SYNC_ENDED);

@@ -458,6 +458,7 @@ TEST(sql, finds_names_where_they_are) {
     refuses("select r.* from t", NO_NAME);
     accepts("select r.* from t r where r.u32 = 5 and u32 = 5");
     accepts("select * from 't' where u32 = 1");
+    // Conformance case 34.
     accepts("select * from ns.t where ns.t.a = 1");
     accepts("select * from \"ns\".\"t\" where \"ns\".t.a = 1");
     accepts("select * from \"ns.t\" where ns.t.a = 1");

@@ -17,6 +17,10 @@ static bool takes_text(const Type *type) {
 
 Err write_value(const Type *type, const SqlValue *value, Buf *out, Diag *diag) {
     if (value->kind == SQL_PARAM) return sql_param(value->param, type, value->text, out, diag);
+    if (value->from_driver && type->special == SPECIAL_OPTION) {
+        buf_put_u8(out, 0);
+        type = type->fields[0].type;
+    }
     if (value->kind == SQL_TRUTH) {
         if (type->kind != TYPE_BOOL) return compile_fail_type(diag, type, type_simple(TYPE_BOOL));
         buf_put_u8(out, value->truth);

@@ -1,4 +1,4 @@
-// param.c: parameters, $1 and so on, as values of what they meet.
+// param.c: parameters, $1 and so on, and literals that drivers wrote in their place, as values of what they meet.
 //
 // A value comes as text, in the forms in which PostgreSQL's drivers write it; beyond that it is a
 // literal like any other (literal.c). Before it is known, a zero stands in its place: the statement can

@@ -168,6 +168,28 @@ StatementParam *parser_param(const Parser *p, const SqlToken *token) {
     return &p->params->items[n - 1];
 }
 
+Err parser_driver_literal(const Parser *p, const SqlToken *token, StatementParam **out) {
+    bool is_null = sql_token_is(token, "NULL");
+    *out = NULL;
+    if (!p->params || !p->params->from_driver || (token->kind != TOK_STRING && !is_null)) return OK;
+    *out = arena_new(p->arena, StatementParam);
+    if (!*out) return ERR_NOMEM;
+    **out = (StatementParam){.known = true, .text = is_null ? (Str){0} : token->text};
+    return OK;
+}
+
+uint32_t parser_driver_cast(const Parser *p) {
+    static const char *const types[] = {
+        "bool",    "boolean", "bytea",  "bpchar",  "date",    "float4",    "float8",      "int2",
+        "int4",    "int8",    "bigint", "int",     "integer", "smallint",  "interval",    "numeric",
+        "decimal", "real",    "text",   "varchar", "uuid",    "timestamp", "timestamptz",
+    };
+    const SqlToken *colons = parser_token(p, 0), *type = parser_token(p, 1);
+    if (!p->params || !p->params->from_driver || colons->kind != TOK_OTHER) return 0;
+    bool is_cast = str_eq(colons->text, STR("::")) && type->kind == TOK_WORD;
+    return is_cast && token_is_one_of(type, types, ARRAY_LEN(types)) ? 2 : 0;
+}
+
 static Err param_count(Parser *p, const SqlToken *token, StatementParam *param, uint64_t *out) {
     Buf value = {0};
     Err err = sql_param(param, type_simple(TYPE_U64), token->text, &value, p->diag);

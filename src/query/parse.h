@@ -22,6 +22,10 @@ static inline const SqlToken *parser_token(const Parser *p, uint32_t ahead) {
 
 // The parameter that the token names; NULL: it names none.
 StatementParam *parser_param(const Parser *p, const SqlToken *token);
+// Where literals are those of drivers (StatementParams), the one that the token is, as a parameter; *out NULL: it is none.
+MUST_USE Err parser_driver_literal(const Parser *p, const SqlToken *token, StatementParam **out);
+// How many tokens from here on are a cast of the literal before them, which says nothing new there: 0 or 2.
+uint32_t parser_driver_cast(const Parser *p);
 bool sql_token_is(const SqlToken *token, const char *keyword);  // unquoted, any case
 bool token_is_one_of(const SqlToken *token, const char *const *keywords, size_t count);
 bool token_is_ident(const SqlToken *token);

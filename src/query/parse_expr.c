@@ -160,6 +160,18 @@ static Err odd_literal(Expr *e) {
     StatementParam *param = parser_param(e->p, token);
     if (!param) return unsupported_literal(e, 1);
     e->p->at++;
+    e->p->at += parser_driver_cast(e->p);
+    return node_push(e, (SqlNode){.kind = SQL_LITERAL, .text = token->text, .param = param});
+}
+
+// As it stands, unless drivers write the literals.
+static Err string(Expr *e) {
+    const SqlToken *token = parser_token(e->p, 0);
+    StatementParam *param;
+    Err err = parser_driver_literal(e->p, token, &param);
+    if (err != OK) return err;
+    e->p->at++;
+    if (param) e->p->at += parser_driver_cast(e->p);
     return node_push(e, (SqlNode){.kind = SQL_LITERAL, .text = token->text, .param = param});
 }
 
@@ -181,7 +193,8 @@ static Err word(Expr *e) {
         p->at++;
         return node_push(e, (SqlNode){.kind = SQL_BOOL, .value = truth});
     }
-    if (sql_token_is(token, "NULL")) return unsupported_literal(e, 1);
+    if (sql_token_is(token, "NULL"))
+        return p->params && p->params->from_driver ? string(e) : unsupported_literal(e, 1);
     if (expr_word_is_reserved(token) || parser_token(p, 1)->kind == TOK_LPAREN)
         return unsupported_expr(e, p->at);
     SqlNode node = {.kind = SQL_COLUMN};
@@ -195,8 +208,8 @@ static Err operand(Expr *e) {
     e->operand_begin = p->at;
     switch (token->kind) {
     case TOK_NUMBER:
-    case TOK_STRING:
     case TOK_HEX: return literal(e, token->text, 1);
+    case TOK_STRING: return string(e);
     case TOK_PLUS:
     case TOK_MINUS: return signed_number(e);
     case TOK_COLON: return parameter(e);

@@ -12,7 +12,9 @@ static Err unsupported_from_here(Parser *p, const char *what) {
 static Err parse_value(Parser *p, const char *what, SqlValue *out) {
     uint32_t begin = p->at, end;
     const SqlToken *token = parser_token(p, 0);
-    *out = (SqlValue){.text = token->text};
+    *out = (SqlValue){.text = token->text, .from_driver = p->params && p->params->from_driver};
+    Err err = parser_driver_literal(p, token, &out->param);
+    if (err != OK) return err;
     bool known = true, is_signed = token->kind == TOK_PLUS || token->kind == TOK_MINUS;
     if (is_signed) {
         const SqlToken *number = parser_token(p, 1);
@@ -20,6 +22,8 @@ static Err parse_value(Parser *p, const char *what, SqlValue *out) {
         Str sign = token->kind == TOK_MINUS ? STR("-") : STR("+");
         out->text = arena_printf(p->arena, "%s" STR_FMT, sign.ptr, STR_ARG(number->text));
         if (!out->text.ptr) return ERR_NOMEM;
+    } else if (out->param) {
+        out->kind = SQL_PARAM;
     } else if (token->kind == TOK_NUMBER) {
         out->kind = SQL_NUMBER;
     } else if (token->kind == TOK_HEX) {
@@ -35,6 +39,7 @@ static Err parse_value(Parser *p, const char *what, SqlValue *out) {
     }
     if (token->kind == TOK_END) return parse_expected(p, "an expression:");
     p->at += is_signed ? 2 : 1;
+    if (known) p->at += parser_driver_cast(p);
     const SqlToken *next = parser_token(p, 0);
     known = known &&
             (next->kind == TOK_COMMA || next->kind == TOK_RPAREN || next->kind == TOK_SEMICOLON ||

@@ -408,7 +408,7 @@ static Err list_open(Layout *l, Frame *f) {
             f->operands[unique++] = f->operands[i];
     }
     f->left = f->pred->count = unique;
-    for (uint32_t i = 0; i < unique; i++) {  // the list itself, too: conjuncts_copy reads it
+    for (uint32_t i = 0; i < unique; i++) {  // the list itself, too: conjuncts_take reads it
         f->operands[i]->next = i + 1 < unique ? f->operands[i + 1] : NULL;
     }
     f->pred->first = f->operands[0];
@@ -539,16 +539,80 @@ static Err params_copy(const Layout *l) {
     return err;
 }
 
+static const Pred *operands(const Pred *p, PredKind kind, uint32_t *count) {
+    *count = p->kind == kind ? p->count : 1;
+    return p->kind == kind ? p->first : p;
+}
+
+static bool is_conjunct(const Pred *p) {
+    return p->kind == PRED_COMPARE && p->op != QUERY_NE;
+}
+
+static void conjuncts_take(const Pred *p, QueryConjunct *list, uint32_t *taken) {
+    uint32_t count;
+    p = operands(p, PRED_AND, &count);
+    for (uint32_t i = 0; i < count; i++, p = p->next) {
+        if (is_conjunct(p)) list[(*taken)++] = (QueryConjunct){p->column, p->op, p->param};
+    }
+}
+
 // What must hold for every row: the root itself, or the operands of a root AND.
 static Err conjuncts_copy(const Layout *l, const Pred *root) {
     Query *q = l->c->query;
-    const Pred *first = root->kind == PRED_AND ? root->first : root;
-    uint32_t most = root->kind == PRED_AND ? root->count : 1;
-    q->conjuncts = arena_array(&q->arena, QueryConjunct, most);
+    q->conjuncts = arena_array(&q->arena, QueryConjunct, root->kind == PRED_AND ? root->count : 1);
     if (!q->conjuncts) return ERR_NOMEM;
-    for (const Pred *p = first; p; p = root->kind == PRED_AND ? p->next : NULL) {
-        if (p->kind != PRED_COMPARE || p->op == QUERY_NE) continue;
-        q->conjuncts[q->conjunct_count++] = (QueryConjunct){p->column, p->op, p->param};
+    conjuncts_take(root, q->conjuncts, &q->conjunct_count);
+    return OK;
+}
+
+// Does this way of an OR say more of a column than that it lies in a range, or more than nothing?
+static bool narrows(const Pred *way, bool by_equality) {
+    uint32_t count;
+    const Pred *p = operands(way, PRED_AND, &count);
+    for (uint32_t i = 0; i < count; i++, p = p->next) {
+        if (is_conjunct(p) && (p->op == QUERY_EQ || !by_equality)) return true;
+    }
+    return false;
+}
+
+// An OR that must hold, all of whose ways narrow; where the rest does so, too, by equality.
+static const Pred *or_find(const Query *q, const Pred *root) {
+    uint32_t count;
+    const Pred *p = operands(root, PRED_AND, &count);
+    for (uint32_t i = 0; i < count; i++, p = p->next) {
+        if (p->kind != PRED_OR || p->count > QUERY_BRANCHES_MAX) continue;
+        uint32_t ways;
+        const Pred *way = operands(p, PRED_OR, &ways);
+        while (ways > 0 && narrows(way, q->conjunct_count > 0)) {
+            ways--;
+            way = way->next;
+        }
+        if (ways == 0) return p;
+    }
+    return NULL;
+}
+
+static int conjunct_order(const void *a, const void *b) {
+    const QueryConjunct *x = a, *y = b;
+    int c = order_words(x->column, y->column);
+    if (c == 0) c = order_words(x->op, y->op);
+    return c ? c : order_words(x->param, y->param);
+}
+
+static Err branches_copy(const Layout *l, const Pred *root) {
+    Query *q = l->c->query;
+    const Pred *either = or_find(q, root);
+    if (!either) return OK;
+    q->branches = arena_array(&q->arena, QueryBranch, either->count);
+    if (!q->branches) return ERR_NOMEM;
+    for (const Pred *way = either->first; way; way = way->next) {
+        QueryBranch *branch = &q->branches[q->branch_count++];
+        uint32_t most = q->conjunct_count + (way->kind == PRED_AND ? way->count : 1);
+        branch->conjuncts = arena_array(&q->arena, QueryConjunct, most);
+        if (!branch->conjuncts) return ERR_NOMEM;
+        conjuncts_take(root, branch->conjuncts, &branch->conjunct_count);
+        conjuncts_take(way, branch->conjuncts, &branch->conjunct_count);
+        qsort(branch->conjuncts, branch->conjunct_count, sizeof *branch->conjuncts, conjunct_order);
     }
     return OK;
 }
@@ -563,6 +627,7 @@ static Err lay_out(Layout *l, Pred *root) {
     if ((err = tests_copy(l, entry)) != OK) return err;
     if ((err = params_copy(l)) != OK) return err;
     if ((err = conjuncts_copy(l, root)) != OK) return err;
+    if ((err = branches_copy(l, root)) != OK) return err;
     q->template_key = arena_bytes(&q->arena, buf_bytes(&l->key));
     return q->template_key.ptr ? OK : ERR_NOMEM;
 }

@@ -80,6 +80,14 @@ typedef struct QueryConjunct {  // a top-level conjunct `column op parameter`
     uint32_t param;
 } QueryConjunct;
 
+// One way to satisfy a predicate with an OR: `a = 1 OR (b = 2 AND c > 3)` has two.
+typedef struct QueryBranch {
+    QueryConjunct *conjuncts;  // all that must hold then, as in Query
+    uint32_t conjunct_count;
+} QueryBranch;
+
+#define QUERY_BRANCHES_MAX 64u
+
 typedef enum QueryProjection { QPROJECT_ROW, QPROJECT_COLUMNS, QPROJECT_COUNT } QueryProjection;
 
 // Which result of a view: column 0 of its table (catalog.h).
@@ -110,6 +118,10 @@ typedef struct Query {
     uint32_t param_count;
     QueryConjunct *conjuncts;  // by column, then operator: equality first
     uint32_t conjunct_count;
+    // Of an OR that must hold, IN included, each of whose ways narrows some column more than `conjuncts`
+    // do. None: there is no such, or it has more ways than QUERY_BRANCHES_MAX.
+    QueryBranch *branches;
+    uint32_t branch_count;
     bool mentions_sender;
     // Of a view (table->is_view) a query sees one result: that of its caller, or everybody's. To the
     // predicate that is a conjunct like any other, which is how subscriptions and scans find it.

@@ -136,6 +136,7 @@ typedef struct SqlValue {
     bool truth;
     Str text;               // with its sign
     StatementParam *param;  // SQL_PARAM
+    bool from_driver;       // StatementParams: what is no string may be an Option's value as well
 } SqlValue;
 
 typedef struct SqlWrite {

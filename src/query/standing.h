@@ -92,9 +92,10 @@ typedef struct StandingNode {
 
 struct Standing {
     Arena arena;
-    Query *query;  // of one table; then there is nothing below
-    Plan *plan;    // to run it
-    Join *join;    // its conditions are the steps'
+    bool mentions_sender;  // the text, not the rules
+    Query *query;          // of one table; then there is nothing below
+    Plan *plan;            // to run it
+    Join *join;            // its conditions are the steps'
     StandingNode *nodes;
     uint32_t node_count;
     StandingBlock *blocks;

@@ -260,6 +260,21 @@ static Err compile_joins(const Asked *a, SqlSelect *select, Standing *s) {
     return err == OK ? take_beginnings(a, s, select) : err;
 }
 
+static bool has_sender(const SqlNode *nodes, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (nodes[i].kind == SQL_SENDER) return true;
+    }
+    return false;
+}
+
+static bool mentions_sender(const SqlSelect *select) {
+    if (has_sender(select->nodes, select->node_count)) return true;
+    for (uint32_t r = 0; r < select->relation_count; r++) {
+        if (has_sender(select->relations[r].on, select->relations[r].on_count)) return true;
+    }
+    return false;
+}
+
 // ── together ───────────────────────────────────────────────────────────────────────────────────
 
 static Err compile(const Asked *a, Str text, Standing *s) {
@@ -271,6 +286,7 @@ static Err compile(const Asked *a, Str text, Standing *s) {
     if (err == OK) err = compile_table(a->catalog, a->caller, select.table, &what.table, a->diag);
     if (err == OK) err = is_plain(a, &select, what.table, &plain);
     if (err != OK) return err;
+    s->mentions_sender = mentions_sender(&select);
     if (plain) return compile_select(&select, &what, &s->query, a->diag);
     s->text = arena_str(&s->arena, text);
     return s->text.ptr ? compile_joins(a, &select, s) : ERR_NOMEM;

@@ -33,6 +33,9 @@ typedef struct StatementParams {
     StatementParam *items;  // the caller's
     uint32_t max;           // so many items there are
     uint32_t count;         // the highest that the text names; found by compiling
+    // Literals are as drivers of PostgreSQL write values into a text: a string takes the type of what it
+    // meets, as a parameter does, `'…'::type` says no more than that, and NULL is a value.
+    bool from_driver;
 } StatementParams;
 
 typedef struct StatementStats {

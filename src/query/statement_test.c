@@ -251,6 +251,40 @@ TEST(statement, a_parameter_counts_like_the_literal_in_its_place) {
     world_close(&w);
 }
 
+TEST(statement, literals_of_drivers_may_carry_a_cast_and_be_null) {
+    World w = world_open(30);
+    StatementParam items[1] = {{.known = true, .text = STR("4")}};
+    StatementParams params = {.items = items, .max = 1, .from_driver = true};
+    Statement *statement = NULL;
+    static const char *const known[] = {
+        "select a from t where a between '4'::int8 and 17",
+        "select a from t where s = 'x'::varchar or a = $1::integer",
+        "insert into t (a, b, s) values ('1000'::bigint, 1, 'x'::text)",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
+        EXPECT_OK(with_params(&w, known[i], &params, &statement));
+        statement_free(&statement);
+        params.from_driver = false;
+        EXPECT(with_params(&w, known[i], &params, &statement) != OK);
+        params.from_driver = true;
+    }
+    static const struct {
+        const char *text;
+        Err err;
+    } wrong[] = {
+        {"select a from t where a = 'four'::int8", ERR_INVALID},
+        {"select a from t where a = NULL", ERR_INVALID},
+        {"select a from t where a = 'x'::nonsense", ERR_UNSUPPORTED},
+        {"select a from t where a = 'x'::", ERR_UNSUPPORTED},
+        {"select a from t where a::text = 'x'", ERR_UNSUPPORTED},
+        {"insert into t (a, b, s) values (NULL, 1, 'x')", ERR_INVALID},
+        {"insert into t (a, b, s) values (1, 2, 'x'::)", ERR_UNSUPPORTED},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++)
+        EXPECT_ERR(with_params(&w, wrong[i].text, &params, &statement), wrong[i].err);
+    world_close(&w);
+}
+
 TEST(statement, a_text_is_cut_where_the_lexer_sees_its_ends) {
     Str rest = STR(" ;; select ';' ; -- ;\n update t set s = $$;$$ /* ; */;;  ");
     Str first;

@@ -32,7 +32,6 @@ struct TallyGroup {
 
 struct Tally {
     const Plan *plan;
-    const Standing *standing;
     size_t *memory;
     size_t counted;  // of this one, in *memory
     Pool pool;
@@ -76,7 +75,7 @@ void tally_free(Tally **tally) {
 static Bytes value_of(const Tally *t, const Bytes *rows, PlanColumn column) {
     Bytes row = rows[column.relation];
     if (!row.ptr) return BYTES_NONE;
-    return row_column(t->standing->nodes[column.relation].leaf->layout, row, column.column);
+    return row_column(t->plan->join.leaves[column.relation].query->layout, row, column.column);
 }
 
 static size_t group_bytes(const Tally *t) {
@@ -161,7 +160,6 @@ Err tally_new(const Standing *standing, size_t *memory, Tally **out) {
     Tally *t = MEM_NEW(Tally);
     if (!t) return ERR_NOMEM;
     t->plan = standing->plan;
-    t->standing = standing;
     t->memory = memory;
     t->mask = 15;
     t->buckets = mem_zalloc((t->mask + 1) * sizeof(TallyGroup *));
@@ -255,12 +253,22 @@ Err tally_remove(Tally *t, const Bytes *rows) {
     return change(t, rows, false);
 }
 
-Err tally_fill(Tally *t, const Standing *standing, size_t max, Diag *diag) {
-    const Join *join = &standing->plan->join;
-    PlanMemory memory = {.max = standing->plan->memory_max, .diag = diag};
+void tally_move(Tally *t, const Standing *standing, size_t *memory) {
+    t->plan = standing->plan;
+    t->memory = memory;
+}
+
+Err tally_fill(Tally *t,
+               const Standing *standing,
+               const Snapshot *snapshot,
+               size_t max,
+               Diag *diag) {
+    const Plan *plan = standing->plan;
+    const Join *join = &plan->join;
+    PlanMemory memory = {.max = plan->memory_max, .diag = diag, .stop = plan->stop};
     JoinRun *run = NULL;
     Bytes *rows = mem_alloc(join->count * sizeof *rows);
-    Err err = rows ? join_run_new(join, NULL, &memory, &run) : ERR_NOMEM;
+    Err err = rows ? join_run_new(join, snapshot, &memory, &run) : ERR_NOMEM;
     if (err == OK) join_run_start(run, BYTES_NONE);
     uint64_t combined = 0;
     while (err == OK && join_run_next(run)) {

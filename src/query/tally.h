@@ -22,9 +22,16 @@ void tally_free(Tally **tally);
 // but tally_free.
 MUST_USE Err tally_add(Tally *tally, const Bytes *rows);
 MUST_USE Err tally_remove(Tally *tally, const Bytes *rows);
-// Every combination that there is now, on the head, into an empty tally. ERR_TOO_LARGE: `memory` would
-// exceed `max`. ERR_INVALID, with a text.
-MUST_USE Err tally_fill(Tally *tally, const Standing *standing, size_t max, Diag *diag);
+// Every combination that there is, on a snapshot or the head (NULL), into an empty tally. ERR_TOO_LARGE:
+// `memory` would exceed `max`. ERR_INVALID, with a text. ERR_CLOSED: as standing_limit says.
+MUST_USE Err tally_fill(Tally *tally,
+                        const Standing *standing,
+                        const Snapshot *snapshot,
+                        size_t max,
+                        Diag *diag);
+// It is of this standing from now on, which differs from its own by parameters at most; and what it takes,
+// which is counted there already, is counted in `memory`.
+void tally_move(Tally *tally, const Standing *standing, size_t *memory);
 
 // What became of the rows since the last time: those that are no more and those that are new. ERR_INVALID
 // with a text: a sum has left its type; nothing can be said any more. What `lost` and `gained` answer.

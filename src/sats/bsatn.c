@@ -180,6 +180,10 @@ static Err check_value(Checker *c, const Type *type, int depth) {
 }
 
 Err bsatn_check(const Type *type, Bytes in, size_t *len, Diag *diag) {
+    if (type->any_bits && type->fixed_size <= in.len && type->height <= VALUE_DEPTH_MAX) {
+        *len = type->fixed_size;
+        return OK;
+    }
     const uint8_t *start = in.len ? in.ptr : nothing;
     Checker c = {.start = start, .at = start, .end = start + in.len, .diag = diag};
     Err err = check_value(&c, type, 0);

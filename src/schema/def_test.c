@@ -389,7 +389,11 @@ TEST(moduledef, refuses_bad_default_values) {
                    .tables = {{.name = "t", .defaults = {{"0", "010000000000000000"}}}}});
 }
 
-TEST(moduledef, refuses_bad_views) {
+TEST(moduledef, refuses_bad_views) {  // case 130
+    expect_refused("name `t` is used for multiple entities",
+                   &(DefText){ONE_COLUMN,
+                              .tables = {{.name = "t"}},
+                              .views = {{.name = "t", .returns = "Array<&0>"}}});
     expect_refused("View v has invalid return type U8",
                    &(DefText){.views = {{.name = "v", .returns = "U8"}}});
     expect_refused(

@@ -15,7 +15,7 @@
 #include "base/test.h"
 #include "schema/def.h"
 
-enum { DEF_TEXT_MAX = 12 };
+enum { DEF_TEXT_MAX = 12, DEF_TEXT_VIEWS = 6 };
 
 typedef struct DefTextIndex {
     const char *name;      // NULL ends the list; "-" is an index without a name
@@ -82,7 +82,7 @@ struct DefText {
     DefTextTable tables[DEF_TEXT_MAX];
     DefTextFunction reducers[DEF_TEXT_MAX];
     DefTextFunction procedures[4];
-    DefTextView views[4];
+    DefTextView views[DEF_TEXT_VIEWS];
     const char *row_level_security[4];
     const char *explicit_names[8];  // "table source canonical"
     const char *handlers[4];
@@ -371,7 +371,7 @@ static inline void def_text_exports9(Buf *out, const DefText *text) {
         def_text_params(out, text->procedures[i].params);
         def_text_one(out, text->procedures[i].returns ? text->procedures[i].returns : "()");
     }
-    for (uint32_t i = 0; i < 4 && text->views[i].name; i++, count++) {
+    for (uint32_t i = 0; i < DEF_TEXT_VIEWS && text->views[i].name; i++, count++) {
         buf_put_u8(out, 2);
         def_text_view(out, &text->views[i]);
     }
@@ -471,7 +471,7 @@ static inline void def_text_functions10(Buf *out, const DefText *text) {
 
 static inline void def_text_views10(Buf *out, const DefText *text) {
     uint32_t n = 0, keys = 0;
-    while (n < 4 && text->views[n].name)
+    while (n < DEF_TEXT_VIEWS && text->views[n].name)
         keys += text->views[n++].keys[0] != NULL;
     buf_put_u8(out, 5);
     buf_put_u32(out, n);

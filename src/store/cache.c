@@ -134,6 +134,7 @@ const uint8_t *page_fetch(const Pages *pages, PageNo no) {
         switch ((PageState)state_of(pages, no)) {
         case PAGE_HERE:
         case PAGE_WRITING:
+        case PAGE_PRIVATE:
         case PAGE_DIRTY: return page_at(pages, no);
         case PAGE_COOLING:
             if (state_move(pages, no, PAGE_COOLING, PAGE_HERE)) return page_at(pages, no);
@@ -149,6 +150,15 @@ const uint8_t *page_fetch(const Pages *pages, PageNo no) {
         case PAGE_LEAVING: wait_a_little(&turns); break;
         }
     }
+}
+
+// What is here cannot leave: our guard was up before it is marked. What was marked may, unless the mark
+// is taken off in time.
+bool page_keep(const Pages *pages, PageNo no) {
+    DEBUG_ASSERT(guard_is_up());
+    if (state_move(pages, no, PAGE_COOLING, PAGE_HERE)) return true;
+    uint8_t state = state_of(pages, no);
+    return state == PAGE_HERE || state == PAGE_DIRTY || state == PAGE_WRITING;
 }
 
 void cache_hint(const Pages *pages, const PageNo *list, uint32_t count) {
@@ -174,7 +184,8 @@ void dirty_unmark(PageCache *cache, PageNo no, uint32_t run) {
 }
 
 void page_soil(Pages *pages, PageNo no) {
-    if (LIKELY(state_of(pages, no) == PAGE_DIRTY)) return;
+    uint8_t now = state_of(pages, no);
+    if (LIKELY(now == PAGE_DIRTY) || now == PAGE_PRIVATE) return;
     // It was read in this operation, so our guard keeps it from leaving.
     uint8_t before = atomic_exchange(&pages->state[no], PAGE_DIRTY);
     ASSERT(before == PAGE_HERE || before == PAGE_COOLING || before == PAGE_DIRTY ||
@@ -212,6 +223,37 @@ void cache_retire(Pages *pages, PageNo no, uint32_t run) {
         bit_clear(pages->cache->live, no + i);
     }
     dirty_unmark(pages->cache, no, run);
+}
+
+// Whether the file has it is to be seen from its state; without states it has to be written again.
+void cache_restore(Pages *pages, PageNo no, uint32_t run) {
+    for (uint32_t i = 0; i < run; i++) {
+        bit_set(pages->cache->live, no + i);
+    }
+    if (cache_is_dirty(pages, no)) dirty_mark(pages->cache, no, run);
+}
+
+void cache_lend(Pages *pages, PageNo no, uint32_t count) {
+    if (!pages->paged) return;
+    for (uint32_t i = 0; i < count; i++) {
+        state_seize(pages, no + i, PAGE_PRIVATE);
+    }
+    atomic_fetch_add(&pages->cache->resident, count);
+    atomic_store_explicit(&pages->cache->end, pages->end, memory_order_relaxed);
+}
+
+void cache_adopt(Pages *pages, PageNo no, uint32_t run) {
+    for (uint32_t i = 0; i < run; i++) {
+        bit_set(pages->cache->live, no + i);
+        if (pages->paged) atomic_store(&pages->state[no + i], i == 0 ? PAGE_DIRTY : PAGE_ABSENT);
+    }
+    dirty_mark(pages->cache, no, run);
+}
+
+void cache_take_back(Pages *pages, PageNo no, uint32_t count) {
+    for (uint32_t i = 0; pages->paged && i < count; i++) {
+        atomic_store(&pages->state[no + i], PAGE_SPARE);
+    }
 }
 
 void cache_free(Pages *pages, PageNo no, uint32_t run) {

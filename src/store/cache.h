@@ -77,10 +77,16 @@ MUST_USE Err cache_open(Pages *pages, PageFile *file, uint64_t memory_max, bool 
 void cache_limit(PageCache *cache, uint64_t memory_max);  // from now on; the owner's thread
 void cache_close(Pages *pages);                           // harmless without a cache
 
-void cache_take(Pages *pages, PageNo no, uint32_t run);    // it is in use from now on
-void cache_retire(Pages *pages, PageNo no, uint32_t run);  // the head no longer refers to it
-void cache_free(Pages *pages, PageNo no, uint32_t run);    // nobody does; only when paged
-void cache_trim(Pages *pages, PageNo no, uint32_t run);    // none of these is used any more
+void cache_take(Pages *pages, PageNo no, uint32_t run);     // it is in use from now on
+void cache_retire(Pages *pages, PageNo no, uint32_t run);   // the head no longer refers to it
+void cache_restore(Pages *pages, PageNo no, uint32_t run);  // it does again
+void cache_free(Pages *pages, PageNo no, uint32_t run);     // nobody does; only when paged
+// Pages on their way to a branch, which fills them beside the owner, and from there: `run` of them into
+// the head, or free again.
+void cache_lend(Pages *pages, PageNo no, uint32_t count);
+void cache_adopt(Pages *pages, PageNo no, uint32_t run);
+void cache_take_back(Pages *pages, PageNo no, uint32_t count);
+void cache_trim(Pages *pages, PageNo no, uint32_t run);  // none of these is used any more
 bool cache_has_room(const Pages *pages, uint64_t count);
 
 // Give memory back until the limit is kept, as far as guards let it. On any thread; the caller borrows

@@ -30,7 +30,8 @@ static Err uniques_check(const Table *table, const KeySet *after, Bytes own_key,
         Bytes holder;
         if (!tree_get(pages, &table->state.indexes[i], keyset_at(after, i), &holder)) continue;
         if (own_key.ptr && bytes_eq(holder, own_key)) continue;
-        return unique_refuse(def, i, diag);
+        Err err = read_result(table->store, true);  // the holder's key, if that is long
+        return err != OK ? err : unique_refuse(def, i, diag);
     }
     return OK;
 }
@@ -258,7 +259,7 @@ static Err replace_at(Table *table,
                   new.row,
                   &store->before,
                   &store->after);
-    return OK;
+    return LIKELY(!store->broken) ? OK : store->fault.err;
 }
 
 Err table_replace(Table *table, uint32_t index_id, Bytes row, bool *changed, Diag *diag) {

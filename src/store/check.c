@@ -118,6 +118,7 @@ static Err check_accounts(Check *check) {
     }
     check->as = SEEN_RETIRED;
     pages_walk_retired(pages, see_extent, check);
+    branch_each_piece(check->store->branch, see_extent, check);
     check->as = SEEN_FREE;
     pages_walk_free(pages, see_extent, check);
     if (check->err != OK) return check->err;
@@ -175,7 +176,8 @@ static Err check_rows(Check *check, const Table *table) {
     for (uint64_t rows = 1; cursor_next(&cursor, &at); rows++) {
         Bytes key = node_key(pages, cursor_leaf(&cursor), at, scratch);
         Bytes row = node_value(pages, cursor_leaf(&cursor), at);
-        Err err = OK;
+        Err err = page_fault()->err;  // there is no row to look at
+        if (err != OK) return err;
         if ((err = check_row_key(check, table, key, row)) != OK) return err;
         if ((err = check_row_entries(check, table, key, row)) != OK) return err;
         bytes += row.len;

@@ -18,6 +18,7 @@ typedef struct Cold {
     Store *store;
     Table *people;
     Buf row, key;
+    size_t name_padding;  // of long_row
 } Cold;
 
 static Bytes row_of(Cold *cold, uint64_t id, uint32_t group) {
@@ -76,6 +77,10 @@ static void close_cold(Cold *cold) {
     buf_deinit(&cold->key);
     world_close(cold->world);
     if (cold->sim) sim_free(&cold->sim);
+}
+
+static void forget_line(void *ctx, Str line) {
+    (void)ctx, (void)line;
 }
 
 static void hurry(Cold *cold, bool on) {
@@ -336,6 +341,216 @@ TEST(check, of_more_than_fits_into_memory_keeps_to_the_limit) {
     close_cold(&cold);
 }
 
+// ── long keys ──────────────────────────────────────────────────────────────────────────────────
+
+// Names whose first bytes are all the same, longer than a node keeps: each is a run of its own, and which
+// of two is greater is written in their runs alone.
+enum { LONG_PADDING = 1500, LONG_ROWS = 400 };
+
+static Bytes long_row(Cold *cold, uint64_t id, uint64_t name) {
+    char text[LONG_PADDING + 16];
+    memset(text, 'x', cold->name_padding);
+    snprintf(text + cold->name_padding, 16, "%06llu", (unsigned long long)name);
+    buf_clear(&cold->row);
+    buf_put_u64(&cold->row, id);
+    buf_put_u32(&cold->row, (uint32_t)id % 7);
+    buf_put_u32(&cold->row, (uint32_t)strlen(text));
+    buf_put(&cold->row, text, strlen(text));
+    return buf_bytes(&cold->row);
+}
+
+// Even names from the first on, in no order; odd ones are for who comes later.
+static uint64_t even_name(uint64_t id) {
+    return id * 211 % 1000 * 2;
+}
+
+static void open_named(Cold *cold, size_t padding) {
+    open_cold(cold);
+    cold->name_padding = padding;
+    store_begin(cold->store);
+    EXPECT_OK(table_clear(cold->people, NULL));
+    store_commit(cold->store);
+    store_begin(cold->store);
+    for (uint64_t id = 0; id < LONG_ROWS; id++) {
+        EXPECT_OK(table_insert(cold->people, long_row(cold, id, even_name(id)), NULL, NULL));
+        store_breathe(cold->store);
+    }
+    for (uint64_t n = 0; n < 150; n++) {
+        Bytes row = note(&cold->row, n, 3900, 1);
+        EXPECT_OK(table_insert(cold->world->tables[NOTES], row, NULL, NULL));
+        store_breathe(cold->store);
+    }
+    store_commit(cold->store);
+    checkpoint(cold);
+    store_breathe(cold->store);
+    EXPECT(store_stats(cold->store).pages_used > 3 * LIMIT_PAGES);
+}
+
+static void open_long(Cold *cold) {
+    open_named(cold, LONG_PADDING);
+}
+
+// Other pages take the place of those that people are in.
+static void forget_people(Cold *cold) {
+    TableScan scan;
+    Bytes row;
+    store_breathe(cold->store);
+    for (int round = 0; round < 2; round++) {
+        const Table *notes = cold->world->tables[NOTES];
+        table_scan_begin(&scan, notes, NULL, TABLE_ROWS, BYTES_NONE, BYTES_NONE);
+        while (table_scan_next(&scan, &row)) {
+            store_breathe(cold->store);
+        }
+        EXPECT_OK(scan.err);
+        table_scan_end(&scan);
+    }
+}
+
+TEST(long_keys, an_insert_reads_no_more_than_was_touched_for_it) {
+    Cold cold;
+    open_long(&cold);
+    for (uint64_t id = LONG_ROWS; id < LONG_ROWS + 120; id++) {
+        uint64_t name = even_name(id * 7) + 1;
+        forget_people(&cold);
+        store_begin(cold.store);
+        if (table_touch(cold.people, NULL, long_row(&cold, id, name)) != OK) EXPECT(false);
+        hurry(&cold, true);
+        StoreStats before = store_stats(cold.store);
+        Err err = table_insert(cold.people, long_row(&cold, id, name), NULL, NULL);
+        if (err != OK) EXPECT_ERR(err, ERR_UNIQUE);  // the name comes again
+        EXPECT_OK(store_fault(cold.store, NULL));
+        EXPECT_EQ(store_stats(cold.store).page_reads, before.page_reads);
+        hurry(&cold, false);
+        store_commit(cold.store);
+        store_breathe(cold.store);
+        if (id % 20 == 0) expect_sound(cold.world);
+    }
+    EXPECT(table_row_count(cold.people, NULL) > LONG_ROWS + 50);
+    close_cold(&cold);
+}
+
+TEST(long_keys, an_insert_among_pages_that_cannot_be_read_needs_none_of_them) {
+    Cold cold;
+    open_long(&cold);
+    log_set_writer(forget_line, NULL);
+    for (uint64_t id = LONG_ROWS; id < LONG_ROWS + 100; id++) {
+        uint64_t name = even_name(id * 7) + 1;
+        forget_people(&cold);
+        store_begin(cold.store);
+        EXPECT_OK(table_touch(cold.people, NULL, long_row(&cold, id, name)));
+        sim_disk_fail_at(cold.sim, SIM_READ, 0, ERR_IO);
+        Err err = table_insert(cold.people, long_row(&cold, id, name), NULL, NULL);
+        sim_disk_disarm(cold.sim);
+        if (err != OK) EXPECT_ERR(err, ERR_UNIQUE);
+        EXPECT_OK(store_fault(cold.store, NULL));
+        store_commit(cold.store);
+        store_breathe(cold.store);
+    }
+    close_cold(&cold);
+}
+
+// The name's entry moves in its index, the row does not.
+TEST(long_keys, entries_that_move_find_their_places_in_a_hurry) {
+    Cold cold;
+    Random random = random_seeded("moves", 21);
+    uint64_t done = 0, names[LONG_ROWS];
+    open_long(&cold);
+    for (uint64_t id = 0; id < LONG_ROWS; id++) {
+        names[id] = even_name(id);
+    }
+    for (int n = 0; n < 200; n++) {
+        uint64_t id = random_below(&random, LONG_ROWS), name = random_below(&random, 2000);
+        forget_people(&cold);
+        store_begin(cold.store);
+        EXPECT_OK(table_touch(cold.people, NULL, long_row(&cold, id, names[id])));
+        EXPECT_OK(table_touch(cold.people, NULL, long_row(&cold, id, name)));
+        hurry(&cold, true);
+        Err err = table_replace(cold.people, BY_ID, long_row(&cold, id, name), NULL, NULL);
+        EXPECT(err == OK || err == ERR_AGAIN || err == ERR_UNIQUE);
+        Err fault = store_fault(cold.store, NULL);
+        hurry(&cold, false);
+        if (err == OK) EXPECT_OK(fault);
+        done += err == OK;
+        if (n % 20 == 0) expect_sound(cold.world);
+        if (err == OK && n % 3) {
+            store_commit(cold.store);
+            names[id] = name;
+        } else {
+            store_rollback(cold.store);
+        }
+        store_breathe(cold.store);
+    }
+    EXPECT(done > 50);
+    close_cold(&cold);
+}
+
+// Index entries of which nine fill a leaf. All but one of each go while their neighbours are absent, then
+// that one moves: taking it out first would lead to a neighbour.
+TEST(long_keys, an_entry_moves_within_a_leaf_that_has_no_other) {
+    Cold cold;
+    uint64_t moved = 0;
+    open_named(&cold, 900);
+    for (uint64_t id = 0; id < LONG_ROWS; id++) {
+        uint64_t name = even_name(id);
+        if (name % 60 == 0) continue;
+        forget_people(&cold);
+        store_begin(cold.store);
+        EXPECT_OK(table_touch(cold.people, NULL, long_row(&cold, id, name)));
+        hurry(&cold, true);
+        EXPECT_OK(table_delete_key(cold.people, key_of(&cold, id)));
+        hurry(&cold, false);
+        store_commit(cold.store);
+    }
+    checkpoint(&cold);
+    for (uint64_t id = 0; id < LONG_ROWS; id++) {
+        uint64_t name = even_name(id);
+        if (name % 60) continue;
+        forget_people(&cold);
+        store_begin(cold.store);
+        EXPECT_OK(table_touch(cold.people, NULL, long_row(&cold, id, name)));
+        EXPECT_OK(table_touch(cold.people, NULL, long_row(&cold, id, name + 1)));
+        hurry(&cold, true);
+        EXPECT_OK(table_replace(cold.people, BY_ID, long_row(&cold, id, name + 1), NULL, NULL));
+        EXPECT_OK(store_fault(cold.store, NULL));
+        hurry(&cold, false);
+        store_commit(cold.store);
+        moved++;
+    }
+    EXPECT(moved > 10);
+    close_cold(&cold);
+}
+
+TEST(long_keys, a_scan_that_cannot_read_one_says_so) {
+    Cold cold;
+    TableScan scan;
+    Bytes row;
+    uint64_t seen = 0, refused = 0;
+    open_long(&cold);
+    store_begin(cold.store);
+    EXPECT_OK(store_index_create(cold.store,
+                                 cold.people,
+                                 &(StoreIndexSpec){EXTRA, &columns[2], 1, false}));
+    store_commit(cold.store);
+    for (int n = 0; n < 20; n++) {
+        forget_people(&cold);
+        store_begin(cold.store);
+        table_scan_begin(&scan, cold.people, NULL, EXTRA, BYTES_NONE, BYTES_NONE);
+        while (table_scan_next(&scan, &row)) {
+            EXPECT(row.len > LONG_PADDING);
+            seen++;
+            if (seen % 50 == (uint64_t)n) hurry(&cold, true);
+        }
+        if (scan.err != OK) EXPECT_ERR(scan.err, ERR_AGAIN);
+        refused += scan.err != OK;
+        table_scan_end(&scan);
+        hurry(&cold, false);
+        store_rollback(cold.store);
+        store_breathe(cold.store);
+    }
+    EXPECT(refused > 10);
+    close_cold(&cold);
+}
+
 // ── spills ─────────────────────────────────────────────────────────────────────────────────────
 
 // Nobody else writes here, so what was begun lands when it is settled: all that happens to its pages
@@ -362,10 +577,6 @@ TEST(spill, pages_that_change_on_their_way_are_written_again) {
     }
     EXPECT(store_stats(cold.store).memory_bytes <= (LIMIT_PAGES + 2) * PAGE_BYTES);
     close_cold(&cold);
-}
-
-static void forget_line(void *ctx, Str line) {
-    (void)ctx, (void)line;
 }
 
 TEST(spill, one_that_fails_leaves_its_pages_dirty_and_the_next_one_writes_them) {

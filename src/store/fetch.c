@@ -1,6 +1,7 @@
 #include "store/fetch.h"
 
 #include "base/mem.h"
+#include "os/thread.h"
 #include "store/inside.h"
 
 enum { PIECE_BYTES = 16 * PAGE_BYTES };
@@ -30,6 +31,7 @@ static void page_warm(const PageFile *file, PageNo no, uint8_t *piece) {
 static void *fetcher_run(void *ctx) {
     PageCache *cache = ctx;
     Fetcher *fetcher = &cache->fetcher;
+    thread_become("fetch", THREAD_PROMPT);
     alignas(8) static _Thread_local uint8_t piece[PIECE_BYTES];
     pthread_mutex_lock(&fetcher->mutex);
     for (;;) {

@@ -20,6 +20,7 @@
 #pragma once
 #include <stdatomic.h>
 
+#include "store/branch.h"
 #include "store/cache.h"
 #include "store/guard.h"
 #include "store/store.h"
@@ -91,6 +92,7 @@ typedef enum DdlKind {
     DDL_INDEX_DROP,
     DDL_RETYPE,
     DDL_CLEAR,
+    DDL_ADOPT,
 } DdlKind;
 
 typedef struct Ddl {
@@ -100,7 +102,7 @@ typedef struct Ddl {
     const TableDef *def;    // the one before
     uint32_t position;      // of the index
     Tree tree;              // of the dropped index
-    TableState state;       // what a clear took away
+    TableState state;       // what a clear took away, or a branch took the place of
 } Ddl;
 
 // The index entries' keys of one row, back to back.
@@ -151,14 +153,18 @@ struct Store {
     Snapshot *latest;  // the newest snapshot, if it is alive; shared while nothing changed
     uint64_t snapshots_live;
 
+    StoreBranch *branch;    // open; NULL: none
+    StoreBranch *adopting;  // by the open transaction
+
     Durable *durable;             // what the newest checkpoint consists of; NULL: there is none
     uint32_t images;              // that are open
     StoreCheckpoint *checkpoint;  // being written
     PageNo root;                  // of the newest checkpoint begun
     uint32_t root_run;
-    Arena types;         // of tables that came with the page file
-    PageFault fault;     // what could not be read since store_begin
-    bool broken;         // an undo could not read what it needed: the head is not what it should be
+    Arena types;      // of tables that came with the page file
+    PageFault fault;  // what could not be read since store_begin
+    bool broken;  // an undo, or applying a change, could not read what it needed: the head is not
+                  // what it should be
     bool rows_borrowed;  // who asked for a clear's rows has them as they stand in pages
 
     Finger fingers[FINGERS];
@@ -253,6 +259,13 @@ MUST_USE Err changes_reserve(Store *store, size_t more);
 MUST_USE Err ddl_reserve(Store *store);
 Ddl *ddl_record(Store *store, DdlKind kind, Table *table);
 void store_settle(Store *store);  // let go of what the last transaction dropped
+
+// ── branch.c ────────────────────────────────────────────────────────────────────────────────────
+void branch_settle(StoreBranch *branch);  // what it was adopted by has been committed
+// Pages lent to it, which are in nobody's trees yet. `branch` may be NULL.
+void branch_each_piece(const StoreBranch *branch,
+                       void (*each)(void *, PageNo, uint32_t),
+                       void *ctx);
 
 // ── store.c, load.c ─────────────────────────────────────────────────────────────────────────────
 // checkpoint.c. Ends the view with its last reference.

@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 
 #include "base/mem.h"
+#include "store/branch.h"
 #include "store/cache.h"
 #include "store/extent.h"
 
@@ -108,6 +109,7 @@ static bool room_for(const Pages *pages, uint64_t count) {
 
 Err pages_reserve(Pages *pages, uint64_t count) {
     if (fault_due(pages)) return ERR_LIMIT;
+    if (UNLIKELY(pages->lease)) return lease_reserve(pages, count);
     if (LIKELY(room_for(pages, count))) return OK;
     // No more at once than is wanted: what an old snapshot kept may be all there is.
     while (!pages_tidy(pages, TIDY_PAGES) && !room_for(pages, count)) {
@@ -120,9 +122,15 @@ static PageHeader *header_of(Pages *pages, PageNo no) {
 }
 
 PageNo page_take(Pages *pages, PageKind kind, uint8_t level, uint32_t run) {
-    PageNo no = extent_take(pages, run);
-    pages->used += run;
-    if (pages->cache) cache_take(pages, no, run);
+    PageNo no;
+    if (UNLIKELY(pages->lease)) {
+        no = lease_take(pages, run);
+    } else {
+        no = extent_take(pages, run);
+        pages->used += run;
+        if (pages->cache) cache_take(pages, no, run);
+        if (UNLIKELY(pages->watch)) watch_taken(pages, no, run);
+    }
     pages->meta[no].version = pages->epoch;
     *header_of(pages, no) = (PageHeader){
         .kind = (uint8_t)kind,
@@ -169,10 +177,44 @@ static PageView *view_live_before(PageView *view) {
 
 static void view_keeps(Pages *pages, PageView *view, PageNo no) {
     pages->meta[no].next = view->retired;
+    pages->meta[no].prev = PAGE_NONE;
+    if (view->retired) pages->meta[view->retired].prev = no;
     view->retired = no;
 }
 
+static void view_lets_go(Pages *pages, PageView *view, PageNo no) {
+    const PageMeta *meta = &pages->meta[no];
+    if (view->retired == no) {
+        view->retired = meta->next;
+    } else {
+        pages->meta[meta->prev].next = meta->next;
+    }
+    if (meta->next) pages->meta[meta->next].prev = meta->prev;
+}
+
+// Only the first of a list is asked for by its view; any other knows the one before it.
+static PageView *view_of(const Pages *pages, PageNo no) {
+    PageView *view = pages->newest;
+    if (pages->meta[no].prev) return view;
+    while (view->retired != no) {
+        view = view->older;
+    }
+    return view;
+}
+
+void page_restore(Pages *pages, PageNo no) {
+    uint32_t run = pages->meta[no].run;
+    view_lets_go(pages, view_of(pages, no), no);
+    pages->kept -= run;
+    if (pages->cache) cache_restore(pages, no, run);
+}
+
 void page_retire(Pages *pages, PageNo no, uint32_t run) {
+    if (UNLIKELY(pages->lease)) {
+        lease_retire(pages, no, run);
+        return;
+    }
+    if (UNLIKELY(pages->watch)) watch_retired(pages, no, run);
     if (pages->cache) cache_retire(pages, no, run);
     if (LIKELY(pages->meta[no].version > pages->frozen)) {
         page_free(pages, no, run);
@@ -225,7 +267,7 @@ static uint32_t view_drain(Pages *pages, PageView *view, uint32_t budget) {
     PageView *older = view_live_before(view->older);
     while (view->retired && budget) {
         PageNo no = view->retired;
-        view->retired = pages->meta[no].next;
+        view_lets_go(pages, view, no);
         const PageMeta *meta = &pages->meta[no];
         if (older && meta->version <= older->epoch) {
             view_keeps(pages, older, no);

@@ -73,19 +73,22 @@ static_assert(offsetof(PageHeader, kind) == 4 && offsetof(PageHeader, count) == 
 // absent one cannot be asked.
 typedef struct PageMeta {
     PageNo next;       // on a list: retired, fallen or free
-    PageNo prev;       // free extents only
+    PageNo prev;       // likewise; not of fallen pages
     uint32_t extent;   // at the first and last page of a free extent: its pages; else 0
-    uint32_t run;      // of a retired page
+    uint32_t run;      // of a retired page, and of one in a branch's use
     uint64_t version;  // of a page taken since the store was opened; 0: older than that
 } PageMeta;
 
 typedef struct PageView PageView;    // what one snapshot keeps alive
 typedef struct PageCache PageCache;  // the page file and what of it is in memory: cache.h
+typedef struct PageLease PageLease;  // where a branch's pages come from: branch.h
+typedef struct PageWatch PageWatch;  // what the head does to pages meanwhile: branch.h
 
 typedef enum PageState {
     PAGE_ABSENT,   // no memory; its bytes are in the page file, or it is not in use
     PAGE_HERE,     // as in the page file
     PAGE_DIRTY,    // younger than what the page file has
+    PAGE_PRIVATE,  // a branch's (branch.h): nobody else looks at it
     PAGE_WRITING,  // here; a copy of it is on its way to the page file (spill.h)
     PAGE_COOLING,  // here, and will be absent soon unless somebody wants it
     PAGE_LOADING,  // a thread is reading it
@@ -117,6 +120,9 @@ typedef struct Pages {
     bool paged;              // a page may be absent: look at its state first. Never changes
     _Atomic uint8_t *state;  // PageState of each page, when paged
     PageCache *cache;
+    PageLease *lease;         // these are a branch's pages; NULL: the head's
+    PageWatch *watch;         // of the head, while there is a branch; else NULL
+    uint32_t changing;        // the table whose trees are being changed; 0: none
     int64_t fault_countdown;  // tests: this many reservations succeed, the next fails; -1: off
     bool fault_hit;
 } Pages;
@@ -143,7 +149,13 @@ void page_soil(Pages *pages, PageNo no);  // cache.c: its bytes differ from the 
 static inline bool page_is_here(const Pages *pages, PageNo no) {
     if (LIKELY(!pages->paged)) return true;
     uint8_t state = atomic_load(&pages->state[no]);
-    return state == PAGE_HERE || state == PAGE_DIRTY;
+    return state == PAGE_HERE || state == PAGE_DIRTY || state == PAGE_PRIVATE;
+}
+// cache.c: whether it is in memory and stays there, our guard being up: one that is cooling or on its way
+// to the file as well. Reads nothing.
+bool page_keep(const Pages *pages, PageNo no);
+static inline bool page_hold(const Pages *pages, PageNo no) {
+    return page_is_here(pages, no) || page_keep(pages, no);
 }
 static inline const uint8_t *page_read(const Pages *pages, PageNo no) {
     if (UNLIKELY(!page_is_here(pages, no))) return page_fetch(pages, no);
@@ -176,6 +188,8 @@ PageNo page_own(Pages *pages, PageNo no);
 // The head no longer refers to this page, or run of that many: free it now or when the last view that
 // sees it ends. It need not be here.
 void page_retire(Pages *pages, PageNo no, uint32_t run);
+// It does again: the page is on a live view's list, which it leaves.
+void page_restore(Pages *pages, PageNo no);
 
 // ── views ───────────────────────────────────────────────────────────────────────────────────────
 

@@ -249,5 +249,6 @@ Bytes index_entry_row_key(const Pages *pages,
     if (index->info.unique) return value;
     size_t len = value.ptr[0] < UINT8_MAX ? value.ptr[0] : load_u32(value.ptr + 1);
     Bytes key = node_key(pages, leaf, at, scratch);
+    if (UNLIKELY(key.len < len)) return key;  // it could not be read
     return (Bytes){key.ptr + key.len - len, len};
 }

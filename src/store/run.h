@@ -25,6 +25,12 @@ static inline Bytes run_read(const Pages *pages, const uint8_t *ref) {
     return (Bytes){page + PAGE_HEADER_BYTES, len};
 }
 void run_write(Pages *pages, Bytes bytes, uint8_t ref[RUN_REF_BYTES]);
+// A run whose bytes are yet to be written, and where they go.
+uint8_t *run_make(Pages *pages, size_t len, uint8_t ref[RUN_REF_BYTES]);
+// Whether run_read would find it in memory, and goes on to while our guard is up. Reads nothing.
+static inline bool run_is_held(const Pages *pages, const uint8_t *ref) {
+    return page_hold(pages, load_u32(ref));
+}
 // Put other bytes into a run in place, if it is not frozen and of the right number of pages.
 bool run_rewrite(Pages *pages, uint8_t *ref, Bytes bytes);
 void run_retire(Pages *pages, const uint8_t *ref);

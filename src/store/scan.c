@@ -6,6 +6,7 @@ typedef struct ScanState {
     const TableState *table;  // NULL: nothing to scan
     const TableIndex *index;  // NULL: the row tree
     uint64_t generation;
+    unsigned at;  // in the cursor's leaf: the row that was found last, of the row tree
 } ScanState;
 
 static_assert(sizeof(ScanState) <= sizeof(((TableScan *)0)->private_part), "store.h has the room");
@@ -68,6 +69,7 @@ bool table_scan_next(TableScan *scan, Bytes *row) {
     const uint8_t *leaf = cursor_leaf(&state->cursor);
     if (!state->index) {
         *row = node_value(pages, leaf, at);
+        state->at = at;
         return !scan_ends(scan);
     }
     uint8_t scratch[NODE_KEY_MAX];
@@ -76,6 +78,14 @@ bool table_scan_next(TableScan *scan, Bytes *row) {
     if (scan_ends(scan)) return false;
     ASSERT(found);
     return true;
+}
+
+void table_scan_key(TableScan *scan, Buf *out) {
+    const ScanState *state = state_of(scan);
+    uint8_t scratch[NODE_KEY_MAX];
+    ASSERT(state->table && !state->index);
+    buf_put_bytes(out,
+                  node_key(state->cursor.pages, cursor_leaf(&state->cursor), state->at, scratch));
 }
 
 void table_scan_end(TableScan *scan) {

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "os/thread.h"
 #include "store/cache.h"
 
 enum {
@@ -56,6 +57,7 @@ static void batch_write(const Pages *pages) {
 static void *sweeper_run(void *ctx) {
     Pages *pages = ctx;
     Spill *spill = &pages->cache->spill;
+    thread_become("spill", THREAD_ORDINARY);
     pthread_mutex_lock(&spill->mutex);
     for (;;) {
         if (spill->ended < spill->begun) {

@@ -22,6 +22,19 @@
 //   A key that does not share the node's prefix is outside of all its keys (they all do share it).
 //   Taking it in could blow up every other entry, so when that does not fit it gets a node of its
 //   own at that edge.
+//
+// LONG KEYS
+//   The parent is told a key that parts the halves, and a node has only the first bytes of a long key.
+//   The rest may be absent from memory, and a change reads nothing once it has begun. So a leaf is cut
+//   only
+//     (1) where these bytes show how the two neighbours differ,
+//     (2) where their runs are in memory, or
+//     (3) beside the new entry, whose key is known: in front of it that key parts the halves, behind it
+//         the next greater key does.
+//   (3) always works, in front or behind. The entries there were, L bytes in front and R behind, fitted a
+//   page of C bytes, L + R <= C, and the new one takes N <= C / 4. If it fitted neither half,
+//   L + N > C and R + N > C, then L + R > 2C - 2N >= 3C / 2. Prefixes only get longer, unless the key is a
+//   stranger, which then stands alone on one side of the cut.
 #include "store/split.h"
 
 // This many entries side by side count as a pattern.
@@ -42,36 +55,21 @@ static void separator_set_child(Separator *separator, PageNo right) {
     separator->cell.value = (Bytes){separator->child, sizeof separator->child};
 }
 
-// The whole key of a cell: in its run, or put together in `scratch`.
-static Bytes cell_whole_key(const Pages *pages, const NodeCell *cell, uint8_t *scratch) {
-    if (cell->key_ref) return run_read(pages, cell->key_ref);
-    size_t prefix = cell->prefix.len, suffix = cell->suffix.len;
-    if (prefix) memcpy(scratch, cell->prefix.ptr, prefix);
-    if (suffix) memcpy(scratch + prefix, cell->suffix.ptr, suffix);
-    return (Bytes){scratch, prefix + suffix};
-}
-
-// The shortest key that is greater than `low` and not greater than `high`.
-static void separator_between(Pages *pages,
-                              Separator *separator,
-                              const NodeCell *low,
-                              const NodeCell *high) {
-    uint8_t scratch[NODE_KEY_MAX];
-    Bytes left = cell_whole_key(pages, low, scratch);
-    Bytes right = cell_whole_key(pages, high, separator->key);
-    size_t len = 0;
-    while (len < left.len && left.ptr[len] == right.ptr[len]) {
-        len++;
-    }
-    Bytes key = {right.ptr, len + 1};
-    separator->cell = (NodeCell){.suffix = {separator->key, key.len}};
-    if (key.len > NODE_KEY_MAX) {
-        run_write(pages, key, separator->key_ref);
+// The separator becomes `key`, and a zero behind it if it is to be the least key that is greater.
+static void separator_set_key(Pages *pages, Separator *separator, Bytes key, bool greater) {
+    size_t len = key.len + greater, here = len;
+    separator->cell = (NodeCell){0};
+    if (len > NODE_KEY_MAX) {
+        uint8_t *run = run_make(pages, len, separator->key_ref);
+        memcpy(run, key.ptr, key.len);
+        if (greater) run[key.len] = 0;
         separator->cell.key_ref = separator->key_ref;
         separator->cell.flags = NODE_KEY_LONG;
-        separator->cell.suffix.len = NODE_KEY_HEAD;
+        here = NODE_KEY_HEAD;
     }
-    if (key.ptr != separator->key) memcpy(separator->key, key.ptr, separator->cell.suffix.len);
+    if (key.len) memcpy(separator->key, key.ptr, MIN(key.len, here));
+    if (here > key.len) separator->key[key.len] = 0;
+    separator->cell.suffix = (Bytes){separator->key, here};
 }
 
 // An inner node's middle entry moves up; its key (and the run of a long one) with it.
@@ -86,6 +84,83 @@ static void separator_move_up(Separator *separator, const NodeCell *cell) {
         separator->cell.key_ref = separator->key_ref;
     }
 }
+
+// ── where two entries part ──────────────────────────────────────────────────────────────────────
+
+// Two neighbours that a cut parts, the new entry perhaps among them.
+typedef struct Parting {
+    NodeCell low, high;
+    Bytes key;  // of the new entry, whole
+    bool low_new, high_new;
+    Bytes left, right;  // what the leaves have of both keys
+    size_t same;        // bytes that these begin with in common
+    uint8_t scratch[2][NODE_KEY_MAX];
+} Parting;
+
+// What stands of a key in its cell: all of a short one, a long one's head.
+static Bytes cell_key_here(const NodeCell *cell, uint8_t *scratch) {
+    size_t prefix = cell->prefix.len, suffix = cell->suffix.len;
+    if (prefix) memcpy(scratch, cell->prefix.ptr, prefix);
+    if (suffix) memcpy(scratch + prefix, cell->suffix.ptr, suffix);
+    return (Bytes){scratch, prefix + suffix};
+}
+
+static size_t same_bytes(Bytes a, Bytes b) {
+    size_t n = MIN(a.len, b.len), same = 0;
+    while (same < n && a.ptr[same] == b.ptr[same]) {
+        same++;
+    }
+    return same;
+}
+
+static void parting_at(Parting *parting, const NodeEntries *entries, unsigned cut, Bytes key) {
+    parting->low = node_entry(entries, cut - 1);
+    parting->high = node_entry(entries, cut);
+    parting->key = key;
+    parting->low_new = cut - 1 == entries->extra_at;
+    parting->high_new = cut == entries->extra_at;
+    parting->left = cell_key_here(&parting->low, parting->scratch[0]);
+    parting->right = cell_key_here(&parting->high, parting->scratch[1]);
+    parting->same = same_bytes(parting->left, parting->right);
+}
+
+// Whether what stands in the leaf shows where the keys part: in a byte, or at the end of the lower one.
+static bool parts_here(const Parting *parting) {
+    if (parting->same == parting->right.len) return false;
+    return parting->same < parting->left.len || !parting->low.key_ref;
+}
+
+static bool runs_are_held(const Pages *pages, const Parting *parting) {
+    const NodeCell *low = &parting->low, *high = &parting->high;
+    if (low->key_ref && !run_is_held(pages, low->key_ref)) return false;
+    return !high->key_ref || run_is_held(pages, high->key_ref);
+}
+
+// Whether a separator can be made without reading anything.
+static bool parting_is_known(const Pages *pages, const Parting *parting) {
+    if (LIKELY(parts_here(parting)) || parting->low_new || parting->high_new) return true;
+    return runs_are_held(pages, parting);
+}
+
+// The shortest key that is greater than the lower one and not greater than the higher one. Where only
+// the new entry's is known, that one or the next after it.
+static void separator_make(Pages *pages, Separator *separator, const Parting *parting) {
+    Bytes left = parting->left, right = parting->right;
+    size_t same = parting->same;
+    if (UNLIKELY(!parts_here(parting))) {
+        if (!runs_are_held(pages, parting)) {
+            separator_set_key(pages, separator, parting->key, parting->low_new);
+            return;
+        }
+        if (parting->low.key_ref) left = run_read(pages, parting->low.key_ref);
+        if (parting->high.key_ref) right = run_read(pages, parting->high.key_ref);
+        same = same_bytes(left, right);
+        ASSERT(same < right.len);
+    }
+    separator_set_key(pages, separator, BYTES(right.ptr, same + 1), false);
+}
+
+// ── where to cut ────────────────────────────────────────────────────────────────────────────────
 
 static size_t entries_bytes(const NodeEntries *entries) {
     size_t bytes = node_live_bytes(entries->node) + node_entry_bytes(entries, entries->extra_at);
@@ -143,12 +218,13 @@ static void separator_remove(Pages *pages, uint8_t *above, unsigned at) {
 
 // Even out the leaves that are children `left` and `left` + 1, with `cell` among their entries. False,
 // with their entries as they were: a prefix that gets shorter makes them too large, or the separator
-// would have to be found in long keys, which may not be in memory.
+// would have to be found in long keys that are not in memory.
 static bool leaves_even_out(Pages *pages,
                             uint8_t *above,
                             unsigned left,
                             unsigned at,
                             const NodeCell *cell,
+                            Bytes key,
                             Separator *separator) {
     alignas(8) uint8_t old[2][PAGE_BYTES];
     uint8_t *leaf[2];
@@ -159,13 +235,14 @@ static bool leaves_even_out(Pages *pages,
     }
     NodeEntries entries = {old[0], old[1], cell, at, node_count(old[0]) + node_count(old[1]) + 1};
     unsigned cut = cut_in_the_middle(&entries);
-    NodeCell low = node_entry(&entries, cut - 1), high = node_entry(&entries, cut);
-    if (low.key_ref || high.key_ref || !leaf_build_halves(leaf[0], leaf[1], &entries, cut)) {
+    Parting parting;
+    parting_at(&parting, &entries, cut, key);
+    if (!parting_is_known(pages, &parting) || !leaf_build_halves(leaf[0], leaf[1], &entries, cut)) {
         memcpy(leaf[0], old[0], PAGE_BYTES);
         memcpy(leaf[1], old[1], PAGE_BYTES);
         return false;
     }
-    separator_between(pages, separator, &low, &high);
+    separator_make(pages, separator, &parting);
     separator_set_child(separator, node_child(above, left + 1));
     separator_remove(pages, above, left);
     return true;
@@ -183,6 +260,7 @@ static bool leaf_share(Pages *pages,
                        const Tree *tree,
                        TreePath *path,
                        const NodeCell *cell,
+                       Bytes key,
                        Separator *separator) {
     uint32_t level = tree->height - 1;
     unsigned at = path->at[level];
@@ -196,18 +274,35 @@ static bool leaf_share(Pages *pages,
         child--;
         at += node_count(page_read(pages, node_child(above, child)));
     }
-    if (!leaves_even_out(pages, above, child, at, cell, separator)) return false;
+    if (!leaves_even_out(pages, above, child, at, cell, key, separator)) return false;
     path->at[level - 1] = (uint16_t)child;
     return true;
 }
 
 // ── splitting ───────────────────────────────────────────────────────────────────────────────────
 
+static bool leaf_cut(Pages *pages,
+                     uint8_t *left,
+                     uint8_t *right,
+                     const NodeEntries *entries,
+                     unsigned cut,
+                     Bytes key,
+                     Separator *separator) {
+    Parting parting;
+    if (cut == 0 || cut == entries->count) return false;
+    parting_at(&parting, entries, cut, key);
+    if (!parting_is_known(pages, &parting)) return false;
+    if (!leaf_build_halves(left, right, entries, cut)) return false;
+    separator_make(pages, separator, &parting);
+    return true;
+}
+
 // Split the leaf while putting `cell` in at `at`.
 static void leaf_split(Pages *pages,
                        PageNo no,
                        unsigned at,
                        const NodeCell *cell,
+                       Bytes key,
                        Separator *separator) {
     alignas(8) uint8_t old[PAGE_BYTES];
     uint8_t *left = page_write(pages, no);
@@ -217,17 +312,12 @@ static void leaf_split(Pages *pages,
     uint8_t *right = page_write(pages, right_no);
     node_init(right);
 
-    // By pattern, else by weight, else the stranger by itself.
-    unsigned cuts[] = {cut_leaf(&entries),
-                       cut_in_the_middle(&entries),
-                       at == 0 ? 1 : entries.count - 1};
-    unsigned cut = 0, attempt = 0;
-    do {
+    // By pattern, else by weight, else beside the new entry.
+    unsigned cuts[] = {cut_leaf(&entries), cut_in_the_middle(&entries), at, at + 1}, attempt = 0;
+    while (!leaf_cut(pages, left, right, &entries, cuts[attempt], key, separator)) {
+        attempt++;
         ASSERT(attempt < ARRAY_LEN(cuts));
-        cut = cuts[attempt++];
-    } while (!leaf_build_halves(left, right, &entries, cut));
-    NodeCell low = node_entry(&entries, cut - 1), high = node_entry(&entries, cut);
-    separator_between(pages, separator, &low, &high);
+    }
     separator_set_child(separator, right_no);
 }
 
@@ -277,14 +367,14 @@ static void root_raise(Pages *pages, Tree *tree, const Separator *separator) {
     tree->height++;
 }
 
-void tree_put_cell(Pages *pages, Tree *tree, TreePath *path, const NodeCell *cell) {
+void tree_put_cell(Pages *pages, Tree *tree, TreePath *path, const NodeCell *cell, Bytes key) {
     uint32_t level = tree->height - 1;
     if (LIKELY(node_insert(page_write(pages, path->page[level]), path->at[level], cell))) return;
 
     Separator separators[2];  // one being put in, the one that comes of it
     unsigned turn = 0;
-    if (!leaf_share(pages, tree, path, cell, &separators[turn])) {
-        leaf_split(pages, path->page[level], path->at[level], cell, &separators[turn]);
+    if (!leaf_share(pages, tree, path, cell, key, &separators[turn])) {
+        leaf_split(pages, path->page[level], path->at[level], cell, key, &separators[turn]);
     }
     while (level > 0) {
         level--;

@@ -195,7 +195,10 @@ void table_scan_begin(TableScan *scan,
                       Bytes lower,
                       Bytes upper);
 bool table_scan_next(TableScan *scan, Bytes *row);  // false at the end; borrows as table_get
-void table_scan_end(TableScan *scan);               // harmless twice
+// Append the key by which the rows stand in their tree, of the row that was found last: what table_get
+// takes. Of a scan of TABLE_ROWS.
+void table_scan_key(TableScan *scan, Buf *out);
+void table_scan_end(TableScan *scan);  // harmless twice
 
 // ── guessing, on the head ──────────────────────────────────────────────────────────────────────
 //
@@ -225,6 +228,38 @@ uint64_t table_changes(const Table *table);
 MUST_USE Err store_snapshot(Store *store, Snapshot **out);
 void snapshot_release(Snapshot **snapshot);
 uint64_t snapshot_version(const Snapshot *snapshot);  // grows with every commit
+
+// ── branches ───────────────────────────────────────────────────────────────────────────────────
+//
+// Tables changed beside the owner, on a snapshot, who then takes the result over in one step that does
+// not grow with the number of rows: branch.h has the picture. Both sides must have made the same
+// changes to a table of the branch by then: what the owner committed to it meanwhile is made again on
+// the branch, in an order in which it commutes with the branch's own.
+typedef struct StoreBranch StoreBranch;
+
+// On the owner's thread, between transactions; no table may be made, dropped or altered until it is
+// closed. ERR_BUSY: there is one already.
+MUST_USE Err store_branch_open(Store *store, StoreBranch **out);
+// On the owner's thread, adopted or not; not inside the transaction that adopts it.
+void store_branch_close(StoreBranch **branch);
+// On the owner's thread: lend it that many more pages. ERR_LIMIT.
+MUST_USE Err store_branch_lend(StoreBranch *branch, uint32_t pages);
+
+// On any one thread at a time. A branch asks for pages on the thread that changes it; `more` has
+// store_branch_lend called on the owner's. NULL: this is the owner's.
+void branch_set_lender(StoreBranch *branch, Err (*more)(void *ctx, uint32_t pages), void *ctx);
+// A table of the head as it was when the branch was opened, or without rows; *out is for table_insert
+// and the like and for reading without a snapshot. Changes of it are not listed anywhere. ERR_NOMEM.
+MUST_USE Err branch_table_add(StoreBranch *branch, Table *table, bool is_empty, Table **out);
+Table *branch_table(const StoreBranch *branch, const Table *table);  // NULL: it was not added
+const Snapshot *branch_snapshot(const StoreBranch *branch);
+// As store_breathe, and the memory of changes goes: every hundred or so.
+void branch_breathe(StoreBranch *branch);
+
+// On the owner's thread, inside a transaction that makes no other change to those tables: they are what
+// they are in the branch. The change list has nothing of it. On error the transaction must be rolled
+// back; ERR_NOMEM.
+MUST_USE Err store_branch_adopt(StoreBranch *branch);
 
 // ── more data than memory ──────────────────────────────────────────────────────────────────────
 

@@ -51,11 +51,12 @@ bool tree_get(const Pages *pages, const Tree *tree, Bytes key, Bytes *value) {
 
 uint64_t tree_insert_pages(const Tree *tree, size_t key_len, size_t value_len) {
     // On each level a copy and a split, and a new root; a neighbour's copy; the key and the value in
-    // runs; a long separator.
+    // runs; a long separator, which may be the key and one byte more.
     uint32_t key_pages = key_len > NODE_KEY_MAX ? run_pages(key_len) : 0;
+    uint32_t separator_pages = key_len + 1 > NODE_KEY_MAX ? run_pages(key_len + 1) : 0;
     uint32_t value_pages = value_len > NODE_ENTRY_MAX / 2 ? run_pages(value_len) : 0;
     return 2 * (uint64_t)tree->height + 3 + key_pages + value_pages +
-           MAX(key_pages, tree->key_pages_max);
+           MAX(separator_pages, tree->key_pages_max);
 }
 
 uint64_t tree_delete_pages(const Pages *pages, const Tree *tree) {
@@ -114,7 +115,7 @@ void tree_insert(Pages *pages, Tree *tree, TreePath *path, Bytes key, Bytes valu
         tree->key_pages_max = MAX(tree->key_pages_max, run_pages(key.len));
     }
     cell.value = value_stored(pages, key, value, value_ref, &cell.flags);
-    tree_put_cell(pages, tree, path, &cell);
+    tree_put_cell(pages, tree, path, &cell, key_not_null(key));
 }
 
 // Drop the entry from the node, whatever becomes of the node. Its runs must have been dealt with.
@@ -132,7 +133,7 @@ static void leaf_reinsert(Pages *pages, Tree *tree, TreePath *path, Bytes key, B
     }
     cell.value = value_stored(pages, key, value, value_ref, &cell.flags);
     node_remove(node, at);
-    tree_put_cell(pages, tree, path, &cell);
+    tree_put_cell(pages, tree, path, &cell, key_not_null(key));
 }
 
 bool tree_replace(Pages *pages, Tree *tree, TreePath *path, Bytes key, Bytes value) {

@@ -161,6 +161,15 @@ static void undo_clear(Table *table, const Ddl *ddl) {
     table->generation++;
 }
 
+static void undo_adopt(Table *table, const Ddl *ddl) {
+    Tree *indexes = table->state.indexes;
+    memcpy(indexes, ddl->state.indexes, ddl->def->index_count * sizeof(Tree));
+    table->state = ddl->state;
+    table->state.indexes = indexes;
+    table->generation++;
+    table->store->adopting = NULL;
+}
+
 static void undo_ddl(Store *store, const Ddl *ddl) {
     Table *table = ddl->table;
     switch (ddl->kind) {
@@ -173,6 +182,7 @@ static void undo_ddl(Store *store, const Ddl *ddl) {
     case DDL_INDEX_DROP: undo_index_drop(table, ddl); return;
     case DDL_RETYPE: def_publish(table, ddl->def); return;
     case DDL_CLEAR: undo_clear(table, ddl); return;
+    case DDL_ADOPT: undo_adopt(table, ddl); return;
     }
     UNREACHABLE();
 }
@@ -217,7 +227,8 @@ void store_settle(Store *store) {
         switch (ddl->kind) {
         case DDL_TABLE_CREATE:
         case DDL_INDEX_CREATE:
-        case DDL_RETYPE: break;
+        case DDL_RETYPE:
+        case DDL_ADOPT: break;
         case DDL_INDEX_DROP: tree_drop(&store->pages, &ddl->tree); break;
         case DDL_CLEAR: state_drop_trees(store, &ddl->state, index_count); break;
         case DDL_TABLE_DROP:
@@ -264,6 +275,7 @@ void store_begin(Store *store) {
 
 void store_commit(Store *store) {
     ASSERT(store->in_transaction);
+    if (UNLIKELY(store->adopting)) branch_settle(store->adopting);
     store->in_transaction = false;
     store->version++;
 }

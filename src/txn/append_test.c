@@ -15,6 +15,7 @@
 #include "base/test.h"
 #include "sim/sim.h"
 #include "txn/def_testing.h"
+#include "txn/bulk_testing.h"
 #include "txn/overlay.h"
 
 enum { LISTS = 5, TXNS = 48, RUNNING = 5, OPS_MAX = 5, LIST_MAX = TXNS * OPS_MAX, ROW_LISTS = 3 };
@@ -175,11 +176,12 @@ static void overlay_end(History *h, Txn *txn) {
         h->conflicts++;
     }
     overlay_free(&txn->overlay);
+    db_checkpoint_tick(h->db);  // a turn ends
     txn->ended = h->now;
 }
 
 static void history_run(History *h) {
-    OverlayEnv env = {.ctx = h->db};
+    OverlayEnv env = {.ctx = h->db, .prepare = bulk_here()};
     Txn *running[RUNNING] = {0};
     for (int next = 0, left = 0; next < TXNS || left > 0;) {
         Txn **slot = &running[draw(h, RUNNING)], *txn = *slot;
@@ -197,6 +199,7 @@ static void history_run(History *h) {
             }
         } else if (txn && txn->ops_left) {
             op_run(h, txn, overlay_access(txn->overlay));
+            if (!txn->ops_left && draw(h, 2)) (void)!overlay_prepare(txn->overlay);
         } else if (txn) {
             overlay_end(h, txn);
             *slot = NULL;

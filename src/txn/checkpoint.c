@@ -12,6 +12,7 @@
 #include <time.h>
 
 #include "base/log.h"
+#include "os/thread.h"
 #include "txn/head.h"
 
 enum {
@@ -81,6 +82,7 @@ static bool wait_for_log(Checkpointer *c) {
 static void *writer_run(void *ctx) {
     Db *db = ctx;
     Checkpointer *c = &db->checkpointer;
+    thread_become("checkpoint", THREAD_BACKGROUND);
     while (!write_some(c, STEP_BYTES)) {
         if (atomic_load(&c->stop)) break;
         if (store_checkpoint_is_written(c->running) && !wait_for_log(c)) break;
@@ -198,6 +200,7 @@ static bool is_due(const Db *db) {
 
 void db_checkpoint_tick(Db *db) {
     Checkpointer *c = &db->checkpointer;
+    bulk_free(&db->bulk);  // nobody asks for its rows any more, and it keeps a snapshot
     if (!c->io) return;
     int stage = stage_of(db);
     // It waits for what nobody has asked the log to write.

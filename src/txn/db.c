@@ -107,6 +107,7 @@ void db_close(Db **handle) {
     if (!db) return;
     *handle = NULL;
     checkpointer_deinit(db);
+    bulk_free(&db->bulk);
     if (db->log) log_close(&db->log);
     if (db->catalog) catalog_close(&db->catalog);
     if (db->store) store_close(&db->store);
@@ -134,6 +135,7 @@ bool db_in_transaction(const Db *db) {
 
 void db_begin(Db *db, const CommitInfo *info) {
     ASSERT(!db->look.open);
+    bulk_free(&db->bulk);
     db->look.open = true;
     db->info = *info;
     db->drawn_count = 0;
@@ -144,6 +146,7 @@ void db_rollback(Db *db) {
     ASSERT(db->look.open);
     bool schema_touched = head_touched_schema(db);
     store_rollback(db->store);
+    bulk_free(&db->bulk);
     head_sequences_restore(db);
     // The rows are back; memory must follow. It was in agreement before, so this cannot fail for a
     // reason other than memory, and going on without a catalog would be worse than stopping.
@@ -154,17 +157,13 @@ void db_rollback(Db *db) {
     db->look.open = false;
 }
 
-// What an old row needs in the log before the new ones come: nothing when there is none, or when the
-// new one takes its place.
-static bool is_logged_delete(const TxnChange *change) {
-    if (!change->old_row.ptr || change->is_event || change->is_view) return false;
-    if (!change->new_row.ptr) return true;
-    return table_primary_column(change->table) < 0 ||
-           !table_uniques_same(change->table, change->old_row, change->new_row);
+static bool is_bulk_commit(const Db *db) {
+    return db->bulk && db->bulk->count > 0;
 }
 
 // Deletes go before rows, so that a replay never meets a unique value twice; the write set is
-// sorted by table, so the system tables' rows come before the rows of a table they describe.
+// sorted by table, so the system tables' rows come before the rows of a table they describe. What was
+// prepared concerns tables of its own.
 static Err log_write_set(Db *db) {
     log_commit_begin(db->log, &db->info);
     for (size_t i = 0; i < db->writes.count; i++) {
@@ -173,7 +172,7 @@ static Err log_write_set(Db *db) {
             log_commit_op(db->log, COMMIT_TRUNCATE, change->table_id, BYTES_NONE);
             continue;
         }
-        bool is_delete = is_logged_delete(change);
+        bool is_delete = change_is_logged_delete(change);
         change->is_replaced = change->old_row.ptr && !is_delete;
         if (!is_delete) continue;
         bool keyed = table_primary_column(change->table) >= 0;
@@ -187,6 +186,10 @@ static Err log_write_set(Db *db) {
                             : change->is_replaced ? COMMIT_REPLACE
                                                   : COMMIT_INSERT;
         log_commit_op(db->log, kind, change->table_id, change->new_row);
+    }
+    if (is_bulk_commit(db)) {
+        log_commit_ops(db->log, buf_bytes(&db->bulk->deletes), db->bulk->op_count);
+        log_commit_ops(db->log, buf_bytes(&db->bulk->inserts), 0);
     }
     TxOffset offset;
     return log_commit_end(db->log, &offset);
@@ -211,21 +214,72 @@ static bool is_history(const WriteSet *writes) {
     return false;
 }
 
+// One entry for each table: there is room.
+static void bulk_tell(Db *db) {
+    Bulk *bulk = db->bulk;
+    db->applied.bulk_commits++;
+    db->applied.bulk_rows += bulk->count;
+    history_splice(&db->history, &bulk->history);
+    for (uint32_t i = 0; i < bulk->table_count; i++) {
+        const BulkTable *t = &bulk->tables[i];
+        if (t->count == 0) continue;
+        const TxnChange *first = &bulk->changes[t->first];
+        writeset_add(
+            &db->writes,
+            &(TxnChange){.table = first->table, .table_id = first->table_id, .is_bulk = true});
+    }
+}
+
+const TxnChange *db_bulk_changes(const Db *db, uint32_t *at, size_t *count) {
+    const Bulk *bulk = db->bulk;
+    while (bulk && *at < bulk->table_count) {
+        const BulkTable *t = &bulk->tables[(*at)++];
+        *count = t->count;
+        if (t->count) return &bulk->changes[t->first];
+    }
+    return NULL;
+}
+
 Err db_commit(Db *db, const WriteSet **set, bool *changed) {
     ASSERT(db->look.open);
     Err err = store_fault(db->store, NULL);  // it may have decided on what it did not see
     if (err == OK) err = writeset_collect(&db->writes, db->store, db->catalog);
     if (err == OK && db->writes.count) err = event_rows_remove(db);
-    if (err == OK && is_history(&db->writes)) err = log_write_set(db);
+    if (err == OK && db->bulk) err = writeset_reserve(&db->writes, db->bulk->table_count);
+    if (err == OK && (is_history(&db->writes) || is_bulk_commit(db))) err = log_write_set(db);
     if (err != OK) {
         db_rollback(db);
         return err;
     }
     store_commit(db->store);
     if (UNLIKELY(history_wanted(&db->history))) history_append(&db->history, &db->writes);
+    if (UNLIKELY(db->bulk)) bulk_tell(db);
     db->look.open = false;
     *set = &db->writes;
     *changed = db->writes.count > 0;
+    return OK;
+}
+
+// The rows that were prepared, between the others by table: from the end, since there are many.
+static Err bulk_rows_merge(Db *db) {
+    const Bulk *bulk = db->bulk;
+    WriteSet *set = &db->writes;
+    size_t kept = 0, more = bulk->count;
+    for (size_t i = 0; i < set->count; i++) {
+        if (!set->changes[i].is_bulk) set->changes[kept++] = set->changes[i];
+    }
+    set->count = kept;
+    Err err = writeset_reserve(set, more);
+    if (err != OK) {
+        set->count = 0;
+        return err;
+    }
+    TxnChange *to = set->changes + kept + more;
+    set->count += more;
+    while (more) {
+        bool other = kept && set->changes[kept - 1].table_id > bulk->changes[more - 1].table_id;
+        *--to = other ? set->changes[--kept] : bulk->changes[--more];
+    }
     return OK;
 }
 
@@ -234,8 +288,13 @@ Err db_commit_rows(Db *db, const WriteSet **set) {
     Err err = OK;
     if (writeset_has_clear(&db->writes))
         err = writeset_collect_rows(&db->writes, db->store, db->catalog);
+    if (err == OK && db->bulk) err = bulk_rows_merge(db);
     *set = &db->writes;
     return err;
+}
+
+DbApplied db_applied(const Db *db) {
+    return db->applied;
 }
 
 bool db_needs_flush(const Db *db) {

@@ -62,10 +62,19 @@ Access *db_access(Db *db);  // the head, inside the open transaction; outside AB
 // `*changed` is false when nothing is different afterwards. Such a transaction has no offset, nor has
 // one that changed nothing but results of views.
 MUST_USE Err db_commit(Db *db, const WriteSet **set, bool *changed);
-// Between db_commit and the next db_begin: the write set with the rows of cleared tables, one by one,
-// for who has to tell of each. On error the set is empty: ERR_NOMEM, ERR_IO, ERR_CORRUPT.
+// Between db_commit and the next db_begin: the write set with the rows of cleared tables and of those
+// that changed in bulk, one by one, for who has to tell of each. On error the set is empty: ERR_NOMEM, ERR_IO, ERR_CORRUPT.
 MUST_USE Err db_commit_rows(Db *db, const WriteSet **set);
+// What an overlay had prepared of the open transaction and the store's changes do not have: the changes
+// of one table after another. *at begins at 0. NULL: there is no more.
+const TxnChange *db_bulk_changes(const Db *db, uint32_t *at, size_t *count);
 void db_rollback(Db *db);
+// What overlays wrote, since the beginning: commits that took over what was made ready beside the loop
+// (overlay_prepare) and their rows, and rows that overlay_apply changed one by one.
+typedef struct DbApplied {
+    uint64_t bulk_commits, bulk_rows, single_rows;
+} DbApplied;
+DbApplied db_applied(const Db *db);
 bool db_in_transaction(const Db *db);
 
 // Single rows, inside the open transaction, for SQL (rows.c). A column that is generated draws where

@@ -18,7 +18,7 @@ struct HistoryChunk {
 
 // In a chunk: this, then key, old row, new row, padded to 8 bytes.
 typedef struct Entry {
-    Table *table;
+    Table *table;  // NULL: all of a commit has been told
     uint32_t table_id;
     uint32_t key_len, old_len, new_len;  // NO_ROW: there was none. No key: it is a clear
 } Entry;
@@ -188,16 +188,53 @@ static void doom_all(History *history) {
     chunks_prune(history);
 }
 
+bool history_put(History *history, const TxnChange *change) {
+    return !change_counts(change) || change_append(history, change);
+}
+
+bool history_put_end(History *history) {
+    return change_append(history, &(TxnChange){0});
+}
+
+static void chunks_link(History *history, History *from) {
+    uint64_t number = history->newest ? history->newest->number + 1 : 0;
+    for (HistoryChunk *chunk = from->oldest; chunk;) {
+        chunk->number = number++;
+        chunk = atomic_load_explicit(&chunk->next, memory_order_relaxed);
+    }
+    if (history->newest) {
+        atomic_store_explicit(&history->newest->next, from->oldest, memory_order_release);
+    } else {
+        history->oldest = from->oldest;
+    }
+    history->newest = from->newest;
+    history->bytes += from->bytes;
+    from->oldest = from->newest = NULL;
+    from->bytes = 0;
+}
+
+void history_splice(History *history, History *from) {
+    if (!from->newest || !history_wanted(history)) return;
+    if (history->bytes + from->bytes > history->bytes_max) room_make(history, from->bytes);
+    if (history->bytes + from->bytes <= history->bytes_max * 2) {
+        chunks_link(history, from);
+    } else {
+        doom_all(history);
+    }
+}
+
 void history_append(History *history, const WriteSet *writes) {
     size_t more = 0;
     for (size_t i = 0; i < writes->count; i++) {
         if (change_counts(&writes->changes[i])) more += change_bytes(&writes->changes[i]);
     }
+    if (more == 0) return;
     if (UNLIKELY(history->bytes + more > history->bytes_max)) room_make(history, more);
     bool told = history->bytes + more <= history->bytes_max * 2;
     for (size_t i = 0; told && i < writes->count; i++) {
         if (change_counts(&writes->changes[i])) told = change_append(history, &writes->changes[i]);
     }
+    if (told) told = history_put_end(history);
     if (UNLIKELY(!told)) doom_all(history);
 }
 

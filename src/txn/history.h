@@ -52,7 +52,14 @@ void history_close(History *history, HistoryReader *reader);
 // Copy a committed write set. Running out of memory dooms every reader, nothing else.
 void history_append(History *history, const WriteSet *writes);
 
+// The same in parts, for who writes a history of its own beside the loop and hands it over in one step
+// (which empties it): each change, then the end of the commit. False: out of memory.
+MUST_USE bool history_put(History *history, const TxnChange *change);
+MUST_USE bool history_put_end(History *history);
+void history_splice(History *history, History *from);
+
 // Does `hit` say yes to a change published since? From `checked` on, or all over again (`again`).
 // ERR_CONFLICT: yes, or the reader is doomed. Otherwise `checked` has moved.
+// A change without a table is the end of a commit.
 typedef bool (*HistoryHit)(const void *ctx, const TxnChange *change);
 MUST_USE Err history_check(HistoryReader *reader, bool again, HistoryHit hit, const void *ctx);

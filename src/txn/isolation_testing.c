@@ -1,5 +1,6 @@
 #include "txn/isolation_testing.h"
 
+#include "txn/bulk_testing.h"
 #include "base/test.h"
 #include "txn/def_testing.h"
 #include "txn/script_testing.h"
@@ -186,7 +187,7 @@ typedef struct Run {
     Db *db;
     const Scenario *scenario;
     bool on_head[SESSIONS_MAX];
-    bool check_often;
+    bool check_often, makes_ready;
     int order[SESSIONS_MAX * (STEPS_MAX + 2)], length;
     Outcome serial[64];  // by permutation, made when first wanted
     uint64_t serial_made;
@@ -265,10 +266,11 @@ static void finish(Running *running) {
     running->committed = err == OK;
     running->aborted = err != OK;
     overlay_free(&running->overlay);
+    db_checkpoint_tick(running->session.db);  // a turn ends
 }
 
 static void begin(const Run *run, Running *running) {
-    OverlayEnv env = {.ctx = run->db, .reserve = reserve};
+    OverlayEnv env = {.ctx = run->db, .reserve = reserve, .prepare = bulk_here()};
     ASSERT(overlay_new(run->db, &info, &env, &running->overlay) == OK);
     running->session.db = run->db;
     running->session.access = overlay_access(running->overlay);
@@ -276,6 +278,8 @@ static void begin(const Run *run, Running *running) {
 
 static void step(const Run *run, Running *running) {
     running->program->steps[running->at++](&running->session);
+    if (run->makes_ready && running->at == steps_of(running->program))
+        (void)!overlay_prepare(running->overlay);
     if (!run->check_often) return;
     Err err = overlay_validate(running->overlay);
     ASSERT(err == OK || err == ERR_CONFLICT);
@@ -438,7 +442,10 @@ IsolationCount isolation_run(Db *db, const Scenario *scenario) {
             left[s] = turns_of(&run, s);
         }
         run.check_often = mix % 3 == 0;
-        interleave(&run, left);
+        for (int ready = 0; ready < 2; ready++) {
+            run.makes_ready = ready;
+            interleave(&run, left);
+        }
     }
     return run.count;
 }

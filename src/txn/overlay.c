@@ -12,6 +12,8 @@
 //   the call did not meet.
 #include "txn/overlay.h"
 
+#include <time.h>
+
 #include "base/mem.h"
 #include "txn/head.h"
 #include "txn/incoming.h"
@@ -37,6 +39,7 @@ struct Overlay {
     Snapshot *snapshot;
     uint64_t schema_version;
     HistoryReader reader;
+    Bulk *bulk;
     uint64_t checked_version;  // of the read set, when it was last checked
     Pool pool;
     OwnTable **tables;
@@ -449,6 +452,7 @@ void overlay_free(Overlay **handle) {
     Overlay *overlay = *handle;
     *handle = NULL;
     if (!overlay) return;
+    bulk_free(&overlay->bulk);
     history_close(&overlay->db->history, &overlay->reader);
     sequences_give_back(overlay);
     snapshot_release(&overlay->snapshot);
@@ -490,7 +494,7 @@ size_t overlay_bytes(const Overlay *overlay) {
 // ── validating and applying ────────────────────────────────────────────────────────────────────
 
 static bool reads_hit(const void *ctx, const TxnChange *change) {
-    return readset_hit(ctx, change);
+    return change->table && readset_hit(ctx, change);
 }
 
 Err overlay_validate(Overlay *overlay) {
@@ -504,8 +508,54 @@ Err overlay_validate(Overlay *overlay) {
     return err;
 }
 
+// ── making ready ───────────────────────────────────────────────────────────────────────────────
+
+// Rows that the loop would have to look at one by one.
+static uint64_t rows_to_apply(const Overlay *overlay) {
+    uint64_t rows = 0;
+    for (uint32_t i = 0; i < overlay->table_count; i++) {
+        const OwnTable *own = overlay->tables[i];
+        if (!own->table->is_event && !own_empties(own)) rows += own->rows.count;
+    }
+    return rows;
+}
+
+static Err prepare_begin(void *arg) {
+    Overlay *overlay = arg;
+    return bulk_new(overlay->db, &overlay->bulk);
+}
+
+#define PREPARE_WAIT_NS 2000000
+
+static Err prepare_wait_and_begin(Overlay *overlay) {
+    const BulkEnv *env = &overlay->env.prepare;
+    for (;;) {
+        Err err = env->on_loop(env->ctx, prepare_begin, overlay);
+        if (err != ERR_BUSY || env->is_stopped(env->ctx)) return err;
+        nanosleep(&(struct timespec){.tv_nsec = PREPARE_WAIT_NS}, NULL);
+    }
+}
+
+Err overlay_prepare(Overlay *overlay) {
+    const BulkEnv *env = &overlay->env.prepare;
+    uint64_t rows_min = env->rows_min ? env->rows_min : BULK_ROWS_MIN;
+    ASSERT(!overlay->bulk);
+    if (!env->on_loop || overlay->broken || rows_to_apply(overlay) < rows_min) return OK;
+    if (prepare_wait_and_begin(overlay) != OK) return OK;
+    // What was committed before the branch was opened is in it.
+    Err err = overlay_validate(overlay);
+    if (err != OK) return err;
+    if (bulk_make(overlay->bulk, overlay->tables, overlay->table_count, env) != OK)
+        return OK;
+    return overlay_validate(overlay);
+}
+
+bool overlay_is_prepared(const Overlay *overlay) {
+    return overlay->bulk && overlay->bulk->err == OK;
+}
+
 void overlay_touch(Overlay *overlay) {
-    if (!store_is_paged(overlay->db->store)) return;
+    if (!store_is_paged(overlay->db->store) || overlay_is_prepared(overlay)) return;
     for (uint32_t i = 0; i < overlay->table_count; i++) {
         own_touch(overlay->tables[i]);
     }
@@ -513,9 +563,12 @@ void overlay_touch(Overlay *overlay) {
 
 static Err writes_apply(Overlay *overlay) {
     Err err = OK;
+    Bulk *bulk = overlay->db->bulk;
     for (uint32_t i = 0; i < overlay->table_count && err == OK; i++) {
-        err = own_apply(overlay->tables[i]);
+        if (bulk_has(bulk, overlay->tables[i])) continue;
+        err = own_apply(overlay->tables[i], &overlay->db->applied.single_rows);
     }
+    if (err == OK && bulk) err = bulk_adopt(bulk);
     for (uint32_t i = 0; i < overlay->sequence_count && err == OK; i++) {
         const OwnSequence *own = &overlay->sequences[i];
         if (own->block)
@@ -530,7 +583,11 @@ Err overlay_apply(Overlay *overlay, Diag *diag) {
     if (overlay->broken) return diag_fail(diag, ERR_NOMEM, "the transaction ran out of memory");
     Err err = overlay_validate(overlay);
     if (err != OK) return diag_fail(diag, err, "another transaction committed first");
+    if (overlay->bulk && bulk_catch_up(overlay->bulk) != OK)
+        bulk_free(&overlay->bulk);
     db_begin(db, &overlay->info);
+    db->bulk = overlay->bulk;
+    overlay->bulk = NULL;
     if ((err = writes_apply(overlay)) != OK) {
         db_rollback(db);
         return diag_fail(diag, err, "%s", err_text(err));

@@ -24,6 +24,15 @@
 
 typedef struct Overlay Overlay;
 
+// How the worker reaches the loop: its functions are called on the worker's thread.
+enum { BULK_ROWS_MIN = 1000 };
+typedef struct BulkEnv {
+    void *ctx;
+    Err (*on_loop)(void *ctx, Err (*run)(void *arg), void *arg);  // run it there and wait for it
+    bool (*is_stopped)(void *ctx);                                // the overlay is about to be freed
+    uint64_t rows_min;  // of so few rows the loop makes itself; 0: BULK_ROWS_MIN
+} BulkEnv;
+
 typedef struct OverlayEnv {
     void *ctx;
     // Reserve the next `count` values of a sequence for the overlay alone: runs
@@ -33,7 +42,8 @@ typedef struct OverlayEnv {
                    uint32_t sequence_id,
                    uint32_t count,
                    Int128 *first);
-    size_t memory_max;  // bytes of private writes and read set; 0: 256 MiB. Beyond: ABI_FATAL
+    BulkEnv prepare;  // `on_loop` NULL: nothing is made ready beside the loop
+    size_t memory_max;   // bytes of private writes and read set; 0: 256 MiB. Beyond: ABI_FATAL
 } OverlayEnv;
 
 // On the loop's thread, between transactions. `info` is copied (its name must stay valid).
@@ -53,6 +63,11 @@ size_t overlay_bytes(const Overlay *overlay);
 // ERR_CONFLICT: it is stale already; run it again on a fresh one.
 MUST_USE Err overlay_validate(Overlay *overlay);
 
+// Make many writes ready, so that overlay_apply and db_commit take no longer for them than for few: they
+// are checked and made on a branch of the tables (bulk.h). ERR_CONFLICT as of overlay_validate; what
+// else goes wrong only means that overlay_apply makes them itself.
+MUST_USE Err overlay_prepare(Overlay *overlay);
+bool overlay_is_prepared(const Overlay *overlay);
 // Bring in the pages that overlay_apply will need on the loop, which should not wait for the disk.
 void overlay_touch(Overlay *overlay);
 

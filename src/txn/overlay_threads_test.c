@@ -14,7 +14,7 @@
 
 enum { ACCOUNTS = 24, START = 100, WORKERS = 3, TRANSFERS = 150 };
 
-typedef enum Want { WANT_NEW, WANT_RESERVE, WANT_FINISH, WANT_FREE } Want;
+typedef enum Want { WANT_NEW, WANT_RESERVE, WANT_RUN, WANT_FINISH, WANT_FREE } Want;
 
 typedef struct Request {
     struct Request *next;
@@ -22,6 +22,8 @@ typedef struct Request {
     Overlay *overlay;
     uint32_t table_id, sequence_id, count;
     Int128 first;
+    Err (*run)(void *arg);
+    void *arg;
     Err err;
     bool done;
     struct World *world;
@@ -132,6 +134,17 @@ static Err ask_reserve(void *ctx,
     return err;
 }
 
+static Err ask_run(void *ctx, Err (*run)(void *arg), void *arg) {
+    Request *mine = ctx;
+    Request request = {.world = mine->world, .run = run, .arg = arg};
+    return ask(mine->world, &request, WANT_RUN);
+}
+
+static bool never_stopped(void *ctx) {
+    (void)ctx;
+    return false;
+}
+
 static void *worker_run(void *ctx) {
     World *w = ctx;
     Request request = {.world = w};
@@ -145,6 +158,7 @@ static void *worker_run(void *ctx) {
         Err err = OK;
         for (uint64_t n = draw(&random, 3); n > 0 && err == OK; n--)
             err = overlay_validate(request.overlay);
+        if (err == OK && draw(&random, 2)) err = overlay_prepare(request.overlay);
         if (err == OK) err = ask(w, &request, WANT_FINISH);
         ASSERT(err == OK || err == ERR_CONFLICT);
         done += err == OK || draw(&random, 4) == 0;  // a few give up
@@ -159,7 +173,9 @@ static void *worker_run(void *ctx) {
 static Err serve(World *w, Request *request) {
     const WriteSet *writes;
     bool changed;
-    OverlayEnv env = {.ctx = request, .reserve = ask_reserve};
+    OverlayEnv env = {.ctx = request,
+                      .reserve = ask_reserve,
+                      .prepare = {request, ask_run, never_stopped, 1}};
     Err err;
     switch (request->want) {
     case WANT_NEW: return overlay_new(w->db, &info, &env, &request->overlay);
@@ -174,7 +190,9 @@ static Err serve(World *w, Request *request) {
         if (err == OK) err = db_commit(w->db, &writes, &changed);
         w->committed += err == OK;
         w->conflicts += err == ERR_CONFLICT;
+        db_checkpoint_tick(w->db);  // a turn ends
         return err;
+    case WANT_RUN: return request->run(request->arg);
     case WANT_FREE: overlay_free(&request->overlay); return OK;
     }
     return ERR_INVALID;

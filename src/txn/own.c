@@ -343,9 +343,7 @@ void own_touch(OwnTable *own) {
 
 // ── applying ───────────────────────────────────────────────────────────────────────────────────
 
-// The index on the primary column alone, if no other index can refuse a row: then a replacement
-// needs no look at the others' order.
-static bool replaceable(const OwnTable *own, uint32_t *index_id) {
+bool own_replaceable(const OwnTable *own, uint32_t *index_id) {
     uint32_t uniques = 0;
     for (uint32_t i = 0; i < own->index_count; i++) {
         StoreIndexInfo index = table_index_at(table_of(own), i);
@@ -385,18 +383,21 @@ static Err apply_new(const OwnTable *own, bool replaced) {
     return err;
 }
 
-// Whether the head has exactly the rows that go, of which each is as it was when it was read: then they
-// need not go one by one.
-static bool empties(const OwnTable *own) {
+bool own_empties(const OwnTable *own) {
     return !own->cleared && own->rows.count > 0 && own_count(own) == 0 &&
-           own->rows.count == table_row_count(table_of(own), own->snapshot) &&
-           own->rows.count == table_row_count(table_of(own), NULL);
+           own->rows.count == table_row_count(table_of(own), own->snapshot);
 }
 
-Err own_apply(const OwnTable *own) {
+// The head has exactly the rows that go, of which each is as it was when it was read.
+static bool empties(const OwnTable *own) {
+    return own_empties(own) && own->rows.count == table_row_count(table_of(own), NULL);
+}
+
+Err own_apply(const OwnTable *own, uint64_t *rows) {
     uint32_t index_id = 0;
     if (empties(own)) return table_clear(table_of(own), NULL);
-    bool replace = replaceable(own, &index_id);
+    bool replace = own_replaceable(own, &index_id);
+    *rows += own->rows.count;
     Err err = own->cleared ? table_clear(table_of(own), NULL) : OK;
     if (err == OK) err = apply_old(own, replace, index_id);
     if (err == OK) err = apply_new(own, replace);

@@ -63,6 +63,13 @@ void own_clear(OwnTable *own);
 // On the thread that made it: bring in the pages that own_apply will look at on the head, which are
 // mostly the snapshot's. Without effect where nothing is ever absent.
 void own_touch(OwnTable *own);
+// The index on the primary column alone, if no other index can refuse a row: then a replacement needs
+// no look at the others' order.
+bool own_replaceable(const OwnTable *own, uint32_t *index_id);
+// Whether the overlay deleted every row of its snapshot one by one and added none: if the head has no
+// others, they need not go one by one.
+bool own_empties(const OwnTable *own);
 // Make the changes to the head, inside the open transaction, of which this table's reads still hold.
 // ERR_NOMEM, ERR_LIMIT, ERR_IO, ERR_CORRUPT.
-MUST_USE Err own_apply(const OwnTable *own);
+// Adds to *rows how many were changed one by one.
+MUST_USE Err own_apply(const OwnTable *own, uint64_t *rows);

@@ -5,6 +5,7 @@
 #include "base/test.h"
 #include "sim/sim.h"
 #include "txn/def_testing.h"
+#include "txn/bulk_testing.h"
 #include "txn/overlay.h"
 
 #define RUNS         60
@@ -84,14 +85,15 @@ static void head_step(Run *run) {
 static void overlay_step(Run *run) {
     Overlay **slot = &run->overlays[pick(run, OVERLAYS_MAX)];
     if (!*slot) {
-        OverlayEnv env = {.ctx = run->db, .reserve = reserve};
+        OverlayEnv env = {.ctx = run->db, .reserve = reserve, .prepare = bulk_here()};
         EXPECT_OK(overlay_new(run->db, &info, &env, slot));
     }
     switch (pick(run, 5)) {
     case 0: overlay_free(slot); return;  // what a cancelled or a stale one does
     case 1: {
         Diag diag = {0};
-        Err err = overlay_apply(*slot, &diag);
+        Err err = pick(run, 2) ? overlay_prepare(*slot) : OK;
+        if (err == OK) err = overlay_apply(*slot, &diag);
         expect(run, err == OK || err == ERR_CONFLICT, "an overlay could not be applied");
         // As the slow lane does: freed while its transaction is open.
         overlay_free(slot);

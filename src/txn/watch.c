@@ -503,9 +503,21 @@ Err watchers_match(Watchers *watchers,
                    size_t count,
                    void (*each)(void *ctx, void *owner),
                    void *ctx) {
+    watchers->matches++;
+    return watchers_match_more(watchers, changes, count, each, ctx);
+}
+
+bool watchers_want(Watchers *watchers, uint32_t table_id) {
+    return watched_table(watchers, table_id, NULL) != NULL;
+}
+
+Err watchers_match_more(Watchers *watchers,
+                        const TxnChange *changes,
+                        size_t count,
+                        void (*each)(void *ctx, void *owner),
+                        void *ctx) {
     Match match = {.watchers = watchers, .each = each, .ctx = ctx};
     const WatchedTable *table = NULL;
-    watchers->matches++;
     for (size_t i = 0; i < count; i++) {
         if (i == 0 || changes[i].table_id != changes[i - 1].table_id) {
             table = watched_table(watchers, changes[i].table_id, NULL);

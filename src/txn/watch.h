@@ -28,6 +28,13 @@ MUST_USE Err watchers_match(Watchers *watchers,
                             size_t count,
                             void (*each)(void *ctx, void *owner),
                             void *ctx);
+// More changes of the same transaction: who was told already is not told again.
+MUST_USE Err watchers_match_more(Watchers *watchers,
+                                 const TxnChange *changes,
+                                 size_t count,
+                                 void (*each)(void *ctx, void *owner),
+                                 void *ctx);
+bool watchers_want(Watchers *watchers, uint32_t table_id);  // anything of it
 // Registrations looked at by watchers_match since the beginning: what a commit costs beyond its own
 // rows. For tests and metrics.
 uint64_t watchers_probes(const Watchers *watchers);

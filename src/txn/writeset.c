@@ -183,20 +183,41 @@ static Err entries_collect(Collecting *c, const Catalog *catalog) {
     return OK;
 }
 
+static bool entries_reserve(WriteSet *set, size_t most) {
+    if (LIKELY(most <= set->cap)) return true;
+    TxnChange *grown = mem_realloc(set->changes, most * sizeof *grown);
+    if (!grown) return false;
+    set->changes = grown;
+    set->cap = most;
+    return true;
+}
+
+// Few changes and no clear, as of nearly every call.
+static Err few_collect(WriteSet *set, const Catalog *catalog, const Change *changes, size_t count) {
+    TxnChange *entry = NULL;
+    if (!entries_reserve(set, count)) return ERR_NOMEM;
+    for (size_t i = 0; i < count; i++) {
+        if (!entry || !same_key_bytes(&changes[i - 1], &changes[i]))
+            entry = entry_of(set, &changes[i], false);
+        entry->new_row = changes[i].kind == CHANGE_INSERT ? changes[i].row : BYTES_NONE;
+    }
+    if (!net_keep(set, catalog)) sort_by_table(set->changes, set->count);
+    return OK;
+}
+
 static Err collect(WriteSet *set, Store *store, const Catalog *catalog, bool whole) {
     Collecting c = {.set = set, .store = store, .whole = whole};
+    size_t position = 0;
+    StoreClear clear;
     c.changes = store_changes(store, &c.count);
     if (whole) set->of = c.count;
     c.count = set->of;
     set->count = 0;
+    if (LIKELY(c.count <= LINEAR_MAX && !store_next_clear(store, &position, &clear)))
+        return few_collect(set, catalog, c.changes, c.count);
     size_t most = entries_max(&c, catalog);
     if (most == 0) return OK;
-    if (most > set->cap) {
-        TxnChange *grown = mem_realloc(set->changes, most * sizeof *grown);
-        if (!grown) return ERR_NOMEM;
-        set->changes = grown;
-        set->cap = most;
-    }
+    if (!entries_reserve(set, most)) return ERR_NOMEM;
     c.hashed = most > LINEAR_MAX;
     if (c.hashed && !slots_reserve(set, most)) return ERR_NOMEM;
     Err err = entries_collect(&c, catalog);
@@ -206,6 +227,31 @@ static Err collect(WriteSet *set, Store *store, const Catalog *catalog, bool who
     }
     if (!net_keep(set, catalog)) sort_by_table(set->changes, set->count);
     return OK;
+}
+
+Err writeset_reserve(WriteSet *set, size_t more) {
+    if (set->count + more <= set->cap) return OK;
+    TxnChange *grown = mem_realloc(set->changes, (set->count + more) * sizeof *grown);
+    if (!grown) return ERR_NOMEM;
+    set->changes = grown;
+    set->cap = set->count + more;
+    return OK;
+}
+
+void writeset_add(WriteSet *set, const TxnChange *change) {
+    size_t at = set->count++;
+    ASSERT(set->count <= set->cap);
+    for (; at > 0 && set->changes[at - 1].table_id > change->table_id; at--) {
+        set->changes[at] = set->changes[at - 1];
+    }
+    set->changes[at] = *change;
+}
+
+bool change_is_logged_delete(const TxnChange *change) {
+    if (!change->old_row.ptr || change->is_event || change->is_view) return false;
+    if (!change->new_row.ptr) return true;
+    return table_primary_column(change->table) < 0 ||
+           !table_uniques_same(change->table, change->old_row, change->new_row);
 }
 
 Err writeset_collect(WriteSet *set, Store *store, const Catalog *catalog) {

@@ -18,6 +18,7 @@ typedef struct TxnChange {
     bool is_view;      // a row of a view's results: subscribers see it, the log does not
     bool is_replaced;  // the log has one operation for it, see db_commit
     bool is_clear;     // the table lost all its rows: no key, no rows
+    bool is_bulk;      // many rows of it, prepared beside the loop: likewise (db_commit_rows)
     Bytes key;         // the clustering key
     Bytes old_row;     // ptr NULL: there was none
     Bytes new_row;     // ptr NULL: there is none
@@ -38,4 +39,10 @@ MUST_USE Err writeset_collect(WriteSet *set, Store *store, const Catalog *catalo
 // The same changes once more, without entries that are a clear: every row that went is one.
 MUST_USE Err writeset_collect_rows(WriteSet *set, Store *store, const Catalog *catalog);
 bool writeset_has_clear(const WriteSet *set);
+// A change that the set did not have, at its place by table. The caller made room (writeset_reserve).
+MUST_USE Err writeset_reserve(WriteSet *set, size_t more);
+void writeset_add(WriteSet *set, const TxnChange *change);
+// What the old row needs in the log before the new ones come: nothing when there is none, or when the
+// new one takes its place.
+bool change_is_logged_delete(const TxnChange *change);
 void writeset_deinit(WriteSet *set);

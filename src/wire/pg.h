@@ -137,6 +137,7 @@ enum {  // the oids of pg_type that we use
     PG_UNKNOWN = 705,
     PG_BPCHAR = 1042,
     PG_VARCHAR = 1043,
+    PG_DATE = 1082,
     PG_TIMESTAMP = 1114,
     PG_TIMESTAMPTZ = 1184,
     PG_INTERVAL = 1186,

@@ -70,6 +70,16 @@ static bool put_time(Buf *out, Bytes value) {
     return true;
 }
 
+// Its midnight, in days since that day.
+static bool put_date(Buf *out, Bytes value) {
+    int64_t micros, days = (int32_t)get_be(value.ptr, 4);
+    if (__builtin_mul_overflow(days, INT64_C(86400000000), &micros) ||
+        __builtin_add_overflow(micros, PG_EPOCH_US, &micros))
+        return false;
+    pg_put_moment(out, micros, true);
+    return true;
+}
+
 // False: the bytes are not a value of the type.
 static bool put(uint32_t oid, Bytes value, Buf *out, bool *known) {
     int16_t size = pg_oid_size(oid);
@@ -86,6 +96,7 @@ static bool put(uint32_t oid, Bytes value, Buf *out, bool *known) {
     case PG_NUMERIC: return put_numeric(out, value);
     case PG_TIMESTAMP:
     case PG_TIMESTAMPTZ: return put_time(out, value);
+    case PG_DATE: return put_date(out, value);
     case PG_BYTEA:
         buf_put_str(out, STR("\\x"));
         hex_append(out, value);

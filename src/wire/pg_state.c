@@ -31,7 +31,7 @@ static const Rule rules[] = {
     {STR("exceeds maximum allowed length"), true, "54000"},
     {STR("Estimated cardinality"), false, "54000"},
     {STR("Unique constraint violation"), false, "23505"},
-    {STR("The parameter $"), false, "22004"},
+    {STR("The parameter "), false, "22004"},
     {STR("must appear in the GROUP BY"), true, "42803"},
     {STR("is a view; DML"), true, "42809"},
 };

@@ -420,6 +420,17 @@ TEST(pg, a_binary_parameter_is_the_text_of_the_same_value) {
     }
 }
 
+TEST(pg, a_date_in_binary_is_its_midnight) {
+    Arena arena = {0};
+    Str text;
+    Diag diag;
+    EXPECT_OK(pg_param_text(PG_DATE, BYTES("\0\0\045\031", 4), &arena, &text, &diag));
+    EXPECT(str_eq(text, STR("2026-01-01T00:00:00+00:00")));
+    EXPECT_ERR(pg_param_text(PG_DATE, BYTES("\177\377\377\377", 4), &arena, &text, &diag),
+               ERR_MALFORMED);
+    arena_deinit(&arena);
+}
+
 TEST(pg, binary_parameters_of_the_wrong_size_are_refused) {
     Arena arena = {0};
     Str text;

@@ -36,6 +36,7 @@ static const OidInfo infos[] = {
     {PG_FLOAT4, 1021, 4, "float4", "real"},
     {PG_FLOAT8, 1022, 8, "float8", "double precision"},
     {PG_VARCHAR, 1015, -1, "varchar", "character varying"},
+    {PG_DATE, 1182, 4, "date", "date"},
     {PG_TIMESTAMP, 1115, 8, "timestamp", "timestamp without time zone"},
     {PG_TIMESTAMPTZ, 1185, 8, "timestamptz", "timestamp with time zone"},
     {PG_INTERVAL, 1187, 16, "interval", "interval"},

@@ -29,7 +29,6 @@ static inline bool wire_is_v1(WireProtocol protocol) {
     return protocol == WIRE_V1_JSON || protocol == WIRE_V1_BSATN;
 }
 Str wire_protocol_name(WireProtocol protocol);  // in Sec-WebSocket-Protocol: "v3.bsatn.spacetimedb"
-#define WIRE_TAG_PLAIN   0
 #define WIRE_MESSAGE_MAX (32u << 20)  // bytes of an incoming message after reassembly
 
 typedef enum ClientMessageKind {

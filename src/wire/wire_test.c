@@ -1,3 +1,4 @@
+#include "wire/pack.h"
 #include "wire/wire.h"
 
 #include "base/mem.h"
@@ -369,7 +370,7 @@ TEST(wire, appends_so_that_one_v3_payload_carries_several) {
     Rows rows;
     Buf out = {0};
     WireTableRows table = {.table_name = STR("t"), .rows = rows_of(&rows, (uint32_t[]){7, 8}, 2)};
-    buf_put_u8(&out, WIRE_TAG_PLAIN);
+    buf_put_u8(&out, WIRE_PLAIN);
     wire_initial_connection(&out, &identity, &connection, STR("tok"));
     wire_subscribe_applied(&out, 1, 2, &table, 1);
     expect_sent(&out, "00" INITIAL_CONNECTION_HEX SUBSCRIBE_APPLIED_HEX);

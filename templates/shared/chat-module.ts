@@ -1,4 +1,4 @@
-// The chat's whole server: two tables and the functions that change them. Clients never write to a table; they
+// The chat's whole server: its tables and the functions that change them. Clients never write to a table; they
 // call a reducer, which runs inside the database as one transaction and may refuse.
 import { schema, SenderError, t, table } from 'lightcone/server';
 
@@ -12,7 +12,13 @@ const message = table(
   { id: t.u64().primaryKey().autoInc(), sender: t.identity(), sent: t.timestamp(), text: t.string() }
 );
 
-const db = schema({ user, message });
+// The windows that are open, for nobody to see: who has two is online until both are closed.
+const session = table(
+  { name: 'session' },
+  { id: t.connectionId().primaryKey(), identity: t.identity().index('btree') }
+);
+
+const db = schema({ user, message, session });
 export default db;
 
 function checked(text: string, what: string, lengthMax: number): string {
@@ -33,12 +39,15 @@ export const send_message = db.reducer({ text: t.string() }, (ctx, { text }) => 
 });
 
 export const on_connect = db.clientConnected(ctx => {
+  ctx.db.session.insert({ id: ctx.connectionId!, identity: ctx.sender });
   const me = ctx.db.user.identity.find(ctx.sender);
   if (me) ctx.db.user.identity.update({ ...me, online: true });
   else ctx.db.user.insert({ identity: ctx.sender, name: `Guest ${ctx.sender.toHexString().slice(-4)}`, online: true });
 });
 
 export const on_disconnect = db.clientDisconnected(ctx => {
+  ctx.db.session.id.delete(ctx.connectionId!);
   const me = ctx.db.user.identity.find(ctx.sender);
-  if (me) ctx.db.user.identity.update({ ...me, online: false });
+  const others = [...ctx.db.session.identity.filter(ctx.sender)];
+  if (me) ctx.db.user.identity.update({ ...me, online: others.length > 0 });
 });

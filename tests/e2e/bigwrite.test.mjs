@@ -1,7 +1,7 @@
 // A million rows go in one transaction: those who ask for little beside it hardly notice its commit.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { bundle, callOk, enc, newIdentity, patience, published, rows, session, sleep, sql, startServer, w } from './support.mjs';
+import { bundle, callOk, enc, http, newIdentity, patience, published, rows, session, sleep, sql, startServer, w } from './support.mjs';
 
 const db = 'bigwrite', ROWS = 1_000_000, STEP = 20_000;
 let server, ann;
@@ -60,8 +60,31 @@ async function besideProbes(statement) {
   return { took, longest, calls };
 }
 
-test('a million rows deleted one by one are committed at once', { timeout: 10 * patience }, async () => {
+// What the loop did itself of what slow calls wrote.
+async function applied() {
+  const { text } = await http(server, 'GET', '/v1/metrics');
+  const value = name => text.split('\n').filter(line => line.startsWith(`${name}{`)).reduce((sum, line) => sum + Number(line.split(' ')[1]), 0);
+  return { commits: value('lightcone_bulk_commits_total'), rows: value('lightcone_bulk_rows_total'), single: value('lightcone_rows_applied_total') };
+}
+
+test('a million rows changed in one statement are taken over by the loop, not changed by it', { timeout: 20 * patience }, async () => {
   await fill();
+  const before = await applied();
+  const { took, longest, calls } = await besideProbes('UPDATE big SET v = 7 WHERE v >= 0');
+  const after = await applied();
+  assert.ok(calls > 10, `only ${calls} calls were answered meanwhile`);
+  assert.ok(longest < took / 3, `a call took ${longest} ms of the ${took} ms`);
+  assert.equal(after.commits, before.commits + 1);
+  assert.ok(after.rows - before.rows >= ROWS - 1000, `${after.rows - before.rows} rows`);  // some had 7 before
+  assert.equal(after.single, before.single);
+  const sevens = () => rows(server, db, 'SELECT COUNT(*) AS n FROM big WHERE v = 7', ann.token);
+  assert.equal(Number((await sevens())[0][0]), ROWS);
+  await server.kill();
+  await server.start();
+  assert.equal(Number((await sevens())[0][0]), ROWS);
+});
+
+test('a million rows deleted one by one are committed at once', { timeout: 10 * patience }, async () => {
   const { took, longest, calls } = await besideProbes('DELETE FROM big WHERE v >= 0');
   assert.equal(await count('big'), 0);
   assert.ok(calls > 10, `only ${calls} calls were answered meanwhile`);

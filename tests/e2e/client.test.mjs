@@ -91,6 +91,24 @@ test('leaving and coming back shows to the others', async () => {
   await until(() => ann.db.user.identity.find(bob.identity)?.online === false, 'the other to be away');
 });
 
+test('who has two windows is online until both are closed, and nobody sees the windows', async () => {
+  const ann = await join();
+  const one = await join();
+  await subscribe(ann, ...all);
+  const second = await join(one.token);
+  const bob = () => ann.db.user.identity.find(one.identity);
+  await until(() => bob()?.online, 'the other to be online');
+  second.connection.disconnect();
+  await second.lost;
+  // What is sent after the window is closed arrives after what closing it has changed.
+  await one.reducers.sendMessage({ text: 'one window left' });
+  await until(() => texts(ann).includes('one window left'), 'the message');
+  assert.equal(bob().online, true);
+  one.connection.disconnect();
+  await until(() => bob().online === false, 'the other to be away');
+  await assert.rejects(subscribe(ann, 'SELECT * FROM session'), /session/);
+});
+
 test('an update arrives as one onUpdate with the old row and the new', async () => {
   const ann = await join();
   const bob = await join();

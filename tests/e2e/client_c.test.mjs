@@ -3,7 +3,7 @@
 // makes of other modules, as the compiler sees it.
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { connect, lightcone, moduleBindings, moduleBundle, Server, startServer, subscribe, temporaryDirectory, top, until } from './harness.mjs';
@@ -217,14 +217,37 @@ function generate(name, prefix, out) {
   return file;
 }
 
+const sdk = join(top, 'sdk/client-c');
+const partsOfClient = () => readdirSync(join(sdk, 'src')).filter(name => name.endsWith('.c')).map(name => join(sdk, 'src', name));
+
 test('queries and refusals reach a program with its own small loop', async () => {
   const out = join(dir, 'conf');
   await server.publish('conf', generate('conformance-c', 'conf', out));
   writeFileSync(join(out, 'main.c'), typesProgram);
-  const sdk = join(top, 'sdk/client-c');
-  execFileSync('cc', ['-std=c17', ...sanitize.split(' '), '-Wall', '-Wextra', '-I', sdk, '-I', out, '-o', join(out, 'conf'), join(out, 'main.c'), join(out, 'conf.c'), join(sdk, 'lightcone_client.c')]);
-  const said = execFileSync(join(out, 'conf'), [server.url], { encoding: 'utf8', timeout: 60_000 });
-  assert.deepEqual(said.trim().split('\n').sort(), ['bad 2 0 1', 'missing 2 no such reducer', 'query 0 0'].sort());
+  const whole = join(top, 'build/client-c/lightcone_client.c'), parts = partsOfClient();
+  for (const [name, files] of [['whole', [whole]], ['parts', parts]]) {
+    execFileSync('cc', ['-std=c17', ...sanitize.split(' '), '-Wall', '-Wextra', '-I', sdk, '-I', out, '-o', join(out, name), join(out, 'main.c'), join(out, 'conf.c'), ...files]);
+    const said = execFileSync(join(out, name), [server.url.replace('127.0.0.1', 'localhost')], { encoding: 'utf8', timeout: 60_000 });
+    assert.deepEqual(said.trim().split('\n').sort(), ['bad 2 0 1', 'missing 2 no such reducer', 'query 0 0'].sort(), name);
+  }
+});
+
+test('the library compiles without a warning, whole and in parts, with gcc and clang, with TLS and without', () => {
+  const whole = join(top, 'build/client-c');
+  const strict = ['-std=c17', '-O1', '-Wall', '-Wextra', '-Wconversion', '-Wno-sign-conversion', '-Wshadow', '-Wstrict-prototypes', '-Wmissing-prototypes', '-Wpedantic', '-Werror'];
+  for (const compiler of ['gcc', 'clang'])
+    for (const tls of [[], ['-DLC_CLIENT_TLS']]) {
+      execFileSync(compiler, [...strict, ...tls, '-I', whole, '-c', '-o', '/dev/null', join(whole, 'lightcone_client.c')]);
+      execFileSync(compiler, [...strict, ...tls, '-I', sdk, '-fsyntax-only', ...partsOfClient()]);
+    }
+});
+
+test('the library, whole, gives a program no name that does not begin with lc_', () => {
+  const object = join(dir, 'whole.o');
+  execFileSync('cc', ['-std=c17', '-I', sdk, '-c', '-o', object, join(top, 'build/client-c/lightcone_client.c')]);
+  const names = execFileSync('nm', ['--defined-only', '--extern-only', object], { encoding: 'utf8' }).trim().split('\n').map(line => line.split(' ').at(-1));
+  assert.ok(names.length > 20);
+  assert.deepEqual(names.filter(name => !name.startsWith('lc_')), []);
 });
 
 test('what is generated for other modules is C without a warning, twice the same, and C++', () => {
@@ -233,7 +256,7 @@ test('what is generated for other modules is C without a warning, twice the same
     generate(name, prefix, out);
     generate(name, prefix, again);
     for (const end of ['h', 'c']) assert.equal(readFileSync(join(out, `${prefix}.${end}`), 'utf8'), readFileSync(join(again, `${prefix}.${end}`), 'utf8'));
-    const strict = ['-Wall', '-Wextra', '-Werror', '-Wshadow', '-I', join(top, 'sdk/client-c')];
+    const strict = ['-Wall', '-Wextra', '-Werror', '-Wshadow', '-I', sdk];
     execFileSync('cc', ['-std=c17', '-Wconversion', '-Wpedantic', ...strict, '-c', '-o', '/dev/null', join(out, `${prefix}.c`)]);
     execFileSync('c++', ['-std=c++17', ...strict, '-fsyntax-only', '-x', 'c++', join(out, `${prefix}.h`)]);
   }

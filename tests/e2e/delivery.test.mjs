@@ -109,6 +109,7 @@ const only = (updates, table) => updates.flatMap(u => u.changes).filter(c => c.t
 
 // ── G1 ───────────────────────────────────────────────────────────────────────────────────────────
 
+// Conformance case 113a.
 test('G1: pipelined increments from every protocol are one serial history, seen by each in its order', async () => {
   const name = await fresh();
   const all = await everyone(name);
@@ -247,6 +248,7 @@ each('G4: one message a transaction, for all sets and tables and views', async (
   assert.equal(reader.updates.length, 2);
 });
 
+// Conformance case 110.
 each('G4: rows that arrive with a subscription and updates neither overlap nor leave a gap', async (dialect, name) => {
   const [writer, reader] = [await enter(name, 'v3'), await enter(name, dialect)];
   let done = false;
@@ -305,6 +307,7 @@ function slowDisk(dir) {
   return library;
 }
 
+// Conformance case 112.
 test('G6: while the disk does not answer, nothing unconfirmed leaves but for those who asked for it', async () => {
   const probe = await startServer();
   const stall = join(probe.dir, 'stall');

@@ -19,7 +19,12 @@ const names = { 'v1.json': 'v1.json', 'v1.bsatn': 'v1.bsatn', v2: 'v2.bsatn', v3
 
 const readers = {
   u8: r => r.u8(), u32: r => r.u32(), i32: r => r.take(4).readInt32LE(), u64: r => Number(r.u64()), i64: r => Number(r.i64()),
-  str: r => r.str(), bool: r => r.u8() === 1,
+  str: r => r.str(), bool: r => r.u8() === 1, identity: r => r.hex(32), f64: r => String(r.take(8).readDoubleLE()),
+};
+// The same of JSON, where that is not the value itself.
+const plain = {
+  identity: value => (Array.isArray(value) ? value[0] : Object.values(value)[0]).replace(/^0x/, ''),
+  f64: value => String(value),
 };
 const writers = {
   u8: (out, v) => out.u8(v), u32: (out, v) => out.u32(v), u64: (out, v) => out.u64(v), str: (out, v) => out.str(v),
@@ -30,6 +35,7 @@ export class Speaker {
   sets = new Map();   // id -> table -> row -> count; under v1 everything is in set 0
   events = [];        // [table, row]
   updates = [];       // [{changes, request}] of others' transactions, in order
+  ends = null;        // [{set, error}] of sets that ended by themselves, where a test has put a list
   #request = 100;
 
   // `schema`: tables and reducers as {item: ['u32', 'str'], …} and {put: ['u32', 'str'], …};
@@ -52,10 +58,11 @@ export class Speaker {
 
   // ---- rows
 
-  #row(table, row) {
+  shown(table, row) {
     if (this.isJson) {
       const value = JSON.parse(row);
-      return JSON.stringify(Array.isArray(value) ? value : Object.values(value));
+      const columns = Array.isArray(value) ? value : Object.values(value);
+      return JSON.stringify(columns.map((column, i) => (plain[this.schema[table]?.[i]] ?? (x => x))(column)));
     }
     const r = new Reader(Buffer.from(row, 'hex'));
     const columns = this.schema[table] ?? assert.fail(`no columns for ${table}`);
@@ -69,7 +76,7 @@ export class Speaker {
     return tables.flatMap(({ table, rows }) => {
       if (as && rows.length) rows = [{ inserts: [], deletes: [], [as]: rows.flatMap(x => (typeof x === 'string' ? [x] : [...x.inserts, ...x.deletes])) }];
       return rows.map(one => ({
-        set, table, ...Object.fromEntries(['inserts', 'deletes', 'events'].map(key => [key, (one[key] ?? []).map(x => this.#row(table, x))])),
+        set, table, ...Object.fromEntries(['inserts', 'deletes', 'events'].map(key => [key, (one[key] ?? []).map(x => this.shown(table, x))])),
       }));
     });
   }
@@ -113,6 +120,10 @@ export class Speaker {
       this.updates.push({ changes: this.#apply(changes) });
     } else if (message.kind === 'light' || (message.kind === 'transaction' && message.request !== this.awaits)) {
       this.updates.push({ changes: this.#apply(this.#changes(message.tables ?? [])), request: message.request, message });
+    } else if (this.ends && message.kind === 'refused' && message.request === null) {
+      this.ends.push({ set: message.set, error: message.error });
+      if (this.is1) this.sets.clear();
+      else this.sets.delete(message.set);
     } else return false;
     return true;
   }
@@ -189,6 +200,16 @@ export class Speaker {
     return { kind: message.kind, changes };
   }
 
+  // End a set without being told its rows; only v2 and v3 can.
+  async leave(set) {
+    const request = ++this.#request;
+    this.say(this.enc.unsubscribe(request, set, false));
+    const message = await this.answer('unsubscribed');
+    assert.deepEqual([message.kind, message.request, message.tables], ['unsubscribed', request, null]);
+    this.sets.delete(set);
+    return {};
+  }
+
   args(reducer, list) {
     if (this.isJson) return JSON.stringify(list);
     const types = this.schema[`${reducer}()`] ?? assert.fail(`no arguments of ${reducer}`);
@@ -239,6 +260,6 @@ export class Speaker {
   async query(query) {
     const { error, table, rows } = await this.oneOff(query);
     assert.equal(error, undefined);
-    return rows.map(row => this.#row(table, row)).sort();
+    return rows.map(row => this.shown(table, row)).sort();
   }
 }

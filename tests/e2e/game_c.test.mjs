@@ -118,6 +118,19 @@ test('chat reaches everybody and forgets what is old', async () => {
   assert.ok(texts.includes('message 59') && !texts.includes('hello'));
 });
 
+test('who plays in two windows is here until both are closed', async () => {
+  const ida = await join_('Ina');
+  const one = await join_('Jim');
+  const two = await connect(game, server, 'game', one.token);
+  two.connection.disconnect();
+  await two.lost;
+  await one.reducers.say({ text: 'still here' });
+  await until(() => [...ida.db.message.iter()].some(said => said.text === 'still here'), 'the message');
+  assert.equal(ida.db.player.identity.find(one.identity).online, true);
+  one.connection.disconnect();
+  await until(() => ida.db.player.identity.find(one.identity)?.online === false, 'Jim to be away');
+});
+
 test('who leaves stays, with their score, and is away', async () => {
   const hal = await join_('Hal');
   const ida = await join_('Ida');

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
 import {
-  Socket, call, callOk, http, logs, moduleCode, newIdentity, patience, published, publish, rawHttp, rows, session,
+  Socket, bundle, call, callOk, http, logs, moduleCode, newIdentity, patience, published, publish, rawHttp, rows, session,
   sql, startServer, until, within,
 } from './support.mjs';
 
@@ -450,6 +450,23 @@ test('a connect hook that refuses keeps calls and queries out with 403', async (
   assert.equal(end.code, 1008);
   assert.match(end.reason, /the gate is closed/);
   assert.equal(socket.messages.length, 0, 'who is not let in hears nothing');
+});
+
+// Conformance case 75, whose other half is above.
+test('a statement is somebody who comes and goes', async () => {
+  await published(server, 'doors', bundle(`
+    import { schema, table, t } from 'spacetimedb/server';
+    const passed = table({ name: 'passed', public: true }, { n: t.u32().primaryKey().autoInc(), who: t.identity(), came: t.bool() });
+    const db = schema({ passed });
+    export default db;
+    export const came = db.clientConnected(ctx => { ctx.db.passed.insert({ n: 0, who: ctx.sender, came: true }); });
+    export const went = db.clientDisconnected(ctx => { ctx.db.passed.insert({ n: 0, who: ctx.sender, came: false }); });
+  `), { token: ann.token });
+  const seen = () => rows(server, 'doors', 'SELECT came FROM passed WHERE who = :sender ORDER BY n', bob.token);
+  assert.deepEqual(await seen(), [[true]]);
+  assert.deepEqual(await seen(), [[true], [false], [true]]);
+  assert.equal((await sql(server, 'doors', 'SELECT nope FROM passed', bob.token)).status, 400);
+  assert.deepEqual(await seen(), [[true], [false], [true], [false], [true], [false], [true]]);
 });
 
 // ---- values

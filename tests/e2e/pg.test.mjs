@@ -1,9 +1,12 @@
-// PostgreSQL's protocol with psql, with two drivers of npm, and with a socket that keeps to no rules.
+// PostgreSQL's protocol with psql, with two drivers of npm and two of Python, and with a socket that keeps to no rules.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import pg from 'pg';
 import postgres from 'postgres';
 import { message, pgOptions, psql, RawPg, startPgServer, startup } from './pg_support.mjs';
+import { top } from './harness.mjs';
 import { bundle, callOk, http, logs, newIdentity, published, publish, rows, sleep, sql, until, within } from './support.mjs';
 
 let server, ann, ben;
@@ -156,6 +159,17 @@ test('what is written with parameters is there, options and variants too', async
   assert.equal((await failure(one.query('select * from item where name = $1', [null]))).code, '22004');
 });
 
+test('literals in the text are as drivers write values into it', async () => {
+  const one = await client();
+  assert.equal((await one.query("insert into wish (id, what, color) values (11, 'x'::text, 'grey'), (12, NULL, 'blue'), ('13'::int8, null, 'blue'::varchar)")).rowCount, 3);
+  assert.deepEqual((await one.query("select id, what from wish where what is null and id > '11'::integer order by id")).rows, [{ id: '12', what: null }, { id: '13', what: null }]);
+  assert.equal((await one.query("update wish set what = 'y' where id = $1::int4", [12])).rowCount, 1);
+  assert.equal((await one.query("select id from kinds where bytes = '\\x0102ff'::bytea and uid = '01234567-89ab-cdef-0123-456789abcdef'::uuid and at > '2025-12-31'::date")).rowCount, 1);
+  assert.equal((await failure(one.query("select id from wish where what = 'y'::nonsense"))).code, '0A000');
+  assert.equal((await failure(one.query("insert into wish (id, what, color) values (NULL, NULL, 'blue')"))).code, '22004');
+  assert.equal((await one.query('delete from wish where id > 10')).rowCount, 3);
+});
+
 test('errors have their SQLSTATEs, and the connection goes on', async () => {
   const one = await client();
   const code = async (text, ...values) => (await failure(one.query(text, values.length ? values : undefined))).code;
@@ -225,6 +239,19 @@ test('postgres.js describes its parameters and walks with a cursor', async () =>
   assert.deepEqual((await db`select words, nums from kinds`)[0], { words: ['a', 'b "c"', ''], nums: [1, -2] });
   await db.end();
 });
+
+// ── Python ───────────────────────────────────────────────────────────────────────────────────────
+
+// Debian's, which has the packages: python3 on the path may be another.
+const python = '/usr/bin/python3';
+for (const driver of ['psycopg', 'psycopg2']) {
+  const there = spawnSync(python, ['-c', `import ${driver}`]).status === 0;
+  test(`${driver} reads, writes and is told what there is not`, { skip: there ? false : `python3-${driver} is not installed` }, async () => {
+    const words = [join(top, 'tests/e2e/pg_python.py'), driver, String(server.pgPort), 'shop', ann.token, ann.identity];
+    const { stdout, stderr } = spawnSync(python, words, { encoding: 'utf8', timeout: 60_000, env: { ...process.env, PYTHONUTF8: '1' } });
+    assert.equal(stdout, 'well\n', stderr);
+  });
+}
 
 // ── a connection is a client ─────────────────────────────────────────────────────────────────────
 

@@ -95,6 +95,7 @@ test('a rule that needs a join shows what it finds a partner for, to those who s
   assert.equal((await socket.next()).tables[0].rows.length, 3);
 });
 
+// Conformance case 81, and below.
 test('a rule that is wrong is refused when it is published, and the old ones stay', async () => {
   const name = 'strict';
   for (const [rule, why] of [

@@ -132,6 +132,56 @@ test('a subscriber of two hundred thousand rows gets them once, and what happens
   await Promise.all([writer.bye(), reader.bye()]);
 });
 
+// What a subscription needs first is made beside the loop, too: a group is counted, a table arranged by a
+// column without an index. Whatever is committed meanwhile is in the first answer or behind it.
+for (const [what, text] of [
+  ['a group is counted', 'SELECT COUNT(*) AS n FROM account WHERE balance > 100'],
+  ['a table is arranged', 'SELECT b.* FROM account b JOIN account a ON a.balance = b.balance WHERE a.id = 7 AND b.id < 5'],
+]) {
+  test(`while ${what}, others go on; two who ask for the same get it, and what happens meanwhile`, async () => {
+    const writer = await session(server, db);
+    const readers = await Promise.all([session(server, db), session(server, db)]);
+    await callOk(server, db, 'write', [103], ann.token);
+    let stop = false;
+    const done = traffic(writer, () => stop);
+    await sleep(50);
+    const reads = await metric('lightcone_reads_total');
+    for (const reader of readers) ask(reader, enc.subscribe(1, 1, text), enc.oneOff(2, 'SELECT * FROM pace WHERE id = 0'));
+    const held = await Promise.all(readers.map(async reader => {
+      const first = await reader.next('the first rows', patience);
+      assert.equal(first.kind, 'subscribed', JSON.stringify(first));
+      return new Map((first.tables[0]?.rows ?? []).map(row => [row, 1]));
+    }));
+    assert.ok((await metric('lightcone_reads_total')) > reads, 'a worker was asked');
+    await sleep(300);
+    stop = true;
+    const took = await done;
+    console.log(`# while ${what}: ${took.length} transfers, p50 ${percentile(took, 0.5).toFixed(2)} ms, at most ${took.at(-1).toFixed(1)} ms`);
+    const now = await rows(server, db, text);
+    for (const [i, reader] of readers.entries()) {
+      ask(reader, enc.oneOff(9, 'SELECT * FROM note WHERE n = 103'));
+      for (;;) {
+        const message = await reader.next('an update');
+        if (message.kind === 'rows' && message.request === 9) break;
+        if (message.kind !== 'update') continue;
+        for (const { tables } of message.sets)
+          for (const { rows: pieces } of tables)
+            for (const { inserts, deletes } of pieces) {
+              for (const row of inserts) held[i].set(row, (held[i].get(row) ?? 0) + 1);
+              for (const row of deletes) {
+                assert.ok(held[i].get(row) > 0, 'what is removed was there');
+                if (held[i].get(row) === 1) held[i].delete(row);
+                else held[i].set(row, held[i].get(row) - 1);
+              }
+            }
+      }
+      const numbers = [...held[i].keys()].map(hex => Buffer.from(hex, 'hex')).map(row => (row.length === 8 ? Number(row.readBigUInt64LE()) : row.readUInt32LE()));
+      assert.deepEqual(numbers.sort(), now.map(([n]) => n).sort());
+    }
+    await Promise.all([writer, ...readers].map(socket => socket.bye()));
+  });
+}
+
 test('what one client asks keeps its order around a large answer', async () => {
   const socket = await session(server, db);
   ask(

@@ -10,7 +10,8 @@ import pg from 'pg';
 import { top } from './harness.mjs';
 import { pgOptions, startPgServer } from './pg_support.mjs';
 import { Speaker, dialects } from './dialects.mjs';
-import { bundle, http, newIdentity, published, sql } from './support.mjs';
+import { classes, moduleOf } from './fixtures.mjs';
+import { http, newIdentity, published, sql } from './support.mjs';
 
 const lines = readFileSync(join(top, 'tests/conformance/sql/cases.txt'), 'utf8').split('\n');
 
@@ -61,56 +62,10 @@ function statementsOf(item) {
   return out;
 }
 
-// ── a fixture as a module ────────────────────────────────────────────────────────────────────────
-
-const types = {
-  Identity: 't.identity()', ConnectionId: 't.connectionId()', Uuid: 't.uuid()', Timestamp: 't.timestamp()',
-  TimeDuration: 't.timeDuration()', 'Array<U8>': 't.byteArray()', 'Array<String>': 't.array(t.string())',
-  'Option<U32>': 't.option(t.u32())', 'A|B': "t.enum('Kind', ['A', 'B'])",
-};
-
-function moduleOf(fixture) {
-  const tables = [], rules = [];
-  for (const line of fixture) {
-    const found = /^table (\w+)\((.*)\)(.*)$/.exec(line);
-    if (line.startsWith('rule ')) rules.push(line.slice(5));
-    if (!found) continue;
-    const [, name, columns, options] = found;
-    const marks = column => ['pk', 'autoinc', 'unique', 'index']
-      .filter(mark => new RegExp(`\\b${mark} ${column}(?![\\w,])`).test(options))
-      .map(mark => ({ pk: '.primaryKey()', autoinc: '.autoInc()', unique: '.unique()', index: ".index('btree')" })[mark]);
-    const fields = columns.split(', ').map(column => {
-      const [key, type] = column.split(' ');
-      return `${key}: ${types[type] ?? `t.${type.toLowerCase()}()`}${marks(key).join('')}.name('${key}')`;
-    });
-    const more = options.includes('event') ? ', event: true' : '';
-    tables.push(`const table_${name} = table({ name: '${name}', public: ${!options.includes('private')}${more} }, { ${fields.join(', ')} });`);
-  }
-  const names = tables.map(text => /^const table_(\w+)/.exec(text)[1]).map(name => `${name}: table_${name}`).join(', ');
-  return bundle(`import { schema, table, t } from 'spacetimedb/server';
-    ${tables.join('\n')}
-    const db = schema({ ${names} });
-    export default db;
-    ${rules.map((rule, i) => `export const rule${i} = db.clientVisibilityFilter.sql(${JSON.stringify(rule)});`).join('\n')}`);
-}
-
 const literal = value =>
   typeof value === 'string' ? `'${value.replaceAll("'", "''")}'` : Array.isArray(value) ? value[0] : String(value);
 
 // ── asking ───────────────────────────────────────────────────────────────────────────────────────
-
-const classes = {
-  PARSE: /sql parser error: |Unsupported expression/, EMPTY: /Empty SQL query/, MULTI: /Multiple SQL statements/,
-  UNSUP: /Unsupported(: | SELECT: )/, UNSUP_EXPR: /Unsupported (expression|binary operator|literal expression): /,
-  JOIN_TYPE: /Non-inner joins/, IMPLICIT_JOIN: /Implicit joins/, NO_FROM: /A FROM clause is required/,
-  UNQUALIFIED: /Names must be qualified/, PROJ: /projection|SELECT \* is not supported for joins/,
-  AGG: /Aggregate expressions must|Unsupported aggregate/, DML_SHAPE: /Unsupported|Multi-table DELETE/,
-  NO_TABLE: /no such table: `/, NO_NAME: /` is not in scope|does not have a field/, LITERAL: /The literal expression `|Cannot resolve type/,
-  TYPE: /Unexpected type: /, OP: /Invalid binary operator `/, DUP: /Duplicate name `/, RETURN_TYPE: /Column projections are not/,
-  INS: /The number of fields \(|Inserting a row with/, DML_AUTH: / is not authorized to run /, VAR: /not a valid system variable/,
-  LENGTH: /exceeds maximum allowed length/, ROW_LIMIT: /Estimated cardinality/, RLS_CYCLE: /cyclic dependency/,
-  UNIQUE: /Unique constraint violation '/, NO_INDEX: /require indexes/, EVENT_LOOKUP: /Event tables cannot be/,
-};
 
 let server;
 const people = {}, sockets = [];

@@ -51,6 +51,7 @@ function garden({ fruit = "id: t.u32().primaryKey().autoInc(), kind: t.string().
   `);
 }
 
+// Conformance case 34.
 test('tables, reducers, schedules and subscriptions of a submodule carry its namespace', async () => {
   await published(server, 'garden', garden(), as());
   assert.deepEqual(

@@ -8,6 +8,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, statSync } from 'node:fs';
 import { connect as tcpConnect } from 'node:net';
 import { join } from 'node:path';
+import { brotliDecompressSync, gunzipSync } from 'node:zlib';
 import { sleep, startServer, top, until } from './harness.mjs';
 import { decodeV1 } from './v1.mjs';
 
@@ -266,12 +267,21 @@ function serverMessage(r) {
   throw new Error('a message of no known kind');
 }
 
+// A payload without its compression tag. Who asked for no compression takes tag 0 only.
+export const PACKINGS = ['None', 'Brotli', 'Gzip'];
+export function unpack(payload, allowed) {
+  const packing = PACKINGS[payload[0]], body = payload.subarray(1);
+  assert.ok(packing === 'None' || packing === allowed, `the compression tag ${payload[0]}`);
+  if (packing === 'None') return body;
+  return packing === 'Gzip' ? gunzipSync(body) : brotliDecompressSync(body);
+}
+
 // Every message of a WebSocket payload: exactly one under v1 and v2, one or more under v3.
-export function decode(payload, protocol, text = false) {
+export function decode(payload, protocol, text = false, packing = 'None') {
   assert.equal(text, protocol === 'v1.json', 'text frames are of v1.json, and it has no others');
-  if (protocol.startsWith('v1')) return [decodeV1(payload, text)];
-  assert.equal(payload[0], 0, 'the compression tag');
-  const r = new Reader(payload.subarray(1));
+  const body = text ? payload : unpack(payload, packing);
+  if (protocol.startsWith('v1')) return [decodeV1(body, text)];
+  const r = new Reader(body);
   const out = [];
   do {
     const from = r.at;
@@ -320,6 +330,8 @@ export class Socket {
   static async open(server, path, { protocols = ['v2.bsatn.spacetimedb'], token, headers = {}, omit = [] } = {}) {
     const self = new Socket();
     self.protocol = undefined;
+    self.packing = new URL(path, 'http://server').searchParams.get('compression') ?? 'Brotli';
+    self.packed = { None: 0, Brotli: 0, Gzip: 0 };  // payloads that came like that
     self.tcp = tcpConnect(server.port, '127.0.0.1');
     self.tcp.setNoDelay(true);
     self.ended = new Promise(resolve => self.tcp.on('close', resolve));
@@ -421,7 +433,8 @@ export class Socket {
       this.#pieces = [];
       this.payloads = (this.payloads ?? 0) + 1;
       try {
-        this.messages.push(...decode(whole, this.protocol, this.#text));
+        if (!this.#text) this.packed[PACKINGS[whole[0]]]++;
+        this.messages.push(...decode(whole, this.protocol, this.#text, this.packing));
       } catch (error) {
         this.#fail(error);
       }
@@ -493,8 +506,8 @@ export class Socket {
 }
 
 // An open session: upgraded, its InitialConnection read.
-export async function session(server, database, { query = '', ...options } = {}) {
-  const socket = await Socket.open(server, `/v1/database/${database}/subscribe?compression=None${query}`, options);
+export async function session(server, database, { query = '', compression = 'None', ...options } = {}) {
+  const socket = await Socket.open(server, `/v1/database/${database}/subscribe?compression=${compression}${query}`, options);
   assert.equal(socket.status, 101, socket.body);
   socket.initial = await socket.next('InitialConnection');
   assert.equal(socket.initial.kind, 'initial');

@@ -237,6 +237,16 @@ async function chat(template) {
   };
   await say(ada, 'Hello');
   await grace.locator('.message:not(.mine) .bubble', { hasText: 'Hello' }).waitFor();
+  // Two windows of one person: online until both are closed.
+  const people = grace.getByLabel('People');
+  const second = await ada.context().newPage();
+  await second.goto(ada.url());
+  await second.getByLabel('People').getByText('Ada').waitFor();
+  await second.close();
+  await say(ada, 'One window left');
+  await grace.getByText('One window left').waitFor();
+  assert.equal(await people.locator('li.away', { hasText: 'Ada' }).count(), 0);
+
   await say(grace, 'x'.repeat(2001));
   await grace.getByText('Messages must not be longer than 2000 characters').waitFor();
   await grace.getByLabel('Message', { exact: true }).fill('');

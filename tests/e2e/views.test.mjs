@@ -84,6 +84,7 @@ test('a view that returns an option shows one row or none', async () => {
   assert.equal(b.db.me.count(), 0n);
 });
 
+// Conformance case 118.
 test('an anonymous view is run once for everybody, and only when what it reads has changed', async () => {
   const db = await fresh();
   const id = (await http(server, 'GET', `/v1/database/${db}/identity`)).text;
@@ -113,6 +114,7 @@ test('a view made of a query sees what the query sees', async () => {
   assert.deepEqual(texts(a, 'myPlayers'), []);
 });
 
+// Conformance case 120.
 test('a count that stays the same sends nothing', async () => {
   const db = await fresh();
   const a = await raw(db);
@@ -155,6 +157,7 @@ test('subscribing to everything includes the views', async () => {
   assert.deepEqual(texts(a, 'myItems'), ['axe']);
 });
 
+// Conformance case 124.
 test('two connections of one person each hear of it, and one may go', async () => {
   const db = await fresh();
   const [a1, a2] = [await enter(db, ann), await enter(db, ann)];
@@ -167,6 +170,7 @@ test('two connections of one person each hear of it, and one may go', async () =
   await until(() => texts(a2, 'myItems').join() === 'bow,sword', 'the bow');
 });
 
+// Conformance case 125.
 test('whoever commits: procedures, schedules, arriving and leaving', async () => {
   const db = await fresh();
   const b = await raw(db);
@@ -219,6 +223,7 @@ test('SQL reads views as the caller, without the column that says whose they are
   assert.deepEqual(await rows(server, db, 'SELECT * FROM my_items', ann.token), []);
 });
 
+// Conformance case 132.
 test('a one-off query runs the view', async () => {
   const db = await fresh();
   await callOk(server, db, 'take', [1, 'sword'], ann.token);
@@ -279,6 +284,7 @@ test('a view that never returns is stopped at its deadline', async () => {
   await callOk(server, db, 'hope', ['something else']);
 });
 
+// Conformance case 128.
 test('two rows with one primary key are a failure of the view', async () => {
   const db = await fresh();
   const b = await raw(db);
@@ -291,6 +297,7 @@ test('two rows with one primary key are a failure of the view', async () => {
   assert.equal((await rows(server, db, 'SELECT * FROM player')).length, 2);
 });
 
+// Conformance case 127.
 test('--view-failure abort undoes the transaction instead, as the incumbent does', async () => {
   const carl = await newIdentity(strict);
   const db = await fresh(strict, carl.token);
@@ -313,6 +320,7 @@ const changed = (from, to) => {
   return bundle(source.replace(from, to));
 };
 
+// Conformance case 126, and the two below.
 test('a new version of a view is run at once for those who watch it', async () => {
   const db = await fresh();
   const a = await enter(db);
@@ -379,6 +387,21 @@ for (const signal of ['SIGTERM', 'SIGKILL']) {
     await own.end();
   });
 }
+
+test('case 130: a view that is called like a table, or returns no rows, is refused', async () => {
+  const one = (name, returns, body) => bundle(`
+    import { schema, table, t } from 'spacetimedb/server';
+    const note = table({ name: 'note', public: true }, { id: t.u32().primaryKey() });
+    const db = schema({ note });
+    export default db;
+    export const seen = db.anonymousView({ name: '${name}', public: true }, ${returns}, ctx => ${body});`);
+  const refused = await publish(server, 'clash', one('note', 't.array(note.rowType)', '[...ctx.db.note.iter()]'), { token: ann.token });
+  assert.notEqual(refused.status, 200);
+  assert.match(refused.text, /`note` is used for multiple entities|multiple/);
+  const number = await publish(server, 'clash', one('seen', 't.array(t.u32())', '[7]'), { token: ann.token });
+  assert.notEqual(number.status, 200);
+  await published(server, 'clash', one('seen', 't.array(note.rowType)', '[...ctx.db.note.iter()]'), { token: ann.token });
+});
 
 test('fifty people with a view each: a change runs one of them', async () => {
   const db = await fresh();

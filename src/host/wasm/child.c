@@ -22,7 +22,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { NICE = 5, EXIT_NO_EXEC = 127 };
+#include "os/thread.h"
+
+enum { EXIT_NO_EXEC = 127 };
 static const char path_default[] = "/usr/local/bin:/usr/bin:/bin";
 
 // The first executable of that name in PATH.
@@ -70,7 +72,8 @@ static void child_become(const Start *s) {
     limit_set(RLIMIT_AS, s->limits->memory_bytes);
     limit_set(RLIMIT_FSIZE, s->limits->file_bytes);
     limit_set(RLIMIT_CORE, 0);
-    setpriority(PRIO_PROCESS, 0, NICE);
+    setpriority(PRIO_PROCESS, 0, THREAD_NICE);
+    thread_group_nice(THREAD_NICE);
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);

@@ -1,5 +1,5 @@
 // What bench/interference.mjs calls: short transfers, and everything that could get into their way.
-import { schema, SenderError, t, table } from 'spacetimedb/server';
+import { schema, SenderError, t, table } from 'lightcone/server';
 
 const ACCOUNTS = 100_000;
 

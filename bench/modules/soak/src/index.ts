@@ -1,7 +1,7 @@
 // What bench/soak.mjs does all day: rows that come and go, slow reducers, procedures, views, schedules.
 // However long it runs, `item` holds SLOTS rows at most and `counter` COUNTERS.
-import { ScheduleAt } from 'spacetimedb';
-import { schema, SenderError, t, table } from 'spacetimedb/server';
+import { ScheduleAt } from 'lightcone';
+import { schema, SenderError, t, table } from 'lightcone/server';
 
 const SLOTS = 10_000;
 const COUNTERS = 64;

@@ -1,10 +1,10 @@
 // What bench/load calls: a row appended, and money moved between two of many accounts.
-import { schema, SenderError, t, table } from 'spacetimedb/server';
+import { schema, SenderError, t, table } from 'lightcone/server';
 
 const ACCOUNTS = 100_000;
 const START_BALANCE = 1000n;
 
-const spacetimedb = schema({
+const db = schema({
   account: table(
     { name: 'account', public: true },
     { id: t.u32().primaryKey(), balance: t.i64() }
@@ -14,17 +14,17 @@ const spacetimedb = schema({
     { id: t.u64().primaryKey().autoInc(), text: t.string() }
   ),
 });
-export default spacetimedb;
+export default db;
 
-export const init = spacetimedb.init(ctx => {
+export const init = db.init(ctx => {
   for (let id = 0; id < ACCOUNTS; id++) ctx.db.account.insert({ id, balance: START_BALANCE });
 });
 
-export const insert = spacetimedb.reducer({ text: t.string() }, (ctx, { text }) => {
+export const insert = db.reducer({ text: t.string() }, (ctx, { text }) => {
   ctx.db.message.insert({ id: 0n, text });
 });
 
-export const transfer = spacetimedb.reducer(
+export const transfer = db.reducer(
   { from: t.u32(), to: t.u32(), amount: t.u32() },
   (ctx, { from, to, amount }) => {
     const debit = ctx.db.account.id.find(from);
@@ -38,6 +38,6 @@ export const transfer = spacetimedb.reducer(
 );
 
 // Forget the messages, so that a run does not pay for the ones before it.
-export const clear = spacetimedb.reducer(ctx => {
+export const clear = db.reducer(ctx => {
   for (const message of [...ctx.db.message.iter()]) ctx.db.message.id.delete(message.id);
 });

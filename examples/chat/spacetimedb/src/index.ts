@@ -1,4 +1,4 @@
-// The chat's whole server: two tables and the functions that change them. Clients never write to
+// The chat's whole server: its tables and the functions that change them. Clients never write to
 // a table; they call a reducer, which runs inside the database as one transaction and may refuse.
 import { schema, table, t, SenderError } from 'lightcone/server';
 
@@ -23,7 +23,16 @@ const message = table(
   }
 );
 
-const chat = schema({ user, message });
+// The windows that are open, for nobody to see: who has two is online until both are closed.
+const session = table(
+  { name: 'session' },
+  {
+    id: t.connectionId().primaryKey(),
+    identity: t.identity().index('btree'),
+  }
+);
+
+const chat = schema({ user, message, session });
 export default chat;
 
 function checkName(name: string): string {
@@ -58,13 +67,16 @@ export const init = chat.init(() => {
 });
 
 export const onConnect = chat.clientConnected(ctx => {
+  ctx.db.session.insert({ id: ctx.connectionId!, identity: ctx.sender });
   const me = ctx.db.user.identity.find(ctx.sender);
   if (me) ctx.db.user.identity.update({ ...me, online: true });
   else ctx.db.user.insert({ identity: ctx.sender, name: undefined, online: true });
 });
 
 export const onDisconnect = chat.clientDisconnected(ctx => {
+  ctx.db.session.id.delete(ctx.connectionId!);
   const me = ctx.db.user.identity.find(ctx.sender);
-  if (me) ctx.db.user.identity.update({ ...me, online: false });
+  const others = [...ctx.db.session.identity.filter(ctx.sender)];
+  if (me) ctx.db.user.identity.update({ ...me, online: others.length > 0 });
   else console.warn(`Disconnect without a user: ${ctx.sender.toHexString()}`);
 });

@@ -44,21 +44,31 @@ Error join(Ctx *ctx, String name) {
     });
 }
 
-static Error online_set(Ctx *ctx, bool online) {
+// A window that is open. Who plays in two is here until both are closed.
+LC_TABLE(window)
+typedef struct Window {
+    ConnectionId connection LC_PRIMARY_KEY;
+    Identity identity LC_INDEX;
+} Window;
+
+static Error online_set(Ctx *ctx) {
     Player *me = player_find_by_identity(ctx->sender);
     if (!me) return OK;  // connected, but has not joined
-    me->online = online;
+    WindowScan mine = window_filter_by_identity(ctx->sender);
+    me->online = window_next(&mine);
     return player_update_by_identity(me);
 }
 
 LC_CONNECT
 Error connected(Ctx *ctx) {
-    return online_set(ctx, true);
+    TRY(window_insert(&(Window){.connection = *ctx->connection, .identity = ctx->sender}));
+    return online_set(ctx);
 }
 
 LC_DISCONNECT
 Error disconnected(Ctx *ctx) {
-    return online_set(ctx, false);
+    window_delete_by_connection(*ctx->connection);
+    return online_set(ctx);
 }
 
 // Something to collect. No two lie in the same place.

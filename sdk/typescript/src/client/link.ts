@@ -12,7 +12,7 @@
 //
 // ALWAYS TRUE  Messages reach `onMessage` in the order in which they were sent: those behind one that is
 // still being decompressed wait for it.
-import { openSocket, type SocketLike } from '#socket';
+import { openSocket, tellsStatus, type SocketLike } from '#socket';
 import { PROTOCOLS } from './protocol.js';
 
 /** In milliseconds. Not for applications; tests have less patience. */
@@ -155,14 +155,28 @@ export class Link {
   }
 
   private async shortToken(token: string): Promise<string> {
-    const address = new URL('v1/identity/websocket-token', this.options.uri);
-    address.protocol = address.protocol.replace('ws', 'http');
+    const address = this.httpAddress('v1/identity/websocket-token');
     const answer = await fetch(address, { method: 'POST', headers: { authorization: `Bearer ${token}` } });
     if (answer.status === 401 || answer.status === 400)
       throw new RefusedError(`The server does not accept the token: ${await answer.text()}`);
     if (answer.status === 404) return token;
     if (!answer.ok) throw new Error(`${address.pathname} answered ${answer.status}`);
     return ((await answer.json()) as { token: string }).token;
+  }
+
+  private httpAddress(path: string): URL {
+    const address = new URL(path, this.options.uri);
+    address.protocol = address.protocol.replace('ws', 'http');
+    return address;
+  }
+
+  // A WebSocket of a browser, of Deno or of Bun does not tell why it could not be opened. That there is no such
+  // database can be asked, and is worth asking: trying again will not help.
+  private async whyNotOpened(reason: string): Promise<Error> {
+    const answer = await fetch(this.httpAddress(`v1/database/${encodeURIComponent(this.options.database)}`)).catch(() => undefined);
+    if (answer?.status !== 404) return new Error(reason);
+    const text = await answer.text().catch(() => '');
+    return new RefusedError(`The server answered 404: ${text.trim().slice(0, 1000)}`);
   }
 
   private connect(address: URL, isCurrent: () => boolean): void {
@@ -178,6 +192,10 @@ export class Link {
       message: data => isCurrent() && this.take(data, isCurrent),
       close: (reason, status) => {
         if (!isCurrent()) return;
+        if (!this.isUp && status === undefined && !tellsStatus) {
+          void this.whyNotOpened(reason).then(error => isCurrent() && this.lost(error));
+          return;
+        }
         const isRefused = status === 401 || status === 403 || status === 404 || status === 400;
         this.lost(isRefused ? new RefusedError(reason) : new Error(reason));
       },

@@ -232,6 +232,8 @@ class NodeSocket implements SocketLike {
   }
 }
 
+export const tellsStatus = true;
+
 export function openSocket(address: string, protocols: string[], events: SocketEvents): SocketLike {
   return new NodeSocket(address, protocols, events);
 }

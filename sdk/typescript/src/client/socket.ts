@@ -11,6 +11,9 @@ export interface SocketLike {
   close(): void;
 }
 
+/** Whether `close` is told the status of an answer that was no upgrade. */
+export const tellsStatus = false;
+
 export function openSocket(address: string, protocols: string[], events: SocketEvents): SocketLike {
   const socket = new WebSocket(address, protocols);
   socket.binaryType = 'arraybuffer';

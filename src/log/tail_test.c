@@ -1,6 +1,7 @@
 // What is read back from a mark is what was committed from it on, and a mark of another history is refused.
 #include "log/tail.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -235,6 +236,55 @@ TEST(tail, shares_what_it_has_read_with_those_who_come_later) {
     Seen seen = {0};
     EXPECT_ERR(log_tail_read(mine, &marks[9], (TxOffset){end}, see, &seen, &diag), ERR_NOT_FOUND);
     log_tail_release(&mine);
+    sim_free(&sim);
+}
+
+typedef struct Readers {
+    LogTail *tail;
+    const LogMark *marks;
+    uint32_t count;
+    bool wrong;
+} Readers;
+
+static void *reader_main(void *arg) {
+    Readers *r = arg;
+    Diag d = {0};
+    for (uint32_t i = 0; i < r->count; i++) {
+        for (uint32_t k = i; k < r->count; k += 1 + i % 5) {
+            Seen seen = {.next = r->marks[i].offset.v, .life = 1};
+            Err err = log_tail_read(r->tail, &r->marks[i], r->marks[k].offset, see, &seen, &d);
+            r->wrong |= err != OK || seen.wrong || seen.next != r->marks[k].offset.v;
+        }
+    }
+    return NULL;
+}
+
+// They read, and let it grow, at the same time.
+TEST(tail, is_many_readers_at_once) {
+    enum { READERS = 4 };
+    LogMark marks[60];
+    Readers readers[READERS];
+    pthread_t threads[READERS];
+    EXPECT_OK(sim_new(11, &sim));
+    log_begin_at("db/log");
+    for (uint32_t i = 0; i < ARRAY_LEN(marks); i++) {
+        batch(1);
+        marks[i] = mark_now();
+    }
+    LogTail *tail = tail_new("db/log", 1 << 20);
+    expect_read(tail, &marks[0], marks[0].offset.v, 1);  // so that it begins with the first
+    for (uint32_t i = 0; i < READERS; i++) {
+        readers[i] =
+            (Readers){.tail = log_tail_retain(tail), .marks = marks, .count = ARRAY_LEN(marks)};
+        EXPECT_EQ(pthread_create(&threads[i], NULL, reader_main, &readers[i]), 0);
+    }
+    log_tail_release(&tail);
+    for (uint32_t i = 0; i < READERS; i++) {
+        pthread_join(threads[i], NULL);
+        EXPECT(!readers[i].wrong);
+        log_tail_release(&readers[i].tail);
+    }
+    log_close(&log_);
     sim_free(&sim);
 }
 

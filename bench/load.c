@@ -3,6 +3,7 @@
 //   load --url 127.0.0.1:3000 --database bench --scenario insert|transfer
 //        [--connections 64] [--in-flight 40] [--seconds 10] [--warmup 1] [--protocol v2|v3]
 //        [--zipf 1.5] [--accounts 100000] [--token JWT] [--json] [--no-verify]
+//   load --url … --database … --call REDUCER --argument 7      a reducer that takes one u32
 //
 // PICTURE
 //   64 WebSockets, each with at most in-flight calls unanswered; for every answer another call.
@@ -12,6 +13,12 @@
 //   insert    as many rows more as calls were acknowledged
 //   transfer  every account holds what it held before, plus acknowledged credits, minus debits
 //   Calls are all awaited before that, so a call without an answer is itself a failure.
+//
+//
+// WHO WAITS
+//   Both ends share this machine's cores, and what a client waits for a core itself is no fault of the server.
+//   So it is prompt (os/thread.h), as the server's loop is: it gets no more of the machine, but at once. What it
+//   waited all the same is reported: `client_waited`.
 //
 // Frames must be masked; ours use the key 0, which costs the server the same and us nothing.
 #define _GNU_SOURCE
@@ -29,6 +36,7 @@
 #include "bench/draw.h"
 #include "bench/histogram.h"
 #include "bench/verify.h"
+#include "os/thread.h"
 
 #define TEXT_BYTES    100
 #define AMOUNT        1
@@ -37,11 +45,12 @@
 #define CALL_BYTES    160  // at most, of either scenario, with its frame
 #define DRAIN_SECONDS 20
 
-typedef enum Scenario { INSERT, TRANSFER } Scenario;
+typedef enum Scenario { INSERT, TRANSFER, CALL } Scenario;
 
 typedef struct Options {
-    const char *url, *database, *token;
+    const char *url, *database, *token, *reducer;
     Scenario scenario;
+    uint32_t argument;
     uint32_t connections, in_flight, accounts;
     double seconds, warmup, zipf;
     bool v3, json, verify;
@@ -72,6 +81,7 @@ typedef struct Load {
     uint32_t greeted;
     Draw draw;
     int64_t now_ns, measure_from_ns, measure_to_ns;
+    int64_t waited_ns;  // for a core, in what was measured
     bool stopping;
     uint64_t outstanding, acknowledged, refused, measured;
     uint64_t text_number;
@@ -94,6 +104,16 @@ static int64_t clock_ns(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+// What this thread has waited for a core since it began.
+static int64_t core_wait_ns(void) {
+    unsigned long long ran = 0, waited = 0;
+    FILE *file = fopen("/proc/thread-self/schedstat", "r");
+    if (!file) return 0;
+    bool ok = fscanf(file, "%llu %llu", &ran, &waited) == 2;
+    fclose(file);
+    return ok ? (int64_t)waited : 0;
 }
 
 // Calls (spec: websocket-and-data-model §6.1)
@@ -132,6 +152,12 @@ static uint8_t *put_transfer(Load *load, Call *call, uint8_t *at) {
     return put_u32(at, AMOUNT);
 }
 
+static uint8_t *put_named(const Load *load, uint8_t *at) {
+    at = put_name(at, load->options.reducer);
+    at = put_u32(at, 4);
+    return put_u32(at, load->options.argument);
+}
+
 static uint8_t *put_call(Load *load, Client *client, uint8_t *at) {
     uint32_t request = client->next_request++;
     Call *call = &client->calls[request & (load->ring - 1)];
@@ -141,7 +167,12 @@ static uint8_t *put_call(Load *load, Client *client, uint8_t *at) {
     *at++ = 0;
     client->outstanding++;
     load->outstanding++;
-    return load->options.scenario == INSERT ? put_insert(load, at) : put_transfer(load, call, at);
+    switch (load->options.scenario) {
+    case INSERT: return put_insert(load, at);
+    case TRANSFER: return put_transfer(load, call, at);
+    case CALL: return put_named(load, at);
+    }
+    UNREACHABLE();
 }
 
 // A masked frame's head takes 6, 8 or 14 bytes; we leave room for 8 and never need more.
@@ -417,8 +448,12 @@ static void run(Load *load) {
         load->now_ns = clock_ns();
         client_go(load, load->clients[i]);
     }
+    while (load->now_ns < load->measure_from_ns)
+        poll_once(load, 10);
+    load->waited_ns = core_wait_ns();
     while (load->now_ns < load->measure_to_ns)
         poll_once(load, 10);
+    load->waited_ns = core_wait_ns() - load->waited_ns;
     load->stopping = true;
     patience = load->now_ns + (int64_t)DRAIN_SECONDS * 1000000000;
     while (load->outstanding && load->now_ns < patience)
@@ -511,8 +546,10 @@ static void report(const Load *load, bool verified) {
         {"latency_max", (double)latency->max / 1000, "us"},
         {"acknowledged", (double)load->acknowledged, "calls"},
         {"refused", (double)load->refused, "calls"},
+        {"client_waited", (double)load->waited_ns / load->options.seconds / 1e7, "%"},
     };
     const char *scenario = load->options.scenario == INSERT ? "insert"
+                           : load->options.scenario == CALL ? "call"
                            : load->options.zipf > 0         ? "transfer-zipf"
                                                             : "transfer";
     bool json = load->options.json;
@@ -552,6 +589,8 @@ static Options options_read(int argc, char **argv) {
         {"accounts", 1, NULL, 'a'},
         {"warmup", 1, NULL, 'w'},
         {"protocol", 1, NULL, 'p'},
+        {"call", 1, NULL, 'C'},
+        {"argument", 1, NULL, 'A'},
         {"token", 1, NULL, 't'},
         {"json", 0, NULL, 'j'},
         {"no-verify", 0, NULL, 'n'},
@@ -576,6 +615,13 @@ static Options options_read(int argc, char **argv) {
         case 's': o.seconds = number(optarg, 0.1, 86400); break;
         case 'w': o.warmup = number(optarg, 0, 3600); break;
         case 'z': o.zipf = number(optarg, 0, 10); break;
+        case 'C':
+            if (strlen(optarg) > CALL_BYTES / 2) fatal(optarg, "is too long a name");
+            o.reducer = optarg;
+            o.scenario = CALL;
+            o.verify = false;
+            break;
+        case 'A': o.argument = (uint32_t)number(optarg, 0, UINT32_MAX); break;
         case 'j': o.json = true; break;
         case 'n': o.verify = false; break;
         case 'S':
@@ -596,6 +642,7 @@ static Options options_read(int argc, char **argv) {
 int main(int argc, char **argv) {
     static Load load;  // its histogram is large
     load.options = options_read(argc, argv);
+    thread_become("load", THREAD_PROMPT);
     const Options *options = &load.options;
     load.ring = 1;
     while (load.ring < options->in_flight)

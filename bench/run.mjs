@@ -232,7 +232,7 @@ async function fair() {
   const ideal = await startIdeal();
   const at = ({ url }) => ({ url: `http://${url}`, port: Number(url.split(':')[1]) });
   const figures = await fairness(at(server), at(ideal),
-    { seconds: Number(seconds), rounds });
+    { seconds: Number(seconds), rounds, load: loadBeside });
   await stop(server);
   await stop(ideal);
   for (const [kind, rows] of Object.entries(figures)) {
@@ -241,6 +241,7 @@ async function fair() {
     record('fairness', `${kind}: p50 alone`, all('alone', 'p50'), 'ms');
     record('fairness', `${kind}: p50 beside it / alone`, ratio('p50'), 'ratio');
     record('fairness', `${kind}: p99 alone`, all('alone', 'p99'), 'ms');
+    record('fairness', `${kind}: the client itself waited, beside it`, all('beside', 'waited'), '%');
     record('fairness', `${kind}: p99 beside it / alone`, ratio('p99'), 'ratio', kind === 'elsewhere' ? null : atMost(2));
     if (kind === 'elsewhere') continue;
     const control = figures.elsewhere.map(row => row.beside.p99);
@@ -272,15 +273,17 @@ function finish() {
   console.log(`written to ${join('build/bench', 'latest.json')}`);
 }
 
-// The transfers of interference.mjs.
-async function measureTransfers(server, seconds) {
-  const args = ['--url', server.url, '--database', 'interference', '--protocol', 'v3', '--scenario', 'transfer',
-    '--connections', '16', '--in-flight', '1', '--warmup', '0.5', '--seconds', String(seconds), '--json', '--no-verify'];
-  const child = spawn(tool('load'), args, { stdio: ['ignore', 'pipe', 'inherit'] });
+// bench/load beside what else goes on here; its figures by name.
+async function loadBeside(words) {
+  const child = spawn(tool('load'), [...words, '--json', '--no-verify'], { stdio: ['ignore', 'pipe', 'inherit'] });
   let text = '';
   for await (const piece of child.stdout.setEncoding('utf8')) text += piece;
   return Object.fromEntries(JSON.parse(text).map(({ name, value }) => [name, value]));
 }
+
+// The transfers of interference.mjs.
+const measureTransfers = (server, each) => loadBeside(['--url', server.url, '--database', 'interference', '--protocol', 'v3',
+  '--scenario', 'transfer', '--connections', '16', '--in-flight', '1', '--warmup', '0.5', '--seconds', String(each)]);
 
 async function runInterference() {
   rmSync(work, { recursive: true, force: true });

@@ -57,12 +57,31 @@ static void types_line(void *ctx, char *line) {
     fprintf(stderr, "%s:%d:%d: %s\n", path, row, column, close + 3);
 }
 
+// Where tsc would look for one. Without, it prints its own help and fails.
+static bool has_tsconfig(const char *directory) {
+    char *real = realpath(directory, NULL);
+    char *at = cli_copy(str_from(real ? real : directory));
+    free(real);
+    for (;; at = dirname(at)) {
+        if (cli_file_exists(cli_join(at, "tsconfig.json"))) return true;
+        if (strcmp(at, "/") == 0 || strcmp(at, ".") == 0) return false;
+    }
+}
+
 static void types_check(const char *directory) {
     const char *tsc = in_node_modules(directory, "tsc");
     if (!tsc) {
         fprintf(stderr,
                 "tsc not found in node_modules. Types are not checked; to check them: npm install "
                 "--save-dev typescript\n");
+        return;
+    }
+    if (!has_tsconfig(directory)) {
+        fprintf(
+            stderr,
+            "There is no tsconfig.json in %s or above it. Types are not checked; to check them: npx "
+            "tsc --init\n",
+            directory);
         return;
     }
     bool is_terminal = isatty(STDERR_FILENO) != 0;

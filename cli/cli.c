@@ -93,6 +93,14 @@ static int command_run(const CliCommand *command, int argc, char **argv) {
     return command->run(&args);
 }
 
+// Commands that SpacetimeDB once had.
+static const char *instead_of(const char *name) {
+    if (strcmp(name, "energy") == 0)
+        return "Energy is not metered here: every balance is zero, and no call is refused for it.\n\n";
+    if (strcmp(name, "dns") == 0) return "`lightcone rename` gives a database another name.\n\n";
+    return "";
+}
+
 int cli_main(int argc, char **argv) {
     int at = globals_parse(argc, argv);
     const char *name = at < argc ? argv[at] : NULL;
@@ -130,9 +138,10 @@ int cli_main(int argc, char **argv) {
     const CliCommand *command = command_find(name);
     if (!command) {
         fprintf(stderr,
-                "error: unrecognized subcommand '%s'\n\nUsage: lightcone <command> [options]\n\n"
+                "error: unrecognized subcommand '%s'\n\n%sUsage: lightcone <command> [options]\n\n"
                 "For more information, try '--help'.\n",
-                name);
+                name,
+                instead_of(name));
         return 2;
     }
     return command_run(command, argc - at - 1, argv + at + 1);

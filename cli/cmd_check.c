@@ -106,7 +106,10 @@ static int check_run(const Args *args) {
     if (check.databases == 0)
         cli_die("%s holds no databases. Give the directory that the server has as --data-dir.",
                 dir);
-    if (check.problems) printf("%llu problems\n", (unsigned long long)check.problems);
+    if (check.problems)
+        printf("%llu problem%s\n",
+               (unsigned long long)check.problems,
+               check.problems == 1 ? "" : "s");
     return check.problems ? 1 : 0;
 }
 

@@ -11,6 +11,7 @@
 #include "cli/dev.h"
 #include "cli/module.h"
 #include "cli/names.h"
+#include "cli/tool.h"
 
 static const char *working_directory(void) {
     char cwd[PATH_MAX];
@@ -155,6 +156,36 @@ static void packages_check(const DevPlan *plan) {
     }
 }
 
+// ── Node ───────────────────────────────────────────────────────────────────────────────────────
+
+static void version_line(void *version, char *line) {
+    int *parts = version;
+    if (parts[0] == 0) (void)!sscanf(line, "v%d.%d", &parts[0], &parts[1]);
+}
+
+// A package.json that wants a newer Node (">=20.9") than there is: its tools would end in a stack trace.
+static void node_check(const DevPlan *plan) {
+    const char *text = plan->client ? cli_file_read("package.json", NULL) : NULL;
+    const char *wanted = json_text_at(text ? json_from(text, NULL) : NULL, "engines.node");
+    int least[2] = {0}, here[2] = {0};
+    if (!wanted || sscanf(wanted, ">=%d.%d", &least[0], &least[1]) < 1) return;
+    char *words[] = {(char *)"node", (char *)"--version", NULL};
+    if (tool_run_lines(".", words, version_line, here) != 0)
+        cli_die(
+            "The client of this project needs Node.js %d.%d or newer, and there is no `node` on the PATH.",
+            least[0],
+            least[1]);
+    if (here[0] > least[0] || (here[0] == least[0] && here[1] >= least[1])) return;
+    cli_die(
+        "The client of this project needs Node.js %d.%d or newer (engines in %s), and `node` is %d.%d. "
+        "Install a newer one (nodejs.org), or run everything but the client: lightcone dev --server-only",
+        least[0],
+        least[1],
+        cli_join(plan->directory, "package.json"),
+        here[0],
+        here[1]);
+}
+
 // ── all together ───────────────────────────────────────────────────────────────────────────────
 
 static const char *delete_mode(const Args *args) {
@@ -199,6 +230,7 @@ static int dev_run(const Args *args) {
     bool has_several = project->target_count > 1;
     if (has_several) databases_choose(&plan, args, project);
     modules_choose(&plan, args, project);
+    node_check(&plan);
     packages_check(&plan);
     if (!has_several) databases_choose(&plan, args, project);  // may make one: last
     plan.base_url = config_server_url(plan.server);

@@ -148,6 +148,20 @@ static int interactive(const CliTarget *target, const char *confirmed, bool as_j
     return 0;
 }
 
+// The project file named the database, so what was meant for one has become the statement's first word.
+static NORETURN void taken_for_statement(const DbArg *db, const HttpReply *reply) {
+    const char *file = strrchr(db->config, '/');
+    cli_die_cause(http_status_line(reply),
+                  "%s\n%s names the database `%s`, so `%s` was taken for the beginning of the "
+                  "statement. For another database: lightcone sql --no-config %s \"%s\"",
+                  reply->body,
+                  file ? file + 1 : db->config,
+                  db->target.name,
+                  db->rest[0],
+                  db->rest[0],
+                  db->rest[1]);
+}
+
 static int sql_run(const Args *args) {
     bool ask = args_has(args, "interactive");
     const char *format = args_value(args, "format");
@@ -162,6 +176,7 @@ static int sql_run(const Args *args) {
     for (int i = 0; i < db.rest_count; i++)
         query = cli_format("%s%s%s", query, i ? " " : "", db.rest[i]);
     HttpReply reply = query_send(&db.target, query, confirmed);
+    if (reply.status == 400 && db.config && db.rest_count > 1) taken_for_statement(&db, &reply);
     http_expect_json(&reply);
     if (as_json)
         puts(reply.body);

@@ -193,6 +193,8 @@ static NORETURN void token_refused(const HttpReply *reply) {
 void http_expect_ok(const HttpReply *reply) {
     if (http_ok(reply)) return;
     if (reply->status == 401) token_refused(reply);
+    if (reply->status == 403 && strstr(reply->body, "locked"))
+        cli_die_cause(http_status_line(reply), "%s", reply->body);
     if (reply->status == 403)
         cli_die_cause(
             http_status_line(reply),

@@ -179,15 +179,10 @@ static int database_words(const Args *args,
 }
 
 // Outside of a project the first word is the database, which surprises who means the function.
-static const char *hint_first_word(const Args *args, const Project *project) {
-    const char *command = args->command->name;
-    if (project->target_count == 0)
-        return cli_format(
-            "\nNo lightcone.json here names a database, so the first word was taken for it: "
-            "lightcone %s DATABASE %s …",
-            command,
-            args->words[0]);
-    return "";
+static const char *hint_first_word(const Project *project, const char *word) {
+    if (project->target_count > 0) return "";
+    return cli_format("\nNo lightcone.json here names a database, so `%s` was taken for one.",
+                      word);
 }
 
 DbArg session_database(const Args *args, DbArgForm form, const char *missing) {
@@ -203,7 +198,7 @@ DbArg session_database(const Args *args, DbArgForm form, const char *missing) {
     const char *server = args_value(args, "server");
     if (!server && target) server = project_text(target, "server");
     if (!taken) result.config = project->path;
-    const char *hint = rest && taken ? hint_first_word(args, project) : "";
+    const char *hint = rest && taken ? hint_first_word(project, name) : "";
     result.target = target_find(name, server, args_has(args, "anonymous"), hint);
     return result;
 }

@@ -271,12 +271,8 @@ static void iters_overflowed(Abi *abi) {
     abi_log(abi, LEVEL_ERROR, host, host, UINT32_MAX, (Str){text, (size_t)len});
 }
 
-// Close the last chunk and give out the handle, or give the slot back.
+// Give out the handle, or give the slot back.
 static AbiErrno iter_finish(Abi *abi, AbiIter *iter, AbiErrno result, uint32_t *handle) {
-    if (result == ABI_OK && iter->rows.len > iter->at) {
-        buf_put_u64(&iter->ends, iter->rows.len);
-        if (!buf_ok(&iter->ends)) result = ABI_FATAL;
-    }
     iter->at = 0;
     if (abi->iter_overflow) {
         iters_overflowed(abi);
@@ -324,11 +320,15 @@ static AbiIter *iter_find(const Abi *abi, uint32_t handle) {
     return iter->open ? iter : NULL;
 }
 
+// The last chunk ends where the rows do, and is not written down.
 static size_t chunk_count(const AbiIter *iter) {
-    return iter->ends.len / sizeof(uint64_t);
+    size_t closed = iter->ends.len / sizeof(uint64_t);
+    size_t closed_end = closed ? load_u64(iter->ends.ptr + iter->ends.len - sizeof(uint64_t)) : 0;
+    return closed + (iter->rows.len > closed_end);
 }
 static size_t chunk_end(const AbiIter *iter, size_t chunk) {
-    return load_u64(iter->ends.ptr + chunk * sizeof(uint64_t));
+    bool closed = chunk < iter->ends.len / sizeof(uint64_t);
+    return closed ? load_u64(iter->ends.ptr + chunk * sizeof(uint64_t)) : iter->rows.len;
 }
 
 // How many bytes the whole chunks that fit `room` have; *chunk becomes the first that does not.
@@ -350,6 +350,13 @@ AbiErrno abi_iter_advance(Abi *abi,
                           bool *exhausted) {
     AbiIter *iter = iter_find(abi, handle);
     if (!iter) return ABI_NO_SUCH_ITER;
+    if (LIKELY(iter->ends.len == 0 && iter->rows.len <= room)) {  // one chunk, as of most look-ups
+        *len = iter->rows.len;
+        *exhausted = true;
+        if (*len) memcpy(out, iter->rows.ptr, *len);
+        iter_release(abi, iter);
+        return ABI_OK;
+    }
     size_t chunk;
     *len = iter_fitting(iter, room, &chunk);
     *exhausted = chunk == chunk_count(iter);

@@ -10,7 +10,7 @@
 
 typedef struct AbiIter {
     Buf rows;   // everything the scan found, serialised when it started
-    Buf ends;   // u64 each: where a chunk ends in `rows`
+    Buf ends;   // u64 each: where a chunk but the last ends in `rows`
     size_t at;  // bytes handed out
     size_t next_chunk;
     struct Abi *abi;     // while a scan fills it

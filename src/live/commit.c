@@ -304,6 +304,11 @@ bool live_watches(const Live *live, uint32_t table_id) {
     return live_table(live, table_id) != NULL;
 }
 
+// Nobody listens, and the last commit left nothing that is to be forgotten.
+static bool is_idle(const Live *live) {
+    return live->templates.count == 0 && !live->prepares && live->pending_count == 0;
+}
+
 Err live_commit(Live *live,
                 const LiveChange *changes,
                 size_t count,
@@ -312,8 +317,7 @@ Err live_commit(Live *live,
     ASSERT(live->schema_version == live->catalog->schema_version);
     *out = NULL;
     *out_count = 0;
-    if (live->templates.count == 0 &&
-        live->pending_count == 0) {  // nobody listens, nothing to forget
+    if (is_idle(live)) {
         live->stats.commits++;
         return OK;
     }

@@ -461,6 +461,24 @@ TEST(groups, change_as_their_rows_do) {
     world_close(&w);
 }
 
+TEST(groups, are_told_at_the_end_by_a_name_and_type_that_outlive_them) {
+    static const char text[] = "select a, count(*) as n from v group by a";
+    const LiveRows *rows;
+    uint32_t count;
+    World w = world_with((LiveOptions){0});
+    fill_f8(&w);
+    EXPECT_EQ(subscribe(&w, 1, 1, text), 2);
+    store_commit(w.store);
+    EXPECT_OK(live_unsubscribe(w.clients[1], 1, true, &rows, &count, &w.diag));
+    store_begin(w.store);
+    EXPECT_EQ(count, 1);
+    EXPECT(str_eq(rows[0].table_name, str_from(text)) && rows[0].rows.len > 0);
+    EXPECT_EQ(rows[0].row_type->field_count, 2);
+    EXPECT(str_eq(rows[0].row_type->fields[1].name, STR("n")));
+    EXPECT_EQ(live_stats(w.live).templates, 0);
+    world_close(&w);
+}
+
 TEST(groups, are_refused_when_they_would_take_more_memory_than_there_is) {
     World w = world_with((LiveOptions){.arrangement_quota = 1000});
     world_clients(&w);

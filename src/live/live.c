@@ -49,6 +49,8 @@ void live_close(Live **live) {
     buf_deinit(&l->key_new);
     buf_deinit(&l->answer_bytes);
     buf_deinit(&l->answer_rows);
+    answer_forget(l);
+    buf_deinit(&l->answer_kept);
     mem_free(l);
     *live = NULL;
 }
@@ -104,6 +106,7 @@ static Err rejoin(LiveClient *client, uint64_t id, LiveDropped dropped, void *ct
 
 Err live_schema_changed(Live *live, LiveDropped dropped, void *ctx) {
     // Every plan points into the old catalog, so all of them go before the first is made anew.
+    answer_forget(live);
     prepare_abandon_all(live);
     live->answer_may_move = false;
     leave_all(live);

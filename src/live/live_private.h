@@ -199,6 +199,7 @@ struct Live {
     // The last answer of live_subscribe or live_unsubscribe.
     Buf answer_bytes;
     Buf answer_rows;              // LiveRows
+    Buf answer_kept;              // Standing *: what they borrow from, of groups
     uint64_t answer_cost_left;    // rows that may still be looked at for it
     bool answer_elsewhere;        // they were not enough: somebody else reads
     bool answer_may_move;         // to a worker, who may wait for pages
@@ -223,6 +224,8 @@ Str group_name(const Group *group);                          // of its rows
 
 // ── subscribe.c ──
 Str sub_text(const Sub *sub);  // until the next call; ptr NULL: no memory
+// Free what the last answer borrows from.
+void answer_forget(Live *live);
 QuerySet *client_set(const LiveClient *client, uint64_t id);
 void client_remove_set(LiveClient *client, QuerySet *set);  // and free it
 void client_remove_all(LiveClient *client);

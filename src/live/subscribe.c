@@ -96,9 +96,17 @@ static Err texts_fill(Texts *t, const QueryCatalog *catalog, const Str *queries,
 
 // ── the answer ─────────────────────────────────────────────────────────────────────────────────
 
+void answer_forget(Live *live) {
+    Standing **kept = (Standing **)(void *)live->answer_kept.ptr;
+    for (size_t i = 0; i < live->answer_kept.len / sizeof *kept; i++)
+        standing_free(&kept[i]);
+    buf_clear(&live->answer_kept);
+}
+
 // Rows wait as offsets until the last query has run: the buffer may move before.
 static void answer_begin(Live *live, uint64_t cost_max) {
     enum { KEEP_BYTES = 1 << 20 };
+    answer_forget(live);
     if (live->answer_bytes.cap > KEEP_BYTES) buf_deinit(&live->answer_bytes);
     buf_clear(&live->answer_bytes);
     buf_clear(&live->answer_rows);
@@ -125,10 +133,9 @@ static LiveRows answer_entry(const Standing *standing) {
                       .hidden_columns = rows.hidden_columns};
 }
 
-static Err answer_absent(const LiveClient *client, const Standing *standing) {
+static Err answer_absent(const LiveClient *client, LiveRows entry) {
     if (!client->is_distinct) return OK;
     Live *live = client->live;
-    LiveRows entry = answer_entry(standing);
     entry.is_absent = true;
     buf_put(&live->answer_rows, &entry, sizeof entry);
     return buf_ok(&live->answer_rows) ? OK : ERR_NOMEM;
@@ -157,7 +164,7 @@ static Err answer_add(const LiveClient *client, const Standing *s, Diag *diag) {
     Live *live = client->live;
     const CatalogTable *table = standing_table(s);
     if (table && (table->is_event || table_row_count(table->table, NULL) == 0))
-        return answer_absent(client, s);
+        return answer_absent(client, answer_entry(s));
     uint64_t cost = standing_cost(s, live->answer_cost_left);
     if (cost > live->answer_cost_left) live->answer_elsewhere = true;
     if (live->answer_elsewhere) return OK;
@@ -179,12 +186,15 @@ static Err add_group(void *ctx, Bytes row) {
     return add_row(ctx, row) ? OK : ERR_NOMEM;
 }
 
-// Groups are kept, not counted anew.
-static Err answer_add_groups(const LiveClient *client, const Group *group) {
-    Live *live = client->live;
+static LiveRows group_entry(const Group *group) {
     LiveRows entry = answer_entry(group->template->standing);
-    RowList list;
     entry.table_name = group_name(group);
+    return entry;
+}
+
+// Groups are kept, not counted anew.
+static Err answer_add_groups(Live *live, const Group *group, LiveRows entry) {
+    RowList list;
     rowlist_init(&list);
     Err err = tally_each(group_more(group)->tally, add_group, &list);
     if (err == OK) err = answer_put(live, entry, &list);
@@ -400,14 +410,25 @@ static Err fail_obtain(const Sub *sub, Err err, Diag *cause, Diag *diag) {
 // Of a query that is watched already.
 static Err sub_answer(const Sub *sub, const Group *group, Diag *diag) {
     const LiveClient *client = sub->set->client;
-    if (group->template->standing->has_groups) return answer_add_groups(client, group);
+    Live *live = client->live;
     Standing *standing;
     Diag cause;
     diag_clear(&cause);
     Err err = sub_compile(sub, &standing, diag);
     if (err != OK) return err;
-    err = answer_add(client, standing, &cause);
-    standing_free(&standing);
+    if (!standing->has_groups) {
+        err = answer_add(client, standing, &cause);
+        standing_free(&standing);
+        return err == OK ? OK : fail_obtain(sub, err, &cause, diag);
+    }
+    // The group may go with this set, and its template: the answer has its own of what rows are called.
+    buf_put(&live->answer_kept, &standing, sizeof(Standing *));
+    if (buf_ok(&live->answer_kept)) {
+        err = answer_add_groups(live, group, answer_entry(standing));
+    } else {
+        standing_free(&standing);
+        err = ERR_NOMEM;
+    }
     return err == OK ? OK : fail_obtain(sub, err, &cause, diag);
 }
 
@@ -416,7 +437,7 @@ static Err held_join(Sub *sub, Held *held, bool answers, Diag *diag) {
     const LiveClient *client = sub->set->client;
     held_take(sub, held);
     if (!answers) return OK;
-    if (is_held_elsewhere(sub)) return answer_absent(client, held->sub.group->template->standing);
+    if (is_held_elsewhere(sub)) return answer_absent(client, group_entry(held->sub.group));
     return sub_answer(sub, held->sub.group, diag);
 }
 
@@ -459,7 +480,8 @@ static Err sub_join(Sub *sub, bool answers, Diag *diag) {
     else
         err = group_obtain(live, &standing, &group, &cause);
     if (err == OK) err = group_enter(sub, group);
-    if (err == OK && answers && has_groups) err = answer_add_groups(client, group);
+    if (err == OK && answers && has_groups)
+        err = answer_add_groups(live, group, group_entry(group));
     if (err == ERR_BUSY) return sub_prepare(sub, diag);
     return err == OK ? OK : fail_obtain(sub, err, &cause, diag);
 }
@@ -739,7 +761,7 @@ static Err set_answer(const QuerySet *set, LiveAnswer *out, Diag *diag) {
         const Group *group = set->client->is_distinct ? sub->held->sub.group : sub->group;
         if (!is_held_elsewhere(sub)) {
             err = sub_answer(sub, group, diag);
-        } else if ((err = answer_absent(set->client, group->template->standing)) != OK) {
+        } else if ((err = answer_absent(set->client, group_entry(group))) != OK) {
             diag_fail(diag, err, "%s", err_text(err));
         }
     }

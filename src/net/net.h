@@ -68,6 +68,10 @@ bool ws_offers(const HttpRequest *request, Str protocol);
 typedef struct NetFrame {
     uint32_t refs;
     uint32_t len;
+    // Who frees it, on the loop's thread; NULL: it is simply freed. Giving tens of megabytes back to the system
+    // takes milliseconds.
+    void (*bury)(void *ctx, struct NetFrame *frame);
+    void *bury_ctx;
     uint8_t bytes[];
 } NetFrame;
 NetFrame *net_frame_ws_binary(Bytes payload);                 // framed, refs 1; NULL: no memory
@@ -76,6 +80,7 @@ NetFrame *net_frame_ws_text(Bytes payload);                   // UTF-8
 NetFrame *net_frame_raw(Bytes bytes);                         // the body of an HTTP answer
 void net_frame_retain(NetFrame *frame);
 void net_frame_release(NetFrame **frame);
+void net_frame_free(NetFrame *frame);  // what bury() does in the end
 
 #define HTTP_BODY_DISCARD SIZE_MAX
 

@@ -830,6 +830,62 @@ TEST(net, what_is_queued_leaves_in_order_through_a_narrow_socket) {
     app_close(&app);
 }
 
+TEST(net, a_large_message_leaves_in_bites_and_others_are_written_in_between) {
+    App app;
+    app_open(&app, NULL);
+    int reader = dial_ws(&app);
+    NetConn *large = app.waiting;
+    int other = dial_ws(&app);
+    NetConn *small = app.waiting;
+    size_t len = 3u << 20;
+    uint8_t *bytes = mem_zalloc(len);
+    for (size_t i = 0; i < len; i++)
+        bytes[i] = (uint8_t)(i * 7 >> 4);
+    NetFrame *frame = net_frame_ws_binary(BYTES(bytes, len));
+    Buf got = {0}, answer = {0};
+    EXPECT(ws_send(large, frame));
+    uint64_t most = 0, last = 0;
+    int turns = 0;
+    for (; turns < 1000 && got.len < frame->len; turns++) {
+        uint64_t before = net_stats(app.loop).bytes_out;
+        EXPECT(ws_send_copy(small, BYTES("x", 1)));
+        turn(&app);
+        last = net_stats(app.loop).bytes_out - before;
+        most = MAX(most, last);
+        get_some(&app, reader, &got);
+        get_some(&app, other, &answer);
+        EXPECT_EQ(answer.len, 3 * ((size_t)turns + 1));  // it did not wait for the large one
+    }
+    EXPECT(most < 200 * 1024);
+    EXPECT(turns > 20);
+    EXPECT(bytes_eq(buf_bytes(&got), BYTES(frame->bytes, frame->len)));
+    EXPECT_EQ(net_conn_queued_bytes(large), 0);
+    net_frame_release(&frame);
+    mem_free(bytes);
+    buf_deinit(&got);
+    buf_deinit(&answer);
+    hang_up(&app, reader);
+    hang_up(&app, other);
+    app_close(&app);
+}
+
+static void note_burial(void *ctx, NetFrame *frame) {
+    ++*(int *)ctx;
+    net_frame_free(frame);
+}
+
+TEST(net, a_frame_is_freed_by_whom_it_names) {
+    int buried = 0;
+    NetFrame *frame = net_frame_raw(BYTES("x", 1)), *again = frame;
+    frame->bury = note_burial;
+    frame->bury_ctx = &buried;
+    net_frame_retain(frame);
+    net_frame_release(&frame);
+    EXPECT_EQ(buried, 0);
+    net_frame_release(&again);
+    EXPECT_EQ(buried, 1);
+}
+
 TEST(net, nothing_leaves_before_the_flush) {
     App app;
     app_open(&app, NULL);

@@ -40,6 +40,7 @@ typedef struct DatabaseCounters {
     uint64_t packing_saved;  // bytes
     uint64_t slow_clients;   // cut off
     uint64_t hurried, syncs_here_hurried;
+    uint64_t away_ns;  // turn_away_ns
     uint64_t instances_inline, instance_wait_ns;
 } DatabaseCounters;
 
@@ -101,8 +102,10 @@ struct Database {
     } delta_json;
     int64_t turn_began_ns;  // monotonic
     Micros turn_began;      // the same moment by the wall clock
-    Micros once_sweep_at;   // once.h
-    Micros now;             // wall clock of the running call
+    int64_t looked_ns,
+        looked_cpu_ns;     // turn_away_ns: the clock, and what the loop had used, at its last look
+    Micros once_sweep_at;  // once.h
+    Micros now;            // wall clock of the running call
     bool failed;  // its log cannot be written: what was computed is not on the disk (mend.h)
     char failure[256];
     Err read_only;  // not OK: why nothing can be written; the state is the durable one (mend.h)
@@ -177,6 +180,10 @@ bool database_has_work(const Database *database);
 int64_t database_next_due_ns(const Database *database);
 // No further call is begun in this turn.
 bool turn_is_over(Database *database, int64_t now_ns);
+// How long the machine ran somebody else since the last look, or since the turn began. Looks.
+int64_t turn_away_ns(Database *database, int64_t now_ns);
+void turn_call_over(Database *database,
+                    int64_t now_ns);  // looks if the call seems to have been long
 
 // Run `init` of a program in a database in memory, so that a broken module never creates one.
 MUST_USE Err database_try_init(const Node *node,

@@ -280,6 +280,10 @@ static void charge(Fair *fair, int64_t now_ns) {
     fair->served_since_ns = now_ns;
 }
 
+void fair_excuse(Fair *fair, int64_t ns) {
+    fair->served_since_ns += ns;
+}
+
 // The party that was served last goes back, if it has more to do. What is left of its share is not
 // lost to it because the turn ends.
 static void served_back(Fair *fair) {

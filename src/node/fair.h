@@ -148,6 +148,8 @@ FairEntry *fair_take(Fair *fair, int64_t now_ns);
 // Is somebody sparse about, other than who is being served?
 bool fair_is_crowded(const Fair *fair, int64_t now_ns);
 bool fair_sparse_within(const Fair *fair, int64_t within_ns, int64_t now_ns);  // was anybody?
+// Of the time since the last fair_take, so much was nobody's: the machine ran somebody else.
+void fair_excuse(Fair *fair, int64_t ns);
 // The entry that was taken has more to do: it keeps its place for a burst of messages.
 void fair_again(Fair *fair, FairEntry *entry);
 

@@ -154,6 +154,28 @@ TEST(fair, who_takes_far_less_than_another_is_sparse_and_the_other_is_crowded) {
     world_deinit(&w);
 }
 
+TEST(fair, nobody_is_charged_for_time_in_which_the_machine_ran_somebody_else) {
+    World w;
+    world_init(&w, 250 * US);
+    Client *unlucky = client_add(&w, 1, 20 * US);
+    Client *other = client_add(&w, 2, 20 * US);
+    fair_turn_begin(&w.fair);
+    EXPECT(fair_take(&w.fair, w.now) == &unlucky->entry);
+    w.now += 8 * MS + 20 * US;  // the loop was set aside in the middle of a short call
+    fair_excuse(&w.fair, 8 * MS);
+    fair_again(&w.fair, &unlucky->entry);
+    EXPECT(fair_take(&w.fair, w.now) == &unlucky->entry);  // most of its share is left
+    EXPECT_EQ(unlucky->entry.party->credit_ns, 230 * US);
+    w.now += 8 * MS + 20 * US;  // the same, and nobody noticed
+    fair_again(&w.fair, &unlucky->entry);
+    EXPECT(fair_take(&w.fair, w.now) == &other->entry);
+    EXPECT(unlucky->entry.party->credit_ns < -7 * MS);
+    fair_excuse(&w.fair, SECOND);  // more than there was gives nobody anything
+    fair_turn_end(&w.fair, w.now);
+    EXPECT_EQ(other->entry.party->credit_ns, 250 * US);
+    world_deinit(&w);
+}
+
 TEST(fair, where_all_take_alike_nobody_is_sparse) {
     World w;
     world_init(&w, 250 * US);

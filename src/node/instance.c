@@ -12,6 +12,8 @@
 struct LaneModule {
     atomic_uint refs;
     HostProgram *program;
+    const FunctionDef *reducers;  // of its definition
+    uint32_t reducer_count;
     Identity database;
     const Node *node;
     SlowHistory *history;  // of each reducer; the loop's
@@ -68,15 +70,17 @@ static void job_run(WorkerJob *job);
 static void job_done(LoopTask *task, NodeLoop *loop);
 
 Err module_new(const Database *db, HostProgram **program, LaneModule **out) {
-    uint32_t reducers = host_program_def(*program)->reducer_count;
+    const ModuleDef *def = host_program_def(*program);
     LaneModule *module = MEM_NEW(LaneModule);
-    SlowHistory *history = module ? mem_zalloc((reducers + 1) * sizeof *history) : NULL;
+    SlowHistory *history = module ? mem_zalloc((def->reducer_count + 1) * sizeof *history) : NULL;
     if (!history) {
         mem_free(module);
         return ERR_NOMEM;
     }
     atomic_init(&module->refs, 1);
     module->program = *program;
+    module->reducers = def->reducers;
+    module->reducer_count = def->reducer_count;
     module->history = history;
     module->database = db->identity;
     module->heap_max = (size_t)db->settings.heap_max;
@@ -143,19 +147,18 @@ HostProgram *module_program(const LaneModule *module) {
 }
 
 // Ids are the module's own and may have gaps (submodules); positions have none.
-static size_t reducer_position(const HostProgram *program, const FunctionDef *reducer) {
-    const ModuleDef *def = host_program_def(program);
-    size_t at = (size_t)(reducer - def->reducers);
-    ASSERT(at < def->reducer_count);
+static size_t reducer_position(const LaneModule *module, const FunctionDef *reducer) {
+    size_t at = (size_t)(reducer - module->reducers);
+    ASSERT(at < module->reducer_count);
     return at;
 }
 
 SlowHistory *module_history(LaneModule *module, const FunctionDef *reducer) {
-    return &module->history[reducer_position(module->program, reducer)];
+    return &module->history[reducer_position(module, reducer)];
 }
 
 uint8_t *instance_runs(ModuleInstance *instance, const FunctionDef *reducer) {
-    return &instance->runs[reducer_position(instance->module->program, reducer)];
+    return &instance->runs[reducer_position(instance->module, reducer)];
 }
 
 // ── instances ──────────────────────────────────────────────────────────────────────────────────

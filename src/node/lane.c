@@ -407,12 +407,14 @@ void lane_log_lines(LaneCall *call, bool count) {
 typedef struct Run {
     LaneCall *call;
     bool taken, done;
+    int64_t began_cpu_ns;
 } Run;
 
 static bool run_next(void *ctx, HostCall *out) {
     Run *run = ctx;
     if (run->taken) return false;
     run->taken = true;
+    run->began_cpu_ns = thread_cpu_ns();
     *out = run->call->host;
     return true;
 }
@@ -424,6 +426,7 @@ static void run_done(void *ctx, const HostCall *host, const HostOutcome *outcome
     run->done = true;
     call->status = outcome->status;
     call->elapsed_us = outcome->elapsed_us;
+    call->used_us = (thread_cpu_ns() - run->began_cpu_ns) / 1000;
     buf_put_str(&call->message, outcome->message);
     buf_put_bytes(&call->returned, outcome->returned);
     buf_put_bytes(&call->body, outcome->body);

@@ -74,6 +74,7 @@ struct LaneCall {
     HostStatus status;
     Buf message, returned, body;
     int64_t elapsed_us;
+    int64_t used_us;   // processor time, which says how long it is: a worker is often set aside
     bool stale;        // it was found out of date already
     Buf logs;          // lines
     Buf queued_calls;  // §1.11: name and arguments, each with its length

@@ -10,6 +10,8 @@
 // socket, a task or a schedule wants it.
 #include "node/loop.h"
 
+#include <sched.h>
+
 #include "base/log.h"
 #include "base/mem.h"
 #include "node/mend.h"
@@ -21,32 +23,35 @@
 Err loop_init(NodeLoop *loop, Node *node, uint32_t number, const NetHandler *handler, Diag *diag) {
     loop->node = node;
     loop->number = number;
-    pthread_mutex_init(&loop->mutex, NULL);
     Err err = net_open(node->io, &node->options.limits, handler, &loop->net);
     return err == OK ? OK : diag_fail(diag, err, "cannot start a loop: %s", io_last_error_text());
 }
 
 void loop_deinit(NodeLoop *loop) {
+    // A task may have been the last thing that node_stop waited for, and whoever posted it is on his way.
+    while (atomic_load_explicit(&loop->posting, memory_order_acquire)) {
+        sched_yield();
+    }
     if (loop->net) net_close(&loop->net);
-    pthread_mutex_destroy(&loop->mutex);
 }
 
-// The wake is under the lock: the task may be the last thing that node_stop waits for, and the loop
-// may be gone as soon as it can have run.
 void loop_post(NodeLoop *loop, LoopTask *task) {
-    pthread_mutex_lock(&loop->mutex);
-    task->next = loop->tasks;
-    loop->tasks = task;
+    atomic_fetch_add_explicit(&loop->posting, 1, memory_order_relaxed);
+    LoopTask *newest = atomic_load_explicit(&loop->tasks, memory_order_relaxed);
+    do {
+        task->next = newest;
+    } while (!atomic_compare_exchange_weak_explicit(&loop->tasks,
+                                                    &newest,
+                                                    task,
+                                                    memory_order_release,
+                                                    memory_order_relaxed));
     net_wake(loop->net);
-    pthread_mutex_unlock(&loop->mutex);
+    atomic_fetch_sub_explicit(&loop->posting, 1, memory_order_release);
 }
 
 // Tasks run in the order in which they were posted.
 bool loop_tasks_run(NodeLoop *loop) {
-    pthread_mutex_lock(&loop->mutex);
-    LoopTask *newest = loop->tasks;
-    loop->tasks = NULL;
-    pthread_mutex_unlock(&loop->mutex);
+    LoopTask *newest = atomic_exchange_explicit(&loop->tasks, NULL, memory_order_acquire);
     bool any = newest != NULL;
     LoopTask *oldest = NULL;
     while (newest) {

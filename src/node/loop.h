@@ -23,10 +23,12 @@ struct NodeLoop {
     pthread_t thread;
     bool thread_started;
     atomic_bool stopping;
-    pthread_mutex_t mutex;    // guards `tasks`
-    LoopTask *tasks;          // newest first
-    Database *databases;      // owned by this loop's thread
-    uint32_t database_count;  // guarded by the node's mutex
+    // A stack without a lock: whoever posts may be in the background, and the loop must not wait for
+    // what such a thread holds until the machine has time for it (os/thread.h).
+    _Atomic(LoopTask *) tasks;  // newest first
+    atomic_uint posting;        // who is between his task and the wake-up for it
+    Database *databases;        // owned by this loop's thread
+    uint32_t database_count;    // guarded by the node's mutex
 };
 
 MUST_USE Err

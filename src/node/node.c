@@ -245,7 +245,8 @@ static Err node_open(Node *node, Diag *diag) {
     if ((err = control_open(node->io, path, o->in_memory, &node->control, diag)) != OK) return err;
 
     WorkerOptions slow = {.waiting_max = WAITING_MAX, .role = THREAD_BACKGROUND};
-    WorkerOptions urgent = {.threads = MAKERS, .name = "maker"};
+    // An engine that collects garbage stops all threads that ever were in it: the loop waits for this one.
+    WorkerOptions urgent = {.threads = MAKERS, .role = THREAD_PROMPT, .name = "maker"};
     if ((err = worker_pool_new(&slow, &node->workers)) != OK) return err;
     if ((err = worker_pool_new(&urgent, &node->makers)) != OK) return err;
     if ((err = oidc_open(node, &node->oidc)) != OK) return err;

@@ -188,8 +188,42 @@ static WirePacking packing_of(const Session *s) {
                                                                                    : WIRE_PLAIN;
 }
 
+// ── a large answer's end ───────────────────────────────────────────────────────────────────────
+
+#define BURIED_BYTES (1u << 20)
+
+typedef struct Burial {
+    WorkerJob job;
+    NetFrame *frame;
+} Burial;
+
+static void burial_run(WorkerJob *job) {
+    Burial *self = CONTAINER_OF(job, Burial, job);
+    net_frame_free(self->frame);
+    mem_free(self);
+}
+
+// On a worker, if there is one to be had.
+static void frame_bury(void *ctx, NetFrame *frame) {
+    const Node *node = ctx;
+    Burial *burial = node->workers ? MEM_NEW(Burial) : NULL;
+    if (burial) {
+        *burial = (Burial){.job.run = burial_run, .frame = frame};
+        if (worker_submit(node->workers, &burial->job) == OK) return;
+    }
+    mem_free(burial);
+    net_frame_free(frame);
+}
+
+static void frame_mark(const SessionRead *r, NetFrame *frame) {
+    if (!frame || frame->len < BURIED_BYTES) return;
+    frame->bury = frame_bury;
+    frame->bury_ctx = r->loop->node;
+}
+
 static Err frame_of(const SessionRead *r, Bytes message, NetFrame **out) {
     *out = outbox_frame(message, r->protocol);
+    frame_mark(r, *out);
     return *out ? OK : ERR_NOMEM;
 }
 
@@ -253,9 +287,11 @@ static void job_run(WorkerJob *job) {
         too_large(r->rows_max, r->bytes_max, &r->diag);
     if (r->err == OK && json) {
         r->frame = net_frame_raw(buf_bytes(&out));
+        frame_mark(r, r->frame);
         if (!r->frame) r->err = ERR_NOMEM;
     } else if (r->err == OK && answers) {
         r->frame = outbox_frame_packed(buf_bytes(&out), r->protocol, &r->packing);
+        frame_mark(r, r->frame);
         if (!r->frame) r->err = ERR_NOMEM;
         r->saved = r->frame && r->packing ? out.len - MIN(out.len, r->frame->len) : 0;
     }

@@ -349,6 +349,7 @@ bool session_next_call(void *ctx, HostCall *call) {
         }
         if (db->failed) return false;
         int64_t now_ns = io->clock_monotonic_ns(io->world);
+        turn_call_over(db, now_ns);
         if (turn_is_over(db, now_ns)) return false;
         FairEntry *taken = fair_take(&db->fair, now_ns);
         if (!taken) return false;

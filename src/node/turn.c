@@ -22,6 +22,11 @@
 #include "node/lane.h"
 #include "node/resume.h"
 #include "node/session_private.h"
+#include "os/thread.h"
+
+// A loop that is set aside by the machine in the middle of a call cannot know it without asking, which costs as
+// much as a short call. So it asks when a call seems to have taken longer than nearly all do.
+#define AWAY_LOOK_NS 200000
 
 // From then on a turn ends as soon as the log could take its batch; Settings.turn is the longest that
 // it runs calls, and so holds answers back for the sake of a larger batch.
@@ -31,8 +36,12 @@
 // Of a turn that took so long, clients have read and written meanwhile: before the loop sits down to wait
 // for the disk it looks whether there is more to do.
 #define TURN_ASKS_NS 100000
-// A disk that is so far behind is waited for.
-#define BATCH_WAITING_BYTES_MAX (8u << 20)
+// A disk that is so far behind is waited for. More than what one transaction writes that was made ready
+// beside the loop, as a rule.
+#define BATCH_WAITING_BYTES_MAX (64u << 20)
+// A batch that the disk takes long for is synced beside the loop even if nobody wants it just now: somebody
+// may, before it has landed.
+#define BATCH_LARGE_BYTES (1u << 20)
 
 // ── when there is something to do ─────────────────────────────────────────────────────────────
 
@@ -48,6 +57,7 @@ static Micros views_due(const Database *db) {
 bool database_has_work(const Database *db) {
     // What has to wait for an instance of the module is no work for now.
     if (fair_any_ready(&db->fair) && !db->failed && db->instance) return true;
+    if (db->has_asked) return true;  // its batch may have been made by somebody who says nothing
     // What is said while a batch is in flight waits for it, and so do we.
     bool may_leave = db->failed || !db_flush_in_flight(db->db);
     return may_leave && (db->dirty || db->sealed);
@@ -155,6 +165,22 @@ static bool is_hurried(Database *db) {
     return (db->hurried || db->hurried_sealed) && !db->fair.fresh.first && log_is_free(db, false);
 }
 
+// The machine's clock goes on while it runs somebody else; what the loop has used of it does not.
+int64_t turn_away_ns(Database *db, int64_t now_ns) {
+    int64_t used_ns = thread_cpu_ns();
+    int64_t away_ns = now_ns - db->looked_ns - (used_ns - db->looked_cpu_ns);
+    db->looked_ns = now_ns;
+    db->looked_cpu_ns = used_ns;
+    away_ns = MAX(away_ns, 0);
+    fair_excuse(&db->fair, away_ns);
+    db->counters.away_ns += (uint64_t)away_ns;
+    return away_ns;
+}
+
+void turn_call_over(Database *db, int64_t now_ns) {
+    if (now_ns - db->fair.served_since_ns > AWAY_LOOK_NS) (void)turn_away_ns(db, now_ns);
+}
+
 bool turn_is_over(Database *db, int64_t now_ns) {
     int64_t ran_ns = now_ns - db->turn_began_ns;
     if (ran_ns >= db->settings.turn * 1000) return true;
@@ -170,8 +196,9 @@ bool turn_is_over(Database *db, int64_t now_ns) {
 // Commits wait for the log, which is free. True: their batch is in flight.
 static bool batch_send(Database *db) {
     Diag diag = {0};
-    bool beside = fair_any_ready(&db->fair);
-    if (beside && expects_sparse(db) && sync_here_is_quicker(db)) {
+    bool large = log_pending(db_log(db->db)) > BATCH_LARGE_BYTES;
+    bool beside = large || fair_any_ready(&db->fair);
+    if (beside && !large && expects_sparse(db) && sync_here_is_quicker(db)) {
         db->counters.syncs_here_hurried++;
         beside = false;
     }
@@ -227,11 +254,15 @@ static void calls_run(Database *db) {
     arena_reset(&db->turn_arena);
     db->turn_began_ns = io->clock_monotonic_ns(io->world);
     db->turn_began = node_now(db->loop->node);
+    db->looked_ns = db->turn_began_ns;
+    db->looked_cpu_ns = thread_cpu_ns();
     views_set_now(db->views, db->turn_began);
     if (db->failed || !database_mend(db, false)) return;
     fair_turn_begin(&db->fair);
     module_run(db);
-    fair_turn_end(&db->fair, io->clock_monotonic_ns(io->world));
+    int64_t now_ns = io->clock_monotonic_ns(io->world);
+    turn_call_over(db, now_ns);
+    fair_turn_end(&db->fair, now_ns);
 }
 
 void database_turn(Database *db) {

@@ -51,8 +51,8 @@ static SyncState state_of(IoSyncer *s) {
 static void state_set(IoSyncer *s, SyncState state) {
     pthread_mutex_lock(&s->mutex);
     atomic_store_explicit(&s->state, state, memory_order_release);
-    pthread_cond_broadcast(&s->changed);
     pthread_mutex_unlock(&s->mutex);
+    pthread_cond_broadcast(&s->changed);  // who is woken runs at once, and would only wait for us
 }
 
 static bool wait_for_work(IoSyncer *s) {

@@ -97,12 +97,21 @@ static void run_twice(Statement *statement, Diag *diag) {
     ASSERT(err != OK || (head.count == later.count && head.hashes == later.hashes));
 }
 
-static void as_statement(Str text, QueryDoor door, bool is_owner) {
+// `from_driver`: with literals as drivers of PostgreSQL write them, and two parameters.
+static void as_statement(Str text, QueryDoor door, bool is_owner, bool from_driver) {
+    StatementParam values[2] = {{.known = true, .text = STR("3")}, {.known = true}};
+    StatementParams params = {.items = values, .max = 2, .from_driver = true};
     const QueryCaller caller = {.is_owner = is_owner};
     Statement *statement = NULL;
     Diag diag;
     diag_clear(&diag);
-    if (statement_compile(text, door, &fake->door, &caller, &statement, &diag) != OK) {
+    if (statement_compile_with(text,
+                               door,
+                               &fake->door,
+                               &caller,
+                               from_driver ? &params : NULL,
+                               &statement,
+                               &diag) != OK) {
         ASSERT(diag.text[0] != 0 && statement == NULL);
         return;
     }
@@ -136,8 +145,8 @@ static void as_rule(Str text) {
         ASSERT(diag.text[0] != 0 && query == NULL);
     }
     query_free(&query);
-    as_statement(STR("select count(*) as n from t"), QUERY_SQL, false);
-    as_statement(STR("select u.* from u join t on u.a = t.a"), QUERY_ONE_OFF, false);
+    as_statement(STR("select count(*) as n from t"), QUERY_SQL, false, false);
+    as_statement(STR("select u.* from u join t on u.a = t.a"), QUERY_ONE_OFF, false, false);
     fake->rule_count = 0;
     Err err = query_check_rule(text, &fake->door, &diag);
     ASSERT(err == OK || err == ERR_INVALID);
@@ -153,7 +162,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     diag_clear(&diag);
     Str text = {(const char *)data + 1, size - 1};
     as_rule(text);
-    as_statement(text, door == QUERY_ONE_OFF ? QUERY_ONE_OFF : QUERY_SQL, true);
+    as_statement(text, door == QUERY_ONE_OFF ? QUERY_ONE_OFF : QUERY_SQL, true, false);
+    as_statement(text, QUERY_SQL, true, true);
     if (query_compile(text, door, &fake->door, &caller, &query, &diag) != OK) {
         ASSERT(diag.text[0] != 0 && query == NULL);
         return 0;

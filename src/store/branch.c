@@ -5,7 +5,9 @@
 #include "store/inside.h"
 
 enum {
-    LEASE_PAGES = 256,   // lent at a time
+    LEASE_PAGES = 256,  // lent at a time, and more …
+    LEASE_SHARE = 4,    // … as one part in so many of what was lent before, up to
+    LEASE_PAGES_MAX = 2048,
     MEMORY_SHARE = 4,    // of what may be in memory a branch may have one part in so many
     CHANGES_KEPT = 256,  // of the change list, which nobody reads here
 };
@@ -61,7 +63,8 @@ Err lease_reserve(Pages *pages, uint64_t count) {
     for (; lease->left; lease->left--) {
         spare_push(lease, lease->next++);
     }
-    return lease->more(lease->ctx, (uint32_t)MAX(count, (uint64_t)LEASE_PAGES));
+    uint64_t usual = MIN(MAX(lease->pages / LEASE_SHARE, LEASE_PAGES), LEASE_PAGES_MAX);
+    return lease->more(lease->ctx, (uint32_t)MAX(count, usual));
 }
 
 PageNo lease_take(Pages *pages, uint32_t run) {
@@ -326,7 +329,8 @@ static Err table_adopt(StoreBranch *branch, BranchTable *from) {
     indexes = table->state.indexes;
     table->state = from->copy.state;
     table->state.indexes = indexes;
-    from->generation = ++table->generation;
+    table->generation += from->copy.generation + 1;  // fingers, and who counts changes
+    from->generation = table->generation;
     return OK;
 }
 

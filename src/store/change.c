@@ -227,6 +227,18 @@ static Err entries_prepare(Table *table, const Change *old, const Change *new, D
     return read_result(store, true);
 }
 
+// Usually none: the row stays where it is, and no index has an entry of its own.
+static uint64_t replace_pages(const Table *table,
+                              const TreePath *path,
+                              const Change *old,
+                              const Change *new) {
+    const Store *store = table->store;
+    bool stays = new->key.ptr == old->key.ptr &&table_def(table)->trees == 0;
+    if (stays && tree_fits_in_place(&store->pages, &table->state.rows, path, new->row.len))
+        return 0;
+    return apply_delete_pages(table) + apply_insert_pages(table, new->key, new->row, &store->after);
+}
+
 static Err replace_at(Table *table,
                       bool by_primary,
                       TreePath *path,
@@ -243,8 +255,7 @@ static Err replace_at(Table *table,
     if ((err = change_copy(store, key, old_row, &old)) != OK) return err;
     if ((err = replaced_new_key(table, by_primary, &old, row, &new, diag)) != OK) return err;
     if (def->trees && (err = entries_prepare(table, &old, &new, diag)) != OK) return err;
-    uint64_t pages =
-        apply_delete_pages(table) + apply_insert_pages(table, new.key, new.row, &store->after);
+    uint64_t pages = replace_pages(table, path, &old, &new);
     if ((err = pages_reserve(&store->pages, pages)) != OK) return err;
     if ((err = keysets_level(store)) != OK) return err;
     if ((err = changes_reserve(store, 2)) != OK) return err;

@@ -19,7 +19,8 @@ bool finger_find(const Table *table, Bytes key, Bytes *row) {
     Store *store = table->store;
     Finger *finger = &store->fingers[store->finger_next++ % FINGERS];
     finger->table = NULL;
-    if (!tree_seek(&store->pages, &table->state.rows, key, &finger->path)) return false;
+    LeafShape *shape = &store->slots[table->slot]->shape;
+    if (!tree_seek_like(&store->pages, &table->state.rows, key, shape, &finger->path)) return false;
     *row = tree_value(&store->pages, &table->state.rows, &finger->path);
     finger->table = table;
     finger->generation = table->generation;
@@ -63,7 +64,7 @@ bool finger_seek(const Table *table, Bytes key, TreePath *path) {
         *path = finger->path;
         return true;
     }
-    return tree_seek(pages, rows, key, path);
+    return tree_seek_like(pages, rows, key, &table->store->slots[table->slot]->shape, path);
 }
 
 void fingers_keep(Table *table) {

@@ -60,6 +60,7 @@ struct Table {
     _Atomic(const TableDef *) def;
     TableDef *defs;  // newest first
     TableState state;
+    LeafShape shape;      // of the rows' leaves; the owner's
     uint32_t index_cap;   // room in state.indexes
     uint64_t generation;  // counts changes, so that a scan notices
     uint32_t snapshots;   // that hold this table

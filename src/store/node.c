@@ -19,16 +19,6 @@ static uint32_t head_of(const uint8_t *key, size_t len) {
     return head;
 }
 
-// The same of what follows the first `from` bytes of a key: what is short there is read together with
-// the bytes before it.
-static uint32_t head_behind(Bytes key, size_t from) {
-    size_t len = key.len - from;
-    if (LIKELY(len >= 4)) return __builtin_bswap32(load_u32(key.ptr + from));
-    if (len == 0) return 0;
-    if (UNLIKELY(key.len < 4)) return head_of(key.ptr + from, len);
-    return __builtin_bswap32(load_u32(key.ptr + key.len - 4)) << (32 - 8 * len);
-}
-
 void node_init(uint8_t *node) {
     NodeHeader *header = header_of(node);
     header->page.count = 0;
@@ -39,144 +29,12 @@ void node_init(uint8_t *node) {
     header->prefix_len = 0;
 }
 
-// ── searching ───────────────────────────────────────────────────────────────────────────────────
-
-// Compare `rest` (of `key`, after the prefix) with entry `slot`, whose head is equal.
-static int cmp_entry(const Pages *pages,
-                     const uint8_t *node,
-                     NodeSlot slot,
-                     Bytes rest,
-                     Bytes key) {
-    size_t have = slot.key & NODE_KEY_BYTES;
-    // Equal heads of short keys: the padding zeros are zeros of the longer one, so it is greater.
-    if (have <= 4 && rest.len <= 4 && !(slot.key & NODE_KEY_LONG)) {
-        return rest.len < have ? -1 : rest.len > have;
-    }
-    const uint8_t *suffix = node + slot.at + 2;
-    int c = memcmp(rest.ptr, suffix, MIN(rest.len, have));
-    if (c != 0) return c;
-    if (rest.len < have) return -1;
-    if (LIKELY(!(slot.key & NODE_KEY_LONG))) return rest.len > have;
-    return bytes_cmp(key, run_read(pages, suffix + have));
-}
-
-// First slot whose head is >= head, by halving.
-static unsigned heads_halve(const NodeSlot *slots, unsigned count, uint32_t head) {
-    const NodeSlot *base = slots;
-    while (count > 1) {
-        unsigned half = count / 2;
-        base = base[half - 1].head < head ? base + half : base;
-        count -= half;
-    }
-    return (unsigned)(base - slots) + (count == 1 && base->head < head);
-}
-
-// Where the head would be if heads were spread evenly between the node's first and last.
-static unsigned heads_guess(const NodeHeader *header, uint32_t head) {
-    uint32_t last = header->page.count - 1u;
-    if (head <= header->low) return 0;
-    if (head >= header->high) return last;
-    float share = (float)(head - header->low) / (float)(header->high - header->low);
-    return MIN((unsigned)(share * (float)last), last);
-}
-
-// The same by guessing first: heads of numbers and hashes are spread evenly, so the guess is off
-// by a slot or two, where halving would touch a cold cache line at each of its first steps. From
-// the guess the steps double, so unevenly spread heads cost a few steps more and no worse.
-static unsigned heads_search(const uint8_t *node, uint32_t head) {
-    const NodeSlot *slots = node_slots(node);
-    unsigned count = node_count(node);
-    if (count < 8) return heads_halve(slots, count, head);
-    unsigned guess = heads_guess(node_header(node), head), step = 2;
-    unsigned low, high;  // the answer is in [low, high]
-    if (slots[guess].head < head) {
-        low = guess + 1;
-        high = count;
-        while (high - low > step && slots[low + step].head < head) {
-            low += step + 1;
-            step *= 2;
-        }
-        high = MIN(high, low + step);
-    } else {
-        low = 0;
-        high = guess;
-        while (high - low > step && slots[high - step].head >= head) {
-            high -= step;
-            step *= 2;
-        }
-        low = high - low > step ? high - step : low;
-    }
-    return low + heads_halve(slots + low, high - low, head);
-}
-
-// How the key compares with the prefix: < 0, > 0, or 0 when it begins with it.
-static int cmp_prefix(const NodeHeader *header, Bytes key) {
-    size_t len = header->prefix_len;
-    if (LIKELY(len <= 8 && key.len >= 8)) {
-        if (len == 0) return 0;
-        unsigned unused = 64 - 8 * (unsigned)len;
-        uint64_t a = __builtin_bswap64(load_u64(key.ptr)) >> unused;
-        uint64_t b = __builtin_bswap64(load_u64(header->prefix)) >> unused;
-        return a < b ? -1 : a > b;
-    }
-    int c = memcmp(key.ptr, header->prefix, MIN(key.len, len));
-    return c == 0 && key.len < len ? -1 : c;
-}
-
-unsigned node_search(const Pages *pages, const uint8_t *node, Bytes key, bool *equal) {
-    *equal = false;
-    unsigned count = node_count(node);
-    int c = cmp_prefix(node_header(node), key);
-    if (c != 0) return c < 0 ? 0 : count;
-    size_t prefix_len = node_header(node)->prefix_len;
-    Bytes rest = {key.ptr + prefix_len, key.len - prefix_len};
-    uint32_t head = head_behind(key, prefix_len);
-    const NodeSlot *slots = node_slots(node);
-    unsigned low = heads_search(node, head);
-    if (low == count || slots[low].head != head) return low;
-
-    c = cmp_entry(pages, node, slots[low], rest, key);
-    if (LIKELY(c <= 0)) {
-        *equal = c == 0;
-        return low;
-    }
-    // Several entries share the head: search among them by the whole key.
-    low++;
-    unsigned high =
-        low + (head == UINT32_MAX ? count - low : heads_halve(slots + low, count - low, head + 1));
-    while (low < high) {
-        unsigned middle = (low + high) / 2;
-        c = cmp_entry(pages, node, slots[middle], rest, key);
-        if (c == 0) {
-            *equal = true;
-            return middle;
-        }
-        if (c < 0) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    return low;
-}
-
-PageNo node_child(const uint8_t *node, unsigned child) {
-    if (child == 0) return node_header(node)->first;
-    return load_u32(node + slot_value_at(node_slots(node)[child - 1]));
-}
-
 void node_set_child(uint8_t *node, unsigned child, PageNo no) {
     if (child == 0) {
         header_of(node)->first = no;
     } else {
         store_u32(node + slot_value_at(node_slots(node)[child - 1]), no);
     }
-}
-
-unsigned node_child_for(const Pages *pages, const uint8_t *node, Bytes key) {
-    bool equal;
-    unsigned at = node_search(pages, node, key, &equal);
-    return at + equal;
 }
 
 // ── looking at entries ──────────────────────────────────────────────────────────────────────────

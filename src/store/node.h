@@ -113,7 +113,10 @@ void node_init(uint8_t *node);                // an empty node in a page just ta
 // The first entry whose key is >= key. *equal says whether it is the key itself.
 unsigned node_search(const Pages *pages, const uint8_t *node, Bytes key, bool *equal);
 // Children of an inner node are numbered 0 .. count.
-PageNo node_child(const uint8_t *node, unsigned child);
+static inline PageNo node_child(const uint8_t *node, unsigned child) {
+    if (UNLIKELY(child == 0)) return node_header(node)->first;
+    return load_u32(node + slot_value_at(node_slots(node)[child - 1]));
+}
 void node_set_child(uint8_t *node, unsigned child, PageNo no);
 unsigned node_child_for(const Pages *pages, const uint8_t *node, Bytes key);
 

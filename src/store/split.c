@@ -40,7 +40,7 @@
 // This many entries side by side count as a pattern.
 #define STREAK_MIN 4
 // Free bytes in a neighbour that are worth sharing: each of the two gets half of them.
-#define SHARE_ROOM_MIN (PAGE_BYTES / 7)
+#define SHARE_ROOM_MIN (PAGE_BYTES / 10)
 
 // What the parent is told: from `key` on, go to `right`.
 typedef struct Separator {

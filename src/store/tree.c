@@ -11,19 +11,48 @@ static Bytes key_not_null(Bytes key) {
 
 bool tree_seek(const Pages *pages, const Tree *tree, Bytes key, TreePath *path) {
     if (tree->height == 0) return false;
-    key = key_not_null(key);
+    SearchKey search = search_key(key_not_null(key));
     PageNo no = tree->root;
     uint32_t leaf = tree->height - 1;
     for (uint32_t level = 0; level < leaf; level++) {
         const uint8_t *node = page_read(pages, no);
-        unsigned child = node_child_for(pages, node, key);
+        unsigned child = search_child(pages, node, &search);
         path->page[level] = no;
         path->at[level] = (uint16_t)child;
         no = node_child(node, child);
     }
     bool found;
     path->page[leaf] = no;
-    path->at[leaf] = (uint16_t)node_search(pages, page_read(pages, no), key, &found);
+    path->at[leaf] = (uint16_t)search_node(pages, page_read(pages, no), &search, &found);
+    return found;
+}
+
+bool tree_seek_like(const Pages *pages,
+                    const Tree *tree,
+                    Bytes key,
+                    LeafShape *shape,
+                    TreePath *path) {
+    if (tree->height < 2) return tree_seek(pages, tree, key, path);
+    SearchKey search = search_key(key_not_null(key));
+    PageNo no = tree->root;
+    uint32_t leaf = tree->height - 1;
+    Foresight foresight;
+    for (uint32_t level = 0; level < leaf; level++) {
+        const uint8_t *node = page_read(pages, no);
+        unsigned child = search_child(pages, node, &search);
+        path->page[level] = no;
+        path->at[level] = (uint16_t)child;
+        no = node_child(node, child);
+        if (level + 1 == leaf) {
+            foresight = search_foresee(node, child, &search, shape, page_at(pages, no));
+        }
+    }
+    bool found;
+    const uint8_t *node = page_read(pages, no);
+    unsigned at = search_node(pages, node, &search, &found);
+    path->page[leaf] = no;
+    path->at[leaf] = (uint16_t)at;
+    search_learn(shape, node, &foresight, at);
     return found;
 }
 
@@ -34,15 +63,15 @@ Bytes tree_value(const Pages *pages, const Tree *tree, const TreePath *path) {
 
 bool tree_get(const Pages *pages, const Tree *tree, Bytes key, Bytes *value) {
     if (tree->height == 0) return false;
-    key = key_not_null(key);
+    SearchKey search = search_key(key_not_null(key));
     PageNo no = tree->root;
     for (uint32_t level = 1; level < tree->height; level++) {
         const uint8_t *node = page_read(pages, no);
-        no = node_child(node, node_child_for(pages, node, key));
+        no = node_child(node, search_child(pages, node, &search));
     }
     bool found;
     const uint8_t *leaf = page_read(pages, no);
-    unsigned at = node_search(pages, leaf, key, &found);
+    unsigned at = search_node(pages, leaf, &search, &found);
     if (found) *value = node_value(pages, leaf, at);
     return found;
 }

@@ -16,7 +16,7 @@
 // Changes cannot fail: ask tree_insert_pages() or tree_delete_pages() how many pages they may take
 // and reserve them (page.h) before the first of them.
 #pragma once
-#include "store/node.h"
+#include "store/search.h"
 
 enum { TREE_HEIGHT_MAX = TREE_LEVELS_MAX };
 
@@ -34,6 +34,13 @@ typedef struct TreePath {
 
 // Go to where the key is or would be. True when it is there.
 bool tree_seek(const Pages *pages, const Tree *tree, Bytes key, TreePath *path);
+// The same for who seeks in this tree again and again: sooner if its leaves look like `shape`, which
+// learns from them. Begins with zeros.
+bool tree_seek_like(const Pages *pages,
+                    const Tree *tree,
+                    Bytes key,
+                    LeafShape *shape,
+                    TreePath *path);
 // The value at a path that was found. Borrowed until the next change of this tree.
 Bytes tree_value(const Pages *pages, const Tree *tree, const TreePath *path);
 bool tree_get(const Pages *pages, const Tree *tree, Bytes key, Bytes *value);
@@ -47,6 +54,18 @@ void tree_insert(Pages *pages, Tree *tree, TreePath *path, Bytes key, Bytes valu
 // True: in its place. Other paths into this tree lead where they led.
 bool tree_replace(Pages *pages, Tree *tree, TreePath *path, Bytes key, Bytes value);
 void tree_delete(Pages *pages, Tree *tree, TreePath *path);
+// Whether replacing the entry at the path by a value of that length only writes over it: no page is
+// taken then.
+static inline bool tree_fits_in_place(const Pages *pages,
+                                      const Tree *tree,
+                                      const TreePath *path,
+                                      size_t len) {
+    PageNo leaf = path->page[tree->height - 1];
+    if (page_is_frozen(pages, leaf)) return false;
+    const uint8_t *node = page_at(pages, leaf);  // our guard is up since it was found
+    NodeSlot slot = node_slots(node)[path->at[tree->height - 1]];
+    return !(slot.key & NODE_VALUE_LONG) && len <= load_u16(node + slot.at);
+}
 
 // Give up a whole tree. Its pages are freed little by little by tree_tidy(); until that is called,
 // what was read from it stays readable.

@@ -14,8 +14,8 @@
 #include "base/mem.h"
 #include "base/test.h"
 #include "sim/sim.h"
-#include "txn/def_testing.h"
 #include "txn/bulk_testing.h"
+#include "txn/def_testing.h"
 #include "txn/overlay.h"
 
 enum { LISTS = 5, TXNS = 48, RUNNING = 5, OPS_MAX = 5, LIST_MAX = TXNS * OPS_MAX, ROW_LISTS = 3 };

@@ -52,8 +52,7 @@ MUST_USE Err bulk_new(Db *db, Bulk **out);
 void bulk_free(Bulk **bulk);
 
 // On the worker's thread. Whatever the error, the overlay can still be applied without it.
-MUST_USE Err
-bulk_make(Bulk *bulk, OwnTable **tables, uint32_t count, const BulkEnv *env);
+MUST_USE Err bulk_make(Bulk *bulk, OwnTable **tables, uint32_t count, const BulkEnv *env);
 // Make what others committed since the last time; on the worker's thread, in the end on the loop's.
 MUST_USE Err bulk_catch_up(Bulk *bulk);
 

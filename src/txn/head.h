@@ -3,10 +3,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "txn/bulk.h"
 #include "txn/db.h"
 #include "txn/history.h"
 #include "txn/look.h"
-#include "txn/bulk.h"
 #include "txn/sequence.h"
 
 // A sequence of which this transaction wrote st_sequence.allocated, and what it was before.
@@ -60,7 +60,7 @@ struct Db {
     WriteSet writes;
     DbApplied applied;
     History history;  // what committed while overlays run
-    Bulk *bulk;  // adopted by the open transaction or the one before; NULL: nothing
+    Bulk *bulk;       // adopted by the open transaction or the one before; NULL: nothing
     Buf row;          // a row with its generated columns
     Buf found;        // keys to be deleted
     SequenceDraw *drawn;

@@ -1,7 +1,7 @@
 #include "txn/isolation_testing.h"
 
-#include "txn/bulk_testing.h"
 #include "base/test.h"
+#include "txn/bulk_testing.h"
 #include "txn/def_testing.h"
 #include "txn/script_testing.h"
 

@@ -545,8 +545,7 @@ Err overlay_prepare(Overlay *overlay) {
     // What was committed before the branch was opened is in it.
     Err err = overlay_validate(overlay);
     if (err != OK) return err;
-    if (bulk_make(overlay->bulk, overlay->tables, overlay->table_count, env) != OK)
-        return OK;
+    if (bulk_make(overlay->bulk, overlay->tables, overlay->table_count, env) != OK) return OK;
     return overlay_validate(overlay);
 }
 
@@ -583,8 +582,7 @@ Err overlay_apply(Overlay *overlay, Diag *diag) {
     if (overlay->broken) return diag_fail(diag, ERR_NOMEM, "the transaction ran out of memory");
     Err err = overlay_validate(overlay);
     if (err != OK) return diag_fail(diag, err, "another transaction committed first");
-    if (overlay->bulk && bulk_catch_up(overlay->bulk) != OK)
-        bulk_free(&overlay->bulk);
+    if (overlay->bulk && bulk_catch_up(overlay->bulk) != OK) bulk_free(&overlay->bulk);
     db_begin(db, &overlay->info);
     db->bulk = overlay->bulk;
     overlay->bulk = NULL;

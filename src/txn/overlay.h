@@ -29,8 +29,8 @@ enum { BULK_ROWS_MIN = 1000 };
 typedef struct BulkEnv {
     void *ctx;
     Err (*on_loop)(void *ctx, Err (*run)(void *arg), void *arg);  // run it there and wait for it
-    bool (*is_stopped)(void *ctx);                                // the overlay is about to be freed
-    uint64_t rows_min;  // of so few rows the loop makes itself; 0: BULK_ROWS_MIN
+    bool (*is_stopped)(void *ctx);  // the overlay is about to be freed
+    uint64_t rows_min;              // of so few rows the loop makes itself; 0: BULK_ROWS_MIN
 } BulkEnv;
 
 typedef struct OverlayEnv {
@@ -42,8 +42,8 @@ typedef struct OverlayEnv {
                    uint32_t sequence_id,
                    uint32_t count,
                    Int128 *first);
-    BulkEnv prepare;  // `on_loop` NULL: nothing is made ready beside the loop
-    size_t memory_max;   // bytes of private writes and read set; 0: 256 MiB. Beyond: ABI_FATAL
+    BulkEnv prepare;    // `on_loop` NULL: nothing is made ready beside the loop
+    size_t memory_max;  // bytes of private writes and read set; 0: 256 MiB. Beyond: ABI_FATAL
 } OverlayEnv;
 
 // On the loop's thread, between transactions. `info` is copied (its name must stay valid).

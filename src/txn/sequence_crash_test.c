@@ -4,8 +4,8 @@
 #include "base/mem.h"
 #include "base/test.h"
 #include "sim/sim.h"
-#include "txn/def_testing.h"
 #include "txn/bulk_testing.h"
+#include "txn/def_testing.h"
 #include "txn/overlay.h"
 
 #define RUNS         60

@@ -1,6 +1,6 @@
 // Every command, used well and badly: what it prints where, and how it exits.
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync, writeFileSync, cpSync, symlinkSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync, cpSync, symlinkSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { spawn } from 'node:child_process';
@@ -29,6 +29,24 @@ function bad(done, code, pattern) {
   assert.equal(done.code, code, done.stdout + done.stderr);
   assert.match(done.stderr, pattern);
 }
+
+test('a client that needs a newer Node than there is is not started, and dev says so', async () => {
+  const cwd = temporaryDirectory('old-node');
+  mkdirSync(join(cwd, 'bin'));
+  mkdirSync(join(cwd, 'src'));
+  writeFileSync(join(cwd, 'bin/node'), '#!/bin/sh\necho v18.20.8\n', { mode: 0o755 });
+  writeFileSync(join(cwd, 'src/index.ts'), '');
+  writeFileSync(join(cwd, 'lightcone.json'), '{ "database": "old-node" }');
+  const dev = (wants, path = `${cwd}/bin`) => {
+    writeFileSync(join(cwd, 'package.json'), JSON.stringify({ scripts: { dev: 'true' }, dependencies: { lightcone: '1' }, engines: { node: wants } }));
+    return server.cliWith({ cwd, env: { PATH: path } }, 'dev');
+  };
+  bad(await dev('>=20.9'), 1, /needs Node\.js 20\.9 or newer \(engines in .*package\.json\), and `node` is 18\.20\. .*lightcone dev --server-only/);
+  bad(await dev('>=18.21'), 1, /needs Node\.js 18\.21 or newer/);
+  bad(await dev('>=20.9', '/nonexistent'), 1, /there is no `node` on the PATH/);
+  for (const enough of ['>=18', '>=18.20', '^16', '*']) bad(await dev(enough), 1, /are not installed/);
+  rmSync(cwd, { recursive: true });
+});
 
 test('without a command the usage is shown and the exit code is 2', async () => {
   bad(await run(), 2, /Usage: lightcone <command>/);
@@ -239,7 +257,7 @@ test('list, rename, lock, unlock and delete', async () => {
   assert.match(good(await run('list', ...at())).stdout, new RegExp(`short-lived +\\| ${hex}`));
   good(await run('rename', '--to', 'renamed', hex, ...at()), `Name set to renamed for identity ${hex}.\n`);
   good(await run('lock', 'renamed', ...at()), `Database ${hex} is now locked. It cannot be deleted until unlocked.\n`);
-  bad(await run('delete', 'renamed', '--yes', ...at()), 1, /locked/);
+  bad(await run('delete', 'renamed', '--yes', ...at()), 1, /^(?!.*another identity).*locked and cannot be deleted/s);
   good(await run('unlock', 'renamed', ...at()), `Database ${hex} is now unlocked.\n`);
   const no = good(await run('delete', 'renamed', ...at()));
   assert.match(no.stdout, /This action cannot be undone\. \[y\/N\]\nAborting\n$/);

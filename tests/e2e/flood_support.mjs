@@ -1,5 +1,6 @@
 // flood_support.mjs: a polite client beside one that misbehaves; used by the test and by `make bench`.
-import { Worker } from 'node:worker_threads';
+import { fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import { bundle, enc, published, session, w } from './support.mjs';
 
 const source = `
@@ -67,12 +68,11 @@ export async function roundsFor(server, database, ms) {
 export class Flooder {
   done = 0;
   constructor(server, database, kind, more = {}) {
-    this.worker = new Worker(new URL('./flood_worker.mjs', import.meta.url), {
-      workerData: { port: server.port, database, kind, ...more },
-    });
+    const what = JSON.stringify({ port: server.port, database, kind, ...more });
+    this.worker = fork(fileURLToPath(new URL('./flood_worker.mjs', import.meta.url)), [what]);
     this.over = new Promise((resolve, reject) => {
       this.worker.on('error', reject);
-      this.worker.on('exit', resolve);
+      this.worker.on('exit', code => (code === 0 ? resolve() : reject(new Error(`the flood of ${kind} ended with ${code}`))));
     });
     this.worker.on('message', message => Object.assign(this, message));
   }
@@ -80,7 +80,7 @@ export class Flooder {
     while (!this.done && !this.ended) await Promise.race([new Promise(r => setTimeout(r, 5)), this.over]);
   }
   async stop() {
-    this.worker.postMessage('stop');
+    if (!this.ended) this.worker.send('stop');
     await this.over;
   }
 }

@@ -1,5 +1,5 @@
-// flood_worker.mjs: a client that misbehaves, on a thread of its own so that it does not slow down the
-// one beside it that is measured. workerData: {port, database, kind, size, token, burn}.
+// flood_worker.mjs: a client that misbehaves, in a process of its own so that it does not slow down the
+// one beside it that is measured. Its argument, as JSON: {port, database, kind, size, token, burn}.
 //
 //   calls      `size` calls at once, again as soon as they are answered
 //   silent     asks for a lot and never reads
@@ -8,17 +8,17 @@
 //   many       a hundred connections of one identity, 20 calls under way on each
 //   slow       reducers for the slow lane, 8 connections
 //
-// Posts {done: how many} now and then, and the kind's end as {ended}.
-import { parentPort, workerData } from 'node:worker_threads';
+// Sends {done: how many} now and then, and the kind's end as {ended}.
 import { enc, session, w } from './support.mjs';
 
-const { port, database, kind, size = 16000, token, burn = 0 } = workerData;
+const { port, database, kind, size = 16000, token, burn = 0 } = JSON.parse(process.argv[2]);
 const server = { port };
 let stop = false;
 let done = 0;
-parentPort.on('message', () => (stop = true));
+process.on('message', () => (stop = true));
+process.on('disconnect', () => process.exit(1)); // nobody is left to stop us
 const open = () => session(server, database, { token, protocols: [kind === 'many' ? 'v3.bsatn.spacetimedb' : 'v2.bsatn.spacetimedb'] });
-const tell = () => parentPort.postMessage({ done });
+const tell = () => process.send({ done });
 
 async function answers(socket, kinds, count) {
   for (let i = 0; i < count; ) if (kinds.includes((await socket.next()).kind)) i++;
@@ -53,7 +53,7 @@ const kinds = {
     tell();
     while (!stop) await new Promise(resolve => setTimeout(resolve, 20));
     socket.tcp.resume();
-    parentPort.postMessage({ close: await Promise.race([socket.over(), new Promise(r => setTimeout(r, 5000, 'open'))]) });
+    process.send({ close: await Promise.race([socket.over(), new Promise(r => setTimeout(r, 5000, 'open'))]) });
   },
   async subscribe() {
     const socket = await open();
@@ -101,5 +101,4 @@ const kinds = {
   },
 };
 await kinds[kind]();
-parentPort.postMessage({ ended: true, done });
-process.exit(0);
+process.send({ ended: true, done }, () => process.exit(0));

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { readFileSync } from 'node:fs';
+import { publishFlood, roundsFor } from './flood_support.mjs';
 import { moduleBundle } from './harness.mjs';
 import { call, callOk, enc, http, logs, moduleCode, newIdentity, patience, publish, published, rows, session, sleep, startServer, until, w } from './support.mjs';
 
@@ -259,6 +260,45 @@ test('a reducer that keeps overrunning begins in the slow lane, and comes back',
   const later = await metric('lightcone_slow_calls_total');
   for (let i = 0; i < 20; i++) await run(0);
   assert.ok((await metric('lightcone_slow_calls_total')) <= later + 3, 'it is short again');
+  await socket.bye();
+});
+
+test('a machine that is full makes no short call a slow one', async t => {
+  const bustle = await startServer({ words: ['--slice-ms', '4'] });
+  t.after(() => bustle.end());
+  const socket = await (async () => {
+    await publishFlood(bustle, 'bustle', (await newIdentity(bustle)).token);
+    return session(bustle, 'bustle');
+  })();
+  const rounds = await roundsFor(bustle, 'bustle', 0.4);
+  const slow = async () => {
+    const { text } = await http(bustle, 'GET', '/v1/metrics');
+    return Number(/^lightcone_slow_calls_total\{[^}]*\} (\d+)/m.exec(text)[1]);
+  };
+  const before = await slow();
+  const began = performance.now();
+  let calls = 0;
+  // The whole server is set aside, most of the time: nearly every call is under way when that happens.
+  const kill = signal => process.kill(bustle.child.pid, signal);
+  const full = (async () => {
+    while (performance.now() - began < 3000) {
+      kill('SIGSTOP');
+      await sleep(10);
+      kill('SIGCONT');
+      await sleep(1);
+    }
+  })();
+  while (performance.now() - began < 3000) {
+    socket.say(enc.call(calls++, 'burn', w().u32(rounds).done()));
+    assert.equal((await socket.nextOf('result')).ok, true);
+  }
+  await full;
+  const { text } = await http(bustle, 'GET', '/v1/metrics');
+  const away = Number(/^lightcone_away_us_total\{[^}]*\} (\d+)/m.exec(text)[1]);
+  const wrong = (await slow()) - before;
+  console.log(`# ${calls} calls of about half a millisecond, ${away} us of others' time noticed in them, ${wrong} went to the slow lane`);
+  assert.ok(away > 100_000, `${away} us`);
+  assert.ok(wrong <= calls / 20, `${wrong} of ${calls}`); // a third or more where the clock alone decides
   await socket.bye();
 });
 

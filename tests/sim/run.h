@@ -20,6 +20,7 @@ typedef struct Running {  // an overlay
     State *seen;          // the model at its snapshot
     Op ops[OPS_MAX];
     uint32_t op_count;
+    bool is_ready;  // made ready: it is only to be ended
 } Running;
 
 typedef struct Looking {  // a snapshot's reader

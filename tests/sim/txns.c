@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "tests/sim/run.h"
+#include "txn/bulk_testing.h"
 
 static const CommitInfo info = {.timestamp = 1, .name = {"test", 4}};
 
@@ -312,7 +313,7 @@ static State *state_copy(const State *from) {
 }
 
 static void overlay_begin(Run *run, uint32_t which) {
-    OverlayEnv env = {.ctx = run, .reserve = reserve};
+    OverlayEnv env = {.ctx = run, .reserve = reserve, .prepare = bulk_here()};
     Running *running = &run->running[which];
     Err err = overlay_new(run->db, &info, &env, &running->overlay);
     run_note(run, "overlay %u begins: %s", which, err_name(err));
@@ -322,6 +323,7 @@ static void overlay_begin(Run *run, uint32_t which) {
     }
     running->seen = state_copy(run->head);
     running->op_count = 0;
+    running->is_ready = false;
 }
 
 static bool overlay_apply_commit(Run *run, uint32_t which, bool wrote) {
@@ -363,7 +365,8 @@ void txns_overlay_step(Run *run) {
         return;
     }
     bool full = running->op_count == OPS_MAX;
-    if (full || (running->op_count && refused(&running->ops[running->op_count - 1])) ||
+    if (running->is_ready || full ||
+        (running->op_count && refused(&running->ops[running->op_count - 1])) ||
         run_chance(run, 6)) {
         txns_overlay_end(run, which, !run_chance(run, 8));
         return;
@@ -372,6 +375,18 @@ void txns_overlay_step(Run *run) {
         Err err = overlay_validate(running->overlay);
         run_note(run, "overlay %u validates: %s", which, err_name(err));
         if (err != OK && err != ERR_CONFLICT) run_excuse(run, err, "validating", NULL);
+        return;
+    }
+    if (run_chance(run, 8)) {
+        Err err = overlay_prepare(running->overlay);
+        run_note(run,
+                 "overlay %u is made ready: %s%s",
+                 which,
+                 err_name(err),
+                 overlay_is_prepared(running->overlay) ? "" : ", but not");
+        if (err != OK && err != ERR_CONFLICT) run_excuse(run, err, "making ready", NULL);
+        running->is_ready = true;
+        run_advanced(run);
         return;
     }
     run_note(run, "overlay %u", which);

@@ -36,7 +36,9 @@ SOURCES := $(sort $(shell find src cli -name '*.c' -not -path 'src/host/wasm/rt/
 TESTS   := $(filter %_test.c,$(SOURCES)) sdk/client-c/client_test.c
 FUZZERS := $(filter %_fuzz.c,$(SOURCES)) sdk/client-c/client_fuzz.c
 MAIN    := src/main.c
-LIB_SRC := $(filter-out $(TESTS) $(FUZZERS) $(MAIN),$(SOURCES))
+# Its engine stands in for host/ in the tests that are linked with it, and nowhere else.
+STAND_IN := src/node/node_testing.c
+LIB_SRC := $(filter-out $(TESTS) $(FUZZERS) $(MAIN) $(STAND_IN),$(SOURCES))
 LIB_OBJ := $(LIB_SRC:%.c=$(OUT)/obj/%.o)
 LIB     := $(OUT)/liblightcone.a
 TEST_BIN := $(TESTS:%.c=$(OUT)/%)
@@ -67,7 +69,8 @@ $(OUT)/obj/%.o: %.c
 
 $(OUT)/%_test: $(OUT)/obj/%_test.o $(LIB)
 	@mkdir -p $(@D)
-	@$(LINK) -o $@ $^ -lcmocka $(LINK_LIBS)
+	@$(LINK) -o $@ $(filter %.o,$^) $(LIB) -lcmocka $(LINK_LIBS)
+$(OUT)/src/node/node_test $(OUT)/src/node/node_read_test $(OUT)/src/node/node_disk_test: $(STAND_IN:%.c=$(OUT)/obj/%.o)
 $(OUT)/src/query/sqlite_test $(OUT)/src/live/differential_test: LINK_LIBS += -lsqlite3
 $(OUT)/src/wire/pack_test: LINK_LIBS += -lbrotlidec
 $(OUT)/bench/store: LINK_LIBS += -llmdb -lsqlite3

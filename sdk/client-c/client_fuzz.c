@@ -83,6 +83,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         rich_logged_out_player_query(client, "x", on_rows, NULL))
         abort();
     if (data[0] & 0x80) lc_unsubscribe(client, first);
+    client->speaks_ours = true;
+    client->has_point = data[0] & 1;  // it was connected before, and resumes
+    for (LcSubscription *at = client->subscriptions; at; at = at->next)
+        at->is_held = client->has_point;
     client->state = LINK_OPEN;
     size_t step = 1 + (data[0] & 0x7f) * 16u;
     LcError error = LC_OK;

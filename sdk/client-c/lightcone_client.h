@@ -23,7 +23,8 @@
 //   (1) Callbacks run inside lc_client_poll, lc_client_step and lc_client_free, and nowhere else.
 //   (2) What a callback sees in the tables is the state after a whole transaction.
 //   (3) A connection that is lost comes back by itself. The rows stay meanwhile; when all subscriptions
-//       are answered again, what has changed is reported as one change.
+//       are answered again, what has changed is reported as one change. A server of ours is asked for
+//       that change alone, and sends all rows only if it cannot tell.
 //   (4) `done` is called exactly once for each call that was accepted with LC_OK.
 //
 // MEMORY    A row, and what it points to, stays valid until its table changes: keep it no longer than

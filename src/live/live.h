@@ -106,6 +106,8 @@ void live_queries_free(Standing ***queries, uint32_t count);
 // live_subscribe and live_unsubscribe (with its rows wanted) for who can read elsewhere: queries that
 // would together look at more than `cost_max` rows are handed out in place of their rows, and what it
 // would cost more than that to keep current is prepared first (LivePrepare).
+// With LIVE_ELSEWHERE no row is looked at: the queries of all tables are handed out, the empty ones included.
+#define LIVE_ELSEWHERE ((uint64_t)0)
 MUST_USE Err live_subscribe_within(LiveClient *client,
                                    uint64_t query_set,
                                    const Str *queries,

@@ -110,9 +110,12 @@ static void answer_begin(Live *live, uint64_t cost_max) {
     if (live->answer_bytes.cap > KEEP_BYTES) buf_deinit(&live->answer_bytes);
     buf_clear(&live->answer_bytes);
     buf_clear(&live->answer_rows);
-    live->answer_cost_left = cost_max;
+    enum {
+        PREPARED_HERE = 1000
+    };  // of what is handed out, so much may be counted or arranged here
+    live->answer_cost_left = cost_max == LIVE_ELSEWHERE ? PREPARED_HERE : cost_max;
     live->answer_may_move = cost_max != UINT64_MAX;
-    live->answer_elsewhere = false;
+    live->answer_elsewhere = cost_max == LIVE_ELSEWHERE;
     live->answer_prepare = NULL;
 }
 

@@ -19,6 +19,7 @@ typedef struct LocalSink {
     uint64_t epoch;  // of this opening: one more than any before it
     TxOffset written_end;
     TxOffset durable_end;
+    LogMark durable;   // the place of durable_end
     IoSyncer *syncer;  // of the segment's file, while durable_end < written_end
     uint32_t chain;
     uint64_t syncs;
@@ -103,9 +104,14 @@ static Err batch_write(LocalSink *local, const LogBatch *batch) {
     return OK;
 }
 
+static void durable_here(LocalSink *local) {
+    local->durable_end = local->written_end;
+    local->durable = (LogMark){local->durable_end, local->segment.salt, local->chain};
+}
+
 static void batch_durable(LocalSink *local) {
     local->syncs++;
-    local->durable_end = local->written_end;
+    durable_here(local);
 }
 
 static const char cannot_write[] = "cannot write the log";
@@ -228,6 +234,10 @@ Err log_trim_run(LogTrim *trim) {
     return err;
 }
 
+static LogMark local_mark(const LogSink *sink) {
+    return ((const LocalSink *)sink)->durable;
+}
+
 static const LogSinkOps local_ops = {
     .append = local_append,
     .poll = local_poll,
@@ -237,6 +247,7 @@ static const LogSinkOps local_ops = {
     .trim_plan = local_trim_plan,
     .trim_end = local_trim_end,
     .begin = local_begin,
+    .mark = local_mark,
 };
 
 static Err local_new(const LogOptions *options, LocalSink **out) {
@@ -304,8 +315,10 @@ static Err continue_from(LocalSink *local, const Recovered *found) {
     local->bytes = found->bytes;
     local->chain = found->chain;
     local->epoch = found->epoch + 1;
-    local->durable_end.v = local->written_end.v = found->next_offset;
-    return found->has_last ? OK : segment_begin(local, 0);
+    local->written_end.v = found->next_offset;
+    if (!found->has_last) err = segment_begin(local, 0);
+    durable_here(local);
+    return err;
 }
 
 Err log_local_open(const LogOptions *options,

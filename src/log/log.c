@@ -210,6 +210,13 @@ Err log_failed(const Log *log) {
     return log->failed;
 }
 
+bool log_mark(const Log *log, LogMark *out) {
+    if (!log->sink || log->failed != OK) return false;
+    *out = log->sink->ops->mark(log->sink);
+    ASSERT(out->offset.v == log->durable_end.v);
+    return true;
+}
+
 uint64_t log_bytes(const Log *log) {
     return log->sink ? log->sink->ops->bytes(log->sink) : 0;
 }

@@ -71,6 +71,16 @@ uint64_t log_syncs(const Log *log);        // fdatasyncs done
 uint64_t log_written(const Log *log);  // bytes
 uint64_t log_operations(const Log *log);
 
+// A place in one history: nobody else's log, nor this one after it lost its end, has the same. `offset` is
+// where a batch ends, `chain` that batch's checksum, `salt` of the segment that it is in.
+typedef struct LogMark {
+    TxOffset offset;
+    uint64_t salt;
+    uint32_t chain;
+} LogMark;
+// The place that log_durable_end names. False: the log is kept nowhere, or only looked at.
+bool log_mark(const Log *log, LogMark *out);
+
 // Read all of a log that nobody has open for writing, changing nothing: every segment there is, of
 // which commits from options->start on go to `replay` (may be NULL). Errors as log_open.
 typedef struct LogVerified {

@@ -31,12 +31,6 @@ typedef struct Reader {
     Buf file;
 } Reader;
 
-typedef struct OffsetList {
-    uint64_t *list;
-    size_t count;
-    size_t cap;
-} OffsetList;
-
 static Err corrupt(const Reader *reader, uint64_t at, const char *what) {
     return diag_fail_at(reader->diag,
                         ERR_CORRUPT,
@@ -68,7 +62,7 @@ static int offset_order(const void *a, const void *b) {
     return x < y ? -1 : x > y;
 }
 
-static Err names_list(const Io *io, const char *dir, OffsetList *out) {
+Err segments_list(const Io *io, const char *dir, OffsetList *out) {
     Err err = io->dir_list(io->world, dir, name_collect, out);
     if (err == OK && out->count > 1) {
         qsort(out->list, out->count, sizeof *out->list, offset_order);
@@ -286,7 +280,7 @@ Err log_recover(const LogOptions *options,
         .diag = diag,
     };
     OffsetList offsets = {0};
-    Err err = names_list(io, dir, &offsets);
+    Err err = segments_list(io, dir, &offsets);
     if (err != OK) diag_fail(diag, err, "cannot list %s: %s", dir, err_text(err));
     bool begins_late = offsets.count && offsets.list[0] > start;
     for (size_t i = whole ? 0 : first_needed(&offsets, start);

@@ -7,6 +7,13 @@ typedef struct SegmentFile {
     uint64_t bytes;
 } SegmentFile;
 
+typedef struct OffsetList {
+    uint64_t *list;  // mem_free
+    size_t count, cap;
+} OffsetList;
+// The first offsets of the segments in a directory, ascending, as their names say.
+MUST_USE Err segments_list(const Io *io, const char *dir, OffsetList *out);
+
 // What the segments say, once all have been read. Nothing on the disk has been changed.
 struct Recovered {
     uint64_t next_offset;

@@ -106,7 +106,7 @@ void segment_frame_write(uint64_t salt, SegmentFrame *frame, uint8_t out[SEGMENT
 
 // The header has a checksum of its own, so that its length can be believed before the payload is
 // summed up, and a search through megabytes of somebody's data stays linear whatever is in them.
-static bool frame_head_read(uint64_t salt, Bytes file, uint64_t at, SegmentFrame *out) {
+bool segment_frame_head_read(uint64_t salt, Bytes file, uint64_t at, SegmentFrame *out) {
     if (at > file.len || file.len - at < SEGMENT_FRAME_BYTES) return false;
     const uint8_t *p = file.ptr + at;
     if (load_u32(p) != FRAME_MAGIC) return false;
@@ -123,7 +123,7 @@ static bool frame_head_read(uint64_t salt, Bytes file, uint64_t at, SegmentFrame
 }
 
 bool segment_frame_read(uint64_t salt, Bytes file, uint64_t at, SegmentFrame *out) {
-    if (!frame_head_read(salt, file, at, out)) return false;
+    if (!segment_frame_head_read(salt, file, at, out)) return false;
     if (out->payload_len > file.len - at - SEGMENT_FRAME_BYTES) return false;
     Bytes payload = {file.ptr + at + SEGMENT_FRAME_BYTES, out->payload_len};
     return out->payload_crc == salted_crc(salt, payload);
@@ -135,7 +135,7 @@ uint64_t segment_frame_find(uint64_t salt, Bytes file, uint64_t from) {
         const uint8_t *first = memchr(file.ptr + from, FRAME_MAGIC & 255, file.len - from);
         if (!first) break;
         from = (uint64_t)(first - file.ptr);
-        if (frame_head_read(salt, file, from, &frame)) return from;
+        if (segment_frame_head_read(salt, file, from, &frame)) return from;
         from++;
     }
     return file.len;

@@ -35,6 +35,8 @@ bool segment_head_read(Bytes file, SegmentHead *out);
 // Seal a payload that stands right behind `out`.
 void segment_frame_write(uint64_t salt, SegmentFrame *frame, uint8_t out[SEGMENT_FRAME_BYTES]);
 bool segment_frame_read(uint64_t salt, Bytes file, uint64_t at, SegmentFrame *out);
+// The same of its header alone: whether the payload is whole is not looked at.
+bool segment_frame_head_read(uint64_t salt, Bytes file, uint64_t at, SegmentFrame *out);
 // Where the first frame with a whole header at or after `from` stands; file.len: there is none.
 uint64_t segment_frame_find(uint64_t salt, Bytes file, uint64_t from);
 

@@ -32,6 +32,7 @@ typedef struct LogSinkOps {
     void (*trim_plan)(const LogSink *sink, TxOffset offset, const LogKeep *keep, LogTrim *out);
     void (*trim_end)(LogSink *sink, const LogTrim *trim);
     TxOffset (*begin)(const LogSink *sink);
+    LogMark (*mark)(const LogSink *sink);  // of the durable end
 } LogSinkOps;
 
 struct LogSink {  // the first member of every sink

@@ -1,4 +1,5 @@
 #include "node/database.h"
+#include "log/tail.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -639,6 +640,7 @@ void database_close(Database **handle, const char *why, bool remove_files) {
         }
         session_free(&s);
     }
+    log_tail_release(&db->tail);
     instance_free(&db->instance);
     lanes_free(&db->lanes);  // and with them the program
     if (db->live) live_close(&db->live);

@@ -35,6 +35,8 @@ typedef struct DatabaseCounters {
     uint64_t procedures, procedures_failed, procedures_deadline;
     uint64_t retries, calls_delayed, calls_over_rate, lane_refused, inboxes_full;
     uint64_t reads, reads_cancelled, reads_refused;
+    uint64_t resumes, resumes_other_history, resumes_log_gone, resumes_too_much;
+    uint64_t resumes_other_schema, resumes_failed;
     uint64_t packing_saved;  // bytes
     uint64_t slow_clients;   // cut off
     uint64_t hurried, syncs_here_hurried;
@@ -68,6 +70,7 @@ struct Database {
 
     Session *sessions;      // all, doubly linked
     uint32_t client_count;  // WebSocket sessions that are connected
+    uint32_t ours_count;    // sessions of v1.bsatn.lightcone
     uint32_t v1_count;      // sessions of protocol v1, who want to know more of each transaction
     Fair fair;              // who has something to do, and whose turn it is
     Session *dirty;         // have something to say once what they did is durable
@@ -82,7 +85,14 @@ struct Database {
     Session *system;   // runs scheduled reducers and clean-up
     Session *running;  // whose call is in the module now
     ParkList parks[PARK_KINDS];
-    uint32_t reads_active;         // on workers, or about to begin
+    uint32_t reads_active;        // on workers, or about to begin
+    struct SessionRead *resumes;  // that wait for the log (read.c)
+    struct LogTail *tail;         // that clients who came back have read; NULL: none
+    int64_t tail_used_ns;
+    // Telling idle clients how far it is (resume.c).
+    Session *progress_next;    // of the round under way; NULL: none is
+    uint64_t progress_offset;  // when the last one began
+    int64_t progress_round_ns, progress_step_ns;
     uint32_t streams;              // answers that PostgreSQL clients are reading
     int64_t snapshots_noticed_ns;  // when a log line last spoke of an old one
     CommitPending commit;          // while it is pending no other call begins

@@ -106,6 +106,12 @@ DB_METRIC(m_reads_active, db->reads_active)
 DB_METRIC(m_reads_cancelled, db->counters.reads_cancelled)
 DB_METRIC(m_packing_saved, db->counters.packing_saved)
 DB_METRIC(m_reads_refused, db->counters.reads_refused)
+DB_METRIC(m_resumes, db->counters.resumes)
+DB_METRIC(m_resumes_history, db->counters.resumes_other_history)
+DB_METRIC(m_resumes_gone, db->counters.resumes_log_gone)
+DB_METRIC(m_resumes_large, db->counters.resumes_too_much)
+DB_METRIC(m_resumes_schema, db->counters.resumes_other_schema)
+DB_METRIC(m_resumes_failed, db->counters.resumes_failed)
 DB_METRIC(m_sets, live_stats(db->live).query_sets)
 DB_METRIC(m_groups, live_stats(db->live).groups)
 DB_METRIC(m_subscription_state, live_stats(db->live).state_bytes)
@@ -199,6 +205,12 @@ static const Metric metrics[] = {
     {"lightcone_compression_saved_bytes_total", "counter", "bytes that did not leave because answers were compressed", m_packing_saved},
     {"lightcone_reads_cancelled_total", "counter", "such queries whose client went away", m_reads_cancelled},
     {"lightcone_reads_refused_total", "counter", "answers that were larger than allowed", m_reads_refused},
+    {"lightcone_resumes_total", "counter", "clients that came back and were told only what they missed", m_resumes},
+    {"lightcone_resumes_other_history_total", "counter", "… that were told everything: the place they named is none of this log's", m_resumes_history},
+    {"lightcone_resumes_log_gone_total", "counter", "… because the log of that time has been let go", m_resumes_gone},
+    {"lightcone_resumes_too_much_total", "counter", "… because too much has happened since", m_resumes_large},
+    {"lightcone_resumes_other_schema_total", "counter", "… because the schema or a rule is another since then", m_resumes_schema},
+    {"lightcone_resumes_failed_total", "counter", "… for another reason", m_resumes_failed},
     {"spacetime_subscription_sets", "gauge", "query sets subscribed now", m_sets},
     {"spacetime_active_queries", "gauge", "distinct queries watched now", m_groups},
     {"lightcone_subscription_state_bytes",

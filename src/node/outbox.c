@@ -17,6 +17,7 @@ static void outbox_clear(Outbox *box) {
     }
     box->count = 0;
     box->shared_bytes = 0;
+    box->is_part = false;
     // A burst's memory is given back, an ordinary turn's is kept.
     if (box->bytes.cap > (1u << 20)) {
         buf_deinit(&box->bytes);
@@ -158,6 +159,7 @@ bool outbox_split(Outbox *box, Outbox *front) {
         return true;
     }
     uint32_t end = 0, count = box->held - 1;
+    front->is_part = true;
     for (uint32_t i = 0; i < count; i++) {
         end = MAX(end, box->items[i].end);
     }

@@ -25,6 +25,7 @@ typedef struct Outbox {
     uint32_t count, cap;
     uint32_t held;        // 1 + index of the place that is held; 0: none
     size_t shared_bytes;  // of all shared frames
+    bool is_part;         // what was said behind it waits in another, for a place that is held
     bool failed;          // out of memory: the connection must be closed, it would miss something
 } Outbox;
 

@@ -85,7 +85,8 @@ static bool encode(Telling *t, Shared *shared, const Session *s, const LiveUpdat
 
 static bool put(Shared *shared, Session *s) {
     bool inline_it = s->protocol == WIRE_V3 && shared->message.len < SHARE_BYTES_MIN &&
-                     !outbox_is_empty(&s->out);
+                     (!outbox_is_empty(&s->out) || s->speaks_ours);  // whom Progress follows
+    s->progress_due = true;
     if (inline_it) {
         buf_put_bytes(outbox_begin(&s->out), buf_bytes(&shared->message));
         outbox_end(&s->out);

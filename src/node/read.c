@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "node/resume.h"
 #include "node/session_private.h"
 
 #define READS_ACTIVE_MAX 4
@@ -27,6 +28,8 @@ typedef struct SessionRead {
     const WireCodec *codec;
     Buf message_id;
     ReadAsk ask;
+    bool waits;  // for the log; in database->resumes
+    struct SessionRead *next_waiting;
     uint64_t rows_max, bytes_max;
     int64_t began_ns;
 
@@ -170,6 +173,7 @@ static void message_write(const SessionRead *r,
     case READ_UNSUBSCRIBE:
         r->codec->unsubscribed(out, asked, read_us(r), true, tables, count);
         return;
+    case READ_RESUME:
     case READ_SQL:
     case READ_PREPARE: break;
     }
@@ -223,6 +227,18 @@ static Err frame_of(const SessionRead *r, Bytes message, NetFrame **out) {
     return *out ? OK : ERR_NOMEM;
 }
 
+static Err read_resume(SessionRead *r, Buf *message) {
+    ResumeWork work = {.queries = r->ask.queries,
+                       .query_count = r->ask.query_count,
+                       .snapshot = r->snapshot,
+                       .stop = &r->stop,
+                       .rows_max = r->rows_max,
+                       .bytes_max = r->bytes_max,
+                       .bag = r->ask.bag,
+                       .request = r->ask.asked.request};
+    return resume_run(r->ask.resume, &work, message, &r->diag);
+}
+
 static Err read_rows(SessionRead *r, Buf *message) {
     Buf bytes = {0};
     uint32_t count = 0;
@@ -248,8 +264,15 @@ static Err read_json(SessionRead *r, Buf *body) {
 
 static Err read_all(SessionRead *r, Buf *out) {
     if (atomic_load(&r->stop)) return ERR_CLOSED;
-    if (r->ask.kind == READ_PREPARE) return live_prepare_run(r->ask.prepare, r->snapshot, &r->stop);
-    return r->ask.kind == READ_SQL ? read_json(r, out) : read_rows(r, out);
+    switch (r->ask.kind) {
+    case READ_SQL: return read_json(r, out);
+    case READ_RESUME: return read_resume(r, out);
+    case READ_PREPARE: return live_prepare_run(r->ask.prepare, r->snapshot, &r->stop);
+    case READ_ONE_OFF:
+    case READ_SUBSCRIBE:
+    case READ_UNSUBSCRIBE: return read_rows(r, out);
+    }
+    UNREACHABLE();
 }
 
 static void job_run(WorkerJob *job) {
@@ -260,7 +283,8 @@ static void job_run(WorkerJob *job) {
     r->err = read_all(r, &out);
     store_guard_lower();  // before somebody may release the snapshot
     pthread_mutex_unlock(&r->mutex);
-    if (r->err == ERR_TOO_LARGE && answers) too_large(r->rows_max, r->bytes_max, &r->diag);
+    if (r->err == ERR_TOO_LARGE && answers && !r->ask.resume)
+        too_large(r->rows_max, r->bytes_max, &r->diag);
     if (r->err == OK && json) {
         r->frame = net_frame_raw(buf_bytes(&out));
         frame_mark(r, r->frame);
@@ -280,6 +304,7 @@ static void job_run(WorkerJob *job) {
 static void read_release(SessionRead *r) {
     if (atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) != 1) return;
     live_queries_free(&r->ask.queries, r->ask.query_count);
+    resume_free(&r->ask.resume);
     statement_free(&r->ask.statement);
     live_prepare_release(&r->ask.prepare);
     buf_deinit(&r->message_id);
@@ -312,8 +337,18 @@ void read_place_unused(Session *s) {
     place_free(s->database);
 }
 
+static void waiting_leave(Database *db, SessionRead *r) {
+    SessionRead **at = &db->resumes;
+    while (*at != r) {
+        at = &(*at)->next_waiting;
+    }
+    *at = r->next_waiting;
+    r->waits = false;
+}
+
 static void session_detach(Session *s) {
     SessionRead *r = s->read;
+    if (r->waits) waiting_leave(s->database, r);
     s->read = NULL;
     r->session = NULL;
     snapshot_release(&r->snapshot);
@@ -369,6 +404,10 @@ static bool error_write(Session *s, const SessionRead *r, Buf *out) {
         r->codec->no_rows(out, &r->ask.asked, read_us(r), text);
         return buf_ok(out);
     }
+    if (r->ask.kind == READ_RESUME) {
+        wire_resume_refused(out, r->ask.asked.request, text);
+        return buf_ok(out);
+    }
     if (r->ask.kind == READ_SUBSCRIBE) {
         LiveAnswer none;
         Diag diag;
@@ -387,11 +426,17 @@ static bool is_told_already(const Session *s, const SessionRead *r) {
 }
 
 static void answer_ws(Session *s, SessionRead *r) {
+    if (r->ask.kind == READ_RESUME) resume_ended(s, r->ask.resume, r->err);
     if (r->err == OK) {
         s->database->counters.packing_saved += r->saved;
         outbox_fill(&s->out, r->frame);
+        s->progress_due |= r->ask.kind != READ_ONE_OFF;
         session_dirty(s);
         return;
+    }
+    if (r->ask.kind == READ_RESUME) {  // (2) of resume.h: updates of its sets, which have ended
+        outbox_cut(&s->out);
+        outbox_hold(&s->out);
     }
     Buf message = {0};
     bool ok = !is_told_already(s, r) && error_write(s, r, &message) &&
@@ -428,7 +473,7 @@ static void ended_run(LoopTask *task, NodeLoop *loop) {
     if (s && r->ask.kind == READ_PREPARE && prepare_again(r)) return;
     if (s) {
         session_detach(s);
-        if (r->err == ERR_TOO_LARGE && r->ask.kind != READ_PREPARE)
+        if (r->err == ERR_TOO_LARGE && r->ask.kind != READ_PREPARE && !r->ask.resume)
             s->database->counters.reads_refused++;
         if (r->ask.kind == READ_SQL) {
             answer_http(s, r);
@@ -443,15 +488,44 @@ static void ended_run(LoopTask *task, NodeLoop *loop) {
     read_release(r);  // the worker's
 }
 
+// A resume reads the log up to what its snapshot shows, which may not be there yet.
+static Err submit(Database *db, SessionRead *r) {
+    if (r->ask.resume && !resume_may_run(r->ask.resume, db)) {
+        r->waits = true;
+        r->next_waiting = db->resumes;
+        db->resumes = r;
+        return OK;
+    }
+    atomic_fetch_add(&r->refs, 1);
+    Err err = worker_submit(node_of(db)->workers, &r->job);
+    if (err != OK) atomic_fetch_sub(&r->refs, 1);
+    return err;
+}
+
+void read_landed(Database *db) {
+    for (SessionRead *r = db->resumes, *next; r; r = next) {
+        next = r->next_waiting;
+        if (!resume_may_run(r->ask.resume, db)) continue;
+        waiting_leave(db, r);
+        r->err = submit(db, r);
+        if (r->err == OK) continue;
+        Session *s = r->session;
+        session_detach(s);
+        answer_ws(s, r);
+        session_ready(s);
+        read_release(r);
+    }
+}
+
 Err read_begin(Session *s, ReadAsk *ask) {
     Database *db = s->database;
-    const Node *node = node_of(db);
     Err err = OK;
     ASSERT(s->read_granted && !s->read);
     SessionRead *r = MEM_NEW(SessionRead);
     if (!r) {
         live_queries_free(&ask->queries, ask->query_count);
         statement_free(&ask->statement);
+        resume_free(&ask->resume);
         live_prepare_release(&ask->prepare);
         read_place_unused(s);
         return ERR_NOMEM;
@@ -474,6 +548,7 @@ Err read_begin(Session *s, ReadAsk *ask) {
     r->began_ns = now_ns(db->loop);
     ask->queries = NULL;
     ask->statement = NULL;
+    ask->resume = NULL;
     ask->prepare = NULL;
     if (!buf_ok(&r->message_id)) {
         err = ERR_NOMEM;
@@ -481,9 +556,7 @@ Err read_begin(Session *s, ReadAsk *ask) {
     }
     if ((err = store_snapshot(db_store(db->db), &r->snapshot)) != OK) goto failed;
     if (r->ask.prepare) live_prepare_begin(r->ask.prepare);
-    atomic_fetch_add(&r->refs, 1);
-    if ((err = worker_submit(node->workers, &r->job)) != OK) {
-        atomic_fetch_sub(&r->refs, 1);
+    if ((err = submit(db, r)) != OK) {
         snapshot_release(&r->snapshot);
         goto failed;
     }

@@ -29,6 +29,7 @@ typedef enum ReadKind {
     READ_SUBSCRIBE,
     READ_UNSUBSCRIBE,
     READ_PREPARE,  // what a subscription needs first (live.h): then its message is taken up again
+    READ_RESUME,
 } ReadKind;
 
 typedef struct ReadAsk {
@@ -37,10 +38,11 @@ typedef struct ReadAsk {
     uint64_t set;   // as live/ knows it
     // Detached; taken over by read_begin.
     Statement *statement;  // READ_SQL, READ_ONE_OFF
-    Standing **queries;    // READ_SUBSCRIBE, READ_UNSUBSCRIBE
+    Standing **queries;    // READ_SUBSCRIBE, READ_UNSUBSCRIBE, READ_RESUME
     LivePrepare *prepare;  // READ_PREPARE
     uint32_t query_count;
-    bool bag;  // likewise, as LiveAnswer says
+    bool bag;               // likewise, as LiveAnswer says
+    struct Resume *resume;  // READ_RESUME: what else it is about (resume.h); likewise
 } ReadAsk;
 
 // What a question may cost on the loop: everything where there are no workers.
@@ -53,6 +55,8 @@ void read_place_unused(Session *session);  // it does not need it after all; har
 // caller who answers.
 //   ERR_LIMIT  the server is too busy    ERR_NOMEM
 MUST_USE Err read_begin(Session *session, ReadAsk *ask);
+// The log has got further: those who waited for that begin.
+void read_landed(Database *database);
 // Whoever asked is gone or will not be answered; harmless when the session has no read.
 void read_cancel(Session *session);
 // Text of an answer that is larger than it may be, in `diag`.

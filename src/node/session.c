@@ -49,6 +49,7 @@ Session *session_new(Database *db, const SessionOptions *o) {
         return NULL;
     }
     db->v1_count += wire_is_v1(s->protocol);
+    db->ours_count += s->speaks_ours;
     s->next = db->sessions;
     if (s->next) s->next->prev = s;
     db->sessions = s;
@@ -63,6 +64,8 @@ void session_free(Session **handle) {
     if (s->next) s->next->prev = s->prev;
     if (s->database->sessions == s) s->database->sessions = s->next;
     s->database->v1_count -= wire_is_v1(s->protocol);
+    s->database->ours_count -= s->speaks_ours;
+    if (s->database->progress_next == s) s->database->progress_next = s->next;
     buf_deinit(&s->v1.json);
     lanes_session_gone(s);
     fetch_cancel(s);
@@ -416,6 +419,7 @@ static void reducer_committed(Session *s, const LiveUpdate *own) {
     WireCall call = session_wire_call(s);
     s->codec->called(outbox_begin(&s->out), &call, updates, count);
     outbox_end(&s->out);
+    s->progress_due |= count > 0;
 }
 
 static void reducer_failed(Session *s, Str text, bool user_error) {

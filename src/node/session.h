@@ -84,6 +84,9 @@ struct Session {
     WireProtocol protocol;
     bool speaks_ours;        // WIRE_V3 and the messages of v1.bsatn.lightcone
     const WireCodec *codec;  // how that says things
+    bool has_asked;          // anything; from then on it cannot resume (resume.h)
+    bool progress_due;       // it was told rows, and not yet of when they are
+    uint64_t progress_told;  // the offset that it was told last; 0: none
     WirePacking packing;     // what the client can unpack
     Arena arena;             // token, claims, an HTTP request's text
     Str token, claims;

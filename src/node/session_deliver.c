@@ -12,6 +12,7 @@
 #include <stdio.h>
 
 #include "node/pg.h"
+#include "node/resume.h"
 #include "node/routes.h"
 #include "node/session_private.h"
 
@@ -75,7 +76,10 @@ static void http_deliver(Session *s) {
 static void say(Session *s, Outbox *box) {
     if (!s->conn) {
         outbox_deinit(box);  // what it asked is still worked on; nobody listens
-    } else if (!outbox_is_empty(box) && !outbox_send(box, s->conn, s->protocol)) {
+        return;
+    }
+    if (!outbox_is_empty(box)) progress_put(s, box);
+    if (!outbox_is_empty(box) && !outbox_send(box, s->conn, s->protocol)) {
         s->database->counters.slow_clients += net_conn_was_slow(s->conn);
         session_close(s, 1008, "the client reads too slowly");
     }

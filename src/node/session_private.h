@@ -72,7 +72,9 @@ bool session_ws_message(void *session, Bytes payload, bool text);  // a frame ar
 // Take up one message of the inbox. True: a call was begun.
 bool session_ws_step(Session *session, HostCall *call);
 void session_ws_untake(Session *session);  // the message is to be taken up again
-void session_ws_tidy(Session *session);    // give the inbox's memory back, resume reading
+// The question is about results of views that are not there: they come first.
+void session_ask_later(Session *session, const ClientMessage *message);
+void session_ws_tidy(Session *session);  // give the inbox's memory back, resume reading
 
 // session_http.c
 bool session_http_step(Session *session, HostCall *call);

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "node/commit.h"
 #include "node/once.h"
+#include "node/resume.h"
 #include "node/session_private.h"
 #include "query/statement.h"
 
@@ -40,8 +41,7 @@ static const WireTableRows *tables_of(Session *s, const LiveRows *rows, uint32_t
 static void ask_again(Session *s, Err err, const LiveUpdate *own);
 static void refuse_subscribe(Session *s, const ClientMessage *m, const char *text);
 
-// The question is about results of views that are not there: they come first.
-static void ask_later(Session *s, const ClientMessage *m) {
+void session_ask_later(Session *s, const ClientMessage *m) {
     s->asked = *m;
     commit_views(s, ask_again);
 }
@@ -129,7 +129,7 @@ static void answer_subscribe(Session *s, const ClientMessage *m) {
     if (err == OK)
         err = live_subscribe_within(s->live, set, queries, n, read_cost_max(db), &answer, &diag);
     if (err == ERR_AGAIN) {
-        ask_later(s, m);
+        session_ask_later(s, m);
         return;
     }
     if (err == ERR_BUSY) {
@@ -153,6 +153,7 @@ static void answer_subscribe(Session *s, const ClientMessage *m) {
     WireAsk ask = ask_of(m);
     s->codec->subscribed(outbox_begin(&s->out), &ask, session_took_us(s), tables, answer.count);
     outbox_end(&s->out);
+    s->progress_due = true;
     session_set_began(s, m);
 }
 
@@ -190,6 +191,7 @@ static void answer_unsubscribe(Session *s, const ClientMessage *m) {
                            tables,
                            answer.count);
     outbox_end(&s->out);
+    s->progress_due = true;
 }
 
 static bool one_off_row(void *ctx, Bytes row) {
@@ -274,7 +276,7 @@ static void answer_one_off(Session *s, const ClientMessage *m) {
     if (err == OK) err = statement_each_query(statement, one_off_view, &views);
     if (err == ERR_AGAIN) {
         statement_free(&statement);
-        ask_later(s, m);
+        session_ask_later(s, m);
         return;
     }
     if (err == ERR_BUSY) {
@@ -303,7 +305,12 @@ static void ask_again(Session *s, Err err, const LiveUpdate *own) {
     const ClientMessage *m = &s->asked;
     (void)own;
     session_dirty(s);
-    if (m->kind == CLIENT_SUBSCRIBE) {
+    if (m->kind == CLIENT_RESUME) {
+        if (err == OK)
+            resume_step(s, m);
+        else
+            resume_refuse(s, m, err, err_text(err));
+    } else if (m->kind == CLIENT_SUBSCRIBE) {
         if (err == OK)
             answer_subscribe(s, m);
         else
@@ -369,13 +376,6 @@ static bool step_call(Session *s, const ClientMessage *m, InboxPlace place, Host
     }
     Bytes args = m->args_as_json ? buf_bytes(&s->call_args) : m->args;
     return once_call_begin(s, f, args, call);
-}
-
-static void refuse_resume(Session *s, const ClientMessage *m) {
-    wire_resume_refused(outbox_begin(&s->out),
-                        m->request_id,
-                        STR("this server does not resume: subscribe"));
-    outbox_end(&s->out);
 }
 
 static void step_procedure(Session *s, const ClientMessage *m, InboxPlace place) {
@@ -486,6 +486,7 @@ bool session_ws_step(Session *s, HostCall *call) {
     if (wire_is_v1(s->protocol)) s->took_ns = io->clock_monotonic_ns(io->world);
     if (!inbox_next(s, &m)) return false;
     session_dirty(s);
+    if (m.kind != CLIENT_RESUME) s->has_asked = true;
     // Calls count even when the caller left; questions do not.
     if (!s->conn && m.kind != CLIENT_CALL_REDUCER && m.kind != CLIENT_CALL_ONCE) return false;
     switch (m.kind) {
@@ -494,7 +495,7 @@ bool session_ws_step(Session *s, HostCall *call) {
     case CLIENT_ONE_OFF_QUERY: answer_one_off(s, &m); return false;
     case CLIENT_CALL_REDUCER:
     case CLIENT_CALL_ONCE: return step_call(s, &m, place, call);
-    case CLIENT_RESUME: refuse_resume(s, &m); return false;
+    case CLIENT_RESUME: resume_step(s, &m); return false;
     case CLIENT_CALL_PROCEDURE: step_procedure(s, &m, place); return false;
     }
     UNREACHABLE();

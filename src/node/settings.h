@@ -37,6 +37,7 @@ typedef struct Settings {
     // Bytes; 0: no limit, or as it says in settings.c.
     int64_t result_bytes_max;
     int64_t memory_max, heap_max, transaction_max, module_log_max;
+    int64_t resume_bytes_max;  // of log; 0: nobody resumes
     int64_t inbox_bytes_max, inbox_messages_max;
     // Turns. Microseconds.
     int64_t turn, share;

@@ -20,6 +20,7 @@
 #include "node/backup.h"
 #include "node/commit.h"
 #include "node/lane.h"
+#include "node/resume.h"
 #include "node/session_private.h"
 #include "os/thread.h"
 
@@ -62,7 +63,7 @@ bool database_has_work(const Database *db) {
     return may_leave && (db->dirty || db->sealed);
 }
 
-int64_t database_next_due_ns(const Database *db) {
+static int64_t calls_due_ns(const Database *db) {
     // One that failed runs nothing: what is due stays due, and must not keep the loop awake.
     if (db->failed) return INT64_MAX;
     if (db->read_only != OK) return db->mend_ns;
@@ -76,6 +77,11 @@ int64_t database_next_due_ns(const Database *db) {
     if (due <= wall) return now;  // compared first: a module may ask for any instant there is
     Micros wait = due - wall;
     return wait > INT64_MAX / 2000 ? parked : MIN(parked, now + wait * 1000);
+}
+
+int64_t database_next_due_ns(const Database *db) {
+    int64_t due = calls_due_ns(db);
+    return db->failed || db->read_only != OK ? due : MIN(due, resume_next_due_ns(db));
 }
 
 // ── the turn ──────────────────────────────────────────────────────────────────────────────────
@@ -267,6 +273,7 @@ void database_turn(Database *db) {
         fair_wake(&db->fair, io->clock_monotonic_ns(io->world));
     }
     (void)log_is_free(db, false);
+    resume_tick(db);
     if (!db->failed && !db->instance) (void)database_mend(db, false);
     if (db->has_asked) {  // the sockets were read: the batch starts now, and then what they brought
         db->has_asked = false;
@@ -277,5 +284,6 @@ void database_turn(Database *db) {
         let_leave(db, true);
         modulelog_flush(db->log);
     }
+    read_landed(db);
     rest(db);
 }

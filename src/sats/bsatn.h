@@ -10,6 +10,10 @@ MUST_USE Err bsatn_check(const Type *type, Bytes in, size_t *len, Diag *diag);
 // Length of the value at the front of `in`, which was checked before (no validation).
 size_t bsatn_len(const Type *type, const uint8_t *value);
 
+// Append a value of the type, a short one that means nothing: zeros, empty, the first variant without
+// content. False: there is none, or none that is found; what was appended by then is good for nothing.
+MUST_USE bool bsatn_put_least(Buf *out, const Type *type);
+
 // The total order of §0.4 in module-abi: false < true, numbers, floats with NaN greatest and
 // -0 = +0, strings and bytes bytewise, arrays and products lexicographic, sums by tag.
 int bsatn_cmp(const Type *type, const uint8_t *a, const uint8_t *b);

@@ -434,4 +434,25 @@ TEST(rowlist, remembers_a_failed_allocation) {
     }
 }
 
+TEST(bsatn, a_least_value_is_one_of_its_type) {
+    uint64_t found = 0;
+    for (uint64_t seed = 0; seed < 2000; seed++) {
+        ValueGen gen = value_gen(seed);
+        Arena arena = {0};
+        Buf value = {0};
+        Diag diag;
+        size_t len;
+        const Type *type = value_gen_type(&gen, &arena, (uint32_t)(seed % 4));
+        if (bsatn_put_least(&value, type)) {
+            if (!value.ptr) buf_reserve(&value, 1);
+            EXPECT_OK(bsatn_check(type, buf_bytes(&value), &len, &diag));
+            EXPECT_EQ(len, value.len);
+            found++;
+        }
+        buf_deinit(&value);
+        arena_deinit(&arena);
+    }
+    EXPECT(found > 1900);
+}
+
 TEST_MAIN()

@@ -201,3 +201,99 @@ bool key_successor(Buf *key) {
     key->ptr[key->len - 1]++;
     return true;
 }
+
+// ── back ───────────────────────────────────────────────────────────────────────────────────────
+
+static bool read_value(Buf *out, const Type *type, Bytes *key);
+
+static bool key_take(Bytes *key, size_t len, const uint8_t **out) {
+    if (key->len < len) return false;
+    *out = key->ptr;
+    *key = (Bytes){key->ptr + len, key->len - len};
+    return true;
+}
+
+// Numbers but floats: the bytes the other way round, the sign put back.
+static bool read_number(Buf *out, const Type *type, Bytes *key) {
+    const uint8_t *from;
+    size_t len = type->fixed_size;
+    bool is_signed = type->kind == TYPE_I8 || type->kind == TYPE_I16 || type->kind == TYPE_I32 ||
+                     type->kind == TYPE_I64 || type->kind == TYPE_I128 || type->kind == TYPE_I256;
+    if (type->kind == TYPE_F32 || type->kind == TYPE_F64) return false;
+    if (!key_take(key, len, &from)) return false;
+    uint8_t *p = buf_extend(out, len);
+    if (!p) return true;  // out says so
+    for (size_t i = 0; i < len; i++) {
+        p[i] = from[len - 1 - i];
+    }
+    if (is_signed) p[len - 1] ^= 0x80;
+    return true;
+}
+
+// The length stands in front of what it counts, so it is written when that is there.
+static void count_set(Buf *out, size_t at, size_t count) {
+    if (buf_ok(out)) store_u32(out->ptr + at, (uint32_t)count);
+}
+
+static bool read_text(Buf *out, Bytes *key) {
+    const uint8_t *p;
+    size_t at = out->len;
+    buf_put_u32(out, 0);
+    for (;;) {
+        if (!key_take(key, 1, &p)) return false;
+        if (*p == TEXT_END) break;
+        uint8_t byte = *p;
+        if (byte == TEXT_ESC) {
+            if (!key_take(key, 1, &p) || (*p != 1 && *p != 2)) return false;
+            byte = (uint8_t)(*p - 1);
+        }
+        buf_put_u8(out, byte);
+    }
+    count_set(out, at, out->len - at - 4);
+    return true;
+}
+
+static bool read_array(Buf *out, const Type *type, Bytes *key) {
+    const uint8_t *p;
+    if (type->special == SPECIAL_BYTES) return read_text(out, key);
+    if (type->element->fixed_size == 0) {
+        if (!key_take(key, 4, &p)) return false;
+        buf_put_u32(out, __builtin_bswap32(load_u32(p)));
+        return true;
+    }
+    size_t at = out->len, count = 0;
+    buf_put_u32(out, 0);
+    for (;; count++) {
+        if (!key_take(key, 1, &p)) return false;
+        if (*p == ARRAY_END) break;
+        if (*p != ARRAY_MORE || !read_value(out, type->element, key)) return false;
+    }
+    count_set(out, at, count);
+    return true;
+}
+
+static bool read_sum(Buf *out, const Type *type, Bytes *key) {
+    const uint8_t *tag;
+    if (!key_take(key, 1, &tag) || *tag >= type->field_count) return false;
+    buf_put_u8(out, *tag);
+    return read_value(out, type->fields[*tag].type, key);
+}
+
+static bool read_value(Buf *out, const Type *type, Bytes *key) {
+    type = unwrap(type);
+    switch (type->kind) {
+    case TYPE_PRODUCT:
+        for (uint32_t i = 0; i < type->field_count; i++) {
+            if (!read_value(out, type->fields[i].type, key)) return false;
+        }
+        return true;
+    case TYPE_SUM: return read_sum(out, type, key);
+    case TYPE_ARRAY: return read_array(out, type, key);
+    case TYPE_STRING: return read_text(out, key);
+    default: return read_number(out, type, key);
+    }
+}
+
+bool key_read(Buf *out, const Type *type, Bytes key) {
+    return read_value(out, type, &key) && key.len == 0;
+}

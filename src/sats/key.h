@@ -1,8 +1,7 @@
 // key.h: memcomparable keys. memcmp of two encodings orders as bsatn_cmp orders the values, for
 // every type that may be a key column, so trees compare bytes and know no types.
 //
-// The encoding is reversible for unique look-ups only through the row; it is documented in key.c,
-// lives on disk inside trees and never changes.
+// The encoding is documented in key.c, lives on disk inside trees and never changes.
 #pragma once
 #include "sats/bsatn.h"
 
@@ -15,6 +14,9 @@ void key_append_columns(Buf *out,
                         Bytes row,
                         const uint16_t *columns,
                         uint32_t count);
+// Append the BSATN of the one value that this is the key of. False: it is none of this type, or floats are
+// in it, of which several have one key; what was appended by then is good for nothing.
+MUST_USE bool key_read(Buf *out, const Type *type, Bytes key);
 // Whether a column of this type may be indexed at all. Every resolved type may.
 bool key_type_ok(const Type *type);
 // The smallest key greater than every key that begins with `key`: turns a prefix into an upper

@@ -21,7 +21,8 @@ enum {  // tags of server messages, §6.2
     SERVER_ONE_OFF_RESULT = 5,
     SERVER_REDUCER_RESULT = 6,
     SERVER_PROCEDURE_RESULT = 7,
-    SERVER_RESUMED = 8,  // ours
+    SERVER_RESUMED = 8,  // these are ours
+    SERVER_PROGRESS = 9,
 };
 enum { SOME = 0, NONE = 1 };                    // ?T
 enum { RESULT_OK = 0, RESULT_ERR = 1 };         // Result<QueryRows, str>
@@ -40,17 +41,21 @@ static Err unknown_tag(Diag *diag, size_t at, uint8_t tag, const char *type) {
                         type);
 }
 
+// The texts are checked now and walked later. A count that promises more than the bytes hold fails at
+// the first missing text, so it costs at most one step for each four bytes of input.
+static Bytes decode_queries(Reader *r, uint32_t *count) {
+    *count = reader_u32(r);
+    const uint8_t *first = r->in.ptr;
+    for (uint32_t i = 0; i < *count && reader_ok(r); i++) {
+        reader_str(r);
+    }
+    return reader_ok(r) ? (Bytes){first, (size_t)(r->in.ptr - first)} : BYTES_NONE;
+}
+
 static Err decode_subscribe(Reader *r, ClientMessage *out, Diag *diag) {
     out->request_id = reader_u32(r);
     out->query_set = reader_u32(r);
-    out->query_count = reader_u32(r);
-    // The texts are checked now and walked later. A count that promises more than the bytes hold
-    // fails at the first missing text, so it costs at most one step for each four bytes of input.
-    const uint8_t *first = r->in.ptr;
-    for (uint32_t i = 0; i < out->query_count && reader_ok(r); i++) {
-        reader_str(r);
-    }
-    if (reader_ok(r)) out->queries = (Bytes){first, (size_t)(r->in.ptr - first)};
+    out->queries = decode_queries(r, &out->query_count);
     return reader_err(r, diag);
 }
 
@@ -99,14 +104,17 @@ static Err decode_call_once(Reader *r, ClientMessage *out, Diag *diag) {
 
 static Err decode_resume(Reader *r, ClientMessage *out, Diag *diag) {
     out->request_id = reader_u32(r);
-    reader_take(r, 16 + 8);
-    uint32_t sets = reader_u32(r);
-    for (uint32_t i = 0; i < sets && reader_ok(r); i++) {
+    Bytes history = reader_take(r, sizeof out->point.history);
+    if (reader_ok(r)) memcpy(out->point.history, history.ptr, sizeof out->point.history);
+    out->point.offset = reader_u64(r);
+    out->set_count = reader_u32(r);
+    const uint8_t *first = r->in.ptr;
+    for (uint32_t i = 0; i < out->set_count && reader_ok(r); i++) {
+        uint32_t queries;
         reader_u32(r);
-        uint32_t queries = reader_u32(r);
-        for (uint32_t q = 0; q < queries && reader_ok(r); q++)
-            reader_str(r);
+        decode_queries(r, &queries);
     }
+    if (reader_ok(r)) out->sets = (Bytes){first, (size_t)(r->in.ptr - first)};
     return reader_err(r, diag);
 }
 
@@ -174,6 +182,16 @@ bool wire_next_query(Bytes *queries, Str *out) {
     *out = (Str){(const char *)queries->ptr + 4, len};
     queries->ptr += 4 + (size_t)len;
     queries->len -= 4 + (size_t)len;
+    return true;
+}
+
+bool wire_next_set(Bytes *sets, WireSet *out) {
+    if (sets->len == 0) return false;
+    Reader r = reader_of(*sets);
+    out->query_set = reader_u32(&r);
+    out->queries = decode_queries(&r, &out->query_count);
+    ASSERT(reader_ok(&r));  // decode_resume walked the same steps
+    *sets = r.in;
     return true;
 }
 
@@ -367,9 +385,28 @@ void wire_procedure_internal_error(Buf *out, uint32_t request, Str error) {
     buf_put_u32(out, request);  // last, unlike everywhere else
 }
 
+void wire_resumed(Buf *out, uint32_t request, const WireSince *tables, uint32_t count) {
+    buf_put_u8(out, SERVER_RESUMED);
+    buf_put_u32(out, request);
+    buf_put_u8(out, RESULT_OK);
+    buf_put_u32(out, count);
+    for (uint32_t i = 0; i < count; i++) {
+        put_str(out, tables[i].table_name);
+        buf_put_u8(out, (uint8_t)tables[i].kind);
+        buf_put_bytes(out, tables[i].gone);
+        buf_put_bytes(out, tables[i].rows);
+    }
+}
+
+void wire_progress(Buf *out, const WirePoint *point) {
+    buf_put_u8(out, SERVER_PROGRESS);
+    buf_put(out, point->history, sizeof point->history);
+    buf_put_u64(out, point->offset);
+}
+
 void wire_resume_refused(Buf *out, uint32_t request, Str error) {
     buf_put_u8(out, SERVER_RESUMED);
     buf_put_u32(out, request);
-    buf_put_u8(out, 1);
+    buf_put_u8(out, RESULT_ERR);
     put_str(out, error);
 }

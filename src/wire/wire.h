@@ -49,6 +49,18 @@ typedef enum WireSetKind {
     WIRE_SET_LEGACY,  // v1: Subscribe, which replaces the one before and has no id
 } WireSetKind;
 
+// As of when a client's rows are. What `history` means is the server's business.
+typedef struct WirePoint {
+    uint8_t history[16];
+    uint64_t offset;
+} WirePoint;
+
+typedef struct WireSet {
+    uint32_t query_set;
+    Bytes queries;  // walk with wire_next_query
+    uint32_t query_count;
+} WireSet;
+
 typedef struct ClientMessage {
     ClientMessageKind kind;
     WireSetKind set_kind;
@@ -65,6 +77,10 @@ typedef struct ClientMessage {
     // CALL_ONCE:
     const uint8_t *session;    // 16 bytes
     uint64_t number, settled;  // all calls below `settled` were answered
+    // RESUME:
+    WirePoint point;
+    Bytes sets;  // counts already checked; walk with wire_next_set
+    uint32_t set_count;
 } ClientMessage;
 
 // Decode the first message of *in and advance past it. ERR_MALFORMED with the original's words
@@ -74,6 +90,7 @@ MUST_USE Err wire_decode(Bytes *in, ClientMessage *out, Diag *diag);
 MUST_USE Err wire_decode_ours(Bytes *in, ClientMessage *out, Diag *diag);
 #define WIRE_OURS_NAME "v1.bsatn.lightcone"
 bool wire_next_query(Bytes *queries, Str *out);
+bool wire_next_set(Bytes *sets, WireSet *out);
 
 // Decode one message of v1, `text` from a text frame (§5.9). A JSON message is first written into
 // *scratch as BSATN, and borrows from there. What follows a binary message is ignored.
@@ -206,4 +223,19 @@ void wire_procedure_returned(Buf *out,
                              int64_t duration_us,
                              Bytes value);
 void wire_procedure_internal_error(Buf *out, uint32_t request, Str error);
-void wire_resume_refused(Buf *out, uint32_t request, Str error);  // of v1.bsatn.lightcone
+
+// ── v1.bsatn.lightcone ─────────────────────────────────────────────────────────────────────────
+
+typedef enum WireSinceKind {
+    WIRE_SINCE_ROWS = 0,   // the rows of `gone` are gone
+    WIRE_SINCE_KEYS = 1,   // `gone` are primary keys: forget what has one of them
+    WIRE_SINCE_WHOLE = 2,  // forget all rows of the table
+} WireSinceKind;
+typedef struct WireSince {  // of one table; then `rows` came
+    Str table_name;
+    WireSinceKind kind;
+    Bytes gone, rows;  // BsatnRowList
+} WireSince;
+void wire_resumed(Buf *out, uint32_t request, const WireSince *tables, uint32_t count);
+void wire_resume_refused(Buf *out, uint32_t request, Str error);
+void wire_progress(Buf *out, const WirePoint *point);

@@ -9,6 +9,16 @@ static void inside(Bytes whole, Bytes part) {
     ASSERT(part.ptr >= whole.ptr && part.ptr + part.len <= whole.ptr + whole.len);
 }
 
+static void queries_inside(Bytes whole, Bytes queries, uint32_t expected) {
+    Str query;
+    uint32_t count = 0;
+    for (; wire_next_query(&queries, &query); count++) {
+        inside(whole, str_bytes(query));
+        ASSERT(query.len == 0 || utf8_valid(str_bytes(query)));
+    }
+    ASSERT(count == expected);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     Bytes whole = {data, size}, in = whole;
     while (in.len > 0) {
@@ -23,15 +33,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         ASSERT(in.len < before);
         inside(whole, str_bytes(message.text));
         inside(whole, message.args);
-        ASSERT(message.text.len == 0 || utf8_valid(str_bytes(message.text)));
-        Bytes queries = message.queries;
-        Str query;
-        uint32_t count = 0;
-        for (; wire_next_query(&queries, &query); count++) {
-            inside(whole, str_bytes(query));
-            ASSERT(query.len == 0 || utf8_valid(str_bytes(query)));
+        Bytes sets = message.sets;
+        WireSet set;
+        uint32_t set_count = 0;
+        for (; wire_next_set(&sets, &set); set_count++) {
+            queries_inside(whole, set.queries, set.query_count);
         }
-        ASSERT(count == message.query_count);
+        ASSERT(set_count == message.set_count);
+        ASSERT(message.text.len == 0 || utf8_valid(str_bytes(message.text)));
+        queries_inside(whole, message.queries, message.query_count);
     }
     return 0;
 }

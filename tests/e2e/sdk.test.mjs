@@ -127,6 +127,30 @@ test('a killed server: everything answered is there, nothing twice, nothing flic
   assert.equal(ann.identity.toHexString(), bob.identity.toHexString());
 });
 
+test('a killed server tells who comes back what he missed, and nothing else moves', async () => {
+  const ann = await join_(chat, 'chat');
+  await applied(ann, chat.tables.user, chat.tables.message);
+  await ann.reducers.sendMessage({ text: 'before' });
+  const bob = await join_(chat, 'chat', builder => builder.withToken(ann.token));
+  await bob.reducers.sendMessage({ text: 'kept' });
+  await until(() => texts(ann).includes('kept'), 'the message');
+  const rows = [...ann.db.message.iter()];
+  const told = [];
+  ann.db.message.onInsert((ctx, row) => told.push(`+${row.text} ${ctx.event.tag}`));
+  ann.db.message.onDelete((_ctx, row) => told.push(`-${row.text}`));
+  await server.kill();
+  await until(() => ann.status === 'stale', 'the loss to be seen');
+  assert.deepEqual([...ann.db.message.iter()], rows);
+  await server.start();
+  await until(() => ann.status === 'live', 'it to be back', 30_000);
+  assert.deepEqual(told, []);
+  assert.ok(rows.every((row, i) => row === [...ann.db.message.iter()][i]), 'the very same objects');
+  const metrics = await (await fetch(`${server.url}/v1/metrics`)).text();
+  assert.match(metrics, /lightcone_resumes_total\{[^}]*\} [1-9]/);
+  ann.disconnect();
+  bob.disconnect();
+});
+
 test('a guess is shown at once and is the row itself afterwards', async () => {
   const ann = await join_(chat, 'chat');
   await applied(ann, chat.tables.user);

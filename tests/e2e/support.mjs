@@ -227,6 +227,8 @@ export function rowList(r) {
   return starts.map((from, i) => data.subarray(from, starts[i + 1] ?? data.length).toString('hex'));
 }
 const tableRows = r => ({ table: r.str(), rows: rowList(r) });
+// Of a resume: how is 0 rows, 1 keys (rows that have them and mean nothing else), 2 whole.
+const tableSince = r => ({ table: r.str(), how: r.u8(), gone: rowList(r), rows: rowList(r) });
 const updateRows = r =>
   r.u8() === 0 ? { inserts: rowList(r), deletes: rowList(r) } : { events: rowList(r) };
 const update = r =>
@@ -259,7 +261,8 @@ function serverMessage(r) {
       const status = r.u8() === 0 ? { returned: r.bytes() } : { internal: r.str() };
       return { kind: 'procedure', ...status, timestamp: r.i64(), duration: r.i64(), request: r.u32() };
     }
-    case 8: return { kind: 'resumed', request: r.u32(), ...(r.u8() === 0 ? { update: update(r) } : { error: r.str() }) };
+    case 8: return { kind: 'resumed', request: r.u32(), ...(r.u8() === 0 ? { tables: r.list(tableSince) } : { error: r.str() }) };
+    case 9: return { kind: 'progress', history: Buffer.from(r.take(16)), offset: r.u64() };
   }
   throw new Error('a message of no known kind');
 }

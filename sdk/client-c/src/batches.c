@@ -142,3 +142,37 @@ LC_PRIVATE void batch_abandon(LcClient *client) {
     client->is_stale = true;
     client->awaited = 0;
 }
+
+void rows_restore(LcClient *client) {
+    for (size_t i = 0; i < client->options.module->table_count; i++)
+        for (Row *row = client->tables[i].first; row; row = row->next)
+            row->count = row->shown;
+}
+
+void table_forget(LcClient *client, Table *table) {
+    for (Row *row = table->first; row; row = row->next) {
+        row->count = 0;
+        row_touch(client, row);
+    }
+}
+
+LcError key_forget(LcClient *client, Table *table, In bytes) {
+    const LcTable *info = table->info;
+    size_t map = 0;
+    Row *meant;
+    for (size_t k = 0; k < info->unique_count; k++)
+        if (info->unique[k] == info->primary_key) map = k + 1;
+    if (map == 0) return LC_MALFORMED;
+    LcError error = row_new(client->seed, table, bytes, &meant);
+    if (error) return error;
+    const Link *key = &meant->links[map];
+    Row *row = table->cap ? *chain_of(table, map, key->hash) : NULL;
+    for (; row; row = row->links[map].next) {
+        const Link *link = &row->links[map];
+        if (link->len != key->len || memcmp(link->key, key->key, key->len) != 0) continue;
+        row->count = 0;
+        row_touch(client, row);
+    }
+    free(meant);
+    return LC_OK;
+}

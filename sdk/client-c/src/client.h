@@ -15,7 +15,8 @@
 //
 //   A message of the server is applied as one batch: first it changes counts, then batch_commit compares
 //   each row's count with what the program has been shown, and calls back. A reconnect is one large
-//   batch: all counts begin at 0, and it is committed when every subscription is answered again.
+//   batch: all counts begin at 0, and it is committed when every subscription is answered again. Where
+//   the server can say what has changed since the place that we know, they begin as they were shown.
 //
 // ALWAYS TRUE
 //   (1) Between batches row->shown == row->count for every row. The program sees rows with shown > 0.
@@ -26,7 +27,8 @@
 //
 // Programs take the parts in as one file, which tools/client-c makes: this header, then the parts. There
 // LC_PRIVATE is `static`, so nothing in here has a name that the program's own could meet.
-// Spec: the WebSocket protocol v3.bsatn (docs/internals/protocols.md), RFC 6455.
+// Spec: the WebSocket protocol v3.bsatn (docs/internals/protocols.md), Resume and Progress of
+// v1.bsatn.lightcone (protocols-ext.md), RFC 6455.
 #pragma once
 #ifndef _DEFAULT_SOURCE
 #define _DEFAULT_SOURCE  // getaddrinfo, getentropy
@@ -84,6 +86,7 @@
 #define WAIT_FIRST_MS         250
 #define WAIT_MOST_MS          15000
 #define WHY_BYTES             256
+#define POINT_BYTES           24  // of Progress: history, offset
 
 // ── bytes.c ────────────────────────────────────────────────────────────────────────────────────
 
@@ -192,6 +195,11 @@ typedef enum Change { CHANGE_INSERT, CHANGE_DELETE, CHANGE_EVENT } Change;
 
 LC_PRIVATE LcError row_insert(LcClient *client, Table *table, In bytes, Change change);
 LC_PRIVATE LcError row_delete(LcClient *client, Table *table, In bytes);
+// Making up for a lost connection: the rows count again as often as they were shown. All of a table count
+// for nothing, or those with the primary key of a row that is otherwise of no meaning.
+LC_PRIVATE void rows_restore(LcClient *client);
+LC_PRIVATE void table_forget(LcClient *client, Table *table);
+LC_PRIVATE LcError key_forget(LcClient *client, Table *table, In bytes);
 // `whole`: rows that were not touched may have changed as well.
 LC_PRIVATE void batch_commit(LcClient *client, bool whole);
 LC_PRIVATE void batch_abandon(LcClient *client);
@@ -205,6 +213,8 @@ struct LcSubscription {
     uint32_t id;
     bool is_sent, is_applied, is_due;  // due: on_applied is to be called
     bool is_awaited;                   // the large batch after a reconnect waits for its answer
+    bool is_held;                      // its rows were here when the connection was lost
+    bool is_resumed;                   // it is among those whose answer is one to Resume
     bool is_ending, end_sent;
 };
 
@@ -232,6 +242,8 @@ LC_PRIVATE bool has_sweep(const LcClient *client);
 // A message is applied: show what it has changed, unless that belongs to the large batch.
 LC_PRIVATE void batch_end(LcClient *client);
 LC_PRIVATE void requests_send(LcClient *client);
+// After a reconnect: ask what has changed, if that can be answered. Else nothing is sent.
+LC_PRIVATE LcError resume_send(LcClient *client);
 // The request with this id leaves the list and is the caller's, who answers it or frees it.
 LC_PRIVATE Request *request_take(LcClient *client, uint32_t id, RequestKind kind);
 LC_PRIVATE void request_answer(LcClient *client,
@@ -308,6 +320,10 @@ struct LcClient {
     Row *touched, *touched_last;
     bool is_stale;   // the rows are those of an earlier connection
     size_t awaited;  // subscriptions that the large batch waits for
+    // Of v1.bsatn.lightcone: as of when the rows are, for Resume. Rows that come behind it undo it.
+    bool speaks_ours, has_point;
+    uint8_t point[POINT_BYTES];
+    uint32_t resume;  // the request that is not answered; 0: none
     uint32_t ids;
     LcSubscription *subscriptions;
     Request *requests, **requests_end;

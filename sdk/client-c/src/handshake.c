@@ -86,7 +86,9 @@ LC_PRIVATE void upgrade_send(LcClient *client) {
         client,
         "\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ");
     put_text(client, key);
-    put_text(client, "\r\nSec-WebSocket-Protocol: v3.bsatn.spacetimedb, v2.bsatn.spacetimedb\r\n");
+    put_text(client,
+             "\r\nSec-WebSocket-Protocol: v1.bsatn.lightcone, v3.bsatn.spacetimedb, "
+             "v2.bsatn.spacetimedb\r\n");
     if (client->token) {
         put_text(client, "Authorization: Bearer ");
         put_text(client, client->token);
@@ -157,8 +159,9 @@ LC_PRIVATE void upgrade_read(LcClient *client, bool at_end) {
         status = status * 10 + (head[i] - '0');
     LcString accept = header_find(head, len, "sec-websocket-accept");
     LcString protocol = header_find(head, len, "sec-websocket-protocol");
+    client->speaks_ours = lc_string_eq(protocol, lc_string("v1.bsatn.lightcone"));
     if (status == 101 && lc_string_eq(accept, lc_string(client->accept)) &&
-        (lc_string_eq(protocol, lc_string("v3.bsatn.spacetimedb")) ||
+        (client->speaks_ours || lc_string_eq(protocol, lc_string("v3.bsatn.spacetimedb")) ||
          lc_string_eq(protocol, lc_string("v2.bsatn.spacetimedb")))) {
         client->state = LINK_OPEN;  // the deadline stays until the server has introduced itself
         out_drop(&client->raw, len);

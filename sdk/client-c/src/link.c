@@ -53,8 +53,12 @@ LC_PRIVATE void link_lost(LcClient *client, const char *why, bool final) {
     client->why[0] = 0;
     link_close(client);
     batch_abandon(client);
-    for (LcSubscription *at = client->subscriptions; at; at = at->next)
+    client->resume = 0;
+    for (LcSubscription *at = client->subscriptions; at; at = at->next) {
+        at->is_held |= at->is_applied;
         at->is_sent = at->is_applied = at->is_due = at->is_awaited = at->end_sent = false;
+        at->is_resumed = false;
+    }
     final = final || client->is_closing || client->options.once;
     int wait = -1;
     if (!final) {

@@ -53,6 +53,7 @@ static bool row_list_next(RowList *list, const uint8_t *start, In *row) {
 // table NULL: nothing is done with them.
 static LcError rows_apply(LcClient *client, Table *table, In *in, Change change) {
     RowList list;
+    client->has_point = false;
     if (!row_list_read(in, &list)) return LC_MALFORMED;
     const uint8_t *start = list.data.at;
     for (size_t i = 0; table && i < list.count; i++) {
@@ -132,6 +133,43 @@ static LcError transaction_apply(LcClient *client, In *in) {
     return in->failed ? LC_MALFORMED : LC_OK;
 }
 
+// ── what became of the rows meanwhile: Resumed ─────────────────────────────────────────────────
+
+enum { SINCE_ROWS, SINCE_KEYS, SINCE_WHOLE };
+
+static LcError keys_apply(LcClient *client, Table *table, In *in) {
+    RowList list;
+    if (!row_list_read(in, &list)) return LC_MALFORMED;
+    const uint8_t *start = list.data.at;
+    client->has_point = false;
+    for (size_t i = 0; table && i < list.count; i++) {
+        In row;
+        if (!row_list_next(&list, start, &row)) return LC_MALFORMED;
+        LcError error = key_forget(client, table, row);
+        if (error) return error;
+    }
+    return LC_OK;
+}
+
+static LcError table_since_apply(LcClient *client, In *in) {
+    Table *table = table_read(client, in);
+    uint64_t kind = in_le(in, 1);
+    if (in->failed || kind > SINCE_WHOLE) return LC_MALFORMED;
+    if (kind == SINCE_WHOLE && table) table_forget(client, table);
+    LcError error = kind == SINCE_KEYS ? keys_apply(client, table, in)
+                                       : rows_apply(client, table, in, CHANGE_DELETE);
+    return error ? error : rows_apply(client, table, in, CHANGE_INSERT);
+}
+
+static LcError since_apply(LcClient *client, In *in) {
+    size_t count = (size_t)in_le(in, 4);
+    LcError error = LC_OK;
+    rows_restore(client);
+    for (size_t i = 0; !error && i < count && !in->failed; i++)
+        error = table_since_apply(client, in);
+    return in->failed ? LC_MALFORMED : error;
+}
+
 static LcError initial_connection(LcClient *client, In *in) {
     const uint8_t *identity = in_bytes(in, 32);
     const uint8_t *connection = in_bytes(in, 16);
@@ -153,6 +191,8 @@ static LcError initial_connection(LcClient *client, In *in) {
         at->is_awaited = !at->is_ending;
         client->awaited += at->is_awaited;
     }
+    LcError error = resume_send(client);
+    if (error) return error;
     requests_send(client);
     if (client->options.on_connect) client->options.on_connect(client, client->options.context);
     batch_end(client);
@@ -206,6 +246,44 @@ static LcError subscription_error(LcClient *client, In *in) {
     // It broke later: which of the rows were its own, nobody says. Begin again without it.
     snprintf(client->why, sizeof client->why, "a subscription broke");
     return LC_CLOSED;
+}
+
+static LcError resumed(LcClient *client, In *in) {
+    uint32_t id = (uint32_t)in_le(in, 4);
+    uint64_t tag = in_le(in, 1);
+    if (in->failed || tag > 1 || !client->resume || id != client->resume) return LC_MALFORMED;
+    client->resume = 0;
+    bool is_refused = tag == 1;
+    LcError error = LC_OK;
+    if (is_refused)
+        in_sized(in);
+    else
+        error = since_apply(client, in);
+    if (error || in->failed) return error ? error : LC_MALFORMED;
+    if (is_refused) client->has_point = false;
+    for (LcSubscription *at = client->subscriptions; at; at = at->next) {
+        if (!at->is_resumed) continue;
+        at->is_resumed = false;
+        if (is_refused) {  // ask for all of it
+            at->is_sent = at->is_held = false;
+            continue;
+        }
+        at->is_applied = at->is_due = true;
+        if (at->is_awaited) client->awaited--;
+        at->is_awaited = false;
+    }
+    if (is_refused) requests_send(client);
+    batch_end(client);
+    return LC_OK;
+}
+
+static LcError progress(LcClient *client, In *in) {
+    const uint8_t *point = in_bytes(in, POINT_BYTES);
+    if (in->failed) return LC_MALFORMED;
+    if (client->is_stale) return LC_OK;  // it is about rows that are not shown yet
+    memcpy(client->point, point, POINT_BYTES);
+    client->has_point = true;
+    return LC_OK;
 }
 
 static LcError reducer_result(LcClient *client, In *in) {
@@ -334,6 +412,8 @@ static LcError message_apply(LcClient *client, In *in) {
     case 5: return query_result(client, in);
     case 6: return reducer_result(client, in);
     case 7: return procedure_result(client, in);
+    case 8: return client->speaks_ours ? resumed(client, in) : LC_MALFORMED;
+    case 9: return client->speaks_ours ? progress(client, in) : LC_MALFORMED;
     default: return LC_MALFORMED;
     }
 }

@@ -32,6 +32,8 @@ LC_PRIVATE void subscription_end(LcClient *client,
         at = &(*at)->next;
     *at = subscription->next;
     if (subscription->is_awaited) client->awaited--;
+    // What it held stays for now, and no Resume would take it away.
+    if (subscription->is_applied || subscription->is_held) client->has_point = false;
     LcSubscribe *options = &subscription->options;
     if (options->on_end) options->on_end(client, subscription, error, options->context);
     subscription_free(subscription);
@@ -101,6 +103,39 @@ LC_PRIVATE void requests_send(LcClient *client) {
         out_free(&request->message);
         request->is_sent = true;
     }
+}
+
+// May what is here be resumed? All of it or nothing: how often a row is held is counted together.
+static bool may_resume(const LcClient *client) {
+    if (!client->speaks_ours || !client->has_point || !client->subscriptions) return false;
+    for (const LcSubscription *at = client->subscriptions; at; at = at->next)
+        if (!at->is_held || at->is_ending) return false;
+    return true;
+}
+
+LcError resume_send(LcClient *client) {
+    Out message = {0};
+    size_t count = 0;
+    if (!may_resume(client)) {
+        client->has_point = false;
+        return LC_OK;
+    }
+    client->resume = id_next(client);
+    for (const LcSubscription *at = client->subscriptions; at; at = at->next)
+        count++;
+    out_le(&message, 6, 1);
+    out_le(&message, client->resume, 4);
+    out_bytes(&message, client->point, POINT_BYTES);
+    out_le(&message, count, 4);
+    for (LcSubscription *at = client->subscriptions; at; at = at->next) {
+        out_le(&message, at->id, 4);
+        out_bytes(&message, at->message.data, at->message.len);
+        at->is_sent = at->is_resumed = true;
+    }
+    LcError error = message.error;
+    if (!error) frame_send(client, 2, message.data, message.len);
+    out_free(&message);
+    return error;
 }
 
 // Those that ended before the server heard of them.

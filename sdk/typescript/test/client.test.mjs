@@ -4,7 +4,7 @@ import { after, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { TIMES } from '../dist/client/link.js';
 import { Connection, ConnectionBuilder, Reader, procedure, reducer, table } from '../dist/index.js';
-import { applied, FakeServer, greeting, hex, progress, queryUpdate, refused, result, say, sleep, until, update } from './support.mjs';
+import { applied, FakeServer, greeting, hex, progress, refused, result, resumed, say, sleep, until, update } from './support.mjs';
 
 const Row = { read: r => ({ n: r.u32() }), write: (w, v) => w.u32(v.n) };
 const Keyed = { read: r => ({ id: r.u16(), v: r.u16() }), write: (w, v) => (w.u16(v.id), w.u16(v.v)) };
@@ -257,12 +257,8 @@ test('it resumes where it was when the server can, and asks for everything when 
   const request = r.u32();
   assert.deepEqual([r.u128(), r.u64(), r.u32()], [99n, 1234n, 1]);
   const set = r.u32();
-  again.send(say(w => {
-    w.u8(8);
-    w.u32(request);
-    w.u8(0);
-    queryUpdate(w, set, [5], [2]);
-  }));
+  assert.ok(set > 0);
+  again.send(say(resumed(request, ['t', 0, [2], [5]])));
   await until(() => connection.isActive, 'it to be live');
   assert.deepEqual(seen.sort(), ['+5 Reconnected', '-2 Reconnected']);
   again.send(say(progress(99n, 1240n)));
@@ -283,6 +279,148 @@ test('it resumes where it was when the server can, and asks for everything when 
   third.send(say(applied(full.set, [1, 5, 6])));
   await until(() => connection.isActive, 'it to be live again');
   assert.deepEqual(numbers(connection), [1, 5, 6]);
+});
+
+// Of `k`, whose rows are one u32 here: id in the low half, v in the high one.
+const pair = (id, v) => id + v * 65536;
+function resumeOf(payload) {
+  const r = payload instanceof Reader ? payload : new Reader(payload);
+  assert.equal(r.u8(), 6, 'a Resume');
+  const request = r.u32();
+  r.u128();
+  r.u64();
+  return { request, sets: r.array(r => ({ set: r.u32(), queries: r.array(r => r.string()) })), r };
+}
+async function liveKeyed(...queries) {
+  const all = await live('v1.bsatn.lightcone');
+  const done = Promise.all(queries.map(query => new Promise(resolve => all.connection.subscriptionBuilder().onApplied(resolve).subscribe([query]))));
+  const asked = await all.peer.next();
+  const first = subscribeOf(asked);
+  all.peer.send(say(applied(first.set, [pair(1, 10), pair(2, 20), pair(3, 30)], 'k')));
+  if (queries.length > 1) all.peer.send(say(applied(subscribeOf(first.r).set, [pair(2, 20)], 'k')));
+  await done;
+  all.peer.send(say(progress(1n, 5n)));
+  await sleep(20);
+  return all;
+}
+const keyed = connection => [...connection.db.k.iter()].map(row => `${row.id}=${row.v}`);
+
+test('keys that went and rows that came are one change; what is the same again is none', async () => {
+  const { server, connection, peer } = await liveKeyed('SELECT * FROM k', 'SELECT * FROM k WHERE v = 20');
+  const seen = listen(connection, 'k', row => `${row.id}=${row.v}`);
+  const statuses = [];
+  connection.onStatus(status => statuses.push([status, keyed(connection).length]));
+  const one = connection.db.k.id.find(1);
+  peer.drop();
+  const again = await server.peer(1);
+  again.send(say(greeting));
+  const asked = resumeOf(await again.next());
+  assert.deepEqual(asked.sets.map(one => one.queries), [['SELECT * FROM "t"'], ['SELECT * FROM k'], ['SELECT * FROM k WHERE v = 20']]);
+  // 1 is as it was, 2 has another v and left one of its queries, 3 went, 4 came for one query and 5 for two;
+  // of 9 it never had anything.
+  again.send(say(resumed(asked.request, ['k', 1, [1, 2, 3, 5, 9].map(id => pair(id, 0)), [pair(1, 10), pair(2, 21), pair(4, 40), pair(5, 20), pair(5, 20)]])));
+  await until(() => connection.isActive, 'it to be live');
+  assert.deepEqual(seen.sort(), ['+4=40 Reconnected', '+5=20 Reconnected', '-3=30 Reconnected', '2=20>2=21 Reconnected']);
+  assert.deepEqual(keyed(connection), ['1=10', '2=21', '4=40', '5=20']);
+  assert.equal(connection.db.k.id.find(1), one, 'the very same object');
+  assert.deepEqual(statuses, [['stale', 3], ['live', 4]]);
+  assert.deepEqual([...connection.db.k.byV.filter(20)].map(row => row.id), [5]);
+  // How often each is held: 5 twice, the others once.
+  again.send(say(update(asked.sets[1].set, [], [pair(5, 20), pair(2, 21)], 'k')));
+  await until(() => keyed(connection).length === 3, 'the row to go');
+  assert.deepEqual(keyed(connection), ['1=10', '4=40', '5=20']);
+});
+
+test('a table that is told whole changes in one step, and the others stay', async () => {
+  const { server, connection, peer } = await liveKeyed('SELECT * FROM k');
+  const seen = listen(connection, 'k', row => `${row.id}=${row.v}`);
+  const others = listen(connection);
+  peer.drop();
+  const again = await server.peer(1);
+  again.send(say(greeting));
+  const { request } = resumeOf(await again.next());
+  again.send(say(resumed(request, ['k', 2, [], [pair(3, 30), pair(2, 22)]])));
+  await until(() => connection.isActive, 'it to be live');
+  assert.deepEqual(seen.sort(), ['-1=10 Reconnected', '2=20>2=22 Reconnected']);
+  assert.deepEqual(others, []);
+  assert.deepEqual(numbers(connection), [1, 2]);
+});
+
+test('a place that is told while everything is asked for anew is none to resume from', async () => {
+  const { server, connection, peer } = await live('v1.bsatn.lightcone');
+  connection.subscriptionBuilder().subscribe('SELECT * FROM k');
+  const { set } = subscribeOf(await peer.next());
+  peer.send(say(applied(set, [pair(1, 1)], 'k')));
+  await until(() => keyed(connection).length === 1, 'the row');
+  peer.drop();
+  const again = await server.peer(1);
+  again.send(say(greeting));
+  const first = subscribeOf(await again.next());
+  again.send(say(applied(first.set, [1, 2, 3]), progress(1n, 5n)));
+  await sleep(20);
+  again.drop();
+  const third = await server.peer(2);
+  third.send(say(greeting));
+  const asked = subscribeOf(await third.next());
+  const more = subscribeOf(asked.r);
+  third.send(say(applied(asked.set, [1, 2, 3]), applied(more.set, [pair(1, 1)], 'k'), progress(1n, 6n)));
+  await until(() => connection.isActive, 'it to be live');
+  assert.deepEqual(numbers(connection), [1, 2, 3]);
+  third.drop();
+  const fourth = await server.peer(3);
+  fourth.send(say(greeting));
+  assert.equal(resumeOf(await fourth.next()).sets.length, 2);
+});
+
+test('a subscription that ends while there is no connection takes its rows along', async () => {
+  for (const ends of ['meanwhile', 'just before']) {
+    const { server, connection, peer } = await live('v1.bsatn.lightcone');
+    const handle = connection.subscriptionBuilder().subscribe('SELECT * FROM k');
+    peer.send(say(applied(subscribeOf(await peer.next()).set, [pair(1, 1)], 'k'), progress(1n, 5n)));
+    await until(() => handle.isActive(), 'the subscription');
+    await sleep(20);
+    if (ends === 'just before') handle.unsubscribe();
+    peer.drop();
+    await until(() => connection.status === 'stale', 'the loss to be seen');
+    if (ends === 'meanwhile') handle.unsubscribe();
+    const again = await server.peer(1);
+    again.send(say(greeting));
+    const asked = subscribeOf(await again.next());
+    assert.equal(asked.r.left, 0);
+    again.send(say(applied(asked.set, [1, 2])));
+    await until(() => connection.isActive, 'it to be live');
+    assert.deepEqual([keyed(connection), numbers(connection)], [[], [1, 2]]);
+  }
+});
+
+test('what is asked for and what is ended while it resumes: once each, whatever the answer', async () => {
+  for (const isResumed of [true, false]) {
+    const { server, connection, peer } = await liveKeyed('SELECT * FROM k');
+    const handle = connection.subscriptionBuilder().subscribe('SELECT * FROM k WHERE v = 1');
+    const early = subscribeOf(await peer.next());
+    peer.send(say(applied(early.set, [], 'k'), progress(1n, 6n)));
+    await until(() => handle.isActive(), 'the subscription');
+    await sleep(20);
+    peer.drop();
+    const again = await server.peer(1);
+    again.send(say(greeting));
+    const { request, sets } = resumeOf(await again.next());
+    const late = connection.subscriptionBuilder().subscribe('SELECT * FROM k WHERE v = 2');
+    handle.unsubscribe();
+    const end = new Reader(await again.next());
+    assert.deepEqual([end.u8(), end.skip(4), end.u32()], [1, undefined, sets[2].set]);
+    again.send(say(isResumed ? resumed(request) : w => (w.u8(8), w.u32(request), w.u8(1), w.string('no'))));
+    const asked = [];
+    for (let r = new Reader(await again.next()); r.left > 0; ) {
+      const one = subscribeOf(r);
+      asked.push(one.queries[0]);
+      again.send(say(applied(one.set, [], one.queries[0].includes('"t"') ? 't' : 'k')));
+    }
+    assert.deepEqual(asked, isResumed ? ['SELECT * FROM k WHERE v = 2'] : ['SELECT * FROM "t"', 'SELECT * FROM k', 'SELECT * FROM k WHERE v = 2']);
+    again.send(say(w => (w.u8(3), w.u8(0), w.u32(0), w.u32(sets[2].set), w.string('none of that number'))));
+    await until(() => late.isActive() && handle.isEnded() && connection.isActive, 'it to settle');
+    assert.equal(keyed(connection).length, isResumed ? 3 : 0);
+  }
 });
 
 test('with rows behind the last point it does not resume from there', async () => {

@@ -17,8 +17,12 @@ const bytesOf = row => {
   return w.finish();
 };
 
-function rowList(rows) {
+const rowList = (...lists) => {
   const w = new Writer();
+  for (const rows of lists) writeList(w, rows);
+  return new Reader(w.finish());
+};
+function writeList(w, rows) {
   const all = rows.map(bytesOf);
   const sizes = new Set(all.map(one => one.length));
   if (sizes.size === 1) {
@@ -33,7 +37,6 @@ function rowList(rows) {
     });
   }
   w.sized(w => all.forEach(one => w.raw(one)));
-  return new Reader(w.finish());
 }
 
 // What there is, as a list with repetitions; a key's row is the one inserted last.
@@ -98,6 +101,25 @@ for (const def of [keyed, plain]) {
         } else if (what < 9) {
           guesses = Array.from({ length: r.below(3) }, () => [{ id: r.below(8), group: r.below(3), name: 'guess' }, r.chance(0.7)]);
           if (r.chance(0.3) && twin.all.length > 0) guesses.push([r.pick(twin.all), false]);
+        } else if (r.chance(0.5)) {
+          // Back after a while: keys of which all is forgotten, or rows that go one copy each.
+          const gone = def === keyed ? [0, 1, 2, 3, 4, 5, 6, 7].filter(() => r.chance(0.4)) : [];
+          const went = def === keyed ? gone.map(id => ({ id, group: 9, name: 'means nothing' })) : twin.all.filter(() => r.chance(0.3));
+          for (const id of gone) {
+            twin.all = twin.all.filter(row => row.id !== id);
+            if (r.chance(0.5)) current.delete(id);
+          }
+          if (def === plain) went.forEach(row => twin.delete(row));
+          const came = Array.from({ length: r.below(6) }, () => rowFor(r.below(8)));
+          came.forEach(row => twin.insert(row));
+          store.since(def === keyed ? 1 : 0, rowList(went, came));
+        } else if (r.chance(0.5)) {
+          const came = Array.from({ length: r.below(6) }, () => ({ id: r.below(8), group: r.below(3), name: 'all' }));
+          const rows = def === keyed ? came.map(row => ({ ...row, group: row.id % 3 })) : came;
+          twin = new Twin(def === keyed);
+          current = new Map(rows.map(row => [row.id, row]));
+          rows.forEach(row => twin.insert(row));
+          store.since(2, rowList([], rows));
         } else {
           store.refill();
           twin = new Twin(def === keyed);

@@ -90,6 +90,18 @@ export const refused = (request, text) => w => {
   w.u8(2);
   w.sized(w => w.string(text));
 };
+/** Of each table: 0 rows, 1 keys (rows that have them), 2 whole; what went; what came. */
+export const resumed = (request, ...tables) => w => {
+  w.u8(8);
+  w.u32(request);
+  w.u8(0);
+  w.array(tables, (w, [table, kind, gone, came]) => {
+    w.string(table);
+    w.u8(kind);
+    rowList(w, gone);
+    rowList(w, came);
+  });
+};
 export const progress = (history, offset) => w => {
   w.u8(9);
   w.u128(history);

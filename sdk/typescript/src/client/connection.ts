@@ -325,8 +325,9 @@ export class Connection<M extends Module = Module> {
     const subscription = new Subscription(queries.map(String), onApplied, onError);
     subscription.set = this.nextRequest();
     this.subscriptions.set(subscription.set, subscription);
-    if (this.isUp) {
-      // While a lost connection is made up for, it is part of what the comparison waits for.
+    if (this.isUp && this.resuming === undefined) {
+      // While a lost connection is made up for, it is part of what the comparison waits for; while it is
+      // resumed, it is asked for afterwards.
       this.refilling?.add(subscription.set);
       this.sending(w => protocol.writeSubscribe(w, this.nextRequest(), subscription.set, subscription.queries));
     }
@@ -349,6 +350,8 @@ export class Connection<M extends Module = Module> {
   private endSubscription(subscription: Subscription, error?: Error): void {
     if (subscription.state === 'ended') return;
     subscription.state = 'ended';
+    // What it held may stay for now, and nobody who resumes would hear that it goes.
+    if (subscription.wasApplied) this.point = undefined;
     this.subscriptions.delete(subscription.set);
     if (error) guard(() => subscription.onError(error));
     else if (subscription.onEnd) guard(subscription.onEnd);
@@ -453,9 +456,10 @@ export class Connection<M extends Module = Module> {
   }
   private startRefill(): void {
     this.point = undefined;
-    this.refilling = new Set(this.subscriptions.keys());
+    const wanted = [...this.subscriptions.values()].filter(({ state }) => state !== 'ending');
+    this.refilling = new Set(wanted.map(({ set }) => set));
     for (const store of this.stores.values()) store.refill();
-    for (const { set, queries } of this.subscriptions.values())
+    for (const { set, queries } of wanted)
       this.sending(w => protocol.writeSubscribe(w, this.nextRequest(), set, queries));
     this.refilled();
   }
@@ -598,11 +602,14 @@ export class Connection<M extends Module = Module> {
       case Server.Resumed:
         return this.onResumed(r);
       case Server.Progress:
-        this.point = { history: r.u128(), offset: r.u64() };
-        return;
+        return this.onProgress({ history: r.u128(), offset: r.u64() });
       default:
         r.badTag(kind, 'ServerMessage');
     }
+  }
+  // Rows that wait for the comparison would not be there for whoever resumes.
+  private onProgress(point: Point): void {
+    if (!this.refilling) this.point = point;
   }
   private onSubscribed(r: Reader): void {
     r.u32();
@@ -702,8 +709,14 @@ export class Connection<M extends Module = Module> {
       r.string();
       return this.startRefill();
     }
-    this.change({ tag: 'Reconnected' }, () => protocol.readUpdate(r, this.sink));
-    for (const subscription of this.subscriptions.values()) subscription.state = 'active';
+    this.change({ tag: 'Reconnected' }, () =>
+      protocol.readSince(r, (table, kind, r) => this.rows(table).since(kind, r))
+    );
+    for (const subscription of this.subscriptions.values())
+      if (subscription.state === 'waiting') {
+        if (subscription.wasApplied) subscription.state = 'active';
+        else this.sending(w => protocol.writeSubscribe(w, this.nextRequest(), subscription.set, subscription.queries));
+      }
     this.live();
   }
 }

@@ -109,6 +109,26 @@ export function writeResume(w: Writer, request: number, from: Point, sets: reado
   });
 }
 
+/** How a table is said to have changed meanwhile. */
+export const enum Since {
+  /** Rows that went, rows that came. */
+  Rows,
+  /** Rows whose primary key is all that they say: forget what has it; then rows that came. */
+  Keys,
+  /** Forget all; these rows it is. */
+  Whole,
+}
+
+/** Resumed: of each table that changed, how. `each` reads two lists of rows. */
+export function readSince(r: Reader, each: (table: string, kind: Since, r: Reader) => void): void {
+  for (let count = r.u32(); count > 0; count--) {
+    const table = r.string();
+    const kind = r.u8();
+    if (kind > Since.Whole) r.badTag(kind, 'TableSince');
+    each(table, kind, r);
+  }
+}
+
 /** What takes in the rows of an update. */
 export interface RowSink {
   inserts(table: string, r: Reader): void;

@@ -21,6 +21,7 @@
 //       entry a key, none where nothing changed.
 //   (3) A delete of a row that is not there is a DesyncError: what is shown would be wrong.
 import { bytesKey, type Reader } from '../core/bytes.js';
+import { Since } from './protocol.js';
 import { keyOf, type Query, type TableDef, type TableOptions } from './query.js';
 
 export type Key = string | number | bigint | boolean;
@@ -257,6 +258,53 @@ export class Store {
       }
     });
     if (!quiet && this.isBulk) this.version++;
+  }
+  /**
+   * What changed while there was no connection: takes in what went and what came. Rows that went and came
+   * back keep their place, and their object if they are the same.
+   */
+  since(kind: Since, r: Reader): void {
+    if (kind === Since.Rows) {
+      this.deleteRows(r);
+      this.insertRows(r);
+    } else if (kind === Since.Whole) {
+      readRows(r, this.def.codec);
+      this.refill();
+      this.insertRows(r);
+      this.swap();
+    } else {
+      if (this.primaryKey === undefined) r.fail(`keys of ${this.name}, which has none`);
+      this.replaceKeys(this.keysOf(r), this.rowsByKey(r));
+    }
+  }
+  private keysOf(r: Reader): Set<Key> {
+    return new Set(this.rowsByKey(r).keys());
+  }
+  // Rows of a list with how often each is in it.
+  private rowsByKey(r: Reader): Map<Key, [row: Row, count: number]> {
+    const found = new Map<Key, [Row, number]>();
+    for (const row of readRows(r, this.def.codec) as Row[]) {
+      const key = keyOf(row[this.primaryKey!]);
+      found.set(key, [row, (found.get(key)?.[1] ?? 0) + 1]);
+    }
+    return found;
+  }
+  private replaceKeys(gone: Set<Key>, came: Map<Key, [row: Row, count: number]>): void {
+    const { rows, extra } = this.held;
+    this.isBulk = false;
+    for (const key of gone) {
+      extra.delete(key);
+      if (came.has(key) || !rows.has(key)) continue;
+      this.touch(key);
+      rows.delete(key);
+    }
+    for (const [key, [row, count]] of came) {
+      const old = rows.get(key);
+      this.touch(key);
+      rows.set(key, old !== undefined && isSame(old, row) ? old : row);
+      const copies = count + (gone.has(key) || old === undefined ? 0 : 1 + (extra.get(key) ?? 0));
+      if (copies > 1) extra.set(key, copies - 1);
+    }
   }
   /** Rows of an event table: told to listeners and forgotten. */
   events(r: Reader): any[] {

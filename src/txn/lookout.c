@@ -54,7 +54,7 @@ uint64_t lookout_version(const Lookout *l) {
 }
 
 static bool reads_hit(const void *ctx, const TxnChange *change) {
-    return readset_hit(ctx, change);
+    return change->table && readset_hit(ctx, change);
 }
 
 Err lookout_fresh(Lookout *l) {

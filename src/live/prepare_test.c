@@ -285,6 +285,26 @@ TEST(prepare, hands_a_long_log_to_the_worker_again) {
     stage_close(s);
 }
 
+// Then the table that is arranged belongs to no template yet.
+TEST(prepare, hears_of_commits_when_nobody_else_listens) {
+    for (uint32_t text = 0; text < ARRAY_LEN(texts); text++) {
+        Stage *s = stage_open(11 + text, LIVE_ARRANGEMENT_QUOTA);
+        Held *h = &s->held[0];
+        h->text = text;
+        ask(s, h);
+        EXPECT(h->running);
+        while (h->running) {  // a join may need one arrangement after another
+            for (int i = 0; i < 10; i++)
+                commit_some(s, 6);
+            let_end(s, h);
+        }
+        EXPECT(h->live);
+        expect_held(s);
+        commit_some(s, 6);
+        stage_close(s);
+    }
+}
+
 TEST(prepare, tells_who_asks_for_the_same_to_wait_and_lets_him_go_on_alone) {
     Stage *s = stage_open(5, LIVE_ARRANGEMENT_QUOTA);
     Held *a = &s->held[0], *b = &s->held[1];

@@ -82,8 +82,9 @@ after(async () => {
 });
 
 // What PostgreSQL's clients see differently, by intention: nothing is no error, a text of several statements
-// is several, what every driver asks is answered, and $1 is a parameter.
-const otherThere = (text, want) => want.some(([what, value]) => what === '!' && (value === 'EMPTY' || value === 'NO_FROM')) ||
+// is several, what every driver asks is answered, $1 is a parameter, and '5' has the type of what it meets.
+const otherThere = (text, want) => want.some(([what, value]) => what === '!' && (value === 'EMPTY' || value === 'NO_FROM' ||
+    value === 'TYPE' && /'\d+'/.test(text))) ||
   /\$1/.test(text) || /^\s*select\s+(true|1|'[^']*')\s*;?\s*$/i.test(text);
 
 // A row's values as PostgreSQL shows them; undefined: that is another test's (pg.test.mjs).

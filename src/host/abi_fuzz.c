@@ -90,7 +90,7 @@ static uint64_t key_of(int index, Bytes row) {
 static size_t key_len(int index) {
     return index == BY_ID ? 8 : 4;
 }
-static uint64_t key_read(int index, Bytes at) {
+static uint64_t spot_read(int index, Bytes at) {
     return index == BY_ID ? load_u64(at.ptr) : load_u32(at.ptr);
 }
 
@@ -174,7 +174,7 @@ static AbiErrno model_point(const Model *model, int index, Bytes point, Span *ou
     if (!model->open) return ABI_NOT_IN_TRANSACTION;
     if (index < 0) return ABI_NO_SUCH_INDEX;
     if (point.len != key_len(index)) return ABI_BSATN_DECODE_ERROR;
-    *out = (Span){key_read(index, point), key_read(index, point), false};
+    *out = (Span){spot_read(index, point), spot_read(index, point), false};
     return ABI_OK;
 }
 
@@ -184,7 +184,7 @@ static bool bound_read(int index, Bytes bound, int *kind, uint64_t *value) {
     *kind = bound.ptr[0];
     size_t want = *kind == 2 ? 1 : 1 + key_len(index);
     if (bound.len != want) return false;
-    *value = *kind == 2 ? 0 : key_read(index, BYTES(bound.ptr + 1, want - 1));
+    *value = *kind == 2 ? 0 : spot_read(index, BYTES(bound.ptr + 1, want - 1));
     return true;
 }
 

@@ -641,6 +641,6 @@ static bool is_stopped(void *ctx) {
 OverlayEnv lane_overlay_env(LaneCall *call) {
     return (OverlayEnv){.ctx = call,
                         .reserve = ask_reserve,
-                        .prepare = {call, ask_run, is_stopped},
+                        .prepare = {.ctx = call, .on_loop = ask_run, .is_stopped = is_stopped},
                         .memory_max = (size_t)call->session->database->settings.transaction_max};
 }

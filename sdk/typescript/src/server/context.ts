@@ -1,4 +1,7 @@
 // context.ts: what functions get: who calls, when, the tables, chance.
+//
+// The database hands in who and when as bigints. An Identity is eight words that take a bigint apart, which
+// costs more than two rows found by key: it is made when somebody looks, and kept for those who call often.
 import * as sys from 'spacetime:sys@2.0';
 import { ConnectionId, Identity, Timestamp, Uuid } from '../core/ids.js';
 import { fetchNow, type FetchOptions, type SyncResponse } from './http.js';
@@ -113,9 +116,44 @@ let database: Identity | undefined;
 const databaseIdentity = () => (database ??= new Identity(sys.identity()));
 const uuidCounter = { value: 0 };
 
+const KNOWN_MAX = 1024; // bigints of 32 bytes and what they stand for: some 150 KB
+const known = new Map<bigint, Identity>();
+export function identityOf(id: bigint): Identity {
+  let identity = known.get(id);
+  if (identity === undefined) {
+    if (known.size >= KNOWN_MAX) known.clear();
+    known.set(id, (identity = new Identity(id)));
+  }
+  return identity;
+}
+
+/** Who calls, as the database says it. */
+export class Caller {
+  private id: ConnectionId | null | undefined;
+  private auth: AuthCtx | undefined;
+  constructor(
+    private readonly who: bigint,
+    private readonly link: bigint // 0n: nobody is connected
+  ) {}
+  get sender(): Identity {
+    return identityOf(this.who);
+  }
+  get connectionId(): ConnectionId | null {
+    if (this.id === undefined) this.id = this.link === 0n ? null : new ConnectionId(this.link);
+    return this.id;
+  }
+  get senderAuth(): AuthCtx {
+    return (this.auth ??= authOf(this.sender, this.connectionId));
+  }
+}
+
 class Moment {
   private chance: Random | undefined;
-  constructor(readonly timestamp: Timestamp) {}
+  private time: Timestamp | undefined;
+  constructor(private readonly micros: bigint) {}
+  get timestamp(): Timestamp {
+    return (this.time ??= new Timestamp(this.micros));
+  }
   get databaseIdentity(): Identity {
     return databaseIdentity();
   }
@@ -124,7 +162,7 @@ class Moment {
     return databaseIdentity();
   }
   get random(): Random {
-    return (this.chance ??= randomFrom(this.timestamp.microsSinceUnixEpoch));
+    return (this.chance ??= randomFrom(this.micros));
   }
   newUuidV4(): Uuid {
     return Uuid.fromRandomBytesV4(this.random.fill(new Uint8Array(16)));
@@ -136,17 +174,21 @@ class Moment {
 
 /** A transaction: it sees one state, and all it does is committed or nothing. */
 export class ReducerCtx<Db> extends Moment {
-  private auth: AuthCtx | undefined;
   constructor(
-    readonly sender: Identity,
-    readonly connectionId: ConnectionId | null,
-    timestamp: Timestamp,
+    private readonly caller: Caller,
+    micros: bigint,
     readonly db: Db
   ) {
-    super(timestamp);
+    super(micros);
+  }
+  get sender(): Identity {
+    return this.caller.sender;
+  }
+  get connectionId(): ConnectionId | null {
+    return this.caller.connectionId;
   }
   get senderAuth(): AuthCtx {
-    return (this.auth ??= authOf(this.sender, this.connectionId));
+    return this.caller.senderAuth;
   }
 }
 
@@ -163,12 +205,11 @@ export interface AnonymousViewCtx<Db, From> {
 class Outside<Db> extends Moment {
   readonly http = { fetch: (url: string | { toString(): string }, options?: FetchOptions): SyncResponse => fetchNow(String(url), options) };
   constructor(
-    private readonly caller: Identity | undefined,
-    private readonly connection: ConnectionId | null,
-    timestamp: Timestamp,
+    private readonly by: Caller | undefined, // the database itself
+    micros: bigint,
     private readonly tables: Db
   ) {
-    super(timestamp);
+    super(micros);
   }
   /**
    * What the body does is one transaction: kept when it returns, undone when it throws. When somebody
@@ -176,9 +217,9 @@ class Outside<Db> extends Moment {
    */
   withTx<T>(body: (tx: ReducerCtx<Db>) => T): T {
     const run = () => {
-      const timestamp = new Timestamp(sys.procedure_start_mut_tx());
+      const micros = sys.procedure_start_mut_tx();
       try {
-        return body(new ReducerCtx(this.caller ?? databaseIdentity(), this.connection, timestamp, this.tables));
+        return body(new ReducerCtx(this.by ?? new Caller(databaseIdentity().__identity__, 0n), micros, this.tables));
       } catch (error) {
         sys.procedure_abort_mut_tx();
         throw error;
@@ -202,22 +243,26 @@ class Outside<Db> extends Moment {
 }
 
 export class ProcedureCtx<Db> extends Outside<Db> {
-  private auth: AuthCtx | undefined;
   constructor(
-    readonly sender: Identity,
-    readonly connectionId: ConnectionId | null,
-    timestamp: Timestamp,
+    private readonly caller: Caller,
+    micros: bigint,
     db: Db
   ) {
-    super(sender, connectionId, timestamp, db);
+    super(caller, micros, db);
+  }
+  get sender(): Identity {
+    return this.caller.sender;
+  }
+  get connectionId(): ConnectionId | null {
+    return this.caller.connectionId;
   }
   get senderAuth(): AuthCtx {
-    return (this.auth ??= authOf(this.sender, this.connectionId));
+    return this.caller.senderAuth;
   }
 }
 
 export class HandlerCtx<Db> extends Outside<Db> {
-  constructor(timestamp: Timestamp, db: Db) {
-    super(undefined, null, timestamp, db);
+  constructor(micros: bigint, db: Db) {
+    super(undefined, micros, db);
   }
 }

@@ -1,9 +1,8 @@
 // hooks.ts: what the database calls: each function by its number, bytes in, bytes out.
 import { Reader, Writer, type Codec } from '../core/bytes.js';
-import { ConnectionId, Identity, Timestamp } from '../core/ids.js';
 import { ObjectType } from '../core/types.js';
 import { Query } from '../client/query.js';
-import { HandlerCtx, ProcedureCtx, ReducerCtx } from './context.js';
+import { Caller, HandlerCtx, identityOf, ProcedureCtx, ReducerCtx } from './context.js';
 import { describe } from './describe.js';
 import { errorClass, SenderError } from './errors.js';
 import { readRequest, responseBytes, SyncResponse } from './http.js';
@@ -70,11 +69,9 @@ function viewBytes(result: unknown, { spec, result: codec }: Callable): { data: 
 
 export function hooksOf(definition: Definition): object {
   const all = collect(definition, { reducers: [], procedures: [], views: [], anonymousViews: [], handlers: [] });
-  // The database hands in the same buffer again and again, and the same people.
+  // The database hands in the same buffer again and again.
   let argsBuffer: ArrayBufferLike | undefined;
   let argsReader: Reader;
-  let sender = new Identity(0n);
-  let connection: ConnectionId | null = null;
 
   const readerOf = (view: ArrayBufferView): Reader => {
     if (view.buffer !== argsBuffer) {
@@ -85,11 +82,6 @@ export function hooksOf(definition: Definition): object {
     argsReader.end = view.byteOffset + view.byteLength;
     return argsReader;
   };
-  const senderOf = (id: bigint): Identity => (sender.__identity__ === id ? sender : (sender = new Identity(id)));
-  const connectionOf = (id: bigint): ConnectionId | null => {
-    if (id === 0n) return null;
-    return connection?.__connection_id__ === id ? connection : (connection = new ConnectionId(id));
-  };
 
   return {
     __sender_error_class__: SenderError,
@@ -99,7 +91,7 @@ export function hooksOf(definition: Definition): object {
     __call_reducer__(id: number, who: bigint, link: bigint, at: bigint, view: DataView): void {
       const { spec, args, db } = all.reducers[id]!;
       const given = args.read(readerOf(view));
-      const ctx = new ReducerCtx(senderOf(who), connectionOf(link), new Timestamp(at), db);
+      const ctx = new ReducerCtx(new Caller(who, link), at, db);
       const result: unknown = __spacetimedb_end_short_backtrace(() => spec.run(ctx, given));
       if (typeof (result as PromiseLike<unknown> | undefined)?.then === 'function')
         throw new TypeError(`${spec.name} is async: a transaction cannot wait. Use a procedure.`);
@@ -107,7 +99,7 @@ export function hooksOf(definition: Definition): object {
 
     __call_view__(id: number, who: bigint): { data: Uint8Array } {
       const view = all.views[id]!;
-      const ctx = { sender: senderOf(who), db: view.db, from: view.from };
+      const ctx = { sender: identityOf(who), db: view.db, from: view.from };
       return viewBytes(__spacetimedb_end_short_backtrace(() => view.spec.run(ctx)), view);
     },
 
@@ -120,7 +112,7 @@ export function hooksOf(definition: Definition): object {
     __call_procedure__(id: number, who: bigint, link: bigint, at: bigint, view: Uint8Array): Uint8Array {
       const { spec, args, result, db } = all.procedures[id]!;
       const given = args.read(new Reader(view));
-      const ctx = new ProcedureCtx(senderOf(who), connectionOf(link), new Timestamp(at), db);
+      const ctx = new ProcedureCtx(new Caller(who, link), at, db);
       const value: unknown = __spacetimedb_end_short_backtrace(() => spec.run(ctx, given));
       const w = new Writer();
       result!.write(w, value);
@@ -130,7 +122,7 @@ export function hooksOf(definition: Definition): object {
     __call_http_handler__(id: number, at: bigint, request: Uint8Array, body: Uint8Array): [Uint8Array, Uint8Array] {
       const { spec, db } = all.handlers[id]!;
       const asked = readRequest(request, body);
-      const ctx = new HandlerCtx(new Timestamp(at), db);
+      const ctx = new HandlerCtx(at, db);
       const answer: unknown = __spacetimedb_end_short_backtrace(() => spec.run(ctx, asked));
       if (!(answer instanceof SyncResponse)) throw new TypeError(`${spec.name} returned no SyncResponse`);
       return responseBytes(answer);

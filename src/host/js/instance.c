@@ -34,6 +34,7 @@
 
 #include "base/mem.h"
 #include "host/js/js.h"
+#include "os/usage.h"
 
 enum {
     LOAD_MS = 10000,       // evaluating a module, its hooks and its description
@@ -86,7 +87,10 @@ static double heap_bytes(JSContextRef ctx) {
     return size ? JSValueToNumber(ctx, size, NULL) : 0;
 }
 
+// To ask for the heap's size is to walk the heap, for milliseconds in which a database answers nobody. As long
+// as the whole process takes no more than the limit, it is not necessary.
 static bool heap_full(JsInstance *js, JSContextRef ctx) {
+    if (usage_memory_bytes() <= (int64_t)js->env.memory_max) return false;
     return heap_bytes(ctx) > (double)js->env.memory_max;
 }
 

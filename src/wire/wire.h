@@ -29,7 +29,7 @@ static inline bool wire_is_v1(WireProtocol protocol) {
     return protocol == WIRE_V1_JSON || protocol == WIRE_V1_BSATN;
 }
 Str wire_protocol_name(WireProtocol protocol);  // in Sec-WebSocket-Protocol: "v3.bsatn.spacetimedb"
-#define WIRE_MESSAGE_MAX (32u << 20)  // bytes of an incoming message after reassembly
+#define WIRE_MESSAGE_MAX (32u << 20)            // bytes of an incoming message after reassembly
 
 typedef enum ClientMessageKind {
     CLIENT_SUBSCRIBE = 0,

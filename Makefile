@@ -33,7 +33,7 @@ LINK_LIBS  := $(PKG_LIBS)
 
 # src/host/wasm/rt is compiled into modules, when they are published.
 SOURCES := $(sort $(shell find src cli -name '*.c' -not -path 'src/host/wasm/rt/*'))
-TESTS   := $(filter %_test.c,$(SOURCES)) sdk/client-c/client_test.c
+TESTS   := $(filter %_test.c,$(SOURCES)) $(sort $(wildcard sdk/client-c/*_test.c))
 FUZZERS := $(filter %_fuzz.c,$(SOURCES)) sdk/client-c/client_fuzz.c
 MAIN    := src/main.c
 # Its engine stands in for host/ in the tests that are linked with it, and nowhere else.
@@ -89,7 +89,7 @@ $(OUT)/obj/src/host/wasm/compile.o: $(wildcard src/host/wasm/rt/*)
 # The client in C as programs take it in, and as its tests do.
 build/client-c/lightcone_client.c: tools/client-c $(wildcard sdk/client-c/*.h sdk/client-c/src/*)
 	@$< $(@D)
-$(OUT)/obj/sdk/client-c/client_test.o $(OUT)/obj/sdk/client-c/client_fuzz.o: build/client-c/lightcone_client.c
+$(filter $(OUT)/obj/sdk/client-c/%,$(TESTS:%.c=$(OUT)/obj/%.o) $(FUZZERS:%.c=$(OUT)/obj/%.o)): build/client-c/lightcone_client.c
 
 # The library for modules in C, with a module, compiled for this machine: sdk/module-c/native/native.h.
 # Debuggers and sanitizers see through all of it.

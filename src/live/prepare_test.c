@@ -133,31 +133,6 @@ static void hear(Stage *s, const LiveUpdate *updates, size_t count) {
     expect_held(s);
 }
 
-static void change_user(World *w, Buf *row, uint64_t id, uint32_t room) {
-    Table *table = w->tables[USERS]->table;
-    Bytes bytes = user_row(row, id, room, "ann", true, 1);
-    Buf key = {0};
-    key_append(&key, type_simple(TYPE_U64), (const uint8_t *)&id);
-    Err err;
-    switch (world_random(w, 3)) {
-    case 0: err = table_insert(table, bytes, NULL, NULL); break;
-    case 1: err = table_delete_key(table, buf_bytes(&key)); break;
-    default:
-        err = table_replace(table, table_index_at(table, 0).index_id, bytes, NULL, NULL);
-        break;
-    }
-    EXPECT(err == OK || err == ERR_UNIQUE || err == ERR_NOT_FOUND);
-    buf_deinit(&key);
-}
-
-static void change_note(World *w, Buf *row, uint32_t x, uint32_t y) {
-    Table *table = w->tables[NOTES]->table;
-    Bytes bytes = note_row(row, x, y, "n");
-    Err err = world_random(w, 2) ? table_insert(table, bytes, NULL, NULL)
-                                 : table_delete_row(table, bytes);
-    EXPECT(err == OK || err == ERR_NOT_FOUND);
-}
-
 static void commit_some(Stage *s, uint64_t changes) {
     World *w = &s->w;
     const LiveUpdate *updates;
@@ -167,9 +142,9 @@ static void commit_some(Stage *s, uint64_t changes) {
     for (uint64_t i = 0; i < changes; i++) {
         uint32_t a = (uint32_t)world_random(w, 60), b = (uint32_t)world_random(w, 5);
         if (world_random(w, 2))
-            change_user(w, &row, a, b);
+            world_change_user(w, a, user_row(&row, a, b, "ann", true, 1));
         else
-            change_note(w, &row, a % 8, b);
+            world_change_note(w, note_row(&row, a % 8, b, "n"));
     }
     buf_deinit(&row);
     changes_end(w, &world_changes);

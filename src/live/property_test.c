@@ -97,37 +97,22 @@ static void random_subscribe(World *w, SimClient *c) {
 }
 
 static void random_user_change(World *w, Buf *row) {
-    Table *table = w->tables[USERS]->table;
     uint64_t id = world_random(w, IDS);
-    Buf key = {0};
-    key_append(&key, type_simple(TYPE_U64), (const uint8_t *)&id);
     Bytes bytes = user_row(row,
                            id,
                            (uint32_t)world_random(w, ROOMS),
                            names[world_random(w, ARRAY_LEN(names))],
                            world_random(w, 2),
                            (uint8_t)world_random(w, PEOPLE));
-    Err err;
-    switch (world_random(w, 3)) {
-    case 0: err = table_insert(table, bytes, NULL, NULL); break;
-    case 1: err = table_delete_key(table, buf_bytes(&key)); break;
-    default:
-        err = table_replace(table, table_index_at(table, 0).index_id, bytes, NULL, NULL);
-        break;
-    }
-    EXPECT(err == OK || err == ERR_UNIQUE || err == ERR_NOT_FOUND);
-    buf_deinit(&key);
+    world_change_user(w, id, bytes);
 }
 
 static void random_note_change(World *w, Buf *row) {
-    Table *table = w->tables[NOTES]->table;
-    Bytes bytes = note_row(row,
-                           (uint32_t)world_random(w, 6),
-                           (uint32_t)world_random(w, 6),
-                           names[world_random(w, 3)]);
-    Err err = world_random(w, 2) ? table_insert(table, bytes, NULL, NULL)
-                                 : table_delete_row(table, bytes);
-    EXPECT(err == OK || err == ERR_NOT_FOUND);
+    world_change_note(w,
+                      note_row(row,
+                               (uint32_t)world_random(w, 6),
+                               (uint32_t)world_random(w, 6),
+                               names[world_random(w, 3)]));
 }
 
 static void random_commit(World *w) {

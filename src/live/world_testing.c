@@ -458,3 +458,24 @@ void put_event(Changes *c, uint64_t id, uint32_t k) {
     c->events[c->event_count++] = (Bytes){copy, row.len};
     buf_deinit(&row);
 }
+
+void world_change_user(World *w, uint64_t id, Bytes row) {
+    Table *table = w->tables[USERS]->table;
+    Buf key = {0};
+    key_append(&key, type_simple(TYPE_U64), (const uint8_t *)&id);
+    Err err;
+    switch (world_random(w, 3)) {
+    case 0: err = table_insert(table, row, NULL, NULL); break;
+    case 1: err = table_delete_key(table, buf_bytes(&key)); break;
+    default: err = table_replace(table, table_index_at(table, 0).index_id, row, NULL, NULL); break;
+    }
+    ASSERT(err == OK || err == ERR_UNIQUE || err == ERR_NOT_FOUND);
+    buf_deinit(&key);
+}
+
+void world_change_note(World *w, Bytes row) {
+    Table *table = w->tables[NOTES]->table;
+    Err err =
+        world_random(w, 2) ? table_insert(table, row, NULL, NULL) : table_delete_row(table, row);
+    ASSERT(err == OK || err == ERR_NOT_FOUND);
+}

@@ -91,6 +91,10 @@ void world_commit(World *w);  // it, and deliver what clients must hear
 void changes_end(World *w, Changes *c);
 void changes_free(Changes *c);
 
+// One of what may be done about a row, drawn: it is inserted, put in the place of the one with its id, or
+// deleted (a note: inserted or deleted).
+void world_change_user(World *w, uint64_t id, Bytes row);
+void world_change_note(World *w, Bytes row);
 Bytes user_row(Buf *row, uint64_t id, uint32_t room, const char *name, bool flag, uint8_t who);
 Bytes note_row(Buf *row, uint32_t x, uint32_t y, const char *s);
 void put_user(World *w, uint64_t id, uint32_t room, const char *name, uint8_t who);

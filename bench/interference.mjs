@@ -5,6 +5,7 @@
 // SECONDS_EACH  measured seconds of one window (10)
 // ROUNDS        (3); the table shows medians
 // ROWS          of the large table (1000000)
+// WINDOWS       only the windows whose name contains this, and `alone` and `a busy process`
 //
 // Sixteen clients call short transfers, one in flight each. Windows, in every round: alone; beside a busy
 // process that has nothing to do with the server, which is what a core taken away costs by itself on
@@ -50,7 +51,7 @@ export async function interference({ server, record, measure, rounds, atMost }) 
     ['alone', []], ['a busy process', null],
     ...Object.keys(disturbances).map(name => [name, [name]]),
     ['all at once', Object.keys(disturbances)],
-  ];
+  ].filter(([name, names]) => !names?.length || name.includes(process.env.WINDOWS || ''));
   await measure(2);
   for (let round = 0; round < rounds; round++) {
     for (const [name, names] of windows) {

@@ -127,23 +127,23 @@ uint64_t pulse_beats(const Pulse *pulse) {
 // ── what a thread feels ────────────────────────────────────────────────────────────────────────
 
 // The system's line is "ran waited times", the first two in nanoseconds.
-static bool meter_read(const PulseMeter *meter, uint64_t *waited_ns, uint64_t *times) {
+static bool meter_read(PulseMeter *meter) {
     char text[80];
     ssize_t len = pread(meter->fd, text, sizeof text - 1, 0);
     if (len <= 0) return false;
     text[len] = 0;
-    unsigned long long ran, waited, count;
-    if (sscanf(text, "%llu %llu %llu", &ran, &waited, &count) != 3) return false;
-    *waited_ns = waited;
-    *times = count;
+    unsigned long long ran, waited, times;
+    if (sscanf(text, "%llu %llu %llu", &ran, &waited, &times) != 3) return false;
+    meter->ran_ns = ran;
+    meter->waited_ns = waited;
+    meter->times = times;
     return true;
 }
 
 void pulse_meter_open(PulseMeter *meter, int64_t now) {
     *meter = (PulseMeter){.fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC),
                           .looked_ns = now};
-    if (meter->fd >= 0 && !meter_read(meter, &meter->waited_ns, &meter->times))
-        pulse_meter_close(meter);
+    if (meter->fd >= 0 && !meter_read(meter)) pulse_meter_close(meter);
 }
 
 void pulse_meter_close(PulseMeter *meter) {
@@ -160,13 +160,17 @@ static void pulse_go_on(Pulse *pulse, int64_t now) {
     pthread_cond_broadcast(&pulse->begun);
 }
 
+static bool is_content(const PulseMeter *before, const PulseMeter *now) {
+    uint64_t passed_ns = (uint64_t)(now->looked_ns - before->looked_ns);
+    uint64_t ran_ns = now->ran_ns - before->ran_ns, waited_ns = now->waited_ns - before->waited_ns;
+    return waited_ns * 100 <= passed_ns * PULSE_IDLE_PERCENT ||
+           waited_ns * 100 <= (ran_ns + waited_ns) * PULSE_WAITED_PERCENT ||
+           waited_ns <= (now->times - before->times) * PULSE_WAIT_NS;
+}
+
 void pulse_feel(Pulse *pulse, PulseMeter *meter, int64_t now) {
-    uint64_t waited_ns, times;
-    uint64_t passed_ns = (uint64_t)MAX(now - meter->looked_ns, 0);
-    if (!pulse || meter->fd < 0 || passed_ns < PULSE_LOOK_NS) return;
-    if (!meter_read(meter, &waited_ns, &times)) return;
-    uint64_t waited = waited_ns - meter->waited_ns, got = times - meter->times;
-    *meter = (PulseMeter){meter->fd, now, waited_ns, times};
-    if (waited * 100 > passed_ns * PULSE_WAITED_PERCENT && waited > got * PULSE_WAIT_NS)
-        pulse_go_on(pulse, now);
+    if (!pulse || meter->fd < 0 || now - meter->looked_ns < PULSE_LOOK_NS) return;
+    PulseMeter before = *meter;
+    meter->looked_ns = now;
+    if (meter_read(meter) && !is_content(&before, meter)) pulse_go_on(pulse, now);
 }

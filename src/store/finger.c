@@ -3,6 +3,9 @@
 //   find a ──> tree_seek ──> finger 0: a, path        replace a ──> finger 0: no search
 //   find b ──> tree_seek ──> finger 1: b, path        replace b ──> finger 1
 //
+//   foresee c ──> tree_approach ──> finger 2: c, path to above the leaf; its lines are on their way
+//   find c    ──> tree_arrive   ──> finger 2: c, path
+//
 // A reducer nearly always looks at a row before it changes it. A finger is void once its table's
 // generation is another: any change may have moved entries or copied pages. The one exception says so
 // itself: a row that was overwritten in its place (fingers_keep).

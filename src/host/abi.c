@@ -47,6 +47,7 @@ void abi_deinit(Abi *abi) {
         buf_deinit(&abi->timers[i].name);
     mem_free(abi->iters);
     mem_free(abi->timers);
+    foresee_deinit(&abi->foresee);
     *abi = (Abi){0};
 }
 
@@ -60,6 +61,7 @@ void abi_begin(Abi *abi, const HostCall *call) {
     abi->procedure_ctx = call->procedure_ctx;
     abi->in_procedure_tx = false;
     abi->waited_ns = 0;
+    foresee_begin(&abi->foresee, call);
 }
 
 static void iter_release(Abi *abi, AbiIter *iter) {
@@ -94,6 +96,7 @@ static void tx_dangling(Abi *abi);
 void abi_end(Abi *abi) {
     if (abi->in_procedure_tx) tx_dangling(abi);
     if (abi->open_count) close_all(abi);
+    foresee_end(&abi->foresee);
     abi->access = NULL;
     abi->function = STR_NONE;
     abi->running = false;
@@ -161,6 +164,7 @@ AbiErrno abi_update(Abi *abi, uint32_t table, uint32_t index, Bytes row, Buf *ge
 AbiErrno abi_delete_point(Abi *abi, uint32_t index, Bytes point, uint32_t *deleted) {
     AbiErrno result = write_check(abi, index);
     if (result != ABI_OK) return result;
+    foresee_saw(&abi->foresee, index, point);
     return remember(abi, abi->access->ops->delete_point(abi->access, index, point, deleted));
 }
 
@@ -300,6 +304,7 @@ AbiErrno abi_scan_point(Abi *abi, uint32_t index, Bytes point, uint32_t *handle)
     if (result != ABI_OK) return result;
     AbiIter *iter = iter_acquire(abi);
     if (!iter) return remember(abi, ABI_FATAL);
+    foresee_saw(&abi->foresee, index, point);
     result = abi->access->ops->scan_point(abi->access, index, point, iter_open(abi, iter));
     return iter_finish(abi, iter, result, handle);
 }

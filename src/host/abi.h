@@ -4,7 +4,7 @@
 // mean (iterators, chunks, handles, timers, log records) is decided here, once; the data is behind
 // txn/access.h. Spec: module-abi §1.4–§1.11.
 #pragma once
-#include "host/host.h"
+#include "host/foresee.h"
 
 #define ABI_CHUNK_BYTES 32768  // a chunk of rows is closed when it has grown beyond this (§1.6)
 
@@ -36,7 +36,8 @@ typedef struct Abi {
     const HostProcedureOps *procedure;  // of procedures and HTTP handlers
     void *procedure_ctx;
     bool in_procedure_tx;  // `access` belongs to a transaction that abi_tx_begin opened
-    uint64_t waited_ns;    // time of this call spent waiting: not counted against its budget
+    Foresee foresee;
+    uint64_t waited_ns;  // time of this call spent waiting: not counted against its budget
     AbiIter *iters;
     uint32_t iter_count, iter_cap, iter_free;
     size_t iter_bytes, iter_kept;  // of open ones; of closed ones
@@ -48,8 +49,8 @@ typedef struct Abi {
 
 void abi_init(Abi *abi, const HostEnv *env);
 void abi_deinit(Abi *abi);
-void abi_begin(Abi *abi, const HostCall *call);
-void abi_end(Abi *abi);  // closes iterators and timers left open
+void abi_begin(Abi *abi, const HostCall *call);  // which stays valid until abi_end
+void abi_end(Abi *abi);                          // closes iterators and timers left open
 
 // Data. ABI_NOT_IN_TRANSACTION without an Access; ABI_FATAL is remembered and every later call of
 // the same run answers it.

@@ -3,6 +3,9 @@
 //   find a ──> tree_seek ──> finger 0: a, path        replace a ──> finger 0: no search
 //   find b ──> tree_seek ──> finger 1: b, path        replace b ──> finger 1
 //
+//   foresee c ──> tree_approach ──> finger 2: c, path to above the leaf; its lines are on their way
+//   find c    ──> tree_arrive   ──> finger 2: c, path
+//
 // A reducer nearly always looks at a row before it changes it. A finger is void once its table's
 // generation is another: any change may have moved entries or copied pages. The one exception says so
 // itself: a row that was overwritten in its place (fingers_keep).
@@ -21,16 +24,59 @@ static bool rows_seek(const Table *table, Bytes key, TreePath *path) {
     return tree_seek_like(&store->pages, &table->state.rows, key, shape, path);
 }
 
-bool finger_find(const Table *table, Bytes key, Bytes *row) {
+void finger_foresee(const Table *table, Bytes key) {
     Store *store = table->store;
+    const LeafShape *shape = &store->shapes[table->slot % SHAPES];
     Finger *finger = &store->fingers[store->finger_next++ % FINGERS];
     finger->table = NULL;
-    if (!rows_seek(table, key, &finger->path)) return false;
+    finger->ahead = table;
+    finger->generation = table->generation;
+    finger->key_len = key.len;
+    finger->key_tail = tail_of(key);
+    if (key.len > 8) memcpy(finger->ahead_key, key.ptr, key.len);
+    tree_approach(&store->pages, &table->state.rows, key, shape, &finger->path, &finger->foresight);
+}
+
+// The finger that was foreseen to be needed for this key, if the tree is still what it was then.
+static Finger *finger_ahead(const Table *table, Bytes key, uint64_t tail) {
+    for (int i = 0; i < FINGERS; i++) {
+        Finger *finger = &table->store->fingers[i];
+        if (finger->ahead != table || finger->key_tail != tail || finger->key_len != key.len)
+            continue;
+        if (key.len > 8 && memcmp(finger->ahead_key, key.ptr, key.len) != 0) continue;
+        finger->ahead = NULL;
+        return finger->generation == table->generation ? finger : NULL;
+    }
+    return NULL;
+}
+
+static bool finger_put(const Table *table, Bytes key, uint64_t tail, Finger **out) {
+    Store *store = table->store;
+    Finger *finger = finger_ahead(table, key, tail);
+    if (finger) {
+        *out = finger;
+        return tree_arrive(&store->pages,
+                           &table->state.rows,
+                           key,
+                           &store->shapes[table->slot % SHAPES],
+                           &finger->path,
+                           &finger->foresight);
+    }
+    finger = *out = &store->fingers[store->finger_next++ % FINGERS];
+    finger->table = finger->ahead = NULL;
+    return rows_seek(table, key, &finger->path);
+}
+
+bool finger_find(const Table *table, Bytes key, Bytes *row) {
+    Store *store = table->store;
+    uint64_t tail = tail_of(key);
+    Finger *finger;
+    if (!finger_put(table, key, tail, &finger)) return false;
     *row = tree_value(&store->pages, &table->state.rows, &finger->path);
     finger->table = table;
     finger->generation = table->generation;
     finger->key_len = key.len;
-    finger->key_tail = tail_of(key);
+    finger->key_tail = tail;
     return true;
 }
 
@@ -75,7 +121,8 @@ bool finger_seek(const Table *table, Bytes key, TreePath *path) {
 void fingers_keep(Table *table) {
     for (int i = 0; i < FINGERS; i++) {
         Finger *finger = &table->store->fingers[i];
-        bool was_good = finger->table == table && finger->generation + 1 == table->generation;
+        bool is_its = finger->table == table || finger->ahead == table;
+        bool was_good = is_its && finger->generation + 1 == table->generation;
         if (was_good) finger->generation++;
     }
 }
@@ -85,5 +132,6 @@ void fingers_forget(const Table *table) {
     for (int i = 0; i < FINGERS; i++) {
         Finger *finger = &table->store->fingers[i];
         if (finger->table == table) finger->table = NULL;
+        if (finger->ahead == table) finger->ahead = NULL;
     }
 }

@@ -123,9 +123,13 @@ typedef struct Durable {
 } Durable;
 
 // Where a row was found: see finger.c.
-enum { FINGERS = 4, SHAPES = 64 };
+enum { FINGERS = 4, SHAPES = 64, AHEAD_KEY_MAX = 32 };
 typedef struct Finger {
     const Table *table;  // NULL: none
+    const Table
+        *ahead;  // not NULL: a row of that table will be looked for; the path ends above the leaf
+    Foresight foresight;
+    uint8_t ahead_key[AHEAD_KEY_MAX];
     uint64_t generation;
     size_t key_len;
     uint64_t key_tail;  // its last 8 bytes
@@ -238,6 +242,7 @@ Bytes index_entry_row_key(const Pages *pages,
 // The row borrows as table_get's does. Remembers where it was.
 bool finger_find(const Table *table, Bytes key, Bytes *row);
 bool finger_seek(const Table *table, Bytes key, TreePath *path);  // as tree_seek
+void finger_foresee(const Table *table, Bytes key);               // it will be looked for soon
 void fingers_keep(Table *table);  // the last change moved no entry and copied no page
 void fingers_forget(const Table *table);
 

@@ -23,11 +23,17 @@
 // A key on its way down.
 typedef struct SearchKey {
     Bytes key;
-    uint64_t first;  // its first 8 bytes, if it has as many
+    uint64_t first;           // its first 8 bytes as a number, zeros where it has fewer
+    unsigned prefix_longest;  // a prefix up to so long is in `first`, and the 4 bytes behind it too
 } SearchKey;
 
+uint64_t search_short_first(Bytes key);  // of a key of less than 8 bytes
+
 static inline SearchKey search_key(Bytes key) {
-    return (SearchKey){key, key.len >= 8 ? __builtin_bswap64(load_u64(key.ptr)) : 0};
+    if (LIKELY(key.len >= 8)) {
+        return (SearchKey){key, __builtin_bswap64(load_u64(key.ptr)), key.len == 8 ? 7 : 4};
+    }
+    return (SearchKey){key, search_short_first(key), (unsigned)key.len};
 }
 
 enum { SEARCH_WINDOW = 8 };
@@ -44,12 +50,10 @@ unsigned search_equal_heads(const Pages *pages,
                             Bytes key,
                             bool *equal);
 
-// The same as search_prefix(), without a call for keys of 8 bytes and short prefixes.
+// The same as search_prefix(), without a call for keys of at most 8 bytes and short prefixes.
 static inline int search_head(const SearchKey *key, const NodeHeader *header, uint32_t *head) {
-    size_t len = key->key.len, prefix = header->prefix_len;
-    if (UNLIKELY(prefix > 7 || len < 8 || (prefix > 4 && len > 8))) {
-        return search_prefix(header, key->key, head);
-    }
+    size_t prefix = header->prefix_len;
+    if (UNLIKELY(prefix > key->prefix_longest)) return search_prefix(header, key->key, head);
     uint64_t differs = key->first ^ __builtin_bswap64(load_u64(header->prefix));
     if (UNLIKELY(differs >> 1 >> (63 - 8 * prefix))) return search_prefix(header, key->key, head);
     *head = (uint32_t)(key->first << (8 * prefix) >> 32);

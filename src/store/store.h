@@ -163,6 +163,10 @@ MUST_USE Err table_get(const Table *table, const Snapshot *snapshot, Bytes key, 
 // Find a row through a unique index by the index's key. ERR_NOT_FOUND.
 MUST_USE Err
 table_find(const Table *table, const Snapshot *snapshot, uint32_t index_id, Bytes key, Bytes *row);
+// The head's row with this key (of a unique index, or the clustering key) will be looked up soon: ask
+// the memory for it now. Only a hint: nothing depends on it, and no page is read that is not in memory.
+// False: it would be no use, because the table is small, may be absent, or has its rows elsewhere.
+bool table_foresee(const Table *table, uint32_t index_id, Bytes key);
 
 typedef struct StoreIndexInfo {
     uint32_t index_id;

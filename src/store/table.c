@@ -77,6 +77,25 @@ Err table_find(const Table *table,
     return err != OK ? err : found ? OK : ERR_NOT_FOUND;
 }
 
+// What fits a second-level cache is there already, and asking for it would only cost.
+#define FORESEE_BYTES_LEAST (1u << 20)
+#define ROW_OVERHEAD_BYTES  20  // slot, lengths and key of a row, about
+
+bool table_foresee(const Table *table, uint32_t index_id, Bytes key) {
+    const TableState *state = &table->state;
+    uint64_t bytes = state->data_bytes + state->row_count * ROW_OVERHEAD_BYTES;
+    if (bytes < FORESEE_BYTES_LEAST || state->rows.height < 2 || key.len > AHEAD_KEY_MAX ||
+        table->store->pages.paged)
+        return false;
+    if (index_id != TABLE_ROWS) {
+        const TableDef *def = table_def(table);
+        int64_t position = table_def_find(def, index_id);
+        if (position < 0 || !def->indexes[position].is_rows) return false;
+    }
+    finger_foresee(table, key);
+    return true;
+}
+
 Err table_find_row(const Table *table, const Snapshot *snapshot, Bytes row) {
     const TableDef *def;
     const TableState *state = table_state(table, snapshot, &def);

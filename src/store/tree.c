@@ -27,6 +27,43 @@ bool tree_seek(const Pages *pages, const Tree *tree, Bytes key, TreePath *path) 
     return found;
 }
 
+// From the root to above the leaf, whose number is in the path then.
+static inline void approach(const Pages *pages,
+                            const Tree *tree,
+                            const SearchKey *key,
+                            const LeafShape *shape,
+                            TreePath *path,
+                            Foresight *foresight) {
+    PageNo no = tree->root;
+    uint32_t leaf = tree->height - 1;
+    for (uint32_t level = 0; level < leaf; level++) {
+        const uint8_t *node = page_read(pages, no);
+        unsigned child = search_child(pages, node, key);
+        path->page[level] = no;
+        path->at[level] = (uint16_t)child;
+        no = node_child(node, child);
+        if (level + 1 == leaf) {
+            *foresight = search_foresee(node, child, key, shape, page_at(pages, no));
+        }
+    }
+    path->page[leaf] = no;
+}
+
+static inline bool arrive(const Pages *pages,
+                          const Tree *tree,
+                          const SearchKey *key,
+                          LeafShape *shape,
+                          TreePath *path,
+                          const Foresight *foresight) {
+    bool found;
+    uint32_t leaf = tree->height - 1;
+    const uint8_t *node = page_read(pages, path->page[leaf]);
+    unsigned at = search_node(pages, node, key, &found);
+    path->at[leaf] = (uint16_t)at;
+    search_learn(shape, node, foresight, at);
+    return found;
+}
+
 bool tree_seek_like(const Pages *pages,
                     const Tree *tree,
                     Bytes key,
@@ -34,26 +71,32 @@ bool tree_seek_like(const Pages *pages,
                     TreePath *path) {
     if (tree->height < 2) return tree_seek(pages, tree, key, path);
     SearchKey search = search_key(key_not_null(key));
-    PageNo no = tree->root;
-    uint32_t leaf = tree->height - 1;
     Foresight foresight;
-    for (uint32_t level = 0; level < leaf; level++) {
-        const uint8_t *node = page_read(pages, no);
-        unsigned child = search_child(pages, node, &search);
-        path->page[level] = no;
-        path->at[level] = (uint16_t)child;
-        no = node_child(node, child);
-        if (level + 1 == leaf) {
-            foresight = search_foresee(node, child, &search, shape, page_at(pages, no));
-        }
-    }
-    bool found;
-    const uint8_t *node = page_read(pages, no);
-    unsigned at = search_node(pages, node, &search, &found);
-    path->page[leaf] = no;
-    path->at[leaf] = (uint16_t)at;
-    search_learn(shape, node, &foresight, at);
-    return found;
+    approach(pages, tree, &search, shape, path, &foresight);
+    return arrive(pages, tree, &search, shape, path, &foresight);
+}
+
+void tree_approach(const Pages *pages,
+                   const Tree *tree,
+                   Bytes key,
+                   const LeafShape *shape,
+                   TreePath *path,
+                   Foresight *foresight) {
+    DEBUG_ASSERT(tree->height >= 2 && !pages->paged);
+    SearchKey search = search_key(key_not_null(key));
+    approach(pages, tree, &search, shape, path, foresight);
+    // Its header in any case. Where the slot is may not be known, then the cell is not either.
+    __builtin_prefetch(page_at(pages, path->page[tree->height - 1]));
+}
+
+bool tree_arrive(const Pages *pages,
+                 const Tree *tree,
+                 Bytes key,
+                 LeafShape *shape,
+                 TreePath *path,
+                 const Foresight *foresight) {
+    SearchKey search = search_key(key_not_null(key));
+    return arrive(pages, tree, &search, shape, path, foresight);
 }
 
 Bytes tree_value(const Pages *pages, const Tree *tree, const TreePath *path) {

@@ -41,6 +41,21 @@ bool tree_seek_like(const Pages *pages,
                     Bytes key,
                     LeafShape *shape,
                     TreePath *path);
+// The two halves of tree_seek_like(), for who knows a key before it needs the row: go to above the leaf
+// and ask the memory for what of the leaf will be looked at; later, while the tree is what it was, look.
+// Not of a tree whose pages may be absent.
+void tree_approach(const Pages *pages,
+                   const Tree *tree,
+                   Bytes key,
+                   const LeafShape *shape,
+                   TreePath *path,
+                   Foresight *foresight);
+bool tree_arrive(const Pages *pages,
+                 const Tree *tree,
+                 Bytes key,
+                 LeafShape *shape,
+                 TreePath *path,
+                 const Foresight *foresight);
 // The value at a path that was found. Borrowed until the next change of this tree.
 Bytes tree_value(const Pages *pages, const Tree *tree, const TreePath *path);
 bool tree_get(const Pages *pages, const Tree *tree, Bytes key, Bytes *value);

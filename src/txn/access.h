@@ -71,6 +71,9 @@ typedef struct AccessOps {
                              uint32_t *deleted);
     AbiErrno (*delete_all_by_eq)(Access *access, uint32_t table, Bytes relation, uint32_t *deleted);
     AbiErrno (*clear)(Access *access, uint32_t table, uint64_t *deleted);
+    // A hint: the row with this key of a unique index is likely to be asked for by this call. False: it
+    // is of no use, for this index and for a while. NULL where hints are of no use at all.
+    bool (*foresee)(Access *access, uint32_t index, Bytes point);
     // JWT payload JSON of a connection, BYTES_NONE when there is none. Borrowed until the next call.
     AbiErrno (*jwt)(Access *access, const ConnectionId *connection, Bytes *out);
 } AccessOps;

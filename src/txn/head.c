@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "txn/incoming.h"
+#include "txn/range.h"
 
 static Db *head_of(Access *access) {
     return (Db *)access;
@@ -141,6 +142,16 @@ static AbiErrno head_clear(Access *access, uint32_t id, uint64_t *deleted) {
     return status == ABI_OK ? incoming_status(table_clear(table->table, deleted)) : status;
 }
 
+static bool head_foresee(Access *access, uint32_t id, Bytes point) {
+    Db *db = head_of(access);
+    CatalogTable *table;
+    const CatalogIndex *index;
+    if (look_index(&db->look, id, &table, &index) != ABI_OK || !index->unique) return false;
+    buf_clear(&db->look.key);
+    return range_point_key(table, index, point, &db->look.key) == ABI_OK &&
+           table_foresee(table->table, index->index_id, buf_bytes(&db->look.key));
+}
+
 static const AccessOps head_ops = {
     .table_id = look_table_id,
     .index_id = look_index_id,
@@ -154,6 +165,7 @@ static const AccessOps head_ops = {
     .delete_range = head_delete_range,
     .delete_all_by_eq = head_delete_all_by_eq,
     .clear = head_clear,
+    .foresee = head_foresee,
     .jwt = look_jwt,
 };
 

@@ -3,6 +3,7 @@
 
 #include "host/engine.h"
 #include "host/wasm/object.h"
+#include "host/watch.h"
 
 static const HostEngine *engine_of(HostKind kind) {
     switch (kind) {
@@ -75,6 +76,10 @@ void host_idle(HostInstance *instance) {
 
 void host_stop(HostInstance *instance) {
     instance->engine->stop(instance);
+}
+
+void host_begin(void) {
+    watch_start();
 }
 
 void host_cache_clean(const char *cache_dir) {

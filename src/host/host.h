@@ -128,6 +128,9 @@ MUST_USE Err host_program_load(HostKind kind,
                                const HostLoadOptions *options,
                                HostProgram **out,
                                Diag *diag);
+// When a server starts, on an ordinary thread: begins the thread that ends calls in time. Without this whoever
+// makes the first instance does, and a worker in the background would have it in the background too.
+void host_begin(void);
 // When a server starts, before it loads anything: away with what a crash has left in its cache, and
 // with what nobody has used for a month.
 void host_cache_clean(const char *cache_dir);

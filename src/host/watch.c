@@ -132,7 +132,7 @@ void watch_wake(void) {
 }
 
 // Signals are for the threads that expect them.
-static void watch_start(void) {
+static void thread_start(void) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, &before);
@@ -142,8 +142,12 @@ static void watch_start(void) {
     pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
+void watch_start(void) {
+    pthread_once(&once, thread_start);
+}
+
 Err watch_init(HostWatch *watch, void (*fire)(void *ctx), void *ctx) {
-    pthread_once(&once, watch_start);
+    watch_start();
     if (!started) return ERR_NOMEM;
     *watch = (HostWatch){.fire = fire, .ctx = ctx};
     pthread_mutex_lock(&lock);

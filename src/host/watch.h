@@ -63,7 +63,9 @@ typedef struct HostWatch {
 #define WATCH_FIRED      2u
 #define WATCH_STATE_BITS UINT64_C(3)
 
-// Have a thread look at *watch from now on. `fire` runs on that thread and must be quick; *watch
+// Begin the thread, if nobody has: it is as ordinary as the caller's.
+void watch_start(void);
+// Have it look at *watch from now on. `fire` runs on that thread and must be quick; *watch
 // must stay where it is. ERR_NOMEM: the thread could not be started.
 MUST_USE Err watch_init(HostWatch *watch, void (*fire)(void *ctx), void *ctx);
 void watch_deinit(HostWatch *watch);  // harmless when zeroed or never inited

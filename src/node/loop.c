@@ -102,9 +102,14 @@ static void databases_close(NodeLoop *loop) {
 static void *loop_main(void *arg) {
     NodeLoop *loop = arg;
     thread_become("loop", THREAD_PROMPT);
+    const Io *io = loop->node->io;
+    PulseMeter meter;
+    pulse_meter_open(&meter, io->clock_monotonic_ns(io->world));
     while (!atomic_load_explicit(&loop->stopping, memory_order_acquire)) {
         loop_turn(loop);
+        pulse_feel(loop->node->pulse, &meter, io->clock_monotonic_ns(io->world));
     }
+    pulse_meter_close(&meter);
     loop_tasks_run(loop);
     databases_close(loop);
     net_flush(loop->net);

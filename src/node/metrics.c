@@ -288,7 +288,7 @@ static void write_loop(Buf *out, const NodeLoop *loop) {
     }
 }
 
-// The workers are the process's, so the front loop speaks of them.
+// The workers and the pulse are the process's, so the front loop speaks of them.
 static void write_workers(Buf *out, const Node *node) {
     WorkerStats stats = worker_pool_stats(node->workers);
     const struct {
@@ -300,6 +300,7 @@ static void write_workers(Buf *out, const Node *node) {
         {"lightcone_worker_jobs_queued", stats.queued},
         {"lightcone_worker_jobs_running", stats.running},
         {"lightcone_worker_jobs_waiting", stats.waiting},
+        {"lightcone_pulse_beats_total", pulse_beats(node->pulse)},
     };
     for (size_t i = 0; i < ARRAY_LEN(values); i++) {
         buf_printf(out, "%s %llu\n", values[i].name, (unsigned long long)values[i].value);

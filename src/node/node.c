@@ -250,6 +250,8 @@ static Err node_open(Node *node, Diag *diag) {
     if ((err = worker_pool_new(&slow, &node->workers)) != OK) return err;
     if ((err = worker_pool_new(&urgent, &node->makers)) != OK) return err;
     if ((err = oidc_open(node, &node->oidc)) != OK) return err;
+    node->pulse = pulse_new();
+    host_begin();
     node->loops = mem_zalloc(sizeof(NodeLoop *));
     NodeLoop *front = node->loops ? MEM_NEW(NodeLoop) : NULL;
     if (!front) return ERR_NOMEM;
@@ -352,6 +354,7 @@ void node_stop(Node **handle) {
     WorkerPool *workers = node->workers, *makers = node->makers;
     worker_pool_free(&makers);
     worker_pool_free(&workers);
+    pulse_free(&node->pulse);
     node->workers = node->makers = NULL;
     // Loops that went on posted tasks to some that had stopped, and those may post again.
     for (bool any = true; any;) {

@@ -4,6 +4,7 @@
 #include "node/loop.h"
 #include "node/node.h"
 #include "node/worker.h"
+#include "os/pulse.h"
 
 struct Node {
     NodeOptions options;
@@ -16,6 +17,7 @@ struct Node {
     IoFile *lock;
     WorkerPool *workers;  // NULL in a trial (database_try_init): nothing leaves the loop
     WorkerPool *makers;   // of instances (instance.h): loops wait for those
+    Pulse *pulse;         // NULL: there is none
     char data_dir[IO_PATH_MAX];
     char cache_dir[IO_PATH_MAX];  // of compiled modules (host.h); may be deleted at any time
     uint16_t port, pg_port;

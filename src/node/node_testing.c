@@ -262,6 +262,8 @@ void host_idle(HostInstance *instance) {
     (void)instance;
 }
 
+void host_begin(void) {}
+
 void host_cache_clean(const char *cache_dir) {
     (void)cache_dir;
 }

@@ -1,0 +1,125 @@
+// pulse_test.c: it beats while somebody waits for a core, and only then.
+#define _GNU_SOURCE
+#include "os/pulse.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <time.h>
+
+#include "base/test.h"
+#include "os/thread.h"
+
+static int64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static void sleep_ms(int64_t ms) {
+    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
+}
+
+static void busy_ms(int64_t ms) {
+    for (int64_t until = now_ns() + ms * 1000000; now_ns() < until;) {
+    }
+}
+
+static void *compute(void *over) {
+    while (!atomic_load((atomic_bool *)over)) {
+    }
+    return NULL;
+}
+
+// On one core with us.
+typedef struct Rival {
+    atomic_bool over;
+    pthread_t thread;
+    cpu_set_t before;
+} Rival;
+
+static void rival_begin(Rival *rival) {
+    cpu_set_t one;
+    *rival = (Rival){0};
+    sched_getaffinity(0, sizeof rival->before, &rival->before);
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    sched_setaffinity(0, sizeof one, &one);  // the rival has it from us
+    EXPECT_EQ(pthread_create(&rival->thread, NULL, compute, &rival->over), 0);
+}
+
+static void rival_end(Rival *rival) {
+    atomic_store(&rival->over, true);
+    pthread_join(rival->thread, NULL);
+    sched_setaffinity(0, sizeof rival->before, &rival->before);
+}
+
+static bool system_counts(void) {
+    PulseMeter meter;
+    pulse_meter_open(&meter, now_ns());
+    bool counts = meter.fd >= 0;
+    pulse_meter_close(&meter);
+    return counts;
+}
+
+static void feel_for(Pulse *pulse, int64_t ms) {
+    PulseMeter meter;
+    pulse_meter_open(&meter, now_ns());
+    for (int64_t until = now_ns() + ms * 1000000; now_ns() < until; busy_ms(1))
+        pulse_feel(pulse, &meter, now_ns());
+    pulse_meter_close(&meter);
+}
+
+TEST(pulse, beats_while_a_thread_that_feels_it_waits_for_a_core) {
+    Pulse *pulse = pulse_new();
+    if (!pulse || !system_counts()) return pulse_free(&pulse);
+    Rival rival;
+    rival_begin(&rival);
+    feel_for(pulse, 300);
+    rival_end(&rival);
+    EXPECT(pulse_beats(pulse) > 20);
+    pulse_free(&pulse);
+}
+
+TEST(pulse, ends_by_itself) {
+    Pulse *pulse = pulse_new();
+    if (!pulse || !system_counts()) return pulse_free(&pulse);
+    Rival rival;
+    rival_begin(&rival);
+    feel_for(pulse, 100);
+    rival_end(&rival);
+    sleep_ms(PULSE_LASTS_NS / 1000000 + 100);
+    uint64_t beats = pulse_beats(pulse);
+    sleep_ms(50);
+    EXPECT_EQ(pulse_beats(pulse), beats);
+    pulse_free(&pulse);
+}
+
+TEST(pulse, does_not_begin_for_one_who_sleeps) {
+    Pulse *pulse = pulse_new();
+    PulseMeter meter;
+    pulse_meter_open(&meter, now_ns());
+    bool waited = false;
+    for (int i = 0; i < 10; i++) {
+        uint64_t before_ns = meter.waited_ns;
+        sleep_ms(PULSE_LOOK_NS / 1000000 + 5);
+        pulse_feel(pulse, &meter, now_ns());
+        waited |= meter.waited_ns - before_ns > PULSE_WAIT_NS;
+    }
+    // On a busy machine whoever sleeps waits for a core when he wakes, and then the pulse is right.
+    if (!waited) EXPECT_EQ(pulse_beats(pulse), 0);
+    pulse_meter_close(&meter);
+    pulse_free(&pulse);
+}
+
+TEST(pulse, is_nothing_where_there_is_none) {
+    Pulse *none = NULL;
+    PulseMeter meter = {.fd = -1};
+    pulse_feel(none, &meter, now_ns());
+    EXPECT_EQ(pulse_beats(none), 0);
+    pulse_meter_close(&meter);
+    pulse_free(&none);
+    EXPECT(none == NULL);
+}
+
+TEST_MAIN()

@@ -2,7 +2,8 @@
 //
 //   make bench [ONLY=insert|interference]   or, when everything is built:  ONLY=insert bench/run
 //
-// ONLY     run the scenarios whose name contains this; wasm, javascript, live (subscriptions), store
+// ONLY     run the scenarios whose name contains this; wasm, javascript, library (ours and npm's for modules in
+//          TypeScript, each kind of call), live (subscriptions), store
 //          (beside LMDB and SQLite) and restart (10 M rows after kill -9) are without a server,
 //          fanout is one update to ten thousand clients
 // SECONDS_EACH  measured seconds of one run (5)
@@ -20,7 +21,7 @@ import { fileURLToPath } from 'node:url';
 import { fairness } from './fairness.mjs';
 import { interference } from './interference.mjs';
 import { sdk } from './sdk.mjs';
-import { bundle } from '../tests/e2e/support.mjs';
+import { bundle, onOurLibrary } from '../tests/e2e/support.mjs';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const out = join(root, 'build/bench');
@@ -192,6 +193,7 @@ function table() {
 const engines = {
   wasm: { tool: 'wasm', budgets: { 'a reducer call with four host calls': atMost(100), 'an instance, made and freed': atMost(10) } },
   javascript: { tool: 'host', budgets: {} },
+  library: { tool: 'library', words: libraries, budgets: { 'transfer, alone: ours / npm': atMost(1), 'transfer, mixed: ours / npm': atMost(1) } },
   live: {
     tool: 'live', args: ['1000000'], budgets: {
       'WHERE id =: of 1000000 / of one': atMost(1.2),
@@ -216,11 +218,21 @@ const engines = {
     },
   },
 };
+// The same source on our module library and on npm's.
+function libraries() {
+  run(join(root, 'sdk/typescript/build'), []);
+  const source = readFileSync(join(root, 'bench/modules/library/src/index.ts'), 'utf8');
+  const files = { 'library-ours.js': onOurLibrary(), 'library-npm.js': ['--alias:lightcone=spacetimedb'] };
+  return Object.entries(files).map(([name, words]) => {
+    writeFileSync(join(out, name), bundle(source, ...words));
+    return join(out, name);
+  });
+}
 function engine(scenario) {
-  const { tool: program, args = [], budgets } = engines[scenario];
+  const { tool: program, args = [], words = () => [], budgets } = engines[scenario];
   mkdirSync(out, { recursive: true });
   process.stderr.write(`${scenario}\n`);
-  for (const { name, value, unit } of JSON.parse(run(tool(program), ['--json', ...args])))
+  for (const { name, value, unit } of JSON.parse(run(tool(program), ['--json', ...args, ...words()])))
     record(scenario, name, [value], unit, budgets[name] ?? null);
 }
 
@@ -320,7 +332,8 @@ async function main() {
   for (let round = 0; round < rounds; round++) {
     const args = ['--file', join(work, 'fsync.tmp'), '--count', '500', '--json'];
     sync.push(JSON.parse(run(tool('fsync'), args))[0].value);
-    for (const scenario of chosen) {
+    // Forth and back, so that none always has the same one before it.
+    for (const scenario of round % 2 ? [...chosen].reverse() : chosen) {
       runs.get(scenario.name).ideal.push(load(ideal, scenario, false));
       runs.get(scenario.name).ours.push(load(server, scenario, true));
       process.stderr.write(`round ${round + 1}/${rounds} ${scenario.name}\n`);
@@ -345,6 +358,9 @@ async function main() {
       record(name, 'latency p50 / fdatasync p50', ratios(of(ours, 'latency_p50'), sync), 'ratio', atMost(2));
   }
   const rates = name => runs.get(name)?.ours.map(figures => figures.throughput);
+  if (rates('transfer') && rates('transfer-npm'))
+    record('transfer-npm', "throughput of our library / npm's", ratios(rates('transfer'), rates('transfer-npm')),
+      'ratio', null, 'make bench ONLY=transfer');
   if (rates('transfer') && rates('transfer-zipf'))
     // Two figures of a noisy machine: within a twentieth they are the same.
     record('transfer-zipf', 'throughput / uniform', ratios(rates('transfer-zipf'), rates('transfer')),

@@ -205,6 +205,25 @@ test('what a type cannot hold is refused, not cut', () => {
     assert.throws(() => encode(type, value), RangeError, `${type.shape.kind} ${String(value)}`);
 });
 
+test('64 bits are the same by way of numbers and of bigints, around every power of two', () => {
+  const view = new DataView(new ArrayBuffer(8));
+  const around = Array.from({ length: 68 }, (_, bit) => [-2n, -1n, 0n, 1n, 2n].flatMap(by => [2n ** BigInt(bit) + by, by - 2n ** BigInt(bit)]));
+  for (const n of around.flat()) {
+    for (const [type, fits] of [[t.u64(), BigInt.asUintN(64, n) === n], [t.i64(), BigInt.asIntN(64, n) === n]]) {
+      if (!fits) {
+        assert.throws(() => encode(type, n), RangeError, `${type.shape.kind} ${n}`);
+        continue;
+      }
+      view.setBigUint64(0, BigInt.asUintN(64, n), true);
+      const bytes = Buffer.from(view.buffer).toString('hex');
+      assert.equal(encode(type, n), bytes, `${type.shape.kind} ${n}`);
+      assert.equal(decode(type, bytes), n);
+      if (type.shape.kind === 'i64') assert.equal(encode(t.timestamp(), new Timestamp(n)), bytes, `timestamp ${n}`);
+    }
+    if (BigInt.asIntN(64, n) !== n) assert.throws(() => new Timestamp(n), RangeError);
+  }
+});
+
 test('bad tags, bad booleans and bad text are named', () => {
   assert.throws(() => decode(t.bool(), '02'), /byte 2 not valid as bool/);
   assert.throws(() => decode(Shape, '09'), /unknown tag 0x9 for sum type Shape/);

@@ -205,6 +205,12 @@ abstract class Micros {
     if (typeof micros === 'number') {
       this.low = micros;
       this.high = high!;
+      return;
+    }
+    const near = typeof micros === 'bigint' ? Number(micros) : NaN;
+    if (near > -(2 ** 53) && near < 2 ** 53) {
+      this.high = Math.floor(near / 2 ** 32);
+      this.low = (near - this.high * 2 ** 32) | 0;
     } else {
       if (typeof micros !== 'bigint' || BigInt.asIntN(64, micros) !== micros)
         throw new RangeError(`Microseconds are a bigint of 64 bits, not ${String(micros)}`);

@@ -127,30 +127,18 @@ export function identityOf(id: bigint): Identity {
   return identity;
 }
 
-/** Who calls, as the database says it. */
-export class Caller {
-  private id: ConnectionId | null | undefined;
-  private auth: AuthCtx | undefined;
-  constructor(
-    private readonly who: bigint,
-    private readonly link: bigint // 0n: nobody is connected
-  ) {}
-  get sender(): Identity {
-    return identityOf(this.who);
-  }
-  get connectionId(): ConnectionId | null {
-    if (this.id === undefined) this.id = this.link === 0n ? null : new ConnectionId(this.link);
-    return this.id;
-  }
-  get senderAuth(): AuthCtx {
-    return (this.auth ??= authOf(this.sender, this.connectionId));
-  }
-}
+// Every call makes one of these, so they are as flat as can be: what is `declare`d is given its place by the
+// constructor, once.
 
 class Moment {
-  private chance: Random | undefined;
-  private time: Timestamp | undefined;
-  constructor(private readonly micros: bigint) {}
+  private declare readonly micros: bigint;
+  private declare time: Timestamp | undefined;
+  private declare chance: Random | undefined;
+  constructor(micros: bigint) {
+    this.micros = micros;
+    this.time = undefined;
+    this.chance = undefined;
+  }
   get timestamp(): Timestamp {
     return (this.time ??= new Timestamp(this.micros));
   }
@@ -172,23 +160,37 @@ class Moment {
   }
 }
 
-/** A transaction: it sees one state, and all it does is committed or nothing. */
-export class ReducerCtx<Db> extends Moment {
-  constructor(
-    private readonly caller: Caller,
-    micros: bigint,
-    readonly db: Db
-  ) {
+/** Who calls, as the database says it. */
+class Caller extends Moment {
+  protected declare readonly who: bigint;
+  protected declare readonly link: bigint; // 0n: nobody is connected
+  private declare id: ConnectionId | null | undefined;
+  private declare auth: AuthCtx | undefined;
+  constructor(who: bigint, link: bigint, micros: bigint) {
     super(micros);
+    this.who = who;
+    this.link = link;
+    this.id = undefined;
+    this.auth = undefined;
   }
   get sender(): Identity {
-    return this.caller.sender;
+    return identityOf(this.who);
   }
   get connectionId(): ConnectionId | null {
-    return this.caller.connectionId;
+    if (this.id === undefined) this.id = this.link === 0n ? null : new ConnectionId(this.link);
+    return this.id;
   }
   get senderAuth(): AuthCtx {
-    return this.caller.senderAuth;
+    return (this.auth ??= authOf(this.sender, this.connectionId));
+  }
+}
+
+/** A transaction: it sees one state, and all it does is committed or nothing. */
+export class ReducerCtx<Db> extends Caller {
+  declare readonly db: Db;
+  constructor(who: bigint, link: bigint, micros: bigint, db: Db) {
+    super(who, link, micros);
+    this.db = db;
   }
 }
 
@@ -202,67 +204,66 @@ export interface AnonymousViewCtx<Db, From> {
   readonly from: From;
 }
 
-class Outside<Db> extends Moment {
-  readonly http = { fetch: (url: string | { toString(): string }, options?: FetchOptions): SyncResponse => fetchNow(String(url), options) };
+// ---- outside of a transaction
+
+const http = {
+  fetch: (url: string | { toString(): string }, options?: FetchOptions): SyncResponse => fetchNow(String(url), options),
+};
+
+// What the body does is kept when it returns and undone when it throws. When somebody else was faster it runs
+// once more.
+function transaction<Db, T>(who: bigint, link: bigint, db: Db, body: (tx: ReducerCtx<Db>) => T): T {
+  const run = () => {
+    const micros = sys.procedure_start_mut_tx();
+    try {
+      return body(new ReducerCtx(who, link, micros, db));
+    } catch (error) {
+      sys.procedure_abort_mut_tx();
+      throw error;
+    }
+  };
+  let result = run();
+  try {
+    sys.procedure_commit_mut_tx();
+    return result;
+  } catch {
+    console.warn('committing anonymous transaction failed');
+  }
+  result = run();
+  try {
+    sys.procedure_commit_mut_tx();
+    return result;
+  } catch (error) {
+    throw new Error('transaction retry failed again', { cause: error });
+  }
+}
+
+export class ProcedureCtx<Db> extends Caller {
+  readonly http = http;
   constructor(
-    private readonly by: Caller | undefined, // the database itself
+    who: bigint,
+    link: bigint,
+    micros: bigint,
+    private readonly tables: Db
+  ) {
+    super(who, link, micros);
+  }
+  /** One transaction: kept when the body returns, undone when it throws. It may run twice. */
+  withTx<T>(body: (tx: ReducerCtx<Db>) => T): T {
+    return transaction(this.who, this.link, this.tables, body);
+  }
+}
+
+export class HandlerCtx<Db> extends Moment {
+  readonly http = http;
+  constructor(
     micros: bigint,
     private readonly tables: Db
   ) {
     super(micros);
   }
-  /**
-   * What the body does is one transaction: kept when it returns, undone when it throws. When somebody
-   * else was faster it runs once more.
-   */
+  /** One transaction, in the database's own name: kept when the body returns, undone when it throws. It may run twice. */
   withTx<T>(body: (tx: ReducerCtx<Db>) => T): T {
-    const run = () => {
-      const micros = sys.procedure_start_mut_tx();
-      try {
-        return body(new ReducerCtx(this.by ?? new Caller(databaseIdentity().__identity__, 0n), micros, this.tables));
-      } catch (error) {
-        sys.procedure_abort_mut_tx();
-        throw error;
-      }
-    };
-    let result = run();
-    try {
-      sys.procedure_commit_mut_tx();
-      return result;
-    } catch {
-      console.warn('committing anonymous transaction failed');
-    }
-    result = run();
-    try {
-      sys.procedure_commit_mut_tx();
-      return result;
-    } catch (error) {
-      throw new Error('transaction retry failed again', { cause: error });
-    }
-  }
-}
-
-export class ProcedureCtx<Db> extends Outside<Db> {
-  constructor(
-    private readonly caller: Caller,
-    micros: bigint,
-    db: Db
-  ) {
-    super(caller, micros, db);
-  }
-  get sender(): Identity {
-    return this.caller.sender;
-  }
-  get connectionId(): ConnectionId | null {
-    return this.caller.connectionId;
-  }
-  get senderAuth(): AuthCtx {
-    return this.caller.senderAuth;
-  }
-}
-
-export class HandlerCtx<Db> extends Outside<Db> {
-  constructor(micros: bigint, db: Db) {
-    super(undefined, micros, db);
+    return transaction(databaseIdentity().__identity__, 0n, this.tables, body);
   }
 }

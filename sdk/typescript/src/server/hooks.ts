@@ -2,7 +2,7 @@
 import { Reader, Writer, type Codec } from '../core/bytes.js';
 import { ObjectType } from '../core/types.js';
 import { Query } from '../client/query.js';
-import { Caller, HandlerCtx, identityOf, ProcedureCtx, ReducerCtx } from './context.js';
+import { HandlerCtx, identityOf, ProcedureCtx, ReducerCtx } from './context.js';
 import { describe } from './describe.js';
 import { errorClass, SenderError } from './errors.js';
 import { readRequest, responseBytes, SyncResponse } from './http.js';
@@ -44,8 +44,8 @@ function collect(definition: Definition, into: Callables): Callables {
 }
 
 /** Frames below this one are not shown in the log. */
-function __spacetimedb_end_short_backtrace<T>(run: () => T): T {
-  return run();
+function __spacetimedb_end_short_backtrace<T>(run: (ctx: any, given?: any) => T, ctx: unknown, given?: unknown): T {
+  return run(ctx, given);
 }
 
 const ROWS = 0;
@@ -69,17 +69,21 @@ function viewBytes(result: unknown, { spec, result: codec }: Callable): { data: 
 
 export function hooksOf(definition: Definition): object {
   const all = collect(definition, { reducers: [], procedures: [], views: [], anonymousViews: [], handlers: [] });
-  // The database hands in the same buffer again and again.
-  let argsBuffer: ArrayBufferLike | undefined;
-  let argsReader: Reader;
+  // The database hands in the same view again and again, or at least another one of the same buffer. To ask a
+  // view for its buffer costs as much as to decode three numbers.
+  let argsView: ArrayBufferView | undefined;
+  let argsReader = new Reader(new Uint8Array(0));
+  let argsFrom = 0;
 
+  const lookAt = (view: ArrayBufferView): void => {
+    if (view.buffer !== argsReader.data.buffer) argsReader = new Reader(new Uint8Array(view.buffer));
+    argsView = view;
+    argsFrom = view.byteOffset;
+    argsReader.end = argsFrom + view.byteLength;
+  };
   const readerOf = (view: ArrayBufferView): Reader => {
-    if (view.buffer !== argsBuffer) {
-      argsBuffer = view.buffer;
-      argsReader = new Reader(new Uint8Array(view.buffer));
-    }
-    argsReader.at = view.byteOffset;
-    argsReader.end = view.byteOffset + view.byteLength;
+    if (view !== argsView) lookAt(view);
+    argsReader.at = argsFrom;
     return argsReader;
   };
 
@@ -91,8 +95,8 @@ export function hooksOf(definition: Definition): object {
     __call_reducer__(id: number, who: bigint, link: bigint, at: bigint, view: DataView): void {
       const { spec, args, db } = all.reducers[id]!;
       const given = args.read(readerOf(view));
-      const ctx = new ReducerCtx(new Caller(who, link), at, db);
-      const result: unknown = __spacetimedb_end_short_backtrace(() => spec.run(ctx, given));
+      const ctx = new ReducerCtx(who, link, at, db);
+      const result: unknown = __spacetimedb_end_short_backtrace(spec.run, ctx, given);
       if (typeof (result as PromiseLike<unknown> | undefined)?.then === 'function')
         throw new TypeError(`${spec.name} is async: a transaction cannot wait. Use a procedure.`);
     },
@@ -100,20 +104,20 @@ export function hooksOf(definition: Definition): object {
     __call_view__(id: number, who: bigint): { data: Uint8Array } {
       const view = all.views[id]!;
       const ctx = { sender: identityOf(who), db: view.db, from: view.from };
-      return viewBytes(__spacetimedb_end_short_backtrace(() => view.spec.run(ctx)), view);
+      return viewBytes(__spacetimedb_end_short_backtrace(view.spec.run, ctx), view);
     },
 
     __call_view_anon__(id: number): { data: Uint8Array } {
       const view = all.anonymousViews[id]!;
       const ctx = { db: view.db, from: view.from };
-      return viewBytes(__spacetimedb_end_short_backtrace(() => view.spec.run(ctx)), view);
+      return viewBytes(__spacetimedb_end_short_backtrace(view.spec.run, ctx), view);
     },
 
     __call_procedure__(id: number, who: bigint, link: bigint, at: bigint, view: Uint8Array): Uint8Array {
       const { spec, args, result, db } = all.procedures[id]!;
       const given = args.read(new Reader(view));
-      const ctx = new ProcedureCtx(new Caller(who, link), at, db);
-      const value: unknown = __spacetimedb_end_short_backtrace(() => spec.run(ctx, given));
+      const ctx = new ProcedureCtx(who, link, at, db);
+      const value: unknown = __spacetimedb_end_short_backtrace(spec.run, ctx, given);
       const w = new Writer();
       result!.write(w, value);
       return w.finish();
@@ -123,7 +127,7 @@ export function hooksOf(definition: Definition): object {
       const { spec, db } = all.handlers[id]!;
       const asked = readRequest(request, body);
       const ctx = new HandlerCtx(at, db);
-      const answer: unknown = __spacetimedb_end_short_backtrace(() => spec.run(ctx, asked));
+      const answer: unknown = __spacetimedb_end_short_backtrace(spec.run, ctx, asked);
       if (!(answer instanceof SyncResponse)) throw new TypeError(`${spec.name} returned no SyncResponse`);
       return responseBytes(answer);
     },

@@ -189,7 +189,6 @@ function readScratch(bytes: number): Reader {
   scratchReader.end = bytes;
   return scratchReader;
 }
-const bufferOf = (w: Writer): ArrayBuffer => w.data.buffer as ArrayBuffer;
 
 const idle: Reader[] = []; // of iterators
 
@@ -224,16 +223,16 @@ function* rowsOf(iter: number, codec: Codec<any>): IterableIterator<any> {
 
 /** The only row of a scan, or null. */
 function oneRow(iter: number, codec: Codec<any>): unknown {
-  for (;;) {
-    let n: number;
-    try {
-      n = sys.row_iter_bsatn_advance(iter, bufferOf(scratch));
-    } catch (error) {
-      scratch.clear().raw(new Uint8Array(neededBytes(error)));
-      continue;
-    }
-    if (n > 0) sys.row_iter_bsatn_close(iter);
-    return n === 0 ? null : codec.read(readScratch(n < 0 ? -n : n));
+  const n = advance(iter);
+  if (n > 0) sys.row_iter_bsatn_close(iter);
+  return n === 0 ? null : codec.read(readScratch(n < 0 ? -n : n));
+}
+function advance(iter: number): number {
+  try {
+    return sys.row_iter_bsatn_advance(iter, scratch.buffer);
+  } catch (error) {
+    scratch.clear().raw(new Uint8Array(neededBytes(error)));
+    return advance(iter);
   }
 }
 
@@ -268,12 +267,12 @@ class TableAccess {
   }
   insert(row: any): any {
     this.codec.write(scratch.clear(), row);
-    return this.stored(row, sys.datastore_insert_bsatn(this.id, bufferOf(scratch), scratch.at));
+    return this.stored(row, sys.datastore_insert_bsatn(this.id, scratch.buffer, scratch.at));
   }
   delete(row: any): boolean {
     scratch.clear().u32(1);
     this.codec.write(scratch, row);
-    return sys.datastore_delete_all_by_eq_bsatn(this.id, bufferOf(scratch), scratch.at) > 0;
+    return sys.datastore_delete_all_by_eq_bsatn(this.id, scratch.buffer, scratch.at) > 0;
   }
   clear(): bigint {
     return sys1.datastore_clear(this.id);
@@ -314,13 +313,13 @@ class IndexAccess {
     const prefixes = last instanceof Range ? list.length - 1 : list.length;
     scratch.clear();
     for (let i = 0; i < prefixes; i++) codecs[i]!.write(scratch, list[i]);
-    if (prefixes === codecs.length) return point(this.id, bufferOf(scratch), scratch.at);
+    if (prefixes === codecs.length) return point(this.id, scratch.buffer, scratch.at);
     const prefix = scratch.at;
     const { from, to } = last instanceof Range ? last : new Range<unknown>();
     writeBound(scratch, codecs[prefixes]!, from);
     const start = scratch.at - prefix;
     writeBound(scratch, codecs[prefixes]!, to);
-    return range(this.id, bufferOf(scratch), prefix, prefixes, start, scratch.at - prefix - start);
+    return range(this.id, scratch.buffer, prefix, prefixes, start, scratch.at - prefix - start);
   }
   filter(values: unknown): IterableIterator<any> {
     const iter = this.scan(values, sys.datastore_index_scan_point_bsatn, sys.datastore_index_scan_range_bsatn);
@@ -338,16 +337,16 @@ class IndexAccess {
 class UniqueAccess extends IndexAccess {
   find(value: unknown): unknown {
     this.point(value);
-    return oneRow(sys.datastore_index_scan_point_bsatn(this.id, bufferOf(scratch), scratch.at), this.table.codec);
+    return oneRow(sys.datastore_index_scan_point_bsatn(this.id, scratch.buffer, scratch.at), this.table.codec);
   }
   update(row: any): any {
     const { table } = this;
     table.codec.write(scratch.clear(), row);
-    return table.stored(row, sys.datastore_update_bsatn(table.id, this.id, bufferOf(scratch), scratch.at));
+    return table.stored(row, sys.datastore_update_bsatn(table.id, this.id, scratch.buffer, scratch.at));
   }
   override delete(value: unknown): boolean {
     this.point(value);
-    return sys.datastore_delete_by_index_scan_point_bsatn(this.id, bufferOf(scratch), scratch.at) > 0;
+    return sys.datastore_delete_by_index_scan_point_bsatn(this.id, scratch.buffer, scratch.at) > 0;
   }
 }
 

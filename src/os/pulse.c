@@ -14,6 +14,7 @@
 
 #include "base/mem.h"
 #include "os/thread.h"
+#include "os/usage.h"
 
 typedef struct PulseThread {
     Pulse *pulse;
@@ -87,7 +88,8 @@ Pulse *pulse_new(void) {
     cpu_set_t cores;
     if (sched_getaffinity(0, sizeof cores, &cores) != 0) return NULL;
     int count = CPU_COUNT(&cores);
-    if (count > PULSE_CORES_MAX) return NULL;
+    if (count > PULSE_CORES_MAX || usage_cpu_is_limited("/proc/self/cgroup", "/sys/fs/cgroup"))
+        return NULL;
     Pulse *pulse = mem_zalloc(sizeof *pulse + (size_t)count * sizeof(PulseThread));
     if (!pulse) return NULL;
     pthread_mutex_init(&pulse->mutex, NULL);

@@ -15,8 +15,9 @@
 // (proc(5), /proc/PID/schedstat), and each loop looks at its own numbers now and then.
 //
 // A thread that is not looked at costs nothing; an idle process has no pulse. Where the system does not count, where
-// there are so many cores that one is idle when it is wanted, or threads cannot be had, there is none either,
-// and nothing else is different.
+// there are so many cores that one is idle when it is wanted, where processor time itself is limited (a beat uses some of
+// it, and who has used it up waits for nobody), or threads cannot be had, there is none either, and nothing else is
+// different.
 //
 // CALLERS   node/loop.c.      START AT  pulse_test.c.
 #pragma once

@@ -325,6 +325,7 @@ export class Socket {
   #pieces = [];
   #text = false;
   #waiting = [];
+  #isOver = false;
 
   // Open TCP, send the upgrade, read the answer. `status` tells how it went.
   static async open(server, path, { protocols = ['v2.bsatn.spacetimedb'], token, headers = {}, omit = [] } = {}) {
@@ -335,6 +336,10 @@ export class Socket {
     self.tcp = tcpConnect(server.port, '127.0.0.1');
     self.tcp.setNoDelay(true);
     self.ended = new Promise(resolve => self.tcp.on('close', resolve));
+    self.tcp.on('close', () => {
+      self.#isOver = true;
+      self.#tell();
+    });
     self.tcp.on('error', () => {});
     const all = {
       host: `127.0.0.1:${server.port}`,
@@ -459,10 +464,15 @@ export class Socket {
       const message = this.messages.shift();
       if (message) return message;
       if (this.close) throw new Error(`closed with ${this.close.code} ${this.close.reason} instead of ${what}`);
-      await within(Promise.race([new Promise(resolve => this.#waiting.push(resolve)), this.ended.then(() => {
-        if (!this.messages.length && !this.close) throw new Error(`the connection ended instead of ${what}`);
-      })]), what, Math.max(1, end - Date.now()));
+      if (this.#isOver) throw new Error(`the connection ended instead of ${what}`);
+      await within(this.#woken(), what, Math.max(1, end - Date.now()));
     }
+  }
+
+  // Something came, or the connection ended. (A race with `ended` would leave something behind there each time,
+  // which is a lot for one that lives for half an hour.)
+  #woken() {
+    return new Promise(resolve => this.#waiting.push(resolve));
   }
 
   // Messages until one of this kind; gives that one and leaves what it passed in `passed`.
@@ -477,9 +487,7 @@ export class Socket {
   // How the connection ends: the Close frame, or null when it was just dropped.
   async over(ms = patience) {
     const end = Date.now() + ms;
-    while (!this.close && !this.tcp.closed) {
-      await within(Promise.race([new Promise(resolve => this.#waiting.push(resolve)), this.ended]), 'the connection to end', Math.max(1, end - Date.now()));
-    }
+    while (!this.close && !this.#isOver) await within(this.#woken(), 'the connection to end', Math.max(1, end - Date.now()));
     if (this.close) this.send(OP.close, Buffer.from([this.close.code >> 8, this.close.code & 255]));
     await within(this.ended, 'the server to hang up', ms);
     return this.close ?? null;

@@ -10,7 +10,7 @@ export function Composer(props: { disabled: boolean; onSend: (text: string) => P
   useLayoutEffect(() => {
     const area = box.current!;
     area.style.height = 'auto';
-    area.style.height = `${area.scrollHeight}px`;
+    area.style.height = `${area.scrollHeight + area.offsetHeight - area.clientHeight}px`; // with its border, or it scrolls
   }, [text]);
 
   const send = async () => {

@@ -70,24 +70,18 @@ static void feel_for(Pulse *pulse, int64_t ms) {
     pulse_meter_close(&meter);
 }
 
-TEST(pulse, beats_while_a_thread_that_feels_it_waits_for_a_core) {
-    Pulse *pulse = pulse_new();
-    if (!pulse || !system_counts()) return pulse_free(&pulse);
+static void feel_beside_rival(Pulse *pulse, int64_t ms) {
     Rival rival;
     rival_begin(&rival);
-    feel_for(pulse, 300);
+    feel_for(pulse, ms);
     rival_end(&rival);
-    EXPECT(pulse_beats(pulse) > 20);
-    pulse_free(&pulse);
 }
 
-TEST(pulse, ends_by_itself) {
+TEST(pulse, beats_while_a_thread_that_feels_it_waits_for_a_core_and_then_ends_by_itself) {
     Pulse *pulse = pulse_new();
     if (!pulse || !system_counts()) return pulse_free(&pulse);
-    Rival rival;
-    rival_begin(&rival);
-    feel_for(pulse, 100);
-    rival_end(&rival);
+    feel_beside_rival(pulse, 300);
+    EXPECT(pulse_beats(pulse) > 20);
     sleep_ms(PULSE_LASTS_NS / 1000000 + 100);
     uint64_t beats = pulse_beats(pulse);
     sleep_ms(50);

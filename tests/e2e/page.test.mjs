@@ -83,6 +83,8 @@ test('what the database refuses is said beside the box and the text stays', asyn
   const context = await browser.newContext();
   const page = await openWindow(context);
   const long = 'x'.repeat(2001);
+  const spare = await page.getByLabel('Message', { exact: true }).evaluate(box => box.clientHeight - box.scrollHeight);
+  assert.ok(spare >= 0, `the empty box is ${-spare} pixels too low and has a scroll bar`);
   await page.getByLabel('Message', { exact: true }).fill(long);
   await page.keyboard.press('Enter');
   await page.getByText('Messages must not be longer than 2000 characters').waitFor();

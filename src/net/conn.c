@@ -92,8 +92,7 @@ static Err tls_receive(NetConn *conn, void *into, size_t room, size_t *got) {
         return ERR_AGAIN;
     }
     bool may_send = tls_is_open(tls) && conn->out.count;
-    if ((may_send || tls_unsent(tls)) && link_is_alone(&conn->in_dirty))
-        link_append(&loop->dirty, &conn->in_dirty);
+    if (may_send || tls_unsent(tls)) conn_dirty(conn);
     return err;
 }
 

@@ -96,6 +96,7 @@ struct NetConn {
     bool peer_ended;  // it will not send any more
     bool watch_read, watch_write, is_watched;
     bool out_stuck;  // the socket took less than we had
+    bool is_prompt;  // its turn comes before the others'
     bool stream_chunked, stream_bodyless, keep_alive;
     bool close_sent, close_seen;
     bool pong_owed;   // our last ping is not answered yet
@@ -116,7 +117,7 @@ struct NetConn {
     NetLoop *move_to;
     NetLink in_all;    // loop->all, ->dead or ->moving
     NetLink in_ready;  // loop->ready: has something to do without its socket
-    NetLink in_dirty;  // loop->dirty: has something to send
+    NetLink in_dirty;  // loop->dirty or ->urgent: has something to send
     NetLink in_timer;  // a slot of the wheel
     int64_t timer_tick;
     Buf in;        // input that is not finished; HTTP: from the request's first byte
@@ -145,6 +146,7 @@ typedef struct NetListener {
 #define NET_READ_BYTES    (64 * 1024)           // one read, so that a flood waits its turn
 #define NET_SCRATCH_BYTES (2 * NET_READ_BYTES)  // what was left over, and one read
 #define NET_EVENTS_MAX    1024
+#define NET_HASTY_NS      100000            // of reading, and of writing, in a hasty turn
 #define NET_TICK          ((Micros)100000)  // timers are this coarse
 #define NET_WHEEL_SLOTS   512               // a power of two
 
@@ -157,6 +159,9 @@ struct NetLoop {
     uint32_t listener_count;
     Micros accept_again_at;  // after the process ran out of sockets
     NetLink all, ready, dirty, dead, moving;
+    NetLink urgent;        // dirty, and prompt
+    bool is_hasty;         // net_set_hasty
+    uint32_t events_from;  // which of the events come first in a hasty turn
     uint32_t conn_count;
     _Atomic(NetConn *) inbox;  // a stack: pushed by other threads, taken whole by ours
     NetLink wheel[NET_WHEEL_SLOTS];
@@ -169,7 +174,14 @@ struct NetLoop {
     uint8_t scratch[NET_SCRATCH_BYTES];
 };
 
+// Write what it has in the next flush.
+static inline void conn_dirty(NetConn *conn) {
+    if (!link_is_alone(&conn->in_dirty)) return;
+    link_append(conn->is_prompt ? &conn->loop->urgent : &conn->loop->dirty, &conn->in_dirty);
+}
+
 // loop.c
+int64_t loop_clock_ns(const NetLoop *loop);      // monotonic
 void conn_ready(NetConn *conn);                  // run conn_run in this turn or the next
 void conn_timer(NetConn *conn);                  // the next deadline may have come closer
 void conn_kill(NetConn *conn, const char *why);  // idempotent; memory stays until the reaping

@@ -26,8 +26,12 @@
 #define REFUSED_MAX  256  // connections above the limit that are still told why
 #define ACCEPT_PAUSE NET_TICK
 
+int64_t loop_clock_ns(const NetLoop *loop) {
+    return loop->io->clock_monotonic_ns(loop->io->world);
+}
+
 static int64_t clock_us(const NetLoop *loop) {
-    return loop->io->clock_monotonic_ns(loop->io->world) / 1000;
+    return loop_clock_ns(loop) / 1000;
 }
 
 static void limits_default(NetLimits *limits) {
@@ -54,6 +58,7 @@ Err net_open(const Io *io, const NetLimits *limits, const NetHandler *handler, N
     link_init(&loop->all);
     link_init(&loop->ready);
     link_init(&loop->dirty);
+    link_init(&loop->urgent);
     link_init(&loop->dead);
     link_init(&loop->moving);
     for (size_t i = 0; i < NET_WHEEL_SLOTS; i++)
@@ -73,6 +78,18 @@ Err net_open(const Io *io, const NetLimits *limits, const NetHandler *handler, N
 
 void conn_ready(NetConn *conn) {
     if (link_is_alone(&conn->in_ready)) link_append(&conn->loop->ready, &conn->in_ready);
+}
+
+void net_conn_set_prompt(NetConn *conn, bool prompt) {
+    if (conn->is_prompt == prompt) return;
+    conn->is_prompt = prompt;
+    if (link_is_alone(&conn->in_dirty)) return;
+    link_take_out(&conn->in_dirty);
+    conn_dirty(conn);
+}
+
+void net_set_hasty(NetLoop *loop, bool hasty) {
+    loop->is_hasty = hasty;
 }
 
 void conn_timer(NetConn *conn) {
@@ -316,7 +333,7 @@ static void moved_in(NetLoop *loop, NetConn *conn) {
     conn->watch_read = conn->watch_write = conn->out_stuck = false;
     conn_adopt(loop, conn);
     if (conn->state == CONN_DEAD) return;
-    if (conn->out.count) link_append(&loop->dirty, &conn->in_dirty);
+    if (conn->out.count) conn_dirty(conn);
     if (conn->state == CONN_PG)
         loop->handler.moved(loop->handler.ctx, conn);
     else
@@ -377,13 +394,46 @@ static void event_run(NetLoop *loop, const IoEvent *event) {
     if (event->writable && conn->out_stuck) {
         // Only noted: what is queued may wait for the log's sync, so net_flush writes it.
         conn->out_stuck = false;
-        if (link_is_alone(&conn->in_dirty)) link_append(&loop->dirty, &conn->in_dirty);
+        conn_dirty(conn);
     }
     if (event->readable) conn_readable(conn);
 }
 
+static bool is_prompt(const IoEvent *event) {
+    const NetTag *tag = event->tag;
+    return !tag->is_listener && ((const NetConn *)event->tag)->is_prompt;
+}
+
+// What is left out is reported again: the poller is level-triggered. It may be reported in the same order, so
+// each time others begin.
+static void hasty_run(NetLoop *loop, int count) {
+    for (int i = 0; i < count; i++) {
+        if (is_prompt(&loop->events[i])) event_run(loop, &loop->events[i]);
+    }
+    uint32_t n = (uint32_t)count, i = 0;
+    int64_t end_ns = loop_clock_ns(loop) + NET_HASTY_NS;
+    for (; i < n && (i == 0 || loop_clock_ns(loop) < end_ns); i++) {
+        const IoEvent *event = &loop->events[(loop->events_from + i) % n];
+        if (!is_prompt(event)) event_run(loop, event);
+    }
+    loop->events_from += i;
+}
+
+static void events_run(NetLoop *loop, int count) {
+    if (loop->is_hasty) {
+        hasty_run(loop, count);
+        return;
+    }
+    for (int i = 0; i < count; i++)
+        event_run(loop, &loop->events[i]);
+}
+
+static bool has_unwritten(const NetLoop *loop) {
+    return !link_is_alone(&loop->dirty) || !link_is_alone(&loop->urgent);
+}
+
 static int64_t wait_bound(const NetLoop *loop, int64_t timeout_us) {
-    if (!link_is_alone(&loop->ready) || atomic_load(&loop->inbox)) return 0;
+    if (!link_is_alone(&loop->ready) || has_unwritten(loop) || atomic_load(&loop->inbox)) return 0;
     if (loop->conn_count == 0 && !loop->accept_again_at) return timeout_us;
     int64_t next = MAX(loop->tick * NET_TICK - clock_us(loop), (int64_t)0);
     return timeout_us < 0 ? next : MIN(timeout_us, next);
@@ -402,8 +452,7 @@ Err net_turn(NetLoop *loop, int64_t timeout_us) {
     if (err != OK) return err;
     loop->now = clock_us(loop);
     ready_run(loop);  // before events: a resumed connection goes on with what it has
-    for (int i = 0; i < count; i++)
-        event_run(loop, &loop->events[i]);
+    events_run(loop, count);
     inbox_run(loop);
     timers_run(loop);  // after reading, so that being held up ourselves makes nobody look idle
     moving_hand_over(loop);

@@ -137,6 +137,11 @@ void net_stop_listening(NetLoop *loop);
 MUST_USE Err net_turn(NetLoop *loop, int64_t timeout_us);
 // Send what is queued, one writev a socket. Call after the log's sync.
 void net_flush(NetLoop *loop);
+// Hasty: somebody who should not wait may have sent something. Connections that are prompt are read first, and
+// of the others only as many are read, and written, before sockets are looked at again, as can be in a short
+// time. Prompt ones are always written first.
+void net_set_hasty(NetLoop *loop, bool hasty);
+void net_conn_set_prompt(NetConn *conn, bool prompt);
 void net_wake(NetLoop *loop);  // from any thread: ends a net_turn's wait
 // Pass a connection whose request is not answered yet to another loop (its database lives there):
 // its request handler is called there as if it had arrived there. Thread-safe hand-over.

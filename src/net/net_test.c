@@ -874,6 +874,53 @@ static void note_burial(void *ctx, NetFrame *frame) {
     net_frame_free(frame);
 }
 
+// A clock that goes on by a little each time it is looked at, over the simulated network.
+static int64_t ticking_clock(void *world) {
+    static int64_t looks;
+    (void)world;
+    return ++looks * 20000;
+}
+
+TEST(net, in_a_hurry_prompt_connections_come_first_and_the_others_in_parts) {
+    enum { MANY = 40 };
+    App app;
+    app_open(&app, NULL);
+    int sockets[MANY];
+    NetConn *conns[MANY];
+    Buf got = {0};
+    for (int i = 0; i < MANY; i++) {
+        sockets[i] = dial_ws(&app);
+        conns[i] = app.waiting;
+    }
+    Io ticking = *app.io;
+    ticking.clock_monotonic_ns = ticking_clock;
+    app.loop->io = &ticking;
+    net_conn_set_prompt(conns[MANY - 1], true);
+    net_set_hasty(app.loop, true);
+    app.echo = true;
+    Buf message = {0};
+    put_frame(&message, 0x82, BYTES("hello", 5));
+    for (int i = 0; i < MANY; i++)
+        EXPECT_EQ(put_some(&app, sockets[i], buf_bytes(&message)), message.len);
+    EXPECT_OK(net_turn(app.loop, 0));
+    EXPECT(app.messages > 1 && app.messages < MANY / 2);
+    EXPECT_EQ(conns[MANY - 1]->out.count, 1);
+    net_flush(app.loop);
+    EXPECT(!get_some(&app, sockets[MANY - 1], &got) && got.len > 0);  // last in line, and served
+    for (int i = 0; i < 20; i++)
+        turn(&app);
+    EXPECT_EQ(app.messages, MANY);
+    for (int i = 0; i < MANY - 1; i++) {
+        buf_clear(&got);
+        EXPECT(!get_some(&app, sockets[i], &got) && got.len > 0);
+    }
+    buf_deinit(&got);
+    buf_deinit(&message);
+    for (int i = 0; i < MANY; i++)
+        hang_up(&app, sockets[i]);
+    app_close(&app);
+}
+
 TEST(net, a_frame_is_freed_by_whom_it_names) {
     int buried = 0;
     NetFrame *frame = net_frame_raw(BYTES("x", 1)), *again = frame;

@@ -125,7 +125,7 @@ static bool out_insert(NetConn *conn, uint32_t place, NetFrame *frame) {
     if (place == out->count) out->room = 0;  // a block of copies ends where another frame follows
     out->count++;
     out->bytes += frame->len;
-    if (link_is_alone(&conn->in_dirty)) link_append(&conn->loop->dirty, &conn->in_dirty);
+    conn_dirty(conn);
     return true;
 }
 
@@ -239,7 +239,7 @@ bool ws_send_copy(NetConn *conn, Bytes payload) {
     out->room -= wrote;
     out->bytes += wrote;
     conn->loop->stats.messages_out++;
-    if (link_is_alone(&conn->in_dirty)) link_append(&conn->loop->dirty, &conn->in_dirty);
+    conn_dirty(conn);
     return true;
 }
 
@@ -351,14 +351,28 @@ void conn_write(NetConn *conn) {
     conn_watch(conn);
 }
 
-void net_flush(NetLoop *loop) {
+static void write_one(NetLink *first) {
+    NetConn *conn = CONTAINER_OF(first, NetConn, in_dirty);
+    link_take_out(&conn->in_dirty);
+    // One whose socket is full is heard of by its writable event, not by trying again.
+    if (!conn->out_stuck) conn_write(conn);
+}
+
+// Those that are left when the time is over stay before what came meanwhile.
+static void write_all(NetLoop *loop, NetLink *dirty, int64_t span_ns) {
     NetLink writing;  // a write may end connections, and so take others off the list
     link_init(&writing);
-    link_splice(&writing, &loop->dirty);
+    link_splice(&writing, dirty);
+    int64_t end_ns = span_ns ? loop_clock_ns(loop) + span_ns : INT64_MAX;
     while (!link_is_alone(&writing)) {
-        NetConn *conn = CONTAINER_OF(writing.next, NetConn, in_dirty);
-        link_take_out(&conn->in_dirty);
-        // One whose socket is full is heard of by its writable event, not by trying again.
-        if (!conn->out_stuck) conn_write(conn);
+        write_one(writing.next);
+        if (span_ns && loop_clock_ns(loop) >= end_ns) break;
     }
+    link_splice(&writing, dirty);
+    link_splice(dirty, &writing);
+}
+
+void net_flush(NetLoop *loop) {
+    write_all(loop, &loop->urgent, 0);
+    write_all(loop, &loop->dirty, loop->is_hasty ? NET_HASTY_NS : 0);
 }

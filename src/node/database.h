@@ -2,6 +2,7 @@
 #pragma once
 #include "host/host.h"
 #include "live/live.h"
+#include "node/expect.h"
 #include "node/fair.h"
 #include "node/loop.h"
 #include "node/modulelog.h"
@@ -39,7 +40,7 @@ typedef struct DatabaseCounters {
     uint64_t resumes_other_schema, resumes_failed;
     uint64_t packing_saved;  // bytes
     uint64_t slow_clients;   // cut off
-    uint64_t hurried, syncs_here_hurried;
+    uint64_t hurried, syncs_here_hurried, batches_held;
     uint64_t away_ns;  // turn_away_ns
     uint64_t instances_inline, instance_wait_ns;
 } DatabaseCounters;
@@ -82,6 +83,8 @@ struct Database {
     int64_t log_asked_ns;                  // when a turn last asked whether it has landed
     bool has_asked;                        // … for what the sockets have, before its batch starts
     uint32_t hurried_syncs;
+    Expect expect;          // of those who ask for little
+    bool holds_batch;       // for one of them
     Session *system;   // runs scheduled reducers and clean-up
     Session *running;  // whose call is in the module now
     ParkList parks[PARK_KINDS];
@@ -176,6 +179,10 @@ int64_t database_snapshot_age_ns(const Database *database);
 // turn.c. One turn's work: run calls of ready sessions, sync, and hand out what may leave.
 void database_turn(Database *database);
 bool database_has_work(const Database *database);
+// Somebody who asks for little (sparse, in fair.h) was here a moment ago, or is expected to ask in a moment
+// (expect.h).
+bool database_has_sparse(const Database *database);
+bool database_expects(const Database *database);
 // Nanoseconds (monotonic) when the next schedule is due, INT64_MAX when there is none.
 int64_t database_next_due_ns(const Database *database);
 // No further call is begun in this turn.

@@ -10,8 +10,8 @@
 #define BURST_MESSAGES 16
 #define DEBT_SHARES    1000       // what is owed beyond is forgiven: nobody is kept out for seconds
 #define CROWDED_NS     100000000  // somebody who was sparse so long ago is still about
-#define GREEDY_NS      (FAIR_WINDOW_NS / 4)  // who uses so much is who makes others sparse …
-#define SPARSE_TIMES   4                     // … who use so many times less
+#define GREEDY_NS      (FAIR_WINDOW_NS / 10)  // who uses so much is who makes others sparse …
+#define SPARSE_TIMES   4                      // … who use so many times less
 #define TABLE_LEAST    64
 #define IDLE_LEAST     64
 
@@ -132,8 +132,8 @@ static void entry_unready(Fair *fair, FairEntry *entry) {
     if (p->last == entry) p->last = before;
     entry->is_ready = false;
     if (p->first) return;
-    ring_remove(&fair->fresh, p);
-    ring_remove(&fair->rest, p);
+    for (size_t i = 0; i < ARRAY_LEN(fair->rings); i++)
+        ring_remove(&fair->rings[i], p);
     p->is_ready = false;
 }
 
@@ -184,6 +184,28 @@ static FairParty *ring_take(FairRing *ring) {
     return p;
 }
 
+static void use_add(FairUse *use, int64_t cost_ns, int64_t now_ns) {
+    int64_t window = now_ns / FAIR_WINDOW_NS;
+    if (use->window != window) {
+        use->last_ns = use->window + 1 == window ? use->now_ns : 0;
+        use->now_ns = 0;
+        use->window = window;
+    }
+    use->now_ns += cost_ns;
+}
+
+static int64_t use_of(const FairUse *use) {
+    return MAX(use->now_ns, use->last_ns);
+}
+
+// Far less than whoever uses most, who uses a good deal.
+static bool uses_little(Fair *fair, FairParty *p, int64_t now_ns) {
+    use_add(&p->use, 0, now_ns);
+    use_add(&fair->most, 0, now_ns);
+    int64_t most = use_of(&fair->most);
+    return most >= GREEDY_NS && use_of(&p->use) * SPARSE_TIMES < most;
+}
+
 // Pay the shares of the rounds that passed. A share cannot be saved up.
 static void party_pay(const Fair *fair, FairParty *p) {
     uint64_t rounds = fair->round - p->round;
@@ -209,11 +231,19 @@ void fair_ready(Fair *fair, FairEntry *entry) {
     p->is_ready = true;
     party_pay(fair, p);
     p->is_fresh = p->credit_ns > 0;
-    ring_add(p->is_fresh ? &fair->fresh : &fair->rest, p);
+    bool sparse = p->is_fresh && uses_little(fair, p, fair->served_since_ns);
+    ring_add(&fair->rings[sparse ? FAIR_SPARSE : p->is_fresh ? FAIR_FRESH : FAIR_REST], p);
+}
+
+bool fair_any_sparse_ready(const Fair *fair) {
+    return fair->rings[FAIR_SPARSE].first != NULL;
 }
 
 bool fair_any_ready(const Fair *fair) {
-    return fair->fresh.first || fair->rest.first || (fair->served && fair->served->first);
+    for (size_t i = 0; i < ARRAY_LEN(fair->rings); i++) {
+        if (fair->rings[i].first) return true;
+    }
+    return fair->served && fair->served->first;
 }
 
 static void ring_clear(FairRing *ring) {
@@ -231,10 +261,10 @@ void fair_clear_ready(Fair *fair) {
     if (p && p->first && !p->is_ready) {
         p->is_ready = true;
         p->is_fresh = false;
-        ring_add(&fair->rest, p);
+        ring_add(&fair->rings[FAIR_REST], p);
     }
-    ring_clear(&fair->fresh);
-    ring_clear(&fair->rest);
+    for (size_t i = 0; i < ARRAY_LEN(fair->rings); i++)
+        ring_clear(&fair->rings[i]);
 }
 
 void fair_again(Fair *fair, FairEntry *entry) {
@@ -252,20 +282,6 @@ void fair_again(Fair *fair, FairEntry *entry) {
 }
 
 // ── whose turn ─────────────────────────────────────────────────────────────────────────────────
-
-static void use_add(FairUse *use, int64_t cost_ns, int64_t now_ns) {
-    int64_t window = now_ns / FAIR_WINDOW_NS;
-    if (use->window != window) {
-        use->last_ns = use->window + 1 == window ? use->now_ns : 0;
-        use->now_ns = 0;
-        use->window = window;
-    }
-    use->now_ns += cost_ns;
-}
-
-static int64_t use_of(const FairUse *use) {
-    return MAX(use->now_ns, use->last_ns);
-}
 
 static void charge(Fair *fair, int64_t now_ns) {
     FairParty *p = fair->served;
@@ -292,16 +308,17 @@ static void served_back(Fair *fair) {
     if (!p || !p->first) return;
     p->is_ready = true;
     p->is_fresh = false;
-    if (p->credit_ns > 0 && fair->rest.first) {
-        p->next = fair->rest.first;
-        fair->rest.first = p;
+    FairRing *rest = &fair->rings[FAIR_REST];
+    if (p->credit_ns > 0 && rest->first) {
+        p->next = rest->first;
+        rest->first = p;
     } else {
-        ring_add(&fair->rest, p);
+        ring_add(rest, p);
     }
 }
 
 void fair_turn_begin(Fair *fair) {
-    fair->any_served = fair->rest_next = false;
+    fair->any_served = fair->rest_next = fair->others_next = false;
     fair->may_begin_round = true;
 }
 
@@ -312,7 +329,7 @@ void fair_turn_end(Fair *fair, int64_t now_ns) {
 
 static int64_t best_credit(const Fair *fair) {
     int64_t best = INT64_MIN;
-    for (const FairParty *p = fair->rest.first; p; p = p->next)
+    for (const FairParty *p = fair->rings[FAIR_REST].first; p; p = p->next)
         best = MAX(best, p->credit_ns);
     return best;
 }
@@ -323,36 +340,45 @@ static void rounds_pass(Fair *fair) {
     fair->round += (uint64_t)(owed / MAX(fair->share_ns, 1)) + 1;
 }
 
-// A party that may be served; the others, seen on the way, go to the end. NULL: nobody is left.
-static FairParty *party_next(Fair *fair) {
-    bool rest = fair->rest_next ? fair->rest.first != NULL : !fair->fresh.first;
-    fair->rest_next = !rest;
-    if (!rest) {
-        FairParty *p = ring_take(&fair->fresh);
-        party_pay(fair, p);
-        return p;
-    }
-    for (FairParty *p; (p = fair->rest.first);) {
+static FairParty *ring_next(Fair *fair, FairRingKind kind) {
+    FairParty *p = ring_take(&fair->rings[kind]);
+    party_pay(fair, p);
+    return p;
+}
+
+// One that may be served of those who are not sparse, fresh ones and the rest in alternation; those seen
+// on the way go to the end. NULL: nobody is left.
+static FairParty *other_next(Fair *fair) {
+    FairRing *fresh = &fair->rings[FAIR_FRESH], *rest = &fair->rings[FAIR_REST];
+    bool of_rest = fair->rest_next ? rest->first != NULL : !fresh->first;
+    fair->rest_next = !of_rest;
+    if (!of_rest) return ring_next(fair, FAIR_FRESH);
+    for (FairParty *p; (p = rest->first);) {
         if (p->round == fair->round && p->credit_ns <= 0) {  // the ring was gone around
             if (!fair->may_begin_round) break;
             fair->may_begin_round = false;
             fair->round++;
         }
-        p = ring_take(&fair->rest);
-        party_pay(fair, p);
+        p = ring_next(fair, FAIR_REST);
         if (p->credit_ns > 0) return p;
         fair->stats.in_debt++;
-        ring_add(&fair->rest, p);
+        ring_add(rest, p);
     }
-    return fair->fresh.first ? ring_take(&fair->fresh) : NULL;
+    return fresh->first ? ring_next(fair, FAIR_FRESH) : NULL;
+}
+
+static FairParty *party_next(Fair *fair) {
+    bool others =
+        fair->others_next && (fair->rings[FAIR_FRESH].first || fair->rings[FAIR_REST].first);
+    bool sparse = fair_any_sparse_ready(fair);
+    fair->others_next = sparse && !others;
+    if (sparse && !others) return ring_next(fair, FAIR_SPARSE);
+    FairParty *p = other_next(fair);
+    return !p && sparse ? ring_next(fair, FAIR_SPARSE) : p;
 }
 
 static bool is_sparse(Fair *fair, FairParty *p, int64_t now_ns) {
-    if (!p->is_fresh || !p->clients) return false;
-    use_add(&p->use, 0, now_ns);
-    use_add(&fair->most, 0, now_ns);
-    int64_t most = use_of(&fair->most);
-    if (most < GREEDY_NS || use_of(&p->use) * SPARSE_TIMES >= most) return false;
+    if (!p->is_fresh || !p->clients || !uses_little(fair, p, now_ns)) return false;
     if (fair->seen[0].party != p) fair->seen[1] = fair->seen[0];
     fair->seen[0] = (FairSeen){p, now_ns};
     return true;

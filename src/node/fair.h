@@ -2,9 +2,10 @@
 //
 // PICTURE
 //   Fair (of a database)
-//     fresh ─> party ─> party            a party is an identity, however many connections it has:
-//     rest  ─> party ─> party ─> …         entry ─> entry ─> …   its sessions with something to do
-//     parked   a heap of entries by the time at which they may go on
+//     sparse ─> party                    a party is an identity, however many connections it has:
+//     fresh  ─> party ─> party             entry ─> entry ─> …   its sessions with something to do
+//     rest   ─> party ─> party ─> …
+//     parked    a heap of entries by the time at which they may go on
 //
 //   Time is what is shared, because one call may take a thousand times as long as another. In each
 //   round a party may use up its share; what it takes beyond is a debt that later rounds pay
@@ -15,9 +16,11 @@
 //   the rest: a polite client does not queue behind those that always have something to do (as in
 //   fq_codel, RFC 8290), and identities made for one call each cannot starve the others.
 //
-//   Who is fresh and takes far less time than the one who takes most is `sparse`. The turn wants to
-//   know: he gets his answer as soon as the disk allows it, and beside him the calls of the others
-//   should not be long (fair_is_crowded). Where all take alike nobody is sparse, and batches may be large.
+//   Who is fresh and takes far less time than the one who takes most is `sparse`, and comes before the
+//   fresh, in alternation with all others: one who sends his calls a few at a time is fresh each time, and
+//   uses up a share nevertheless. The turn wants to know: he gets his answer as soon as the disk allows it,
+//   and beside him the calls of the others should not be long (fair_is_crowded). Where all take alike nobody
+//   is sparse, and batches may be large.
 //
 // ALWAYS TRUE
 //   (1) A party is in a ring exactly while it has an entry that is ready.
@@ -95,6 +98,8 @@ typedef struct FairRing {
     FairParty *first, *last;
 } FairRing;
 
+typedef enum FairRingKind { FAIR_SPARSE, FAIR_FRESH, FAIR_REST, FAIR_RINGS } FairRingKind;
+
 // A party that was sparse, and when it was last.
 typedef struct FairSeen {
     const FairParty *party;
@@ -111,8 +116,8 @@ typedef struct FairStats {
 typedef struct Fair {
     int64_t share_ns;     // of a party, a round
     BucketRule identity;  // of a party's bucket
-    FairRing fresh, rest;
-    bool rest_next;
+    FairRing rings[FAIR_RINGS];
+    bool rest_next, others_next;  // whose turn it is where rings alternate
     uint64_t round;
     FairParty *served;  // by the last fair_take, since `served_since_ns`
     int64_t served_since_ns;
@@ -138,6 +143,7 @@ void fair_leave(Fair *fair, FairEntry *entry, int64_t now_ns);
 
 void fair_ready(Fair *fair, FairEntry *entry);  // it has something to do; harmless when it is known
 bool fair_any_ready(const Fair *fair);
+bool fair_any_sparse_ready(const Fair *fair);
 void fair_clear_ready(Fair *fair);  // nobody has anything to do any more
 
 void fair_turn_begin(Fair *fair);

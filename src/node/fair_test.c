@@ -176,6 +176,51 @@ TEST(fair, nobody_is_charged_for_time_in_which_the_machine_ran_somebody_else) {
     world_deinit(&w);
 }
 
+TEST(fair, who_sends_a_few_at_a_time_does_not_come_before_who_asks_for_little) {
+    World w;
+    world_init(&w, 250 * US);
+    Client *trickle = client_add(&w, 1, 100 * US);
+    trickle->one_in_flight = true;  // its queue is empty each time, so it is as fresh as anybody
+    for (int i = 0; i < 100; i++) {
+        turn(&w);
+        w.now += 300 * US;
+    }
+    Client *polite = client_add(&w, 2, 10 * US);
+    polite->one_in_flight = true;
+    for (int i = 0; i < 20; i++) {
+        EXPECT(trickle->entry.is_ready && polite->entry.is_ready);
+        fair_turn_begin(&w.fair);
+        EXPECT(fair_any_sparse_ready(&w.fair));
+        EXPECT(fair_take(&w.fair, w.now) == &polite->entry);
+        EXPECT(polite->entry.was_sparse && !fair_any_sparse_ready(&w.fair));
+        w.now += polite->cost_ns;
+        EXPECT(fair_take(&w.fair, w.now) == &trickle->entry);
+        w.now += trickle->cost_ns;
+        fair_turn_end(&w.fair, w.now);
+        fair_ready(&w.fair, &trickle->entry);  // the first, and all the same …
+        fair_ready(&w.fair, &polite->entry);
+        w.now += 300 * US;
+    }
+    world_deinit(&w);
+}
+
+TEST(fair, many_who_ask_for_little_do_not_starve_the_one_who_asks_for_much) {
+    World w;
+    world_init(&w, 250 * US);
+    Client *greedy = client_add(&w, 1, 100 * US);
+    for (int i = 0; i < 50; i++)
+        turn(&w);
+    for (uint32_t i = 0; i < 50; i++)
+        client_add(&w, 2 + i, 1 * US)->one_in_flight = true;
+    turn(&w);
+    uint64_t before = greedy->calls, turns = 20;
+    w.turn_ns = 200 * US;  // all of them alone would take a fourth
+    for (uint64_t i = 0; i < turns; i++)
+        turn(&w);
+    EXPECT(greedy->calls >= before + turns);
+    world_deinit(&w);
+}
+
 TEST(fair, where_all_take_alike_nobody_is_sparse) {
     World w;
     world_init(&w, 250 * US);

@@ -78,6 +78,13 @@ static int64_t wait_us(const NodeLoop *loop) {
     return until <= now ? 0 : (until - now + 999) / 1000;
 }
 
+static bool is_hasty(const NodeLoop *loop) {
+    for (const Database *db = loop->databases; db; db = db->next) {
+        if (database_has_sparse(db)) return true;
+    }
+    return false;
+}
+
 static void loop_turn(NodeLoop *loop) {
     Err err = net_turn(loop->net, wait_us(loop));
     if (err != OK)
@@ -88,6 +95,7 @@ static void loop_turn(NodeLoop *loop) {
         database_turn(db);
         mend_after_turn(loop, db);
     }
+    net_set_hasty(loop->net, is_hasty(loop));
     net_flush(loop->net);
 }
 

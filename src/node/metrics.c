@@ -87,6 +87,7 @@ DB_METRIC(m_in_debt, db->fair.stats.in_debt)
 DB_METRIC(m_slow_clients, db->counters.slow_clients)
 DB_METRIC(m_hurried, db->counters.hurried)
 DB_METRIC(m_hurried_syncs, db->counters.syncs_here_hurried)
+DB_METRIC(m_held, db->counters.batches_held)
 DB_METRIC(m_away, db->counters.away_ns / 1000)
 DB_METRIC(m_inboxes_full, db->counters.inboxes_full)
 DB_METRIC(m_inbox_messages, inbox_total(db).messages)
@@ -188,6 +189,7 @@ static const Metric metrics[] = {
     {"lightcone_turns_hurried_total", "counter", "turns that ended early for somebody who asks for little beside others who do not", m_hurried},
     {"lightcone_away_us_total", "counter", "microseconds within calls in which the machine ran somebody else, as far as it was noticed; no call is charged for them", m_away},
     {"lightcone_syncs_hurried_total", "counter", "syncs that were waited for because that is quicker for such a one", m_hurried_syncs},
+    {"lightcone_batches_held_total", "counter", "batches that waited a moment for the next call of such a one", m_held},
     {"lightcone_slow_clients_total", "counter", "clients cut off because they did not read what they were sent", m_slow_clients},
     {"lightcone_inboxes_full_total", "counter", "times that a socket was not read because too much of its client waited", m_inboxes_full},
     {"lightcone_inbox_messages", "gauge", "messages of clients that wait to be worked on", m_inbox_messages},

@@ -332,10 +332,18 @@ static bool session_step(Session *s, HostCall *call, bool *more) {
     begun = session_ws_step(s, call);
     question_over(s);
     if (s->fair.parked || s->read || s->parked != PARK_NONE) *more = false;
+    if (begun && session_ws_is_tidy(s)) *more = false;
     if (begun || s->inbox_count || s->read || s->parked != PARK_NONE) return begun;
     if (s->closing) return lifecycle_step_disconnect(s, call, more);
     *more = false;
     return false;
+}
+
+// Somebody who asks for little beside others who do not.
+static void sparse_asks(Database *db, Session *s, int64_t now_ns) {
+    db->hurried = true;
+    if (!s->is_asking) expect_asked(&db->expect, now_ns);
+    s->is_asking = true;
 }
 
 bool session_next_call(void *ctx, HostCall *call) {
@@ -360,7 +368,8 @@ bool session_next_call(void *ctx, HostCall *call) {
         }
         db->now = db->turn_began + (now_ns - db->turn_began_ns) / 1000;
         bool more;
-        if (taken->was_sparse && taken->is_client) db->hurried = true;
+        if (s->conn) net_conn_set_prompt(s->conn, taken->was_sparse);
+        if (taken->was_sparse && taken->is_client) sparse_asks(db, s, now_ns);
         bool begun = session_step(s, call, &more);
         if (begun && slow_divert(s, call)) begun = false;
         if (more) {

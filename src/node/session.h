@@ -77,7 +77,8 @@ struct Session {
     Session *next_dirty;
     Session *next_sealed;
     bool is_dirty, closing, paused;
-    NetConn *conn;  // NULL once it is gone
+    bool is_asking;  // asks for little, and was not answered yet (expect.h)
+    NetConn *conn;   // NULL once it is gone
     Identity identity;
     ConnectionId connection;
     bool is_owner, confirmed;

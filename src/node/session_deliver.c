@@ -112,6 +112,12 @@ static bool waits(const Session *s) {
     return s->kind == SESSION_HTTP || s->confirmed;
 }
 
+static void answered(Session *s) {
+    const Io *io = s->database->loop->node->io;
+    if (waits(s)) expect_answered(&s->database->expect, io->clock_monotonic_ns(io->world));
+    s->is_asking = false;
+}
+
 // Those who ask for little go first: what leaves is written in this order, a system call each.
 static void deliver_some(Database *db, bool confirmed, bool sparse) {
     Session *keep = NULL;
@@ -120,7 +126,8 @@ static void deliver_some(Database *db, bool confirmed, bool sparse) {
     while (dirty) {
         Session *s = dirty;
         dirty = s->next_dirty;
-        if (waits(s) == confirmed && s->fair.was_sparse == sparse) {
+        if (waits(s) == confirmed && s->is_asking == sparse) {
+            if (UNLIKELY(sparse)) answered(s);
             deliver_whole(s, &s->out);
         } else {
             s->next_dirty = keep;
@@ -169,10 +176,13 @@ static void deliver_sealed_some(Database *db, bool sparse) {
     while (sealed) {
         Session *s = sealed;
         sealed = s->next_sealed;
-        if (s->fair.was_sparse != sparse) {
+        if (s->is_asking != sparse) {
             s->next_sealed = keep;
             keep = s;
-        } else if (s->is_dirty) {
+            continue;
+        }
+        if (UNLIKELY(sparse)) answered(s);
+        if (s->is_dirty) {
             if (s->kind == SESSION_WS) say(s, &s->sealed);
             if (s->kind == SESSION_PG) pg_deliver_sealed(s);
         } else {

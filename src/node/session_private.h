@@ -74,6 +74,7 @@ bool session_ws_step(Session *session, HostCall *call);
 void session_ws_untake(Session *session);  // the message is to be taken up again
 // The question is about results of views that are not there: they come first.
 void session_ask_later(Session *session, const ClientMessage *message);
+bool session_ws_is_tidy(const Session *session);
 void session_ws_tidy(Session *session);  // give the inbox's memory back, resume reading
 
 // session_http.c

@@ -8,6 +8,7 @@
 
 #define INBOX_TEXT (1u << 31)  // of a message's length in the inbox: it came in a text frame
 static_assert(WIRE_MESSAGE_MAX < INBOX_TEXT, "a length and a bit share a word");
+#define INBOX_UNTIDY_BYTES 4096  // that were worked on may stay in front
 
 static const char busy_text[] = "the server is busy: too many queries wait for a worker";
 
@@ -476,6 +477,12 @@ void session_ws_tidy(Session *s) {
         s->paused = false;
         net_resume(s->conn);
     }
+}
+
+// Nothing is left to do for it until something arrives. One that stayed in line for that would not be new
+// there when it does, and who asks for little is served first because he is.
+bool session_ws_is_tidy(const Session *s) {
+    return s->inbox_count == 0 && s->inbox_at <= INBOX_UNTIDY_BYTES && !s->paused && !s->closing;
 }
 
 // Take up one message. True: a call was begun.

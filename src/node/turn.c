@@ -10,7 +10,8 @@
 // Somebody who asks for little (sparse, in fair.h) beside others who always have something to do must not
 // wait for what these want next. When all such have been served, the turn ends as soon as the log could
 // take its batch, and again as soon as that has landed; and their batch is synced here if that has been
-// quicker, as it is where the cores are busy and a thread that is woken has to wait for one.
+// quicker, as it is where the cores are busy and a thread that is woken has to wait for one. When such a one has
+// been answered and mostly asks again at once, the next batch waits for that (expect.h).
 //
 // ALWAYS TRUE
 //   (1) What a confirmed session says leaves when the log covers everything committed before it was
@@ -28,9 +29,13 @@
 // much as a short call. So it asks when a call seems to have taken longer than nearly all do.
 #define AWAY_LOOK_NS 200000
 
-// From then on a turn ends as soon as the log could take its batch; Settings.turn is the longest that
-// it runs calls, and so holds answers back for the sake of a larger batch.
-#define TURN_SHORT_NS 1000000
+// From then on a turn ends as soon as the log could take its batch, and sooner while somebody is about who asks
+// for little; Settings.turn is the longest that it runs calls, and so holds answers back for the sake of a
+// larger batch.
+#define TURN_SHORT_NS  1000000
+#define TURN_SPARSE_NS 200000
+// While such a one is expected to ask, it ends after this, log or not: the sockets are to be looked at.
+#define TURN_EXPECTING_NS 50000
 // … whether it could is asked so often, not at every call.
 #define LOG_ASK_NS 20000
 // Of a turn that took so long, clients have read and written meanwhile: before the loop sits down to wait
@@ -54,13 +59,22 @@ static Micros views_due(const Database *db) {
     return views_any(db->views) ? db->views_checked + VIEWS_KEEP_US : INT64_MAX;
 }
 
+static int64_t clock_ns(const Database *db) {
+    const Io *io = db->loop->node->io;
+    return io->clock_monotonic_ns(io->world);
+}
+
+bool database_expects(const Database *db) {
+    return db->expect.until_ns && expect_is_on(&db->expect, clock_ns(db));
+}
+
 bool database_has_work(const Database *db) {
     // What has to wait for an instance of the module is no work for now.
     if (fair_any_ready(&db->fair) && !db->failed && db->instance) return true;
     if (db->has_asked) return true;  // its batch may have been made by somebody who says nothing
     // What is said while a batch is in flight waits for it, and so do we.
     bool may_leave = db->failed || !db_flush_in_flight(db->db);
-    return may_leave && (db->dirty || db->sealed);
+    return may_leave && (db->dirty || db->sealed) && !database_expects(db);
 }
 
 static int64_t calls_due_ns(const Database *db) {
@@ -72,8 +86,7 @@ static int64_t calls_due_ns(const Database *db) {
     int64_t parked = fair_next_due_ns(&db->fair);
     if (db->has_schedules) due = MIN(due, schedule_next_due(db->schedule));
     if (due == INT64_MAX) return parked;
-    const Io *io = db->loop->node->io;
-    int64_t now = io->clock_monotonic_ns(io->world);
+    int64_t now = clock_ns(db);
     if (due <= wall) return now;  // compared first: a module may ask for any instant there is
     Micros wait = due - wall;
     return wait > INT64_MAX / 2000 ? parked : MIN(parked, now + wait * 1000);
@@ -81,6 +94,7 @@ static int64_t calls_due_ns(const Database *db) {
 
 int64_t database_next_due_ns(const Database *db) {
     int64_t due = calls_due_ns(db);
+    if (database_expects(db)) due = MIN(due, db->expect.until_ns);
     return db->failed || db->read_only != OK ? due : MIN(due, resume_next_due_ns(db));
 }
 
@@ -117,14 +131,14 @@ static void rest(Database *db) {
     snapshots_notice(db);
 }
 
-static int64_t clock_ns(const Database *db) {
-    const Io *io = db->loop->node->io;
-    return io->clock_monotonic_ns(io->world);
-}
-
 // An average that forgets: the newest counts for an eighth.
 static void average(int64_t *mean_ns, int64_t took_ns) {
     *mean_ns = *mean_ns ? *mean_ns + (took_ns - *mean_ns) / 8 : took_ns;
+}
+
+static void sync_took(Database *db, int64_t *mean_ns, int64_t began_ns) {
+    average(mean_ns, clock_ns(db) - began_ns);
+    expect_window(&db->expect, *mean_ns);
 }
 
 // What was in flight may have landed. True: nothing is in flight.
@@ -135,8 +149,7 @@ static bool log_is_free(Database *db, bool wait) {
     if (db_flush_poll(db->db, wait, &diag) != OK) database_fail(db, &diag);
     bool landed = !db->failed && !db_flush_in_flight(db->db);
     // Only where it is looked for often enough.
-    if (landed && db->hurried_sealed)
-        average(&db->sync_beside_ns, clock_ns(db) - db->sync_began_ns);
+    if (landed && db->hurried_sealed) sync_took(db, &db->sync_beside_ns, db->sync_began_ns);
     return db->failed || landed;
 }
 
@@ -149,10 +162,14 @@ static bool log_is_free(Database *db, bool wait) {
 #define SPARSE_WITHIN_BUSY_NS 100000000
 #define SYNC_BUSY_TIMES       4
 
-static bool expects_sparse(const Database *db) {
+static bool sparse_are_about(const Database *db, int64_t now_ns) {
     bool busy = db->sync_here_ns && db->sync_beside_ns > SYNC_BUSY_TIMES * db->sync_here_ns;
     int64_t within_ns = busy ? SPARSE_WITHIN_BUSY_NS : SPARSE_WITHIN_NS;
-    return fair_sparse_within(&db->fair, within_ns, clock_ns(db));
+    return fair_sparse_within(&db->fair, within_ns, now_ns);
+}
+
+bool database_has_sparse(const Database *db) {
+    return sparse_are_about(db, clock_ns(db));
 }
 
 static bool sync_here_is_quicker(Database *db) {
@@ -162,7 +179,8 @@ static bool sync_here_is_quicker(Database *db) {
 
 // Somebody's answer is ready, as far as we are concerned, and nobody else of his kind has to be served.
 static bool is_hurried(Database *db) {
-    return (db->hurried || db->hurried_sealed) && !db->fair.fresh.first && log_is_free(db, false);
+    return (db->hurried || db->hurried_sealed) && !fair_any_sparse_ready(&db->fair) &&
+           log_is_free(db, false);
 }
 
 // The machine's clock goes on while it runs somebody else; what the loop has used of it does not.
@@ -188,8 +206,10 @@ bool turn_is_over(Database *db, int64_t now_ns) {
         db->counters.hurried++;
         return true;
     }
-    if (ran_ns < TURN_SHORT_NS || now_ns < db->log_asked_ns + LOG_ASK_NS) return false;
+    if (ran_ns >= TURN_EXPECTING_NS && expect_is_on(&db->expect, now_ns)) return true;
+    if (ran_ns < TURN_SPARSE_NS || now_ns < db->log_asked_ns + LOG_ASK_NS) return false;
     db->log_asked_ns = now_ns;
+    if (ran_ns < TURN_SHORT_NS && !sparse_are_about(db, now_ns)) return false;
     return log_is_free(db, false);
 }
 
@@ -198,11 +218,12 @@ static bool batch_send(Database *db) {
     Diag diag = {0};
     bool large = log_pending(db_log(db->db)) > BATCH_LARGE_BYTES;
     bool beside = large || fair_any_ready(&db->fair);
-    if (beside && !large && expects_sparse(db) && sync_here_is_quicker(db)) {
+    if (beside && !large && database_has_sparse(db) && sync_here_is_quicker(db)) {
         db->counters.syncs_here_hurried++;
         beside = false;
     }
     Err err = OK;
+    db->holds_batch = false;
     db->counters.flushes++;
     if (beside) {
         session_seal(db);
@@ -212,7 +233,7 @@ static bool batch_send(Database *db) {
         net_flush(db->loop->net);  // what may leave already does not wait for this
         int64_t began_ns = clock_ns(db);
         err = db_flush(db->db, &diag);
-        if (db->hurried) average(&db->sync_here_ns, clock_ns(db) - began_ns);
+        if (db->hurried) sync_took(db, &db->sync_here_ns, began_ns);
     }
     if (err != OK) database_fail(db, &diag);
     return beside && err == OK;
@@ -220,8 +241,16 @@ static bool batch_send(Database *db) {
 
 // Nothing is known to be left to do; but what came since the sockets were read last is not known.
 static bool asks_first(const Database *db) {
-    if (fair_any_ready(&db->fair) || db->hurried || expects_sparse(db)) return false;
+    if (fair_any_ready(&db->fair) || db->hurried || database_has_sparse(db)) return false;
     return clock_ns(db) - db->turn_began_ns >= TURN_ASKS_NS;
+}
+
+// Somebody is about to ask, whose call should be in the batch (expect.h).
+static bool batch_is_held(Database *db) {
+    if (!database_expects(db)) return false;
+    if (!db->holds_batch) db->counters.batches_held++;
+    db->holds_batch = true;
+    return true;
 }
 
 static void let_leave(Database *db, bool may_ask) {
@@ -229,6 +258,7 @@ static void let_leave(Database *db, bool may_ask) {
     if (!log_is_free(db, log_pending(db_log(db->db)) > BATCH_WAITING_BYTES_MAX)) return;
     session_deliver_sealed(db);
     if (!db->failed && db_needs_flush(db->db)) {
+        if (batch_is_held(db)) return;
         db->has_asked = may_ask && asks_first(db);
         if (db->has_asked || batch_send(db)) return;
     }

@@ -3,16 +3,30 @@
 //   dir/LOCK                        held while open: two servers never append to one log
 //   dir/00000000000000000000.log    sealed: never written again
 //   dir/00000000000000041872.log    the newest, being appended to
+//
+// A small batch is written by the owner, and synced by him or beside him. A large one goes beside him as a
+// whole: making room for it, writing it, syncing.
+//
+//   owner    append ── large ──────────────────────────────────── poll: the books
+//   syncer       └── a segment or more room, frame, sync, memory ──┘
 #include "base/mem.h"
 #include "log/recover.h"
+
+// What making room did to the files, for the books.
+typedef struct Room {
+    bool begun;  // another segment
+    uint64_t first_offset;
+    uint64_t bytes;  // more than before
+} Room;
 
 typedef struct LocalSink {
     LogSink sink;  // first
     const Io *io;
     char dir[IO_PATH_MAX];
     uint64_t segment_bytes;
+    size_t large_bytes;  // of a batch
     IoFile *lock;
-    Segment segment;     // being appended to
+    Segment segment;     // being appended to; by `large`, while that is in flight
     SegmentFile *files;  // all of them, ascending; the last is being appended to
     size_t file_count, file_cap;
     uint64_t bytes;  // sizes of all segments
@@ -21,10 +35,17 @@ typedef struct LocalSink {
     TxOffset durable_end;
     LogMark durable;   // the place of durable_end
     IoSyncer *syncer;  // of the segment's file, while durable_end < written_end
-    uint32_t chain;
+    uint32_t chain;    // as `segment`
+    struct {
+        bool in_flight;
+        LogBatch batch;
+        Room room;
+    } large;
     uint64_t syncs;
     Err failed;
 } LocalSink;
+
+static const char cannot_write[] = "cannot write the log";
 
 static Err fail(Diag *diag, Err err, const char *what, const char *dir) {
     const char *system = err == ERR_NOMEM ? "" : io_last_error_text();
@@ -55,9 +76,9 @@ static Err files_reserve(LocalSink *local) {
 }
 
 // Begin the next segment, large enough for a frame with this payload.
-static Err segment_begin(LocalSink *local, size_t payload_len) {
+static Err segment_begin(LocalSink *local, uint64_t first_offset, size_t payload_len, Room *room) {
     SegmentHead head = {
-        .first_offset = local->written_end.v,
+        .first_offset = first_offset,
         .epoch = local->epoch,
         .chain = local->chain,
         .created = local->io->clock_wall(local->io->world),
@@ -65,39 +86,55 @@ static Err segment_begin(LocalSink *local, size_t payload_len) {
     local->io->random_bytes(local->io->world, &head.salt, sizeof head.salt);
     uint64_t size = MAX(local->segment_bytes, bytes_for(payload_len));
     Segment segment;
-    Err err = files_reserve(local);
-    if (err == OK) err = segment_create(local->io, local->dir, &head, size, &segment);
+    Err err = segment_create(local->io, local->dir, &head, size, &segment);
     if (err != OK) return err;
-    local->files[local->file_count++] = (SegmentFile){head.first_offset, size};
     segment_close(&local->segment);
     local->segment = segment;
-    local->bytes += size;
-    local->syncs++;
+    *room = (Room){.begun = true, .first_offset = first_offset, .bytes = size};
     return OK;
 }
 
 // An empty segment grows to hold what it has no room for: a next one would get the same name.
-static Err room_make(LocalSink *local, size_t payload_len) {
-    if (segment_has_room(&local->segment, payload_len)) return OK;
-    if (local->segment.end > SEGMENT_HEAD_BYTES) return segment_begin(local, payload_len);
+static Err room_make(LocalSink *local, uint64_t first_offset, size_t payload_len, Room *room) {
+    if (local->segment.end > SEGMENT_HEAD_BYTES)
+        return segment_begin(local, first_offset, payload_len, room);
     uint64_t before = local->segment.size;
     Err err = segment_grow(&local->segment, MAX(local->segment_bytes, bytes_for(payload_len)));
-    if (err == OK) local->bytes += local->segment.size - before;
-    if (err == OK) local->files[local->file_count - 1].bytes = local->segment.size;
+    room->bytes = local->segment.size - before;
     return err;
 }
 
-static Err batch_write(LocalSink *local, const LogBatch *batch) {
-    Err err = room_make(local, batch->payload_len);
-    if (err != OK) return err;
-    SegmentFrame frame = {
+// The owner's part of it. There is a place in `files`.
+static void room_note(LocalSink *local, const Room *room) {
+    if (room->begun) {
+        local->files[local->file_count++] = (SegmentFile){room->first_offset, room->bytes};
+        local->syncs++;
+    } else {
+        local->files[local->file_count - 1].bytes += room->bytes;
+    }
+    local->bytes += room->bytes;
+}
+
+static SegmentFrame frame_of(const LocalSink *local, const LogBatch *batch) {
+    return (SegmentFrame){
         .first_offset = batch->first.v,
         .epoch = local->epoch,
-        .payload_len = batch->payload_len,
+        .payload_len = batch->bytes,
         .commits = batch->commits,
         .chain = local->chain,
     };
-    err = segment_write(&local->segment, &frame, batch->payload);
+}
+
+static Err batch_write(LocalSink *local, const LogBatch *batch) {
+    if (UNLIKELY(!segment_has_room(&local->segment, batch->payload_len))) {
+        Room room = {0};
+        Err err = files_reserve(local);
+        if (err == OK) err = room_make(local, batch->first.v, batch->payload_len, &room);
+        if (err != OK) return err;
+        room_note(local, &room);
+    }
+    SegmentFrame frame = frame_of(local, batch);
+    Err err = segment_write(&local->segment, &frame, batch->payload);
     if (err != OK) return err;
     local->chain = frame.crc;
     local->written_end.v += batch->commits;
@@ -114,7 +151,50 @@ static void batch_durable(LocalSink *local) {
     durable_here(local);
 }
 
-static const char cannot_write[] = "cannot write the log";
+// ── large batches ──────────────────────────────────────────────────────────────────────────────
+
+// All that grows with the batch's bytes. Beside the owner, who looks at nothing that changes here.
+static Err large_write(void *ctx) {
+    LocalSink *local = ctx;
+    const LogBatch *batch = &local->large.batch;
+    const Io *io = local->io;
+    SegmentFrame frame = frame_of(local, batch);
+    Err err = OK;
+    if (!segment_has_room(&local->segment, batch->bytes))
+        err = room_make(local, batch->first.v, batch->bytes, &local->large.room);
+    if (err == OK) err = segment_write_large(&local->segment, &frame, batch);
+    if (err == OK) err = io->file_sync(io->world, local->segment.file);
+    if (err == OK) local->chain = frame.crc;
+    for (uint32_t i = 0; i < batch->piece_count; i++) {
+        buf_deinit(&batch->pieces[i].bytes);  // here, since that takes milliseconds too
+    }
+    return err;
+}
+
+static void large_landed(LocalSink *local) {
+    local->large.in_flight = false;
+    room_note(local, &local->large.room);
+}
+
+static Err large_append(LocalSink *local, const LogBatch *batch, bool beside) {
+    bool fits = segment_has_room(&local->segment, batch->bytes);
+    Err err = fits ? OK : files_reserve(local);
+    if (err != OK) return err;
+    local->large.batch = *batch;
+    local->large.room = (Room){0};
+    local->written_end.v += batch->commits;
+    if (beside) {
+        local->large.in_flight = true;
+        local->io->work_start(local->io->world, local->syncer, large_write, local);
+        return OK;
+    }
+    err = large_write(local);
+    large_landed(local);
+    if (err == OK) batch_durable(local);
+    return err;
+}
+
+// ── appending ──────────────────────────────────────────────────────────────────────────────────
 
 // After a failed write or sync nobody knows what the disk holds, and a second sync would say OK
 // without having written it (the kernel has dropped the pages). So the first failure is the last.
@@ -125,6 +205,10 @@ static Err local_append(LogSink *sink, const LogBatch *batch, bool beside, Diag 
     ASSERT(local->durable_end.v == local->written_end.v);  // one in flight, (2) of segment.c
     ASSERT(batch->first.v == local->written_end.v);        // offsets are dense
     ASSERT(batch->commits > 0);
+    if (UNLIKELY(batch->bytes >= local->large_bytes)) {
+        local->failed = large_append(local, batch, beside);
+        return local->failed == OK ? OK : fail(diag, local->failed, cannot_write, local->dir);
+    }
     local->failed = batch_write(local, batch);
     if (local->failed == OK && beside) {
         io->sync_start(io->world, local->syncer, local->segment.file);
@@ -141,6 +225,7 @@ static Err local_poll(LogSink *sink, bool wait, TxOffset *durable_end, Diag *dia
     if (local->failed != OK) return local->failed;
     if (local->durable_end.v < local->written_end.v &&
         io->sync_ended(io->world, local->syncer, wait, &local->failed)) {
+        if (UNLIKELY(local->large.in_flight)) large_landed(local);
         if (local->failed != OK) return fail(diag, local->failed, cannot_write, local->dir);
         batch_durable(local);
     }
@@ -257,6 +342,7 @@ static Err local_new(const LogOptions *options, LocalSink **out) {
     local->sink.ops = &local_ops;
     local->io = options->io;
     local->segment_bytes = options->segment_bytes ? options->segment_bytes : SEGMENT_BYTES_DEFAULT;
+    local->large_bytes = log_large_bytes(options);
     if (strlen(options->dir) >= sizeof local->dir) {
         mem_free(local);
         return ERR_TOO_LARGE;
@@ -316,7 +402,12 @@ static Err continue_from(LocalSink *local, const Recovered *found) {
     local->chain = found->chain;
     local->epoch = found->epoch + 1;
     local->written_end.v = found->next_offset;
-    if (!found->has_last) err = segment_begin(local, 0);
+    if (!found->has_last) {
+        Room room = {0};
+        if ((err = files_reserve(local)) != OK) return err;
+        if ((err = segment_begin(local, found->next_offset, 0, &room)) != OK) return err;
+        room_note(local, &room);
+    }
     durable_here(local);
     return err;
 }

@@ -16,8 +16,9 @@ typedef struct LogOptions {
     const Io *io;
     const char *dir;         // of this database's segments; made when it is not there
     uint64_t segment_bytes;  // preallocated size of a segment; 0: 64 MiB
-    bool in_memory;          // keep nothing: every batch is durable at once
-    TxOffset start;          // commits below it are in a checkpoint: they are not replayed
+    size_t large_bytes;  // what has so many is neither copied nor written by the owner; 0: 1 MiB
+    bool in_memory;      // keep nothing: every batch is durable at once
+    TxOffset start;      // commits below it are in a checkpoint: they are not replayed
     // Not OK: only look. The commits below `end` are replayed, nothing is written or locked, and
     // every commit is refused with this error.
     Err read_only;
@@ -46,8 +47,9 @@ void log_close(Log **log);
 // gives it its offset. `abandon` removes a begun one. Nothing reaches the disk before log_flush.
 void log_commit_begin(Log *log, const CommitInfo *info);
 void log_commit_op(Log *log, CommitOpKind kind, uint32_t table_id, Bytes bytes);
-// Operations that commit_op_put wrote; they may be given in parts, and `count` with any of them.
-void log_commit_ops(Log *log, Bytes ops, uint32_t count);
+// Operations that commit_op_put wrote; they may be given in parts, and `count` with any of them. The
+// buffer's memory is the log's from then on, and *ops empty.
+void log_commit_take_ops(Log *log, Buf *ops, uint32_t count);
 MUST_USE Err log_commit_end(Log *log, TxOffset *out);  // ERR_NOMEM: the commit is not in the batch
 void log_commit_abandon(Log *log);
 

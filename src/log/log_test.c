@@ -10,6 +10,8 @@ enum { SEGMENT_BYTES = 4096, SEEDS = 20 };
 static Sim *sim;
 static Log *log_;
 static Diag diag;
+// Not 0: operations come in buffers of their own, and what has so many bytes is large.
+static size_t large_bytes;
 
 // What a workload wrote and what a replay gave back: commit n is fully determined by n.
 typedef struct Seen {
@@ -34,12 +36,32 @@ static CommitInfo info_of(uint64_t n) {
     return info;
 }
 
+// The same operations, filled in elsewhere.
+static Err commit_hand_over(Log *log, uint64_t n, Bytes bytes, TxOffset *out) {
+    Buf first = {0}, rest = {0};
+    commit_op_put(&first, COMMIT_INSERT, (uint32_t)n, bytes);
+    commit_op_put(&rest, COMMIT_DELETE, 7, BYTES(bytes.ptr, bytes.len / 2));
+    if (n % 3 == 0) commit_op_put(&rest, COMMIT_TRUNCATE, 8, BYTES_NONE);
+    bool ok = buf_ok(&first) && buf_ok(&rest);
+    if (ok) {
+        log_commit_take_ops(log, &first, n % 3 == 0 ? 3 : 2);
+        log_commit_take_ops(log, &rest, 0);
+        EXPECT(!first.ptr && !rest.ptr);
+        return log_commit_end(log, out);
+    }
+    log_commit_abandon(log);
+    buf_deinit(&first);
+    buf_deinit(&rest);
+    return ERR_NOMEM;
+}
+
 static Err commit_add(Log *log, uint64_t n, TxOffset *out) {
     uint8_t bytes[1500];
     size_t len = payload_len(n);
     payload_fill(n, bytes, len);
     CommitInfo info = info_of(n);
     log_commit_begin(log, &info);
+    if (large_bytes) return commit_hand_over(log, n, BYTES(bytes, len), out);
     log_commit_op(log, COMMIT_INSERT, (uint32_t)n, BYTES(bytes, len));
     log_commit_op(log, COMMIT_DELETE, 7, BYTES(bytes, len / 2));
     if (n % 3 == 0) log_commit_op(log, COMMIT_TRUNCATE, 8, BYTES_NONE);
@@ -78,7 +100,12 @@ static Err replay(void *ctx, const Commit *commit, Diag *d) {
 
 static Err open_log(Seen *seen, uint64_t *torn) {
     *seen = (Seen){0};
-    LogOptions options = {.io = sim_io(sim), .dir = "db/log", .segment_bytes = SEGMENT_BYTES};
+    LogOptions options = {
+        .io = sim_io(sim),
+        .dir = "db/log",
+        .segment_bytes = SEGMENT_BYTES,
+        .large_bytes = large_bytes,
+    };
     diag_clear(&diag);
     return log_open(&options, replay, seen, &log_, torn, &diag);
 }
@@ -88,6 +115,7 @@ static void begin(uint64_t seed) {
 }
 
 static void finish(void) {
+    large_bytes = 0;
     log_close(&log_);
     sim_free(&sim);
 }
@@ -305,10 +333,11 @@ TEST(log, works_on_the_real_disk) {
 // ── power ─────────────────────────────────────────────────────────────────────────────────────
 
 // One life: write with the power failing at the nth operation, then look. True when it failed.
-static bool life_with_cut(uint64_t seed, SimOp op, uint64_t nth, uint64_t commits) {
+static bool life_with_cut(uint64_t seed, SimOp op, uint64_t nth, uint64_t commits, size_t large) {
     Seen seen;
     uint64_t torn, acknowledged = 0;
     begin(seed);
+    large_bytes = large;
     sim_disk_cut_at(sim, op, nth);
     Err err = open_log(&seen, &torn);
     if (err == OK) err = write_commits(log_, commits, &acknowledged);
@@ -341,10 +370,24 @@ TEST(log, survives_a_power_cut_at_every_write_and_every_sync) {
     for (uint64_t seed = 0; seed < SEEDS; seed++) {
         for (SimOp op = SIM_WRITE; op <= SIM_SYNC; op++) {
             uint64_t nth = 0;
-            while (life_with_cut(seed, op, nth, 60)) {
+            while (life_with_cut(seed, op, nth, 60, 0)) {
                 nth++;
             }
             EXPECT(nth > 30);  // the sweep did sweep
+        }
+    }
+}
+
+// In the middle of one, too: its pieces are writes of their own.
+TEST(log, large_batches_survive_a_power_cut_at_every_write_and_every_sync) {
+    static const size_t larges[] = {1, 200, 1000};
+    for (uint64_t seed = 0; seed < SEEDS; seed++) {
+        for (SimOp op = SIM_WRITE; op <= SIM_SYNC; op++) {
+            uint64_t nth = 0;
+            while (life_with_cut(seed, op, nth, 40, larges[seed % 3])) {
+                nth++;
+            }
+            EXPECT(nth > 25);
         }
     }
 }
@@ -641,6 +684,166 @@ TEST(log, the_power_may_go_while_a_batch_is_in_flight) {
     EXPECT(lost > 10 && kept > 5);
 }
 
+// ── large batches ─────────────────────────────────────────────────────────────────────────────
+
+TEST(log, replays_what_was_handed_over_between_small_commits_and_after_abandoned_ones) {
+    for (size_t large = 1; large < 3000; large = large * 3 + 1) {
+        begin(large);
+        large_bytes = large;
+        for (uint64_t end = 40; end <= 120; end += 40) {
+            Seen seen;
+            uint64_t torn, acknowledged;
+            EXPECT_OK(open_log(&seen, &torn));
+            EXPECT(!seen.wrong);
+            EXPECT_EQ(seen.commits, end - 40);
+            EXPECT_OK(write_commits(log_, end - 2, &acknowledged));
+            TxOffset offset;
+            EXPECT_OK(commit_add(log_, end - 2, &offset));
+            size_t pending = log_pending(log_);
+            Buf ops = {0};
+            CommitInfo info = info_of(0);
+            log_commit_begin(log_, &info);
+            commit_op_put(&ops, COMMIT_INSERT, 1, BYTES("never", 5));
+            log_commit_take_ops(log_, &ops, 1);
+            log_commit_abandon(log_);
+            EXPECT_EQ(log_pending(log_), pending);
+            EXPECT_OK(commit_add(log_, end - 1, &offset));
+            EXPECT_OK(log_flush(log_, &diag));
+            log_close(&log_);
+        }
+        expect_replays(120, 0);
+        finish();
+    }
+}
+
+// All of it, its segment too, is made beside the owner: he keeps the books when it has landed.
+TEST(log, keeps_the_books_of_a_large_batch_when_it_has_landed) {
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        begin(seed);
+        large_bytes = 1000;
+        Seen seen;
+        uint64_t torn;
+        TxOffset offset;
+        EXPECT_OK(open_log(&seen, &torn));
+        EXPECT_OK(commit_add(log_, 0, &offset));
+        EXPECT_OK(log_flush(log_, &diag));
+        uint64_t bytes = log_bytes(log_), syncs = log_syncs(log_);
+        for (uint64_t n = 1; n < 21; n++) {
+            EXPECT_OK(commit_add(log_, n, &offset));
+        }
+        size_t pending = log_pending(log_);
+        EXPECT(pending > SEGMENT_BYTES);
+        EXPECT_OK(log_flush_start(log_, &diag));
+        EXPECT_EQ(log_pending(log_), 0);
+        EXPECT_EQ(log_durable_end(log_).v, 1);
+        EXPECT_EQ(log_bytes(log_), bytes);
+        EXPECT_OK(commit_add(log_, 21, &offset));
+        EXPECT_OK(log_flush_poll(log_, true, &diag));
+        EXPECT_EQ(log_durable_end(log_).v, 21);
+        EXPECT(log_bytes(log_) > bytes + pending);
+        EXPECT_EQ(log_syncs(log_), syncs + 2);
+        LogMark mark;
+        EXPECT(log_mark(log_, &mark));
+        EXPECT_EQ(mark.offset.v, 21);
+        EXPECT_OK(log_flush(log_, &diag));
+        bytes = log_bytes(log_);
+        EXPECT_EQ(bytes, sim_disk_used(sim));
+        log_close(&log_);
+        expect_replays(22, 0);
+        finish();
+    }
+}
+
+TEST(log, the_power_may_go_while_a_large_batch_is_in_flight) {
+    int lost = 0, kept = 0;
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        Seen seen;
+        uint64_t torn, acknowledged;
+        TxOffset offset;
+        begin(seed);
+        large_bytes = 1000;
+        EXPECT_OK(open_log(&seen, &torn));
+        EXPECT_OK(write_commits(log_, 6, &acknowledged));
+        EXPECT_OK(commit_add(log_, 6, &offset));
+        EXPECT_OK(log_flush_start(log_, &diag));
+        sim_disk_reboot(sim, seed);
+        Err err = log_flush_poll(log_, true, &diag);  // it may have been all done
+        acknowledged = log_durable_end(log_).v;
+        EXPECT_EQ(acknowledged, err == OK ? 7 : 6);
+        log_close(&log_);
+        EXPECT_OK(open_log(&seen, &torn));
+        EXPECT(!seen.wrong);
+        EXPECT_EQ(seen.commits, acknowledged);
+        seen.commits == 6 ? lost++ : kept++;
+        finish();
+    }
+    EXPECT(lost > 10 && kept > 10);
+}
+
+TEST(log, a_failed_write_or_sync_of_a_large_batch_is_the_last) {
+    for (uint64_t nth = 0; nth < 40; nth++) {
+        for (SimOp op = SIM_WRITE; op <= SIM_SYNC; op++) {
+            Seen seen;
+            uint64_t torn, acknowledged;
+            TxOffset offset;
+            begin(nth);
+            large_bytes = 100;
+            EXPECT_OK(open_log(&seen, &torn));
+            sim_disk_fail_at(sim, op, nth, nth % 2 ? ERR_IO : ERR_DISK_FULL);
+            Err expected = nth % 2 ? ERR_IO : ERR_DISK_FULL;
+            EXPECT_ERR(write_commits(log_, 60, &acknowledged), expected);
+            EXPECT(strstr(diag.text, "cannot write the log") || strstr(diag.text, "log stopped"));
+            EXPECT_EQ(log_failed(log_), expected);
+            EXPECT_EQ(log_durable_end(log_).v, acknowledged);
+            EXPECT_ERR(commit_add(log_, 0, &offset), expected);
+            EXPECT_ERR(log_flush(log_, &diag), expected);
+            log_close(&log_);
+            EXPECT_OK(open_log(&seen, &torn));  // the process begins again, the machine does not
+            uint64_t found = seen.commits;
+            EXPECT(!seen.wrong && found >= acknowledged && found <= acknowledged + 3);
+            log_close(&log_);
+            sim_disk_reboot(sim, nth);
+            expect_replays(found, 0);
+            finish();
+        }
+    }
+}
+
+TEST(log, a_large_batch_for_which_there_is_no_room_on_the_disk_ends_it) {
+    for (uint64_t room = 0; room < 8000; room += 500) {
+        begin(room);
+        large_bytes = 1000;
+        Seen seen;
+        uint64_t torn, acknowledged;
+        EXPECT_OK(open_log(&seen, &torn));
+        sim_disk_limit(sim, SEGMENT_BYTES + room);
+        EXPECT_ERR(write_commits(log_, 100, &acknowledged), ERR_DISK_FULL);
+        log_close(&log_);
+        sim_disk_limit(sim, UINT64_MAX);
+        EXPECT_OK(open_log(&seen, &torn));
+        EXPECT(!seen.wrong);
+        EXPECT_EQ(seen.commits, acknowledged);
+        EXPECT_OK(write_commits(log_, acknowledged + 20, &acknowledged));
+        finish();
+    }
+}
+
+TEST(log, in_memory_lets_go_of_what_was_handed_over) {
+    LogOptions options = {.in_memory = true, .large_bytes = 100};
+    TxOffset offset;
+    EXPECT_OK(log_open(&options, NULL, NULL, &log_, NULL, &diag));
+    large_bytes = 100;
+    for (uint64_t n = 0; n < 20; n++) {
+        EXPECT_OK(commit_add(log_, n, &offset));
+        if (n % 3 == 0) EXPECT_OK(log_flush(log_, &diag));
+    }
+    EXPECT_OK(log_flush_start(log_, &diag));
+    EXPECT_EQ(log_durable_end(log_).v, 20);
+    EXPECT_EQ(log_pending(log_), 0);
+    large_bytes = 0;
+    log_close(&log_);
+}
+
 // ── failures ──────────────────────────────────────────────────────────────────────────────────
 
 TEST(log, a_failed_sync_ends_it_and_the_acknowledged_is_there_afterwards) {
@@ -754,6 +957,39 @@ TEST(log, a_commit_without_memory_is_not_in_the_batch_and_the_others_are) {
         log_close(&log_);
         expect_replays(added, 0);
         finish();
+    }
+}
+
+// Whichever fails of those that a life makes: the log says so, and has what it acknowledged.
+TEST(log, large_batches_survive_every_allocation_that_fails) {
+    for (int64_t nth = 0;; nth++) {
+        begin(1);
+        large_bytes = 100;
+        Seen seen;
+        uint64_t torn, n = 0, acknowledged = 0;
+        TxOffset offset;
+        EXPECT_OK(open_log(&seen, &torn));
+        mem_fault_arm(nth);
+        for (uint64_t tries = 0; tries < 120 && log_failed(log_) == OK; tries++) {
+            Err err = commit_add(log_, n, &offset);
+            if (err == OK) n++;
+            EXPECT(err == OK || err == ERR_NOMEM);
+            if (tries % 2) continue;
+            err = flush(log_, tries % 4 == 0, &acknowledged);
+            EXPECT(err == OK || (err == ERR_NOMEM && log_failed(log_) == ERR_NOMEM));
+        }
+        bool hit = mem_fault_hit();
+        mem_fault_arm(-1);
+        (void)!log_flush(log_, &diag);
+        acknowledged = log_durable_end(log_).v;
+        EXPECT(log_failed(log_) != OK || acknowledged == n);
+        log_close(&log_);
+        expect_replays(acknowledged, 0);
+        finish();
+        if (!hit) {
+            EXPECT(nth > 100);
+            return;
+        }
     }
 }
 

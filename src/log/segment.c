@@ -89,9 +89,8 @@ static uint32_t salted_crc(uint64_t salt, Bytes bytes) {
     return crc32c(crc32c(0, BYTES(&salt, sizeof salt)), bytes);
 }
 
-void segment_frame_write(uint64_t salt, SegmentFrame *frame, uint8_t out[SEGMENT_FRAME_BYTES]) {
-    Bytes payload = {out + SEGMENT_FRAME_BYTES, frame->payload_len};
-    frame->payload_crc = salted_crc(salt, payload);
+// Of a payload whose checksum is known.
+static void frame_head_write(uint64_t salt, SegmentFrame *frame, uint8_t out[SEGMENT_FRAME_BYTES]) {
     store_u32(out, FRAME_MAGIC);
     store_u64(out + 8, frame->first_offset);
     store_u64(out + 16, frame->epoch);
@@ -102,6 +101,12 @@ void segment_frame_write(uint64_t salt, SegmentFrame *frame, uint8_t out[SEGMENT
     store_u32(out + 44, 0);
     frame->crc = salted_crc(salt, BYTES(out + 8, SEGMENT_FRAME_BYTES - 8));
     store_u32(out + 4, frame->crc);
+}
+
+void segment_frame_write(uint64_t salt, SegmentFrame *frame, uint8_t out[SEGMENT_FRAME_BYTES]) {
+    Bytes payload = {out + SEGMENT_FRAME_BYTES, frame->payload_len};
+    frame->payload_crc = salted_crc(salt, payload);
+    frame_head_write(salt, frame, out);
 }
 
 // The header has a checksum of its own, so that its length can be believed before the payload is
@@ -247,5 +252,56 @@ Err segment_write(Segment *segment, SegmentFrame *frame, uint8_t *payload) {
     Err err = io->file_write(io->world, segment->file, segment->end, start, len);
     if (err == OK) err = zero_ahead(segment, segment->end + len);
     if (err == OK) segment->end += len;
+    return err;
+}
+
+// ── large batches ──────────────────────────────────────────────────────────────────────────────
+
+// What was summed up is in the processor's cache when it is written.
+enum { STEP_BYTES = 256 * 1024 };
+
+typedef struct LargeWrite {
+    Segment *segment;
+    uint64_t at;  // in the file
+    uint32_t crc;
+} LargeWrite;
+
+static Err part_write(LargeWrite *to, const uint8_t *bytes, size_t len) {
+    const Io *io = to->segment->io;
+    Err err = OK;
+    for (size_t step; err == OK && len > 0; bytes += step, len -= step) {
+        step = MIN(len, (size_t)STEP_BYTES);
+        to->crc = crc32c(to->crc, BYTES(bytes, step));
+        err = io->file_write(io->world, to->segment->file, to->at, bytes, step);
+        to->at += step;
+    }
+    return err;
+}
+
+// The header, which has the checksum, comes last, and with it what stands in its sector.
+Err segment_write_large(Segment *segment, SegmentFrame *frame, const LogBatch *batch) {
+    ASSERT(segment_has_room(segment, frame->payload_len) && frame->payload_len == batch->bytes);
+    const Io *io = segment->io;
+    uint8_t *start = batch->payload - SEGMENT_FRAME_BYTES;
+    size_t whole = batch->piece_count ? batch->pieces[0].at : batch->payload_len;
+    size_t from = MIN(whole, (size_t)STEP_BYTES), first = SEGMENT_FRAME_BYTES + from;
+    LargeWrite to = {
+        .segment = segment,
+        .at = segment->end + first,
+        .crc = salted_crc(segment->salt, BYTES(batch->payload, from)),
+    };
+    Err err = OK;
+    for (uint32_t i = 0; err == OK && i < batch->piece_count; i++) {
+        const LogPiece *piece = &batch->pieces[i];
+        err = part_write(&to, batch->payload + from, piece->at - from);
+        if (err == OK) err = part_write(&to, piece->bytes.ptr, piece->bytes.len);
+        from = piece->at;
+    }
+    if (err == OK) err = part_write(&to, batch->payload + from, batch->payload_len - from);
+    frame->payload_crc = to.crc;
+    frame_head_write(segment->salt, frame, start);
+    if (err == OK) err = io->file_write(io->world, segment->file, segment->end, start, first);
+    if (err == OK) err = zero_ahead(segment, to.at);
+    if (err == OK) segment->end = to.at;
     return err;
 }

@@ -67,3 +67,5 @@ MUST_USE Err segment_grow(Segment *segment, uint64_t size);
 // Write a frame; its header goes into the room before the payload. It is durable once the file has
 // been synced, and only then may the next one be written.
 MUST_USE Err segment_write(Segment *segment, SegmentFrame *frame, uint8_t *payload);
+// The same of a large batch, or one with pieces: summed up and written some at a time.
+MUST_USE Err segment_write_large(Segment *segment, SegmentFrame *frame, const LogBatch *batch);

@@ -10,17 +10,33 @@
 // leave in one write.
 enum { LOG_BATCH_ROOM_BYTES = 64 };
 
+// Part of a payload that was written elsewhere and handed over: it stands where the payload's own
+// bytes have come to `at`.
+typedef struct LogPiece {
+    size_t at;
+    Buf bytes;
+} LogPiece;
+
 typedef struct LogBatch {
     TxOffset first;
     uint32_t commits;  // at least one
     uint8_t
         *payload;  // the commits, one after another; LOG_BATCH_ROOM_BYTES before it are writable
     size_t payload_len;
+    LogPiece *pieces;  // of it; ascending. The sink may free their bytes when it needs them no more
+    uint32_t piece_count;
+    size_t bytes;  // of all
 } LogBatch;
+
+// Operations of fewer bytes are copied into the batch, and a batch of fewer is written by its owner.
+static inline size_t log_large_bytes(const LogOptions *options) {
+    enum { LARGE_BYTES_DEFAULT = 1 << 20 };
+    return options->large_bytes ? options->large_bytes : LARGE_BYTES_DEFAULT;
+}
 
 typedef struct LogSink LogSink;
 typedef struct LogSinkOps {
-    // Start to make a batch durable. It borrows from the log until poll says that it is durable.
+    // Start to make a batch durable. What it points to is the log's, until poll says that it is durable.
     // `beside`: this may return before it is; otherwise it is durable on OK. Any error is final: the
     // sink takes no further batch.
     Err (*append)(LogSink *sink, const LogBatch *batch, bool beside, Diag *diag);

@@ -116,10 +116,6 @@ Err linux_file_sync(void *world, IoFile *file) {
     return OK;
 }
 
-int linux_file_fd(const IoFile *file) {
-    return file->fd;
-}
-
 Err linux_file_size(void *world, IoFile *file, uint64_t *out) {
     (void)world;
     struct stat st;

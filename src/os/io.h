@@ -13,7 +13,7 @@
 
 typedef struct Io Io;
 typedef struct IoFile IoFile;      // an open file; one owner
-typedef struct IoSyncer IoSyncer;  // syncs files beside its owner; one owner
+typedef struct IoSyncer IoSyncer;  // syncs and writes files beside its owner; one owner
 
 typedef enum IoOpenFlags {
     IO_READ = 1,
@@ -70,6 +70,10 @@ struct Io {
     // True, once for each start: it has ended, and *err is what file_sync would have returned.
     // `wait`: not before that.
     bool (*sync_ended)(void *world, IoSyncer *syncer, bool wait, Err *err);
+    // The same of more than a sync: `run` is called once, beside the owner, and may use all of this
+    // table's functions for files. sync_ended gives what it returned, and io_last_error_text is what
+    // it left there.
+    void (*work_start)(void *world, IoSyncer *syncer, Err (*run)(void *ctx), void *ctx);
 
     Err (*file_size)(void *world, IoFile *file, uint64_t *out);
     Err (*file_truncate)(void *world, IoFile *file, uint64_t size);

@@ -131,6 +131,51 @@ TEST(file, says_why_a_sync_beside_its_owner_failed) {
     finish();
 }
 
+typedef struct Work {
+    IoFile *file;
+    const char *missing;
+    int runs;
+} Work;
+
+static Err work_run(void *ctx) {
+    Work *work = ctx;
+    IoFile *none = NULL;
+    work->runs++;
+    if (work->missing) return io->file_open(NULL, work->missing, IO_READ, &none);
+    Err err = io->file_write(NULL, work->file, 0, "work", 4);
+    return err == OK ? io->file_sync(NULL, work->file) : err;
+}
+
+TEST(file, is_written_beside_its_owner_who_is_told_what_went_wrong) {
+    begin();
+    IoSyncer *syncer = NULL;
+    atomic_int wakes = 0;
+    Err err = ERR_AGAIN;
+    Work work = {0};
+    EXPECT_OK(io->file_open(NULL, path("worked"), IO_WRITE | IO_CREATE, &work.file));
+    EXPECT_OK(io->syncer_open(NULL, count_wake, &wakes, &syncer));
+    io->work_start(NULL, syncer, work_run, &work);
+    EXPECT(io->sync_ended(NULL, syncer, true, &err));
+    EXPECT_OK(err);
+    EXPECT_EQ(work.runs, 1);
+    expect_content("worked", STR("work"));
+    work.missing = "/nowhere/at all";
+    io->work_start(NULL, syncer, work_run, &work);
+    EXPECT(io->sync_ended(NULL, syncer, true, &err));
+    EXPECT_ERR(err, ERR_NOT_FOUND);
+    EXPECT(strstr(io_last_error_text(), "open /nowhere/at all: ") != NULL);
+    io->sync_start(NULL, syncer, work.file);  // one kind after the other
+    EXPECT(io->sync_ended(NULL, syncer, true, &err));
+    EXPECT_OK(err);
+    work.missing = NULL;
+    io->work_start(NULL, syncer, work_run, &work);
+    io->syncer_close(NULL, &syncer);  // waits for it
+    EXPECT_EQ(work.runs, 3);
+    EXPECT_EQ(atomic_load(&wakes), 4);
+    io->file_close(NULL, &work.file);
+    finish();
+}
+
 TEST(file, opens_as_the_flags_say) {
     begin();
     IoFile *file = NULL;

@@ -7,7 +7,7 @@
 #include <sys/random.h>
 #include <time.h>
 
-static _Thread_local char last_error[256];
+static _Thread_local char last_error[LINUX_ERROR_TEXT_BYTES];
 
 const char *io_last_error_text(void) {
     return last_error;
@@ -49,6 +49,10 @@ Err linux_error(const char *what, const char *name) {
     return err_from_errno(code);
 }
 
+void linux_error_text_set(const char *text) {
+    snprintf(last_error, sizeof last_error, "%s", text);
+}
+
 Micros linux_clock_wall(void *world) {
     (void)world;
     struct timespec ts;
@@ -87,6 +91,7 @@ const Io *io_real(void) {
         .syncer_close = linux_syncer_close,
         .sync_start = linux_sync_start,
         .sync_ended = linux_sync_ended,
+        .work_start = linux_work_start,
         .file_size = linux_file_size,
         .file_truncate = linux_file_truncate,
         .file_preallocate = linux_file_preallocate,

@@ -3,7 +3,9 @@
 #include "os/io.h"
 
 // Translate errno, and keep "<what> <name>: <strerror>" for io_last_error_text(). Never OK.
+enum { LINUX_ERROR_TEXT_BYTES = 256 };
 Err linux_error(const char *what, const char *name);
+void linux_error_text_set(const char *text);  // what another thread's io_last_error_text() was
 
 Err linux_file_open(void *world, const char *path, int flags, IoFile **out);
 void linux_file_close(void *world, IoFile **file);
@@ -21,11 +23,11 @@ Err linux_file_read_now(void *world,
                         size_t *got);
 Err linux_file_write(void *world, IoFile *file, uint64_t offset, const void *bytes, size_t len);
 Err linux_file_sync(void *world, IoFile *file);
-int linux_file_fd(const IoFile *file);
 Err linux_syncer_open(void *world, void (*wake)(void *ctx), void *ctx, IoSyncer **out);
 void linux_syncer_close(void *world, IoSyncer **syncer);
 void linux_sync_start(void *world, IoSyncer *syncer, IoFile *file);
 bool linux_sync_ended(void *world, IoSyncer *syncer, bool wait, Err *err);
+void linux_work_start(void *world, IoSyncer *syncer, Err (*run)(void *ctx), void *ctx);
 Err linux_file_size(void *world, IoFile *file, uint64_t *out);
 Err linux_file_truncate(void *world, IoFile *file, uint64_t size);
 Err linux_file_preallocate(void *world, IoFile *file, uint64_t size);

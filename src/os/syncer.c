@@ -1,4 +1,4 @@
-// syncer.c: fdatasync on a thread of its own.
+// syncer.c: fdatasync on a thread of its own, or all the writing that comes before it.
 //
 //   owner    sync_start ── IN_FLIGHT ──────────── sync_ended ── IDLE
 //   thread        └────────── fdatasync ── ENDED ──┘
@@ -9,10 +9,9 @@
 //
 // The thread is made when it is first wanted: most databases never are so busy. Where it cannot be
 // had, sync_start syncs before it returns.
-#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
-#include <unistd.h>
+#include <stdio.h>
 
 #include "base/mem.h"
 #include "os/linux.h"
@@ -25,8 +24,10 @@ struct IoSyncer {
     void *ctx;
     _Atomic SyncState
         state;  // to IN_FLIGHT by the owner, to ENDED by whoever syncs, to IDLE by the owner
-    int fd;     // while IN_FLIGHT
-    int error;  // an errno, once ENDED
+    Err (*run)(void *ctx);  // while IN_FLIGHT, with its
+    void *run_ctx;
+    Err err;  // once ENDED, with its
+    char text[LINUX_ERROR_TEXT_BYTES];
     pthread_t thread;
     bool has_thread;
 
@@ -35,11 +36,14 @@ struct IoSyncer {
     bool closing;
 };
 
-static int sync_now(int fd) {
-    while (fdatasync(fd) != 0) {
-        if (errno != EINTR) return errno;
-    }
-    return 0;
+static Err sync_file(void *file) {
+    return linux_file_sync(NULL, file);
+}
+
+// What went wrong is told to another thread.
+static void work(IoSyncer *s) {
+    s->err = s->run(s->run_ctx);
+    if (s->err != OK) snprintf(s->text, sizeof s->text, "%s", io_last_error_text());
 }
 
 static SyncState state_of(IoSyncer *s) {
@@ -69,7 +73,7 @@ static void *syncer_main(void *arg) {
     IoSyncer *s = arg;
     thread_become("sync", THREAD_PROMPT);
     while (wait_for_work(s)) {
-        s->error = sync_now(s->fd);
+        work(s);
         state_set(s, SYNC_ENDED);
         if (s->wake) s->wake(s->ctx);
     }
@@ -106,15 +110,20 @@ void linux_syncer_close(void *world, IoSyncer **syncer) {
 }
 
 void linux_sync_start(void *world, IoSyncer *s, IoFile *file) {
+    linux_work_start(world, s, sync_file, file);
+}
+
+void linux_work_start(void *world, IoSyncer *s, Err (*run)(void *ctx), void *ctx) {
     (void)world;
     ASSERT(state_of(s) == SYNC_IDLE);
     if (!s->has_thread) s->has_thread = pthread_create(&s->thread, NULL, syncer_main, s) == 0;
-    s->fd = linux_file_fd(file);
+    s->run = run;
+    s->run_ctx = ctx;
     if (s->has_thread) {
         state_set(s, SYNC_IN_FLIGHT);
         return;
     }
-    s->error = sync_now(s->fd);
+    work(s);
     atomic_store_explicit(&s->state, SYNC_ENDED, memory_order_release);
     if (s->wake) s->wake(s->ctx);
 }
@@ -131,7 +140,7 @@ bool linux_sync_ended(void *world, IoSyncer *s, bool wait, Err *err) {
         pthread_mutex_unlock(&s->mutex);
     }
     atomic_store_explicit(&s->state, SYNC_IDLE, memory_order_relaxed);
-    errno = s->error;
-    *err = s->error ? linux_error("fdatasync", "") : OK;
+    *err = s->err;
+    if (s->err != OK) linux_error_text_set(s->text);
     return true;
 }

@@ -43,10 +43,14 @@ typedef struct Faults {
     Err fail_err;
 } Faults;
 
-// The owner of a sync in flight asks `asks_left` times in vain.
+// The owner of a sync or other work in flight asks `asks_left` times in vain.
 struct IoSyncer {
-    IoFile *file;  // NULL: none in flight
+    IoFile *file;  // NULL: no sync in flight
     uint64_t mark;
+    Err (*run)(void *ctx);  // NULL: no other work in flight
+    void *ctx;
+    bool has_run;  // it was done when it was started, and `err` is what it returned
+    Err err;
     uint64_t asks_left;
 };
 
@@ -442,20 +446,25 @@ static Err syncer_open(void *world, void (*wake)(void *ctx), void *ctx, IoSyncer
 }
 
 static bool sync_ended(void *world, IoSyncer *syncer, bool wait, Err *err) {
-    ASSERT(syncer->file);
+    ASSERT(syncer->file || syncer->run);
     if (!wait && syncer->asks_left) {
         syncer->asks_left--;
         return false;
     }
-    *err = sync_to(world, syncer->file, syncer->mark);
+    if (syncer->has_run) {
+        *err = syncer->err;
+    } else {
+        *err = syncer->run ? syncer->run(syncer->ctx) : sync_to(world, syncer->file, syncer->mark);
+    }
     syncer->file = NULL;
+    syncer->run = NULL;
     return true;
 }
 
 static void syncer_close(void *world, IoSyncer **syncer) {
     Err err;
     if (!*syncer) return;
-    if ((*syncer)->file) sync_ended(world, *syncer, true, &err);
+    if ((*syncer)->file || (*syncer)->run) sync_ended(world, *syncer, true, &err);
     free(*syncer);
     *syncer = NULL;
 }
@@ -464,9 +473,20 @@ static void syncer_close(void *world, IoSyncer **syncer) {
 // other files overtake it.
 static void sync_start(void *world, IoSyncer *syncer, IoFile *file) {
     const SimDisk *disk = disk_of(world);
-    ASSERT(!syncer->file);
+    ASSERT(!syncer->file && !syncer->run);
     *syncer = (IoSyncer){.file = file, .mark = inode_mark(file->inode)};
     if (disk->asks_max) syncer->asks_left = sim_random(world) % (disk->asks_max + 1);
+}
+
+// It is done as it is started or as it ends, so that the power may go with all of it on the disk and
+// nobody told, and with none of it.
+static void work_start(void *world, IoSyncer *syncer, Err (*run)(void *ctx), void *ctx) {
+    const SimDisk *disk = disk_of(world);
+    ASSERT(!syncer->file && !syncer->run);
+    *syncer = (IoSyncer){.run = run, .ctx = ctx};
+    if (disk->asks_max) syncer->asks_left = sim_random(world) % (disk->asks_max + 1);
+    syncer->has_run = sim_random(world) % 2;
+    if (syncer->has_run) syncer->err = run(ctx);
 }
 
 static Err file_size(void *world, IoFile *file, uint64_t *out) {
@@ -651,6 +671,7 @@ void sim_disk_fill_io(Io *io) {
     io->syncer_close = syncer_close;
     io->sync_start = sync_start;
     io->sync_ended = sync_ended;
+    io->work_start = work_start;
     io->file_size = file_size;
     io->file_truncate = file_truncate;
     io->file_preallocate = file_preallocate;

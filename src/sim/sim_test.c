@@ -139,6 +139,51 @@ TEST(sim_disk, a_sync_in_flight_fails_and_loses_power_as_others_do) {
     sim_free(&sim);
 }
 
+typedef struct Work {
+    IoFile *file;
+    int runs;
+} Work;
+
+static Err work_run(void *ctx) {
+    Work *work = ctx;
+    work->runs++;
+    Err err = io->file_write(io->world, work->file, 0, "work", 4);
+    return err == OK ? io->file_sync(io->world, work->file) : err;
+}
+
+TEST(sim_disk, work_in_flight_is_done_once_and_the_power_may_find_all_or_nothing_of_it) {
+    int early = 0;
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        IoSyncer *syncer = NULL;
+        Err err = ERR_AGAIN;
+        begin(seed);
+        Work work = {.file = open_file("f")};
+        EXPECT_OK(io->dir_sync(io->world, ""));
+        EXPECT_OK(io->syncer_open(io->world, NULL, NULL, &syncer));
+        sim_disk_fail_at(sim, SIM_SYNC, 0, ERR_DISK_FULL);
+        io->work_start(io->world, syncer, work_run, &work);
+        while (!io->sync_ended(io->world, syncer, false, &err))
+            continue;
+        EXPECT_ERR(err, ERR_DISK_FULL);
+        EXPECT_EQ(work.runs, 1);
+        io->work_start(io->world, syncer, work_run, &work);
+        sim_disk_reboot(sim, seed);
+        EXPECT(io->sync_ended(io->world, syncer, true, &err));
+        Buf got = {0};
+        EXPECT_OK(io_read_file(io, "f", 4096, &got));
+        EXPECT(err == OK ? got.len == 4 : err == ERR_IO);
+        early += err == OK;
+        EXPECT_EQ(work.runs, 2);
+        io->work_start(io->world, syncer, work_run, &work);
+        io->syncer_close(io->world, &syncer);  // with it in flight
+        EXPECT_EQ(work.runs, 3);
+        io->file_close(io->world, &work.file);
+        buf_deinit(&got);
+        sim_free(&sim);
+    }
+    EXPECT(early > 10 && early < 50);
+}
+
 TEST(sim_disk, forgets_names_until_their_directory_is_synced) {
     int lost = 0, kept = 0;
     for (uint64_t seed = 0; seed < 40; seed++) {

@@ -73,6 +73,7 @@ static Err files_open(Db *db, const DbOptions *options, uint64_t *torn_bytes, Di
         .io = options->io,
         .dir = options->dir,
         .segment_bytes = options->segment_bytes,
+        .large_bytes = options->log_large_bytes,
         .in_memory = options->in_memory,
         .start = {store_log_offset(db->store)},
         .read_only = options->read_only,
@@ -188,8 +189,8 @@ static Err log_write_set(Db *db) {
         log_commit_op(db->log, kind, change->table_id, change->new_row);
     }
     if (is_bulk_commit(db)) {
-        log_commit_ops(db->log, buf_bytes(&db->bulk->deletes), db->bulk->op_count);
-        log_commit_ops(db->log, buf_bytes(&db->bulk->inserts), 0);
+        log_commit_take_ops(db->log, &db->bulk->deletes, db->bulk->op_count);
+        log_commit_take_ops(db->log, &db->bulk->inserts, 0);
     }
     TxOffset offset;
     return log_commit_end(db->log, &offset);

@@ -31,6 +31,7 @@ typedef struct DbOptions {
     const char *page_file;   // for checkpoints and for more data than memory; NULL: neither
     size_t memory_max;       // bytes of pages in memory, 0: no limit (store.h)
     uint64_t segment_bytes;  // of the log, see LogOptions; 0: its default
+    size_t log_large_bytes;  // likewise
     size_t history_max;      // bytes of commits kept for running overlays (history.h); 0: 256 MiB
     uint64_t checkpoint_bytes;  // of log, after which a checkpoint is begun; 0: 64 MiB
     uint64_t checkpoint_rate;   // bytes a second it writes at most; 0: 64 MiB

@@ -327,6 +327,7 @@ static void begin(Run *run) {
         .dir = "db",
         .page_file = run_chance(run, 8) ? NULL : "pages",
         .segment_bytes = segments[run_draw(run, ARRAY_LEN(segments))],
+        .log_large_bytes = run_chance(run, 2) ? 1 + run_draw(run, 2000) : 0,
         .history_max = run_chance(run, 4) ? 3000 : 0,
         .checkpoint_bytes = 2000 + run_draw(run, 40000),
         .checkpoint_by_hand = true,

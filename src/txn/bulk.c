@@ -8,6 +8,7 @@
 enum {
     BREATHE_ROWS = 128,
     STOP_ROWS = 1024,  // between two looks whether to stop
+    DISCARD_BYTES_MIN = 1 << 20,
 };
 
 // ── life ───────────────────────────────────────────────────────────────────────────────────────
@@ -34,12 +35,9 @@ static void reader_close(Bulk *p) {
     p->has_reader = false;
 }
 
-void bulk_free(Bulk **handle) {
-    Bulk *p = *handle;
-    *handle = NULL;
-    if (!p) return;
-    reader_close(p);
-    store_branch_close(&p->branch);
+// What is only memory.
+static void bulk_end(Discard *self) {
+    Bulk *p = CONTAINER_OF(self, Bulk, discard);
     history_deinit(&p->history);
     mem_free(p->tables);
     mem_free(p->changes);
@@ -48,6 +46,19 @@ void bulk_free(Bulk **handle) {
     buf_deinit(&p->deletes);
     buf_deinit(&p->inserts);
     mem_free(p);
+}
+
+void bulk_free(Bulk **handle) {
+    Bulk *p = *handle;
+    *handle = NULL;
+    if (!p) return;
+    reader_close(p);
+    store_branch_close(&p->branch);
+    if (p->cap * sizeof *p->changes + p->history.bytes < DISCARD_BYTES_MIN) {
+        bulk_end(&p->discard);
+    } else {
+        discard_later(&p->discard, bulk_end);
+    }
 }
 
 // ── rows ───────────────────────────────────────────────────────────────────────────────────────

@@ -17,6 +17,7 @@
 // Tables of events, whose rows are nowhere after the commit, are not prepared, nor is a table that is
 // only emptied, which costs the loop nothing (own_empties).
 #pragma once
+#include "os/discard.h"
 #include "txn/history.h"
 #include "txn/overlay.h"
 #include "txn/own.h"
@@ -29,6 +30,7 @@ typedef struct BulkTable {
 } BulkTable;
 
 typedef struct Bulk {
+    Discard discard;
     Db *db;
     StoreBranch *branch;
     HistoryReader reader;

@@ -780,6 +780,36 @@ TEST(log, the_power_may_go_while_a_large_batch_is_in_flight) {
     EXPECT(lost > 10 && kept > 10);
 }
 
+TEST(log, a_power_cut_in_the_middle_of_a_large_batch_leaves_a_torn_tail) {
+    int tails = 0;
+    for (uint64_t seed = 0; seed < 60; seed++) {
+        Seen seen;
+        uint64_t torn, acknowledged;
+        TxOffset offset;
+        begin(seed);
+        large_bytes = 1;
+        EXPECT_OK(open_log(&seen, &torn));
+        EXPECT_OK(write_commits(log_, 3, &acknowledged));
+        for (uint64_t n = 3; n < 8; n++) {
+            EXPECT_OK(commit_add(log_, n, &offset));
+        }
+        sim_disk_cut_at(sim, SIM_WRITE, 4 + seed % 8);
+        EXPECT_OK(log_flush_start(log_, &diag));
+        EXPECT_ERR(log_flush_poll(log_, true, &diag), ERR_IO);
+        EXPECT_EQ(log_durable_end(log_).v, 3);
+        log_close(&log_);
+        sim_disk_reboot(sim, seed);
+        EXPECT_OK(open_log(&seen, &torn));
+        EXPECT(!seen.wrong);
+        EXPECT_EQ(seen.commits, 3);
+        tails += torn > 0;
+        log_close(&log_);
+        expect_replays(3, 0);  // it was cut
+        finish();
+    }
+    EXPECT(tails > 30);
+}
+
 TEST(log, a_failed_write_or_sync_of_a_large_batch_is_the_last) {
     for (uint64_t nth = 0; nth < 40; nth++) {
         for (SimOp op = SIM_WRITE; op <= SIM_SYNC; op++) {

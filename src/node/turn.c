@@ -43,7 +43,7 @@
 #define TURN_ASKS_NS 100000
 // A disk that is so far behind is waited for. More than what one transaction writes that was made ready
 // beside the loop, as a rule.
-#define BATCH_WAITING_BYTES_MAX (64u << 20)
+#define BATCH_WAITING_BYTES_MAX (256u << 20)
 // A batch that the disk takes long for is synced beside the loop even if nobody wants it just now: somebody
 // may, before it has landed.
 #define BATCH_LARGE_BYTES (1u << 20)

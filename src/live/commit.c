@@ -2,6 +2,7 @@
 //
 // PICTURE
 //   changed rows ──guards, residual, broadcast──> groups ──> Pending: rows gained, rows lost
+//   a million of them, worked out beside the loop (tell.h) ──> Pending, encoded already
 //   Pending ──encoded once──> LiveDelta ──subs──> LiveUpdate of each client that is concerned
 //
 // A row that left and one that came are tested against the query as it stands, so a change enters,
@@ -11,6 +12,7 @@
 
 #include "live/join.h"
 #include "live/prepare.h"
+#include "live/tell.h"
 
 // ── rows to groups ─────────────────────────────────────────────────────────────────────────────
 
@@ -32,6 +34,7 @@ static Pending *pending_add(Live *live, Group *group, bool is_event) {
     p->group = group;
     p->is_event = is_event;
     p->last = NULL;
+    p->told = NULL;
     rowlist_clear(&p->inserts);
     rowlist_clear(&p->deletes);
     return p;
@@ -65,10 +68,12 @@ Err group_lose(Live *live, Group *group, Bytes shown, uint64_t copies) {
     return p ? list_add(live, &p->deletes, shown, copies) : ERR_NOMEM;
 }
 
-static Err group_take(Live *live, Group *group, const LiveChange *change, bool old, bool new) {
+static Err group_take(void *ctx, Group *group, const LiveChange *change, bool old, bool new) {
+    Live *live = ctx;
     const Query *query = group->template->query;
     Pending *p = pending_of(live, group);
     if (!p) return ERR_NOMEM;
+    if (p->last == change) return OK;  // it was found before, in another way
     p->last = change;
     Err err = OK;
     if (old) err = list_add(live, &p->deletes, query_shown(query, change->old_row), 1);
@@ -86,97 +91,71 @@ Err group_fail(Live *live, Group *group, const char *why) {
     return OK;
 }
 
-typedef struct Stab {
-    Live *live;
-    const LiveChange *change;
-} Stab;
-
-static Err group_test(void *ctx, Group *group) {
-    const Stab *s = ctx;
-    const LiveChange *change = s->change;
-    const Query *query = group->template->query;
-    s->live->stats.groups_tested++;
-    const Bytes *values = group_values(group);
-    bool old = change->old_row.ptr && query_matches_with(query, values, change->old_row);
-    bool new = change->new_row.ptr &&query_matches_with(query, values, change->new_row);
-    if (!old && !new) return OK;
-    if (group->template->way_count > 1) {  // perhaps it was found before
-        const Pending *p = pending_find(s->live, group);
-        if (p && p->last == change) return OK;
-    }
-    return group_take(s->live, group, change, old, new);
-}
-
-// One look-up where what the guard asks of the row did not change, two where it did.
-static Err guard_stab(Stab *s, const Guard *guard) {
-    Live *live = s->live;
-    const LiveChange *change = s->change;
-    const RowLayout *layout = table_layout(change->table);
-    bool has_old = change->old_row.ptr, has_new = change->new_row.ptr;
-    GuardKey old, new;
-    uint64_t *seen = &live->stats.ranges_seen;
-    Err err = OK;
-    if (has_old) err = guard_key(guard, layout, change->old_row, &live->key_old, &old);
-    if (has_new && err == OK) err = guard_key(guard, layout, change->new_row, &live->key_new, &new);
-    if (has_old && err == OK) err = guard_each(guard, &old, NULL, group_test, s, seen);
-    if (has_new && err == OK)
-        err = guard_each(guard, &new, has_old ? &old : NULL, group_test, s, seen);
-    return err;
-}
-
-static Err table_stab(Live *live, const LiveTable *table, const LiveChange *change) {
-    Stab stab = {live, change};
-    Err err = OK;
-    for (const Guard *guard = table->guards; guard && err == OK; guard = guard->next) {
-        err = guard_stab(&stab, guard);
-    }
-    for (WatchEntry *entry = table->residual; entry && err == OK; entry = entry->next) {
-        err = group_test(&stab, entry_group(entry));
-    }
-    for (WatchEntry *entry = table->broadcast; entry && err == OK; entry = entry->next) {
-        Group *group = entry_group(entry);
-        err = group_take(live, group, change, change->old_row.ptr, change->new_row.ptr);
-    }
-    return err;
-}
-
-static Err stab_all(Live *live, const LiveChange *changes, size_t count) {
-    const LiveTable *table = NULL;
-    for (size_t i = 0; i < count; i++) {
-        const LiveChange *change = &changes[i];
-        if (i == 0 || change->table_id != changes[i - 1].table_id)
-            table = live_table(live, change->table_id);
-        ASSERT(!table || (!change->is_clear && !change->is_bulk));
-        Err err = table ? table_stab(live, table, change) : OK;
-        if (err != OK) return err;
+// What was worked out beside the loop (tell.h).
+static Err take_told(Live *live, const ToldTable *table) {
+    for (const Told *told = table->first; told; told = told->next) {
+        Pending *p = pending_add(live, told->group, false);
+        if (!p) return ERR_NOMEM;
+        p->told = &told->delta;
     }
     return OK;
 }
 
+static Err stab_all(Live *live, const LiveChange *changes, size_t count) {
+    const LiveTable *table = NULL;
+    Stab *stab = live->matching;
+    Err err = OK;
+    stab->take = group_take;
+    stab->ctx = live;
+    for (size_t i = 0; i < count && err == OK; i++) {
+        const LiveChange *change = &changes[i];
+        if (i == 0 || change->table_id != changes[i - 1].table_id) {
+            const ToldTable *told = tell_of(live, change->table_id);
+            table = told ? NULL : live_table(live, change->table_id);
+            if (told) err = take_told(live, told);
+        }
+        ASSERT(!table || (!change->is_clear && !change->is_bulk));
+        if (table) err = stab_change(stab, table, change);
+    }
+    live->stats.groups_tested += stab->tested;
+    live->stats.ranges_seen += stab->seen;
+    stab->tested = stab->seen = 0;
+    tell_used(live);
+    return err;
+}
+
 // ── groups to deltas ───────────────────────────────────────────────────────────────────────────
+
+static void pending_encode(Live *live, Pending *p) {
+    p->inserts_at = live->encoded.len;
+    rowlist_encode(&live->encoded, &p->inserts);
+    p->deletes_at = live->encoded.len;
+    if (!p->is_event) rowlist_encode(&live->encoded, &p->deletes);
+    StandingRows rows = standing_rows(p->group->template->standing);
+    p->delta = (LiveDelta){
+        .table_name = group_name(p->group),
+        .table_id = rows.table_id,
+        .row_type = rows.row_type,
+        .hidden_columns = rows.hidden_columns,
+        .is_event = p->is_event,
+        .inserts = {NULL, p->deletes_at - p->inserts_at},
+        .deletes = {NULL, live->encoded.len - p->deletes_at},
+    };
+}
 
 static Err encode_all(Live *live) {
     for (uint32_t i = 0; i < live->pending_count; i++) {
         Pending *p = &live->pending[i];
-        p->inserts_at = live->encoded.len;
-        rowlist_encode(&live->encoded, &p->inserts);
-        p->deletes_at = live->encoded.len;
-        if (!p->is_event) rowlist_encode(&live->encoded, &p->deletes);
-        StandingRows rows = standing_rows(p->group->template->standing);
-        p->delta = (LiveDelta){
-            .table_name = group_name(p->group),
-            .table_id = rows.table_id,
-            .row_type = rows.row_type,
-            .hidden_columns = rows.hidden_columns,
-            .is_event = p->is_event,
-            .inserts = {NULL, p->deletes_at - p->inserts_at},
-            .deletes = {NULL, live->encoded.len - p->deletes_at},
-            .id = i,
-        };
+        if (p->told)
+            p->delta = *p->told;
+        else
+            pending_encode(live, p);
+        p->delta.id = i;
     }
     if (!buf_ok(&live->encoded)) return ERR_NOMEM;
     for (uint32_t i = 0; i < live->pending_count; i++) {  // it moves no more
         Pending *p = &live->pending[i];
+        if (p->told) continue;
         p->delta.inserts.ptr = live->encoded.ptr + p->inserts_at;
         p->delta.deletes.ptr = p->is_event ? NULL : live->encoded.ptr + p->deletes_at;
     }
@@ -302,6 +281,11 @@ void live_missed(Live *live) {
 
 bool live_watches(const Live *live, uint32_t table_id) {
     return live_table(live, table_id) != NULL;
+}
+
+bool live_wants_rows(const Live *live, uint32_t table_id) {
+    const LiveTable *table = live_table(live, table_id);
+    return table && (!tell_of(live, table_id) || table->joins || table->arrangements);
 }
 
 // Nobody listens, and the last commit left nothing that is to be forgotten.

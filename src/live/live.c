@@ -1,11 +1,17 @@
 // live.c: the subscriptions of one database as a whole: opening, closing, a new schema, counters.
 #include "live/join.h"
 #include "live/prepare.h"
+#include "live/tell.h"
 #include "live/view_private.h"
 
 Err live_open(const QueryCatalog *catalog, Views *views, Live **out) {
     Live *live = MEM_NEW(Live);
     if (!live) return ERR_NOMEM;
+    live->matching = MEM_NEW(Stab);
+    if (!live->matching) {
+        mem_free(live);
+        return ERR_NOMEM;
+    }
     live->catalog = catalog;
     live->options = (LiveOptions){.arrangement_quota = LIVE_ARRANGEMENT_QUOTA};
     live->arranged.max = live->options.arrangement_quota;
@@ -32,6 +38,7 @@ void live_close(Live **live) {
         live_client_close(&client);
     }
     prepare_abandon_all(l);
+    tell_abandon(l);
     ASSERT(l->stats.groups == 0 && l->templates.count == 0 && l->tables.count == 0);
     livemap_deinit(&l->tables);
     livemap_deinit(&l->templates);
@@ -47,6 +54,8 @@ void live_close(Live **live) {
     buf_deinit(&l->encoded);
     buf_deinit(&l->key_old);
     buf_deinit(&l->key_new);
+    stab_deinit(l->matching);
+    mem_free(l->matching);
     buf_deinit(&l->answer_bytes);
     buf_deinit(&l->answer_rows);
     answer_forget(l);
@@ -108,6 +117,7 @@ Err live_schema_changed(Live *live, LiveDropped dropped, void *ctx) {
     // Every plan points into the old catalog, so all of them go before the first is made anew.
     answer_forget(live);
     prepare_abandon_all(live);
+    tell_abandon(live);
     live->answer_may_move = false;
     leave_all(live);
     ASSERT(live->stats.groups == 0 && live->templates.count == 0 && live->tables.count == 0);

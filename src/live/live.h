@@ -160,6 +160,7 @@ typedef struct LiveDelta {
     uint32_t table_id;
     uint32_t hidden_columns;  // as in LiveRows
     const Type *row_type;
+    void *kept;  // by LiveTellEnv.keep; NULL: nothing
 } LiveDelta;
 
 typedef struct LiveSetDelta {
@@ -178,15 +179,50 @@ typedef struct LiveUpdate {  // what one client must be told about one commit
 void live_missed(Live *live);
 // Whether somebody watches rows of this table, in a query of its own or in a join.
 bool live_watches(const Live *live, uint32_t table_id);
+// The same, and live_commit must see them: it was not told of them otherwise (live_tell_use).
+bool live_wants_rows(const Live *live, uint32_t table_id);
 
-// Work out who must hear what. A change that is_clear or is_bulk has no rows to tell of: nobody may watch its table
-// (db_commit_rows). *out is valid until the next live_commit. A failure (ERR_NOMEM)
+// Work out who must hear what. A change that is_clear or is_bulk has no rows to tell of: nobody may want those of its
+// table (live_wants_rows, db_commit_rows). *out is valid until the next live_commit. A failure (ERR_NOMEM)
 // leaves clients behind the truth: the caller must close their connections (live_clients_stale).
 MUST_USE Err live_commit(Live *live,
                          const LiveChange *changes,
                          size_t count,
                          const LiveUpdate **out,
                          size_t *out_count);
+
+// What the rows of a large transaction mean to queries of one table, worked out beside the loop before it
+// commits. What they mean to joins and groups live_commit still has to find out from the rows.
+//
+//   loop     live_tell_begin ── who would now be the first to watch one of the tables in some way waits:
+//            live_subscribe_within says ERR_BUSY, as if views were late
+//   worker   live_tell_run, with all rows that will be different, sorted by table
+//   loop     live_tell_use, live_commit of the transaction that changed exactly these rows …
+//            live_tell_end, in any case, once nobody looks at its updates any more; then who waits asks again
+//   anybody  live_tell_free
+//
+// There is one at a time.
+typedef struct LiveTell LiveTell;
+#define LIVE_TELL_LARGE ((size_t)64 << 10)  // bytes of rows
+typedef struct LiveTellEnv {                // the worker's thread calls
+    void *ctx;
+    bool (*is_stopped)(void *ctx);  // may be NULL
+    // A delta that is large: take its lists over, and let it point at what is there until live_tell_free.
+    // May be NULL. An error ends live_tell_run.
+    Err (*keep)(void *ctx, LiveDelta *delta);
+} LiveTellEnv;
+// ERR_BUSY: there is one already. ERR_NOMEM.
+MUST_USE Err live_tell_begin(Live *live,
+                             const uint32_t *table_ids,
+                             uint32_t count,
+                             const LiveTellEnv *env,
+                             LiveTell **out);
+// ERR_CLOSED: it was stopped; ERR_NOMEM. Then live_commit has to be told of the rows.
+MUST_USE Err live_tell_run(LiveTell *tell, const LiveChange *changes, size_t count);
+// The next live_commit is that of its rows. False: it has nothing to say of them.
+bool live_tell_use(LiveTell *tell);
+void live_tell_end(LiveTell *tell);
+void live_tell_free(LiveTell **tell);
 
 // After a schema change: recompile everything against the catalog. Sets that no longer compile are
 // dropped and reported, with the reason. Must be called before the first live_subscribe or

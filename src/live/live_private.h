@@ -16,7 +16,7 @@
 //     QuerySet  header 24 │ Sub 48   │ what its text has of its own        80
 //
 // ALWAYS TRUE
-//   (1) A group has at least one Sub, or is held by a LivePrepare; a template, a guard and a table have at least one group
+//   (1) A group has at least one Sub, or is held by a LivePrepare or a LiveTell; a template, a guard and a table have at least one group
 //       (tables and guards whose last group left are gone too).
 //   (2) A group stands in the list of its template, if there is one (broadcast, residual, all groups of a
 //       join), and has an entry in a guard for each way of its template; one that can never match stands
@@ -163,6 +163,7 @@ typedef struct Pending {
     Group *group;
     RowList inserts, deletes;
     const LiveChange *last;  // that a row was taken from; for groups that are found twice
+    const LiveDelta *told;   // NULL: what it says is in the lists
     bool is_event;
     size_t inserts_at, deletes_at;  // in Live.encoded
     LiveDelta delta;
@@ -194,7 +195,9 @@ struct Live {
     Buf encoded;
     uint64_t priorities;     // state of the treaps' random numbers
     uint64_t stab;           // look-ups in finders
-    Buf key_old, key_new;    // guard keys of the row at hand
+    Buf key_old, key_new;    // of what is looked for
+    struct Stab *matching;   // stab.h
+    LiveTell *tell;          // NULL: none
     uint32_t touched_count;  // clients
     // The last answer of live_subscribe or live_unsubscribe.
     Buf answer_bytes;
@@ -215,6 +218,8 @@ MUST_USE Err group_obtain(Live *live, Standing **standing, Group **out, Diag *di
 void group_release(Live *live, Group *group);  // gone when it has no Sub
 // The values of its parameters, until the next group of its template is asked.
 const Bytes *group_values(const Group *group);
+// The same, for which there is room; on any thread.
+const Bytes *group_values_in(const Group *group, Bytes *room);
 // Another way in which rows find the groups of a template that is being made. ERR_NOMEM.
 MUST_USE Err template_add_way(LiveTemplate *template, GuardWay way);
 LiveTable *live_table(const Live *live, uint32_t table_id);  // NULL: nobody watches

@@ -7,6 +7,7 @@
 // each template or client.
 #include "live/join.h"
 #include "live/prepare.h"
+#include "live/tell.h"
 #include "live/view_private.h"
 
 // ── tables ─────────────────────────────────────────────────────────────────────────────────────
@@ -245,6 +246,10 @@ static void values_pack(const LiveTemplate *t, const Bytes *values, uint8_t *roo
 }
 
 const Bytes *group_values(const Group *group) {
+    return group_values_in(group, group->template->values);
+}
+
+const Bytes *group_values_in(const Group *group, Bytes *room) {
     const LiveTemplate *t = group->template;
     const uint8_t *at = (const uint8_t *)group + group->values_at;
     for (uint32_t i = 0; i < t->value_count; i++) {
@@ -255,10 +260,10 @@ const Bytes *group_values(const Group *group) {
             len = load_u32(at);
             at += sizeof(uint32_t);
         }
-        t->values[i] = BYTES(at, len);
+        room[i] = BYTES(at, len);
         at += len;
     }
-    return t->values;
+    return room;
 }
 
 Str group_name(const Group *group) {
@@ -445,12 +450,22 @@ static Err group_make(Live *live,
     return err;
 }
 
+// A worker is looking at the groups of the table, and this is none of them: it has to wait.
+static Err wait_for_tell(Live *live, const Standing *s, const GroupParams *params) {
+    if (!s->query || !tell_holds(live, s->query->table->table_id)) return OK;
+    const LiveTemplate *t = template_find(live, s, bytes_hash(standing_key(s)));
+    Group *group = NULL;
+    Err err = t ? group_find(live, t, params, &group) : OK;
+    return err == OK && !group ? ERR_BUSY : err;
+}
+
 Err group_obtain(Live *live, Standing **standing, Group **out, Diag *diag) {
     LiveTemplate *t;
     GroupParams params;
     // What these point at stays where it is when the query becomes the template's.
     const Standing *asked = *standing;
     Err err = params_of(asked, &params);
+    if (err == OK) err = wait_for_tell(live, asked, &params);
     if (err == OK) err = template_obtain(live, standing, &t, diag);
     if (err == OK) {
         err = group_make(live, t, asked, &params, out, diag);
@@ -463,7 +478,7 @@ Err group_obtain(Live *live, Standing **standing, Group **out, Diag *diag) {
 
 void group_release(Live *live, Group *group) {
     const GroupMore *more = group_more(group);
-    if (group->subs || (more && more->prepare)) return;
+    if (group->subs || (more && more->prepare) || tell_keeps(live, group)) return;
     LiveTemplate *t = group->template;
     group_leave(group);
     if (!t->by_guard) livemap_remove(&live->groups, values_hash(t, group_values(group)), group);

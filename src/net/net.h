@@ -77,7 +77,11 @@ typedef struct NetFrame {
 NetFrame *net_frame_ws_binary(Bytes payload);                 // framed, refs 1; NULL: no memory
 NetFrame *net_frame_ws_parts(const Bytes *parts, int count);  // payload in parts, one frame
 NetFrame *net_frame_ws_text(Bytes payload);                   // UTF-8
-NetFrame *net_frame_raw(Bytes bytes);                         // the body of an HTTP answer
+// One of several frames that are one message, so that a large piece of it is in memory once, whoever is
+// sent it and whatever stands around it. Between them only what RFC 6455 allows there is sent.
+typedef enum NetPiece { NET_FIRST_BINARY, NET_FIRST_TEXT, NET_FURTHER, NET_LAST } NetPiece;
+NetFrame *net_frame_ws_piece(Bytes payload, NetPiece which);
+NetFrame *net_frame_raw(Bytes bytes);  // the body of an HTTP answer
 void net_frame_retain(NetFrame *frame);
 void net_frame_release(NetFrame **frame);
 void net_frame_free(NetFrame *frame);  // what bury() does in the end
@@ -216,6 +220,9 @@ MUST_USE Err ws_accept(NetConn *conn,
                        Diag *diag);
 // Queue one message (a reference is taken). False: the connection is being cut off for slowness.
 bool ws_send(NetConn *conn, NetFrame *frame);
+// A piece of a message. With the first come the bytes of all of them, which decide whether it is taken;
+// the others follow at once. False, likewise.
+bool ws_send_piece(NetConn *conn, NetFrame *frame, size_t first_of_bytes);
 // The same for a small message that goes to one connection only: it is copied behind those queued
 // before it, so that a turn's answers to one client are one allocation and one piece of its writev.
 bool ws_send_copy(NetConn *conn, Bytes payload);

@@ -56,12 +56,13 @@ void net_frame_free(NetFrame *frame) {
     mem_free(frame);
 }
 
-static NetFrame *frame_parts(WsOpcode opcode, const Bytes *parts, int count) {
+static NetFrame *frame_made(WsOpcode opcode, bool ends, const Bytes *parts, int count) {
     size_t payload = 0;
     for (int i = 0; i < count; i++)
         payload += parts[i].len;
     uint8_t head[WS_HEAD_MAX];
     size_t head_bytes = ws_head_write(head, opcode, payload);
+    if (!ends) head[0] &= (uint8_t)~WS_FINAL;
     NetFrame *frame = frame_new(head_bytes + payload);
     if (!frame) return NULL;
     memcpy(frame->bytes, head, head_bytes);
@@ -71,6 +72,17 @@ static NetFrame *frame_parts(WsOpcode opcode, const Bytes *parts, int count) {
         into += parts[i].len;
     }
     return frame;
+}
+
+static NetFrame *frame_parts(WsOpcode opcode, const Bytes *parts, int count) {
+    return frame_made(opcode, true, parts, count);
+}
+
+NetFrame *net_frame_ws_piece(Bytes payload, NetPiece which) {
+    WsOpcode opcode = which == NET_FIRST_BINARY ? WS_BINARY
+                      : which == NET_FIRST_TEXT ? WS_TEXT
+                                                : WS_CONTINUATION;
+    return frame_made(opcode, which == NET_LAST, &payload, 1);
 }
 
 NetFrame *net_frame_ws_parts(const Bytes *parts, int count) {
@@ -206,14 +218,20 @@ bool conn_cut_slow(NetConn *conn) {
 }
 
 bool ws_send(NetConn *conn, NetFrame *frame) {
-    if (UNLIKELY(conn->state != CONN_WS)) return false;
-    if (UNLIKELY(!frame)) {
+    if (UNLIKELY(conn->state == CONN_WS && !frame)) {
         conn_kill(conn, "out of memory");
         return false;
     }
-    if (UNLIKELY(out_is_over(conn, frame->len))) return conn_cut_slow(conn);
+    return ws_send_piece(conn, frame, frame ? frame->len : 0);
+}
+
+bool ws_send_piece(NetConn *conn, NetFrame *frame, size_t first_of_bytes) {
+    if (UNLIKELY(conn->state != CONN_WS)) return false;
+    if (first_of_bytes) {
+        if (UNLIKELY(out_is_over(conn, first_of_bytes))) return conn_cut_slow(conn);
+        conn->loop->stats.messages_out++;
+    }
     net_frame_retain(frame);
-    conn->loop->stats.messages_out++;
     return out_push(conn, frame);
 }
 

@@ -20,9 +20,10 @@ enum {
     WS_CODE_INTERNAL = 1011,
 };
 
-#define WS_CONTROL_MAX 125  // payload of a control frame
-#define WS_REASON_MAX  123  // a Close frame's payload begins with its code
-#define WS_HEAD_MAX    10   // of a frame we send: ours are not masked
+#define WS_CONTROL_MAX 125    // payload of a control frame
+#define WS_REASON_MAX  123    // a Close frame's payload begins with its code
+#define WS_FINAL       0x80u  // of a frame's first byte
+#define WS_HEAD_MAX    10     // of a frame we send: ours are not masked
 
 typedef enum WsStep {
     WS_STEP_MORE,     // the frame is not complete: see WsReader.need

@@ -20,6 +20,7 @@ void commit_views_ended(Database *db, bool committed) {
 
 static void end(Database *db, Err err) {
     CommitPending commit = db->commit;
+    Tell *tell = db->tell;
     const WriteSet *writes;
     bool changed = false;
     const LiveUpdate *own = NULL;
@@ -34,8 +35,10 @@ static void end(Database *db, Err err) {
     if (err == OK && changed) {
         database_publish(db, writes, commit.session, commit.own_part ? &own : NULL);
     }
+    db->tell = NULL;
     viewlane_launch(db);
     commit.finish(commit.session, err, own);
+    tell_over(&tell, db);
     commit.session->v1.cause = NULL;  // the turn's memory
 }
 

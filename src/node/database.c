@@ -643,6 +643,7 @@ void database_close(Database **handle, const char *why, bool remove_files) {
     log_tail_release(&db->tail);
     instance_free(&db->instance);
     lanes_free(&db->lanes);  // and with them the program
+    tell_over(&db->tell, db);
     if (db->live) live_close(&db->live);
     if (db->views) views_close(&db->views);
     query_stats_free(&db->query_catalog.stats);

@@ -40,6 +40,7 @@ typedef struct DatabaseCounters {
     uint64_t resumes_other_schema, resumes_failed;
     uint64_t packing_saved;  // bytes
     uint64_t slow_clients;   // cut off
+    uint64_t told;           // commits whose updates were made beside the loop
     uint64_t hurried, syncs_here_hurried, batches_held;
     uint64_t away_ns;  // turn_away_ns
     uint64_t instances_inline, instance_wait_ns;
@@ -99,6 +100,7 @@ struct Database {
     uint32_t streams;              // answers that PostgreSQL clients are reading
     int64_t snapshots_noticed_ns;  // when a log line last spoke of an old one
     CommitPending commit;          // while it is pending no other call begins
+    struct Tell *tell;             // of the transaction that is open or being committed (tell.h)
     struct {                       // rows of the running commit's deltas as v1.json shows them
         struct DeltaJson *list;    // by LiveDelta.id; in the turn arena
         uint64_t count;

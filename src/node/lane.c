@@ -377,7 +377,7 @@ void lane_cancel(LaneCall *call) {
     pthread_cond_broadcast(&call->changed);
     pthread_mutex_unlock(&call->mutex);
     lane_guard_shut(call);
-    if (call->overlay) overlay_free(&call->overlay);
+    lane_overlay_free(call);
     if (call->lookout) lookout_free(&call->lookout);
     if (s->database->lanes) lane_leave(call);
     s->lane = NULL;
@@ -599,8 +599,7 @@ void lane_answer(LaneCall *call, AbiErrno answer) {
     pthread_mutex_unlock(&call->mutex);
 }
 
-static Err ask_run(void *ctx, Err (*run)(void *arg), void *arg) {
-    LaneCall *call = ctx;
+Err lane_on_loop(LaneCall *call, Err (*run)(void *arg), void *arg) {
     call->task.run = run;
     call->task.arg = arg;
     return lane_ask(call, ASK_RUN) ? call->task.err : ERR_CLOSED;
@@ -609,6 +608,10 @@ static Err ask_run(void *ctx, Err (*run)(void *arg), void *arg) {
 void lane_serve_run(LaneCall *call) {
     call->task.err = call->task.run(call->task.arg);
     lane_answer(call, ABI_OK);
+}
+
+static Err ask_run(void *ctx, Err (*run)(void *arg), void *arg) {
+    return lane_on_loop(ctx, run, arg);
 }
 
 typedef struct Reserve {
@@ -632,15 +635,36 @@ static Err ask_reserve(void *ctx,
     return ask_run(ctx, reserve_run, &reserve);
 }
 
-static bool is_stopped(void *ctx) {
-    LaneCall *call = ctx;
+bool lane_is_stopped(LaneCall *call) {
     return atomic_load_explicit(&call->guard.shutting, memory_order_relaxed) ||
            lane_is_cancelled(call);
 }
 
+static bool is_stopped(void *ctx) {
+    return lane_is_stopped(ctx);
+}
+
 OverlayEnv lane_overlay_env(LaneCall *call) {
-    return (OverlayEnv){.ctx = call,
-                        .reserve = ask_reserve,
-                        .prepare = {.ctx = call, .on_loop = ask_run, .is_stopped = is_stopped},
-                        .memory_max = (size_t)call->session->database->settings.transaction_max};
+    return (OverlayEnv){
+        .ctx = call,
+        .reserve = ask_reserve,
+        .prepare = {.ctx = call, .on_loop = ask_run, .is_stopped = is_stopped, .made = tell_make},
+        .memory_max = (size_t)call->session->database->settings.transaction_max};
+}
+
+Err lane_apply(LaneCall *call, Diag *diag) {
+    Database *db = call->session->database;
+    Err err = call->stale ? ERR_CONFLICT : overlay_apply(call->overlay, diag);
+    if (err == OK) {
+        ASSERT(!db->tell);
+        db->tell = call->tell;
+        call->tell = NULL;
+    }
+    lane_overlay_free(call);
+    return err;
+}
+
+void lane_overlay_free(LaneCall *call) {
+    if (call->tell) tell_over(&call->tell, call->session->database);
+    if (call->overlay) overlay_free(&call->overlay);
 }

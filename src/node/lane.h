@@ -30,6 +30,7 @@
 #pragma once
 #include "node/instance.h"
 #include "node/session.h"
+#include "node/tell.h"
 #include "node/worker.h"
 #include "txn/lookout.h"
 #include "txn/overlay.h"
@@ -66,6 +67,7 @@ struct LaneCall {
     LaneCall *next;    // in the lane's queue
     bool is_queued, is_active, may_launch, has_ended;
     Overlay *overlay;
+    Tell *tell;        // of what the overlay will be committed as; NULL: nothing
     Lookout *lookout;  // of a view
 
     // Before the launch the loop's, then the worker's, from `ended` on the loop's again.
@@ -154,6 +156,12 @@ void lane_log_flush(LaneCall *call);  // what it logged counts already, and is s
 LaneAsk lane_asked(LaneCall *call);
 void lane_answer(LaneCall *call, AbiErrno answer);
 void lane_serve_run(LaneCall *call);
+// On the worker's thread: run it on the loop's, and wait for it. ERR_CLOSED: the call was cancelled.
+MUST_USE Err lane_on_loop(LaneCall *call, Err (*run)(void *arg), void *arg);
+bool lane_is_stopped(LaneCall *call);  // on the worker's thread: somebody waits for it to stop
+// Apply its overlay (overlay_apply), which is gone then. OK: the transaction is open.
+MUST_USE Err lane_apply(LaneCall *call, Diag *diag);
+void lane_overlay_free(LaneCall *call);  // harmless if it has none
 
 OverlayEnv lane_overlay_env(LaneCall *call);
 void lane_guard_open(LaneCall *call, Access *inner);

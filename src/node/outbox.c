@@ -41,6 +41,7 @@ static OutItem *item_add(Outbox *box) {
 }
 
 Buf *outbox_begin(Outbox *box) {
+    box->begun = box->bytes.len;
     return &box->bytes;
 }
 
@@ -53,12 +54,33 @@ void outbox_end(Outbox *box) {
     if (item) *item = (OutItem){.end = (uint32_t)box->bytes.len};
 }
 
-void outbox_put_shared(Outbox *box, NetFrame *frame) {
+static void frame_put(Outbox *box, NetFrame *frame, uint32_t pieces) {
     OutItem *item = item_add(box);
     if (!item) return;
     net_frame_retain(frame);
     box->shared_bytes += frame->len;
-    *item = (OutItem){.shared = frame};
+    *item = (OutItem){.shared = frame, .pieces = pieces};
+}
+
+void outbox_put_shared(Outbox *box, const OutMessage *message) {
+    for (uint32_t i = 0; i < message->count; i++)
+        frame_put(box, message->frames[i], i == 0 ? message->count : 0);
+}
+
+void outbox_end_apart(Outbox *box, const Buf *gaps, WireProtocol protocol) {
+    if (gaps->len == 0 || !buf_ok(&box->bytes)) {
+        outbox_end(box);
+        return;
+    }
+    OutMessage message;
+    Bytes bytes = BYTES(box->bytes.ptr + box->begun, box->bytes.len - box->begun);
+    if (outmessage_make(bytes, gaps, protocol, &message)) {
+        outbox_put_shared(box, &message);
+    } else {
+        box->failed = true;
+    }
+    outmessage_release(&message);
+    box->bytes.len = box->begun;
 }
 
 void outbox_hold(Outbox *box) {
@@ -73,7 +95,7 @@ void outbox_fill(Outbox *box, NetFrame *frame) {
     if (!box->held) return;  // there was no memory for the place: the connection ends
     net_frame_retain(frame);
     box->shared_bytes += frame->len;
-    box->items[box->held - 1] = (OutItem){.shared = frame};
+    box->items[box->held - 1] = (OutItem){.shared = frame, .pieces = 1};
     box->held = 0;
 }
 
@@ -119,6 +141,71 @@ NetFrame *outbox_frame_packed(Bytes message, WireProtocol protocol, WirePacking 
     buf_deinit(&packed);
     return frame;
 }
+
+// ── messages with gaps ─────────────────────────────────────────────────────────────────────────
+
+typedef struct Pieces {
+    OutMessage *out;
+    bool is_text;
+    bool ok;
+} Pieces;
+
+// NULL: no memory. The reference is taken over.
+static void piece_put(Pieces *p, NetFrame *frame) {
+    if (frame)
+        p->out->frames[p->out->count++] = frame;
+    else
+        p->ok = false;
+}
+
+// The first piece, with the tag before the message.
+static NetFrame *first_piece(Bytes bytes, bool is_text) {
+    if (is_text) return net_frame_ws_piece(bytes, NET_FIRST_TEXT);
+    Buf tagged = {0};
+    buf_put_u8(&tagged, WIRE_PLAIN);
+    buf_put_bytes(&tagged, bytes);
+    NetFrame *frame =
+        buf_ok(&tagged) ? net_frame_ws_piece(buf_bytes(&tagged), NET_FIRST_BINARY) : NULL;
+    buf_deinit(&tagged);
+    return frame;
+}
+
+static void pieces_put(Pieces *p, Bytes bytes, const WireGap *gaps, size_t count) {
+    size_t at = 0;
+    for (size_t i = 0; i < count && p->ok; i++) {
+        Bytes before = BYTES(bytes.ptr + at, gaps[i].at - at);
+        if (i == 0)
+            piece_put(p, first_piece(before, p->is_text));
+        else if (before.len)
+            piece_put(p, net_frame_ws_piece(before, NET_FURTHER));
+        net_frame_retain(gaps[i].of);
+        piece_put(p, gaps[i].of);
+        at = gaps[i].at;
+    }
+    if (p->ok) piece_put(p, net_frame_ws_piece(BYTES(bytes.ptr + at, bytes.len - at), NET_LAST));
+}
+
+bool outmessage_make(Bytes bytes, const Buf *gaps, WireProtocol protocol, OutMessage *out) {
+    size_t count = gaps->len / sizeof(WireGap);
+    *out = (OutMessage){.frames = mem_alloc((2 * count + 1) * sizeof *out->frames)};
+    if (!out->frames) return false;
+    Pieces p = {.out = out, .is_text = protocol == WIRE_V1_JSON, .ok = true};
+    if (count == 0)
+        piece_put(&p, outbox_frame(bytes, protocol));
+    else
+        pieces_put(&p, bytes, (const WireGap *)(const void *)gaps->ptr, count);
+    if (!p.ok) outmessage_release(out);
+    return p.ok;
+}
+
+void outmessage_release(OutMessage *message) {
+    for (uint32_t i = 0; i < message->count; i++)
+        net_frame_release(&message->frames[i]);
+    mem_free(message->frames);
+    *message = (OutMessage){0};
+}
+
+// ── sending ────────────────────────────────────────────────────────────────────────────────────
 
 static bool send_range(NetConn *conn,
                        WireProtocol protocol,
@@ -179,6 +266,14 @@ bool outbox_split(Outbox *box, Outbox *front) {
     return count > 0;
 }
 
+// Of the message that begins here; 0: none does.
+static size_t message_bytes(const OutItem *item) {
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < item->pieces; i++)
+        bytes += item[i].shared->len;
+    return bytes;
+}
+
 bool outbox_send(Outbox *box, NetConn *conn, WireProtocol protocol) {
     if (box->held == 1 && !box->failed) return true;
     bool ok = !box->failed;
@@ -196,7 +291,7 @@ bool outbox_send(Outbox *box, NetConn *conn, WireProtocol protocol) {
         }
         if (!ok) break;
         if (item->shared) {
-            ok = ws_send(conn, item->shared);
+            ok = ws_send_piece(conn, item->shared, message_bytes(item));
         } else {
             to = item->end;
             messages++;

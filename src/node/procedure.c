@@ -387,8 +387,7 @@ static void serve_commit(Session *agent) {
         return;
     }
     lane_guard_shut(lane);
-    Err err = lane->stale ? ERR_CONFLICT : overlay_apply(lane->overlay, &diag);
-    overlay_free(&lane->overlay);
+    Err err = lane_apply(lane, &diag);
     p->tx = TX_NONE;
     if (err == OK) {
         commit_begin(agent);
@@ -405,7 +404,7 @@ static void serve_commit(Session *agent) {
 static void serve_abort(Session *agent) {
     Procedure *p = procedure_of(agent);
     lane_guard_shut(&p->lane);
-    if (p->lane.overlay) overlay_free(&p->lane.overlay);
+    lane_overlay_free(&p->lane);
     p->tx = TX_NONE;
     lane_answer(&p->lane, ABI_OK);
 }

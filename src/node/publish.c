@@ -5,7 +5,8 @@
 // same bytes: one finished frame that all of them share. Only where v3 has something to pack it with,
 // what was said to the client in this turn already, a small one is copied into its outbox instead.
 // Each protocol shares for itself: what v2 and v3 hear is one message, what v1 hears is another, and
-// v1.json has its own rows, made once a delta.
+// v1.json has its own rows, made once a delta. What a huge transaction has to say was encoded beside the
+// loop (tell.h): it is left out of the message and stands between pieces of it.
 #include "node/session_private.h"
 
 #define SHARE_BYTES_MIN 512
@@ -32,7 +33,8 @@ static void schedules_notice(Database *db, const WriteSet *writes) {
 typedef struct Shared {
     const LiveUpdate *of;  // whose message is encoded in `message`
     Buf message;
-    NetFrame *frame;  // made when first wanted
+    Buf gaps;         // in it
+    OutMessage made;  // when first wanted
 } Shared;
 
 // Messages differ by codec and, under v1, by whether they name the call.
@@ -56,8 +58,9 @@ static void telling_deinit(Telling *t) {
     for (int p = 0; p <= WIRE_V3; p++) {
         for (int full = 0; full < 2; full++) {
             Shared *shared = &t->shared[p][full];
-            if (shared->frame) net_frame_release(&shared->frame);
+            outmessage_release(&shared->made);
             buf_deinit(&shared->message);
+            buf_deinit(&shared->gaps);
         }
     }
 }
@@ -74,10 +77,12 @@ static bool same_deltas(const LiveUpdate *a, const LiveUpdate *b) {
 static bool encode(Telling *t, Shared *shared, const Session *s, const LiveUpdate *update) {
     uint32_t count;
     if (same_deltas(shared->of, update)) return true;
-    if (shared->frame) net_frame_release(&shared->frame);
-    const WireTableUpdate *updates = session_wire_updates(t->db, s->codec, update, &count);
-    if (!updates) return false;
+    outmessage_release(&shared->made);
     buf_clear(&shared->message);
+    buf_clear(&shared->gaps);
+    const WireTableUpdate *updates =
+        session_wire_updates(t->db, s->codec, update, &shared->gaps, &count);
+    if (!updates) return false;
     s->codec->update(&shared->message, &t->cause, is_full(t, s), updates, count);
     shared->of = buf_ok(&shared->message) ? update : NULL;
     return shared->of != NULL;
@@ -85,6 +90,7 @@ static bool encode(Telling *t, Shared *shared, const Session *s, const LiveUpdat
 
 static bool put(Shared *shared, Session *s) {
     bool inline_it = s->protocol == WIRE_V3 && shared->message.len < SHARE_BYTES_MIN &&
+                     shared->gaps.len == 0 &&
                      (!outbox_is_empty(&s->out) || s->speaks_ours);  // whom Progress follows
     s->progress_due = true;
     if (inline_it) {
@@ -92,9 +98,10 @@ static bool put(Shared *shared, Session *s) {
         outbox_end(&s->out);
         return true;
     }
-    if (!shared->frame) shared->frame = outbox_frame(buf_bytes(&shared->message), s->protocol);
-    if (!shared->frame) return false;
-    outbox_put_shared(&s->out, shared->frame);
+    if (!shared->made.count &&
+        !outmessage_make(buf_bytes(&shared->message), &shared->gaps, s->protocol, &shared->made))
+        return false;
+    outbox_put_shared(&s->out, &shared->made);
     return true;
 }
 
@@ -116,14 +123,23 @@ static bool wants_rows(const Database *db, const WriteSet *writes) {
         const TxnChange *change = &writes->changes[i];
         if (!change->is_clear && !change->is_bulk) continue;
         const CatalogTable *table = catalog_table(db_catalog(db->db), change->table_id);
-        if (live_watches(db->live, change->table_id)) return true;
+        if (live_wants_rows(db->live, change->table_id)) return true;
         if (table && table->schedule_id) return true;
+    }
+    return false;
+}
+
+// What was made ready of it (tell.h) is of the rows as they were made ready, too, or of no use.
+static bool is_bulk(const WriteSet *writes) {
+    for (size_t i = 0; i < writes->count; i++) {
+        if (writes->changes[i].is_bulk) return true;
     }
     return false;
 }
 
 void database_publish(Database *db, const WriteSet *writes, Session *by, const LiveUpdate **own) {
     db->counters.commits++;
+    if (db->tell && is_bulk(writes)) tell_use(db->tell, db);
     db->delta_json.list = NULL;
     db->delta_json.count = 0;
     if (wants_rows(db, writes) && db_commit_rows(db->db, &writes) != OK) {

@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "node/bury.h"
 #include "node/resume.h"
 #include "node/session_private.h"
 
@@ -188,37 +189,10 @@ static WirePacking packing_of(const Session *s) {
                                                                                    : WIRE_PLAIN;
 }
 
-// ── a large answer's end ───────────────────────────────────────────────────────────────────────
-
-#define BURIED_BYTES (1u << 20)
-
-typedef struct Burial {
-    WorkerJob job;
-    NetFrame *frame;
-} Burial;
-
-static void burial_run(WorkerJob *job) {
-    Burial *self = CONTAINER_OF(job, Burial, job);
-    net_frame_free(self->frame);
-    mem_free(self);
-}
-
-// On a worker, if there is one to be had.
-static void frame_bury(void *ctx, NetFrame *frame) {
-    const Node *node = ctx;
-    Burial *burial = node->workers ? MEM_NEW(Burial) : NULL;
-    if (burial) {
-        *burial = (Burial){.job.run = burial_run, .frame = frame};
-        if (worker_submit(node->workers, &burial->job) == OK) return;
-    }
-    mem_free(burial);
-    net_frame_free(frame);
-}
+// ── the answer ─────────────────────────────────────────────────────────────────────────────────
 
 static void frame_mark(const SessionRead *r, NetFrame *frame) {
-    if (!frame || frame->len < BURIED_BYTES) return;
-    frame->bury = frame_bury;
-    frame->bury_ctx = r->loop->node;
+    if (frame) bury_mark(r->loop->node, frame);
 }
 
 static Err frame_of(const SessionRead *r, Bytes message, NetFrame **out) {

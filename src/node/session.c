@@ -388,9 +388,26 @@ WireCall session_wire_call(const Session *s) {
     return (WireCall){.request = s->request_id, .timestamp = s->call_timestamp};
 }
 
+// False: no memory.
+static bool update_apart(Database *db,
+                         const WireCodec *codec,
+                         const TellKept *kept,
+                         Buf *gaps,
+                         WireTableUpdate *update) {
+    if (!kept || (codec->is_text && !kept->inserts_json && !kept->deletes_json)) return true;
+    WireApart *apart = arena_new(&db->turn_arena, WireApart);
+    if (!apart) return false;
+    *apart = (WireApart){.gaps = gaps,
+                         .inserts = codec->is_text ? kept->inserts_json : kept->inserts,
+                         .deletes = codec->is_text ? kept->deletes_json : kept->deletes};
+    update->apart = apart;
+    return true;
+}
+
 const WireTableUpdate *session_wire_updates(Database *db,
                                             const WireCodec *codec,
                                             const LiveUpdate *own,
+                                            Buf *gaps,
                                             uint32_t *count) {
     *count = own ? own->set_count : 0;
     WireTableUpdate *out = arena_array(&db->turn_arena, WireTableUpdate, *count + 1);
@@ -405,6 +422,7 @@ const WireTableUpdate *session_wire_updates(Database *db,
             .deletes = delta->deletes,
             .table_id = delta->table_id,
         };
+        if (!update_apart(db, codec, delta->kept, gaps, &out[i])) return NULL;
         if (codec->is_text && !session_wire_json(db, delta, &out[i])) return NULL;
     }
     return out;
@@ -421,13 +439,15 @@ static void reducer_committed(Session *s, const LiveUpdate *own) {
     if (s->v1.is_quiet) return;  // it heard what everybody hears
     uint32_t count = 0;
     const WireTableUpdate *updates = NULL;
+    Buf gaps = {0};
     if (own) {
-        updates = session_wire_updates(s->database, s->codec, own, &count);
+        updates = session_wire_updates(s->database, s->codec, own, &gaps, &count);
         if (!updates) s->out.failed = true;
     }
     WireCall call = session_wire_call(s);
     s->codec->called(outbox_begin(&s->out), &call, updates, count);
-    outbox_end(&s->out);
+    outbox_end_apart(&s->out, &gaps, s->protocol);
+    buf_deinit(&gaps);
     s->progress_due |= count > 0;
 }
 

@@ -34,10 +34,12 @@ const char *session_lifecycle_word(Lifecycle which);  // "Init", "OnConnect", "O
 // What the caller and the log are told about a call that did not commit. Borrows from outcome or
 // from the turn's arena.
 Str session_failure_text(Session *session, const HostOutcome *outcome);
-// A client's part of a commit in the wire's form, in the turn's arena. NULL: no memory.
+// A client's part of a commit in the wire's form, in the turn's arena. Lists that are there as pieces
+// already are left out of what is encoded of it, and noted in `gaps` (outbox.h). NULL: no memory.
 const WireTableUpdate *session_wire_updates(Database *database,
                                             const WireCodec *codec,
                                             const LiveUpdate *update,
+                                            Buf *gaps,
                                             uint32_t *count);
 
 // The call being worked on, for its answer.

@@ -117,11 +117,11 @@ static Bytes rows_json(Database *db, const LiveDelta *delta, Bytes rows) {
 bool session_wire_json(Database *db, const LiveDelta *delta, WireTableUpdate *update) {
     if (!room_for(db, delta->id)) return false;
     DeltaJson *json = &db->delta_json.list[delta->id];
-    if (!json->inserts.ptr) {
-        *json =
-            (DeltaJson){rows_json(db, delta, delta->inserts), rows_json(db, delta, delta->deletes)};
-    }
+    const WireApart *apart = update->apart;  // there are pieces of it already
+    bool inserts = !apart || !apart->inserts, deletes = !apart || !apart->deletes;
+    if (inserts && !json->inserts.ptr) json->inserts = rows_json(db, delta, delta->inserts);
+    if (deletes && !json->deletes.ptr) json->deletes = rows_json(db, delta, delta->deletes);
     update->inserts_json = json->inserts;
     update->deletes_json = json->deletes;
-    return json->inserts.ptr && json->deletes.ptr;
+    return (!inserts || json->inserts.ptr) && (!deletes || json->deletes.ptr);
 }

@@ -311,7 +311,7 @@ static void try_begin(Session *s) {
         return;
     }
     if (err != OK) {
-        if (c->lane.overlay) overlay_free(&c->lane.overlay);
+        lane_overlay_free(&c->lane);
         c->lane.has_ended = true;
         conclude_failed(s, HOST_FATAL, str_from(err_text(err)));
         return;
@@ -362,8 +362,9 @@ static bool ended(Session *s, HostCall *call) {
                 lane->used_us);
     Err err = OK;
     if (lane->status == HOST_OK)
-        err = lane->stale ? ERR_CONFLICT : overlay_apply(lane->overlay, &diag);
-    overlay_free(&lane->overlay);
+        err = lane_apply(lane, &diag);
+    else
+        lane_overlay_free(lane);
     if (err == ERR_CONFLICT) return was_stale(s, call);
     if (lane->status != HOST_OK) {
         conclude_failed(s, lane->status, bytes_str(buf_bytes(&lane->message)));

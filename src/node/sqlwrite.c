@@ -183,8 +183,9 @@ static void ended(Session *s) {
     Err err = c->err;
     if (lane->status == HOST_STOPPED) err = ERR_BUSY;
     if (lane->status == HOST_OK)
-        err = lane->stale ? ERR_CONFLICT : overlay_apply(lane->overlay, &diag);
-    overlay_free(&lane->overlay);
+        err = lane_apply(lane, &diag);
+    else
+        lane_overlay_free(lane);
     if (err == OK) {
         s->call_timestamp = lane->host.timestamp;
         leave(s);

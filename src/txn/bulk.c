@@ -300,6 +300,10 @@ Err bulk_make(Bulk *p, OwnTable **tables, uint32_t count, const BulkEnv *env) {
     }
     buf_deinit(&m.key);
     if (err == OK && !history_put_end(&p->history)) err = ERR_NOMEM;
+    if (err == OK && env->made) {
+        store_guard_lower();  // it takes its time, and looks at no page
+        env->made(env->ctx, p->changes, p->count);
+    }
     // While others' rows are made on it, too, a page or two is asked for here and there.
     uint64_t repeated;
     do {

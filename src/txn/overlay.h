@@ -31,6 +31,9 @@ typedef struct BulkEnv {
     Err (*on_loop)(void *ctx, Err (*run)(void *arg), void *arg);  // run it there and wait for it
     bool (*is_stopped)(void *ctx);  // the overlay is about to be freed
     uint64_t rows_min;              // of so few rows the loop makes itself; 0: BULK_ROWS_MIN
+    // These rows will be different once the overlay is applied as it was prepared, sorted by table; and
+    // all that is committed of their tables until then leaves them alone. NULL: nobody asks.
+    void (*made)(void *ctx, const TxnChange *changes, size_t count);
 } BulkEnv;
 
 typedef struct OverlayEnv {

@@ -36,6 +36,17 @@ bool wire_rows_next(WireRows *rows, Bytes *row) {
     return true;
 }
 
+void wire_put_rows(Buf *out, Bytes rows, const WireApart *apart, bool inserts) {
+    void *of = !apart ? NULL : inserts ? apart->inserts : apart->deletes;
+    if (!of) {
+        buf_put_bytes(out, rows);
+        return;
+    }
+    WireGap gap = {.at = out->len, .of = of};
+    buf_put(apart->gaps, &gap, sizeof gap);
+    if (!buf_ok(apart->gaps)) out->failed = true;
+}
+
 void wire_rows_json(Buf *out, Bytes list, const WireRowType *type, bool named) {
     Type shown = *type->row_type;
     shown.fields += type->hidden_columns;

@@ -173,8 +173,8 @@ static void put_update(Buf *out, const WireTableUpdate *u, uint32_t count) {
     put_table_head(out, u[0].table_id, u[0].table_name, v1_row_count(u, count), count);
     for (uint32_t i = 0; i < count; i++) {
         buf_put_u8(out, UNCOMPRESSED);
-        buf_put_bytes(out, u[i].deletes);
-        buf_put_bytes(out, u[i].inserts);
+        wire_put_rows(out, u[i].deletes, u[i].apart, false);
+        wire_put_rows(out, u[i].inserts, u[i].apart, true);
     }
 }
 

@@ -126,11 +126,11 @@ static void put_micros(Buf *out, const char *key, TypeSpecial kind, int64_t micr
 }
 
 // One update of a table: rows that came, rows that went.
-static void put_query_update(Buf *out, Bytes deletes, Bytes inserts) {
+static void put_query_update(Buf *out, const WireTableUpdate *u) {
     put(out, "{\"deletes\":");
-    buf_put_bytes(out, deletes);
+    wire_put_rows(out, u->deletes_json, u->apart, false);
     put(out, ",\"inserts\":");
-    buf_put_bytes(out, inserts);
+    wire_put_rows(out, u->inserts_json, u->apart, true);
     put(out, "}");
 }
 
@@ -173,7 +173,7 @@ static void put_update(Buf *out, const WireTableUpdate *u, uint32_t count) {
     put_table_head(out, u[0].table_id, u[0].table_name, v1_row_count(u, count));
     for (uint32_t i = 0; i < count; i++) {
         if (i) put(out, ",");
-        put_query_update(out, u[i].deletes_json, u[i].inserts_json);
+        put_query_update(out, &u[i]);
     }
     put(out, "]}");
 }

@@ -231,8 +231,8 @@ static void put_table_update(Buf *out, const WireTableUpdate *u, uint32_t count)
     buf_put_u32(out, count);
     for (uint32_t i = 0; i < count; i++) {
         buf_put_u8(out, u[i].is_event ? ROWS_EVENTS : ROWS_PERSISTENT);
-        buf_put_bytes(out, u[i].inserts);
-        if (!u[i].is_event) buf_put_bytes(out, u[i].deletes);
+        wire_put_rows(out, u[i].inserts, u[i].apart, true);
+        if (!u[i].is_event) wire_put_rows(out, u[i].deletes, u[i].apart, false);
     }
 }
 

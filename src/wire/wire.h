@@ -111,6 +111,17 @@ typedef struct WireTableRows {
     WireRowType type;
 } WireTableRows;
 
+// A list that is not copied into the message: whoever sends it puts it where it was left out.
+typedef struct WireGap {
+    size_t at;  // in what was appended to; ascending
+    void *of;   // as given
+} WireGap;
+
+typedef struct WireApart {
+    Buf *gaps;                // WireGap: appended to
+    void *inserts, *deletes;  // NULL: it is copied like others
+} WireApart;
+
 typedef struct WireTableUpdate {  // sorted by query set, then table name
     uint32_t query_set;
     Str table_name;
@@ -119,6 +130,7 @@ typedef struct WireTableUpdate {  // sorted by query set, then table name
     // What only v1 shows:
     uint32_t table_id;
     Bytes inserts_json, deletes_json;  // the same rows as wire_rows_json writes them, for v1.json
+    const WireApart *apart;            // NULL: everything is copied
 } WireTableUpdate;
 
 // A BsatnRowList that we made, row by row.
@@ -133,6 +145,8 @@ bool wire_rows_next(WireRows *rows, Bytes *row);
 // The list as v1.json has it: an array of strings, each the JSON text of a row. `named`: columns by
 // name (form R), else by position (form U).
 void wire_rows_json(Buf *out, Bytes list, const WireRowType *type, bool named);
+// Append a list of an update, or leave a gap.
+void wire_put_rows(Buf *out, Bytes rows, const WireApart *apart, bool inserts);
 
 // ── answers, whatever the protocol ─────────────────────────────────────────────────────────────
 

@@ -869,6 +869,48 @@ TEST(net, a_large_message_leaves_in_bites_and_others_are_written_in_between) {
     app_close(&app);
 }
 
+TEST(net, a_message_in_pieces_is_one_message_and_taken_as_a_whole) {
+    App app;
+    app_open(&app, &(NetLimits){.out_bytes_max = 1000});
+    int socket = dial_ws(&app);
+    uint8_t large[900];
+    memset(large, 'l', sizeof large);
+    NetFrame *pieces[] = {net_frame_ws_piece(BYTES("begin", 5), NET_FIRST_BINARY),
+                          net_frame_ws_piece(BYTES(large, sizeof large), NET_FURTHER),
+                          net_frame_ws_piece(BYTES(large, sizeof large), NET_FURTHER),
+                          net_frame_ws_piece(BYTES("", 0), NET_LAST)};
+    Buf want = {0}, got = {0};
+    size_t bytes = 0;
+    for (size_t i = 0; i < ARRAY_LEN(pieces); i++) {
+        bytes += pieces[i]->len;
+        buf_put(&want, pieces[i]->bytes, pieces[i]->len);
+    }
+    EXPECT_BYTES(BYTES(pieces[0]->bytes, 2), BYTES("\x02\x05", 2));
+    EXPECT_BYTES(BYTES(pieces[1]->bytes, 2), BYTES("\x00\x7e", 2));
+    EXPECT_BYTES(BYTES(pieces[3]->bytes, 2), BYTES("\x80\x00", 2));
+    uint64_t before = net_stats(app.loop).messages_out;
+    for (size_t i = 0; i < ARRAY_LEN(pieces); i++)  // larger than the limit, and the queue is empty
+        EXPECT(ws_send_piece(app.waiting, pieces[i], i == 0 ? bytes : 0));
+    EXPECT_EQ(net_stats(app.loop).messages_out, before + 1);
+    for (int i = 0; i < 100 && got.len < want.len; i++) {
+        turn(&app);
+        get_some(&app, socket, &got);
+    }
+    EXPECT(bytes_eq(buf_bytes(&got), buf_bytes(&want)));
+    EXPECT(ws_send_piece(app.waiting, pieces[1], 900));
+    EXPECT(!ws_send_piece(app.waiting, pieces[0], 900));  // too much, though this piece were not
+    EXPECT_EQ(net_stats(app.loop).slow_cut, 1);
+    turns(&app, 4);
+    hang_up(&app, socket);
+    app_close(&app);
+    for (size_t i = 0; i < ARRAY_LEN(pieces); i++) {
+        EXPECT_EQ(pieces[i]->refs, 1);
+        net_frame_release(&pieces[i]);
+    }
+    buf_deinit(&want);
+    buf_deinit(&got);
+}
+
 static void note_burial(void *ctx, NetFrame *frame) {
     ++*(int *)ctx;
     net_frame_free(frame);

@@ -297,6 +297,70 @@ TEST(wire, encodes_transaction_updates) {
     rows_end(&deleted);
 }
 
+// What was left out, put where it belongs.
+static void fill_gaps(Buf *out, const Buf *message, const Buf *gaps) {
+    size_t at = 0;
+    for (size_t i = 0; i < gaps->len; i += sizeof(WireGap)) {
+        WireGap gap;
+        memcpy(&gap, gaps->ptr + i, sizeof gap);
+        buf_put(out, message->ptr + at, gap.at - at);
+        buf_put_bytes(out, *(const Bytes *)gap.of);
+        at = gap.at;
+    }
+    buf_put(out, message->ptr + at, message->len - at);
+}
+
+TEST(wire, leaves_gaps_where_rows_are_sent_from_elsewhere) {
+    static const WireProtocol protocols[] = {WIRE_V1_JSON, WIRE_V1_BSATN, WIRE_V2, WIRE_V3};
+    Rows inserted, deleted;
+    WireTableUpdate plain[2] = {{
+        .query_set = 2,
+        .table_name = STR("t"),
+        .inserts = rows_of(&inserted, (uint32_t[]){9, 10}, 2),
+        .deletes = rows_of(&deleted, (uint32_t[]){7}, 1),
+        .inserts_json = BYTES("[\"9\",\"10\"]", 10),
+        .deletes_json = BYTES("[\"7\"]", 5),
+    }};
+    plain[1] = plain[0];
+    plain[1].table_name = STR("u");
+    for (size_t p = 0; p < ARRAY_LEN(protocols); p++) {
+        const WireCodec *codec = wire_codec(protocols[p]);
+        for (int which = 1; which < 4; which++) {
+            for (int called = 0; called < 2; called++) {
+                WireCall call = {.request = 5, .reducer = STR("r")};
+                WireTableUpdate apart[2] = {plain[0], plain[1]};
+                Buf whole = {0}, parts = {0}, gaps = {0}, filled = {0};
+                WireTableUpdate *of = &plain[0];
+                Bytes *inserts = codec->is_text ? &of->inserts_json : &of->inserts;
+                Bytes *deletes = codec->is_text ? &of->deletes_json : &of->deletes;
+                WireApart how = {.gaps = &gaps,
+                                 .inserts = which & 1 ? inserts : NULL,
+                                 .deletes = which & 2 ? deletes : NULL};
+                apart[0].apart = apart[1].apart = &how;
+                buf_put_u8(&whole, 77);  // something stands before it
+                buf_put_u8(&parts, 77);
+                if (called) {
+                    codec->called(&whole, &call, plain, 2);
+                    codec->called(&parts, &call, apart, 2);
+                } else {
+                    codec->update(&whole, &call, false, plain, 2);
+                    codec->update(&parts, &call, false, apart, 2);
+                }
+                EXPECT_EQ(gaps.len / sizeof(WireGap), which == 3 ? 4 : 2);
+                EXPECT(parts.len < whole.len);
+                fill_gaps(&filled, &parts, &gaps);
+                EXPECT_BYTES(buf_bytes(&filled), buf_bytes(&whole));
+                buf_deinit(&whole);
+                buf_deinit(&parts);
+                buf_deinit(&gaps);
+                buf_deinit(&filled);
+            }
+        }
+    }
+    rows_end(&inserted);
+    rows_end(&deleted);
+}
+
 TEST(wire, groups_updates_by_set_and_then_by_table) {
     Rows rows, none;
     Bytes one = rows_of(&rows, (uint32_t[]){9}, 1), empty = rows_of(&none, NULL, 0);

@@ -87,6 +87,7 @@ typedef struct Follower {
     const World *world;
     uint32_t rounds, updates;
     bool leaves_early;
+    atomic_bool has_ended;
 } Follower;
 
 // Subscribe, follow for a while, leave; and again, while others write.
@@ -112,6 +113,7 @@ static void *follower_main(void *arg) {
     }
     buf_deinit(&message);
     mem_free(held);
+    atomic_store(&f->has_ended, true);
     return NULL;
 }
 
@@ -147,6 +149,41 @@ TEST(node, who_subscribes_while_others_write_holds_what_the_query_says) {
     atomic_store(&workers_stop, false);
     for (uint32_t i = 0; i < ARRAY_LEN(writers); i++)
         EXPECT_EQ(counter(&world, i + 1), 1 + writers[i].succeeded);
+    world_end(&world);
+}
+
+TEST(node, who_watches_what_changes_at_once_is_told_of_every_row) {
+    World world = {0};
+    world_start(&world);
+    EXPECT_EQ(publish(&world, 0), 200);
+    fill_counters(&world);
+    Worker writers[] = {{.kind = 3, .name = "add", .id = COUNTERS + 1, .count = UINT32_MAX},
+                        {.kind = 3, .name = "add", .id = COUNTERS + 2, .count = UINT32_MAX}};
+    Follower followers[] = {{.rounds = 2, .updates = 8}, {.rounds = 6, .updates = 2}};
+    workers_start(writers, ARRAY_LEN(writers), &world);
+    for (size_t i = 0; i < ARRAY_LEN(followers); i++) {
+        followers[i].world = &world;
+        EXPECT_EQ(pthread_create(&followers[i].thread, NULL, follower_main, &followers[i]), 0);
+    }
+    uint32_t updates = 0;
+    for (size_t i = 0; i < ARRAY_LEN(followers); i++) {
+        while (!atomic_load(&followers[i].has_ended)) {
+            char text[96];
+            snprintf(text,
+                     sizeof text,
+                     "UPDATE counter SET value = %u WHERE id < %u",
+                     ++updates + 1000,
+                     (unsigned)COUNTERS);
+            EXPECT_EQ(sql(&world, text), 200);
+        }
+        pthread_join(followers[i].thread, NULL);
+    }
+    atomic_store(&workers_stop, true);
+    workers_join(writers, ARRAY_LEN(writers));
+    atomic_store(&workers_stop, false);
+    EXPECT_EQ(metric(&world, "lightcone_bulk_told_total"), updates);
+    for (uint32_t i = 0; i < ARRAY_LEN(writers); i++)
+        EXPECT_EQ(counter(&world, writers[i].id), writers[i].succeeded);
     world_end(&world);
 }
 

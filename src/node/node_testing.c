@@ -401,25 +401,36 @@ void ws_open(Client *c, uint16_t port) {
     client_drop(c, (size_t)((const uint8_t *)end + 4 - c->in));
 }
 
-bool ws_next(Client *c, Buf *message) {
+// One frame; *len bytes behind a head of *head. False: the connection is over.
+static bool frame_next(Client *c, size_t *head, size_t *len) {
     for (;;) {
-        size_t head = 2, len = c->len >= 2 ? c->in[1] & 127u : 0;
-        if (len == 126) {
-            head = 4;
-            len = c->len >= 4 ? (size_t)c->in[2] << 8 | c->in[3] : sizeof c->in;
+        *head = 2;
+        *len = c->len >= 2 ? c->in[1] & 127u : 0;
+        size_t more = *len == 126 ? 2 : *len == 127 ? 8 : 0;
+        *head += more;
+        if (more) *len = 0;
+        if (c->len >= *head) {
+            for (size_t i = 0; i < more; i++)
+                *len = *len << 8 | c->in[2 + i];
+            if (c->len >= *head + *len && c->len >= 2) return true;
         }
-        if (c->len < head + len || c->len < 2) {
-            if (!client_more(c)) return false;
-            continue;
-        }
-        uint8_t opcode = c->in[0] & 15;
-        buf_clear(message);
-        if (opcode == 2)
-            buf_put(message, c->in + head + 1, len - 1);  // without the compression tag
+        EXPECT(*head + *len <= sizeof c->in);
+        if (!client_more(c)) return false;
+    }
+}
+
+bool ws_next(Client *c, Buf *message) {
+    size_t head, len;
+    buf_clear(message);
+    while (frame_next(c, &head, &len)) {
+        uint8_t opcode = c->in[0] & 15, is_last = c->in[0] & 0x80;
+        size_t tag = opcode == 2;  // of compression
+        if (opcode <= 2) buf_put(message, c->in + head + tag, len - tag);
         client_drop(c, head + len);
-        if (opcode == 2) return true;
+        if (opcode <= 2 && is_last) return true;
         if (opcode == 8) return false;
     }
+    return false;
 }
 
 bool ws_call(Client *c, uint8_t kind, uint32_t request, const char *name, int n, ...) {
@@ -465,6 +476,12 @@ uint64_t counter(const World *world, uint32_t id) {
     uint64_t value = rows ? strtoull(rows + 9, NULL, 10) : 0;
     buf_deinit(&body);
     return value;
+}
+
+int sql(const World *world, const char *text) {
+    char head[4096];
+    snprintf(head, sizeof head, "POST /v1/database/d/sql?token=%s", token);
+    return http(world->port, head, str_bytes(str_from(text)), NULL);
 }
 
 // ── many clients ───────────────────────────────────────────────────────────────────────────────

@@ -30,11 +30,12 @@ void world_end(World *world);
 // The module as database `d`. Each version has one table more than the one before. Gives the status.
 int publish(const World *world, uint32_t version);
 uint64_t counter(const World *world, uint32_t id);
+int sql(const World *world, const char *text);          // as the owner; gives the status
 uint64_t metric(const World *world, const char *name);  // UINT64_MAX: there is none
 
 typedef struct Client {
     int socket;
-    uint8_t in[65536];
+    uint8_t in[1 << 18];
     size_t len;
 } Client;
 

@@ -1,6 +1,6 @@
 #include "live/tell.h"
 
-enum { STOP_ROWS = 512 };  // between two looks whether to stop
+enum { STOP_ROWS = 512, STOP_TESTS = 1 << 15 };  // between two looks whether to stop
 
 // ── life ───────────────────────────────────────────────────────────────────────────────────────
 
@@ -173,11 +173,15 @@ static bool is_stopped(const LiveTell *tell) {
 
 static Err rows_stab(LiveTell *tell, const LiveChange *changes, size_t count) {
     Err err = OK;
+    uint64_t looked = 0;
     for (size_t i = 0; err == OK && i < count; i++) {
         const LiveChange *change = &changes[i];
         if (i == 0 || change->table_id != changes[i - 1].table_id)
             tell->at = table_in(tell, change->table_id);
-        if (i % STOP_ROWS == 0 && is_stopped(tell)) return ERR_CLOSED;
+        if (i % STOP_ROWS == 0 || tell->stab.tested - looked > STOP_TESTS) {
+            if (is_stopped(tell)) return ERR_CLOSED;
+            looked = tell->stab.tested;
+        }
         if (tell->at && tell->at->table) err = stab_change(&tell->stab, tell->at->table, change);
     }
     return err;

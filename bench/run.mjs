@@ -8,10 +8,12 @@
 //          fanout is one update to ten thousand clients
 // SECONDS_EACH  measured seconds of one run (5)
 // ROUNDS   alternations; the table shows medians, `spread` is (max - min) / median (3)
+// BUILD    optimized: measure build/optimized/lightcone, which packages have (make optimized), instead of the build of
+//          every day. Which one it was stands under the table and in latest.json. Engines by themselves are always the latter.
 // KEEP=1   leave the servers' data and output in build/bench/work
 //
 // Prints a table and writes build/bench/latest.json:
-//   [{scenario, name, value, unit, budget, met, spread, command}]   budget and met may be null
+//   [{scenario, name, value, unit, budget, met, spread, build, command}]   budget and met may be null
 // Exits with 1 when a run fails or its checks do; a missed budget is printed, not fatal.
 import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, openSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
@@ -27,7 +29,8 @@ const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 const out = join(root, 'build/bench');
 const work = join(out, 'work');
 const tool = name => join(root, 'build/release/bench', name);
-const lightcone = join(root, 'build/lightcone');
+const build = process.env.BUILD || 'release';
+const lightcone = join(root, 'build', build, 'lightcone');
 const modules = { // by the name of their database
   'interference': join(root, 'bench/modules/interference'),
   'bench': join(root, 'bench/modules/transfer'),
@@ -171,7 +174,8 @@ function record(scenario, name, values, unit, budget = null, command = `make ben
     budget: budget ? budget.text : null,
     met: budget ? budget.met(value) : null,
     spread: Number(spread(values).toFixed(3)),
-    command,
+    build: Object.hasOwn(engines, scenario) ? 'release' : build,
+    command: build === 'release' ? command : `BUILD=${build} ${command}`,
   });
   return value;
 }
@@ -280,6 +284,7 @@ async function fanOut() {
 
 function finish() {
   table();
+  console.log(`the server's build: ${build}`);
   mkdirSync(out, { recursive: true });
   writeFileSync(join(out, 'latest.json'), JSON.stringify(results, null, 1) + '\n');
   console.log(`written to ${join('build/bench', 'latest.json')}`);
@@ -321,7 +326,7 @@ async function main() {
   if (!chosen.length && (alone.length || fairly || fanned || 'sdk'.includes(only))) return finish();
   if (!chosen.length) fail(`no scenario's name contains "${only}"`);
   for (const needed of [lightcone, tool('load'), tool('ideal'), tool('fsync')])
-    if (!existsSync(needed)) fail(`${needed} is not built: use make bench`);
+    if (!existsSync(needed)) fail(`${needed} is not built: use make ${needed === lightcone && build !== 'release' ? build : 'bench'}`);
   rmSync(work, { recursive: true, force: true });
   mkdirSync(work, { recursive: true });
 

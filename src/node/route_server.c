@@ -5,6 +5,7 @@
 
 // The document lies beside this file; node_test.c compares it with the table in routes.c.
 __asm__(".section .rodata\n"
+        ".globl openapi_text, openapi_text_end\n"
         "openapi_text: .incbin \"src/node/openapi.json\"\n"
         "openapi_text_end: .byte 0\n"
         ".previous\n");

@@ -54,6 +54,7 @@ JsInstance *js_instance_current(void) {
 // ---- the script of prelude.js
 
 __asm__(".section .rodata\n"
+        ".globl prelude_text, prelude_text_end\n"
         "prelude_text: .incbin \"src/host/js/prelude.js\"\n"
         "prelude_text_end: .byte 0\n"
         ".previous\n");

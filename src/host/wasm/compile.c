@@ -28,9 +28,10 @@ enum {
     TOLD_BYTES = 1200,  // of what a tool complained of
 };
 
+// Global: an optimised build may compile what refers to a name in another unit than the name itself.
 #define EMBED(name, file)                                                                \
-    __asm__(".section .rodata\n" #name ": .incbin \"src/host/wasm/rt/" file "\"\n" #name \
-            "_end: .byte 0\n.previous\n");                                               \
+    __asm__(".section .rodata\n.globl " #name ", " #name "_end\n" #name                  \
+            ": .incbin \"src/host/wasm/rt/" file "\"\n" #name "_end: .byte 0\n.previous\n"); \
     extern const char name[], name##_end[]
 
 EMBED(guest_header_text, "guest.h");

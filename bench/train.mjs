@@ -10,8 +10,8 @@
 //   everything else      SQL over HTTP, procedures, views, schedules, refusals, joins: bench/modules/soak
 //   a start              of what is there then, and once more after kill -9
 //
-// A compiler makes small what it has seen little of, so no part may be a hundredth of another: time decides how much of
-// each is done. All that is done is checked as well, by bench/load and here; the exit code is 1 if anything is wrong.
+// What has not run at all is compiled as ever, what has run as often as it did: so time decides how much of each is done.
+// All of it is checked as well, by bench/load and here; the exit code is 1 if anything is wrong.
 //
 // Nothing is from outside this directory and its modules: a clone and what tools/deps installs are enough.
 import assert from 'node:assert/strict';

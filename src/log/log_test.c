@@ -660,15 +660,23 @@ TEST(log, lands_what_is_in_flight_before_it_closes) {
     finish();
 }
 
+// A log that has acknowledged so many commits.
+static void life_begin(uint64_t seed, size_t large, uint64_t commits) {
+    Seen seen;
+    uint64_t torn, acknowledged;
+    begin(seed);
+    large_bytes = large;
+    EXPECT_OK(open_log(&seen, &torn));
+    EXPECT_OK(write_commits(log_, commits, &acknowledged));
+}
+
 TEST(log, the_power_may_go_while_a_batch_is_in_flight) {
     int lost = 0, kept = 0;
     for (uint64_t seed = 0; seed < 60; seed++) {
         Seen seen;
-        uint64_t torn, acknowledged;
+        uint64_t torn;
         TxOffset offset;
-        begin(seed);
-        EXPECT_OK(open_log(&seen, &torn));
-        EXPECT_OK(write_commits(log_, 5, &acknowledged));
+        life_begin(seed, 0, 5);
         EXPECT_OK(commit_add(log_, 5, &offset));
         EXPECT_OK(log_flush_start(log_, &diag));
         EXPECT_OK(commit_add(log_, 6, &offset));
@@ -758,17 +766,14 @@ TEST(log, the_power_may_go_while_a_large_batch_is_in_flight) {
     int lost = 0, kept = 0;
     for (uint64_t seed = 0; seed < 60; seed++) {
         Seen seen;
-        uint64_t torn, acknowledged;
+        uint64_t torn;
         TxOffset offset;
-        begin(seed);
-        large_bytes = 1000;
-        EXPECT_OK(open_log(&seen, &torn));
-        EXPECT_OK(write_commits(log_, 6, &acknowledged));
+        life_begin(seed, 1000, 6);
         EXPECT_OK(commit_add(log_, 6, &offset));
         EXPECT_OK(log_flush_start(log_, &diag));
         sim_disk_reboot(sim, seed);
         Err err = log_flush_poll(log_, true, &diag);  // it may have been all done
-        acknowledged = log_durable_end(log_).v;
+        uint64_t acknowledged = log_durable_end(log_).v;
         EXPECT_EQ(acknowledged, err == OK ? 7 : 6);
         log_close(&log_);
         EXPECT_OK(open_log(&seen, &torn));
@@ -784,12 +789,9 @@ TEST(log, a_power_cut_in_the_middle_of_a_large_batch_leaves_a_torn_tail) {
     int tails = 0;
     for (uint64_t seed = 0; seed < 60; seed++) {
         Seen seen;
-        uint64_t torn, acknowledged;
+        uint64_t torn;
         TxOffset offset;
-        begin(seed);
-        large_bytes = 1;
-        EXPECT_OK(open_log(&seen, &torn));
-        EXPECT_OK(write_commits(log_, 3, &acknowledged));
+        life_begin(seed, 1, 3);
         for (uint64_t n = 3; n < 8; n++) {
             EXPECT_OK(commit_add(log_, n, &offset));
         }

@@ -208,7 +208,7 @@ typedef struct LiveTellEnv {                // the worker's thread calls
     void *ctx;
     bool (*is_stopped)(void *ctx);  // may be NULL
     // A delta that is large: take its lists over, and let it point at what is there until live_tell_free.
-    // May be NULL. An error ends live_tell_run.
+    // May be NULL. An error ends live_tell_run. If this takes long, look at live_tell_is_stopped.
     Err (*keep)(void *ctx, LiveDelta *delta);
 } LiveTellEnv;
 // ERR_BUSY: there is one already. ERR_NOMEM.
@@ -219,6 +219,8 @@ MUST_USE Err live_tell_begin(Live *live,
                              LiveTell **out);
 // ERR_CLOSED: it was stopped; ERR_NOMEM. Then live_commit has to be told of the rows.
 MUST_USE Err live_tell_run(LiveTell *tell, const LiveChange *changes, size_t count);
+// Nobody wants it any more, and the loop may be waiting for live_tell_run to return. That thread's.
+bool live_tell_is_stopped(const LiveTell *tell);
 // The next live_commit is that of its rows. False: it has nothing to say of them.
 bool live_tell_use(LiveTell *tell);
 void live_tell_end(LiveTell *tell);

@@ -166,7 +166,7 @@ static Err take(void *ctx, Group *group, const LiveChange *change, bool old, boo
     return err;
 }
 
-static bool is_stopped(const LiveTell *tell) {
+bool live_tell_is_stopped(const LiveTell *tell) {
     return atomic_load_explicit(&tell->stop, memory_order_relaxed) ||
            (tell->env.is_stopped && tell->env.is_stopped(tell->env.ctx));
 }
@@ -179,7 +179,7 @@ static Err rows_stab(LiveTell *tell, const LiveChange *changes, size_t count) {
         if (i == 0 || change->table_id != changes[i - 1].table_id)
             tell->at = table_in(tell, change->table_id);
         if (i % STOP_ROWS == 0 || tell->stab.tested - looked > STOP_TESTS) {
-            if (is_stopped(tell)) return ERR_CLOSED;
+            if (live_tell_is_stopped(tell)) return ERR_CLOSED;
             looked = tell->stab.tested;
         }
         if (tell->at && tell->at->table) err = stab_change(&tell->stab, tell->at->table, change);
@@ -221,7 +221,7 @@ static Err encode(LiveTell *tell) {
     Err err = OK;
     for (uint32_t i = 0; i < tell->table_count; i++) {
         for (Told *told = tell->tables[i].first; told && err == OK; told = told->next) {
-            err = is_stopped(tell) ? ERR_CLOSED : told_encode(tell, told);
+            err = live_tell_is_stopped(tell) ? ERR_CLOSED : told_encode(tell, told);
         }
     }
     if (err != OK) return err;

@@ -5,6 +5,7 @@
 #include "node/session_private.h"
 
 #define PIECE_BYTES_MIN 4096  // what is shorter is copied into each message
+#define JSON_ROWS       1024  // between two looks at whether it is still wanted
 
 struct Tell {
     WorkerJob job;  // its end
@@ -67,8 +68,12 @@ static Err piece_of(const Tell *tell, Bytes bytes, NetFrame **out) {
 static Err json_of(const Tell *tell, const LiveDelta *delta, Bytes rows, NetFrame **out) {
     Buf text = {0};
     WireRowType type = {.row_type = delta->row_type, .hidden_columns = delta->hidden_columns};
-    wire_rows_json(&text, rows, &type, false);
-    Err err = buf_ok(&text) ? piece_of(tell, buf_bytes(&text), out) : ERR_NOMEM;
+    WireRows list = wire_rows(rows);
+    Err err = OK;
+    while (err == OK && !wire_rows_json_some(&text, &list, &type, false, JSON_ROWS)) {
+        if (live_tell_is_stopped(tell->live)) err = ERR_CLOSED;
+    }
+    if (err == OK) err = buf_ok(&text) ? piece_of(tell, buf_bytes(&text), out) : ERR_NOMEM;
     buf_deinit(&text);
     return err;
 }

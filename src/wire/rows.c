@@ -47,21 +47,31 @@ void wire_put_rows(Buf *out, Bytes rows, const WireApart *apart, bool inserts) {
     if (!buf_ok(apart->gaps)) out->failed = true;
 }
 
-void wire_rows_json(Buf *out, Bytes list, const WireRowType *type, bool named) {
+bool wire_rows_json_some(Buf *out,
+                         WireRows *rows,
+                         const WireRowType *type,
+                         bool named,
+                         uint32_t most) {
     Type shown = *type->row_type;
     shown.fields += type->hidden_columns;
     shown.field_count -= type->hidden_columns;
-    WireRows rows = wire_rows(list);
     Buf text = {0};
     Bytes row;
-    buf_put_u8(out, '[');
-    while (wire_rows_next(&rows, &row)) {
-        if (rows.at > 1) buf_put_u8(out, ',');
+    if (rows->at == 0) buf_put_u8(out, '[');
+    for (; most && wire_rows_next(rows, &row); most--) {
+        if (rows->at > 1) buf_put_u8(out, ',');
         buf_clear(&text);
         json_write(&text, &shown, row.ptr, named ? JSON_ROW : JSON_UNTYPED);
         if (!buf_ok(&text)) out->failed = true;
         json_write_string(out, bytes_str(buf_bytes(&text)));
     }
-    buf_put_u8(out, ']');
     buf_deinit(&text);
+    bool is_whole = rows->at == rows->count;
+    if (is_whole) buf_put_u8(out, ']');
+    return is_whole;
+}
+
+void wire_rows_json(Buf *out, Bytes list, const WireRowType *type, bool named) {
+    WireRows rows = wire_rows(list);
+    (void)wire_rows_json_some(out, &rows, type, named, UINT32_MAX);
 }

@@ -145,6 +145,13 @@ bool wire_rows_next(WireRows *rows, Bytes *row);
 // The list as v1.json has it: an array of strings, each the JSON text of a row. `named`: columns by
 // name (form R), else by position (form U).
 void wire_rows_json(Buf *out, Bytes list, const WireRowType *type, bool named);
+// The same in parts, of `most` rows each: true when it is whole. `rows` is where it goes on, at first
+// wire_rows(list).
+bool wire_rows_json_some(Buf *out,
+                         WireRows *rows,
+                         const WireRowType *type,
+                         bool named,
+                         uint32_t most);
 // Append a list of an update, or leave a gap.
 void wire_put_rows(Buf *out, Bytes rows, const WireApart *apart, bool inserts);
 

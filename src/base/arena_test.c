@@ -45,6 +45,42 @@ TEST(buf, remembers_a_failure_until_cleared) {
     buf_deinit(&buf);
 }
 
+static void expect_ascending(const Buf *buf) {
+    size_t wrong = 0;
+    for (size_t i = 0; i < buf->len; i++)
+        wrong += buf->ptr[i] != (uint8_t)(i * 7 >> 8);
+    EXPECT_EQ(wrong, 0);
+}
+
+TEST(buf, keeps_its_bytes_when_it_grows_large_and_when_it_cannot) {
+    Buf buf = {0};
+    size_t want = 3 * MEM_LARGE + 5, failures = 0;
+    while (buf.len < want) {
+        if (buf.cap - buf.len < 997) {
+            mem_fault_arm(0);
+            EXPECT(!buf_reserve(&buf, 997));
+            mem_fault_arm(-1);
+            buf.failed = false;
+            expect_ascending(&buf);
+            failures++;
+        }
+        size_t len = MIN(want - buf.len, (size_t)997);
+        uint8_t *room = buf_extend(&buf, len);
+        for (size_t i = 0; room && i < len; i++)
+            room[i] = (uint8_t)((buf.len - len + i) * 7 >> 8);
+    }
+    EXPECT(failures > 5);
+    expect_ascending(&buf);
+    buf_clear(&buf);
+    buf_put(&buf, "abc", 3);
+    EXPECT_BYTES(buf_bytes(&buf), BYTES("abc", 3));
+    buf_deinit(&buf);
+    buf_reserve(&buf, 2 * MEM_LARGE);  // large from the first byte on
+    EXPECT(buf_ok(&buf) && buf.cap >= 2 * MEM_LARGE);
+    buf_deinit(&buf);
+    EXPECT(!buf.ptr && buf.cap == 0);
+}
+
 TEST(utf8, accepts_and_refuses_what_the_standard_says) {
     EXPECT(utf8_valid(BYTES("h\xc3\xa9llo \xf0\x9f\x98\x80", 11)));
     EXPECT(!utf8_valid(BYTES("\xc0\x80", 2)));          // overlong

@@ -97,15 +97,28 @@ uint64_t bytes_hash(Bytes bytes) {
 }
 
 void buf_deinit(Buf *buf) {
-    mem_free(buf->ptr);
+    if (buf->cap < MEM_LARGE)
+        mem_free(buf->ptr);
+    else
+        mem_large_free(buf->ptr, buf->cap);
     *buf = (Buf){0};
+}
+
+static void *resize(Buf *buf, size_t cap) {
+    if (cap < MEM_LARGE) return mem_realloc(buf->ptr, cap);
+    if (buf->cap >= MEM_LARGE) return mem_large_resize(buf->ptr, buf->cap, cap);
+    void *large = mem_large_alloc(cap);
+    if (!large) return NULL;
+    if (buf->len) memcpy(large, buf->ptr, buf->len);
+    mem_free(buf->ptr);
+    return large;
 }
 
 bool buf_grow(Buf *buf, size_t more) {
     if (buf->failed) return false;
     size_t cap = MAX(buf->cap + buf->cap / 2, buf->len + more);
     cap = MAX(cap, (size_t)64);
-    void *ptr = cap < buf->len ? NULL : mem_realloc(buf->ptr, cap);
+    void *ptr = cap < buf->len ? NULL : resize(buf, cap);
     if (!ptr) {
         buf->failed = true;
         return false;

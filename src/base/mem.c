@@ -1,6 +1,8 @@
+#define _GNU_SOURCE  // mremap
 #include "base/mem.h"
 
 #include <stdlib.h>
+#include <sys/mman.h>
 
 static _Thread_local int64_t fault_countdown = -1;
 static _Thread_local bool fault_hit;
@@ -36,3 +38,56 @@ void *mem_realloc(void *ptr, size_t bytes) {
 void mem_free(void *ptr) {
     free(ptr);
 }
+
+// ── large blocks ───────────────────────────────────────────────────────────────────────────────
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define WATCHES_HEAP 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define WATCHES_HEAP 1
+#endif
+#endif
+
+#ifdef WATCHES_HEAP
+
+// A sanitizer watches what malloc gives.
+void *mem_large_alloc(size_t bytes) {
+    ASSERT(bytes >= MEM_LARGE);
+    return mem_alloc(bytes);
+}
+
+void *mem_large_resize(void *ptr, size_t from, size_t to) {
+    ASSERT(from >= MEM_LARGE && to >= MEM_LARGE);
+    return mem_realloc(ptr, to);
+}
+
+void mem_large_free(void *ptr, size_t bytes) {
+    ASSERT(bytes >= MEM_LARGE);
+    mem_free(ptr);
+}
+
+#else
+
+static void *unless_failed(void *mapped) {
+    return mapped == MAP_FAILED ? NULL : mapped;
+}
+
+void *mem_large_alloc(size_t bytes) {
+    ASSERT(bytes >= MEM_LARGE);
+    if (fault_due()) return NULL;
+    return unless_failed(
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+}
+
+void *mem_large_resize(void *ptr, size_t from, size_t to) {
+    ASSERT(from >= MEM_LARGE && to >= MEM_LARGE);
+    return fault_due() ? NULL : unless_failed(mremap(ptr, from, to, MREMAP_MAYMOVE));
+}
+
+void mem_large_free(void *ptr, size_t bytes) {
+    ASSERT(bytes >= MEM_LARGE);
+    munmap(ptr, bytes);
+}
+
+#endif

@@ -10,6 +10,16 @@ MUST_USE void *mem_zalloc(size_t bytes);              // zeroed
 MUST_USE void *mem_realloc(void *ptr, size_t bytes);  // NULL leaves ptr as it was
 void mem_free(void *ptr);                             // harmless on NULL
 
+// What is large and goes again soon, an answer of megabytes, is had of the system itself: it grows without being
+// copied (mremap(2)), and is the system's again at once when it is freed, on whichever thread. An allocator with
+// a heap for each thread would keep it for that thread, which may have nothing to do for hours.
+//
+// From MEM_LARGE bytes on, and with the size that was asked for last: callers know it. Uninitialised.
+#define MEM_LARGE ((size_t)1 << 20)
+MUST_USE void *mem_large_alloc(size_t bytes);
+MUST_USE void *mem_large_resize(void *ptr, size_t from, size_t to);  // NULL leaves ptr as it was
+void mem_large_free(void *ptr, size_t bytes);
+
 #define MEM_NEW(type) ((type *)mem_zalloc(sizeof(type)))
 
 // Tests only: let `countdown` allocations of this thread succeed and fail the next one. -1 turns

@@ -67,7 +67,7 @@ bool ws_offers(const HttpRequest *request, Str protocol);
 // A finished frame or piece of a response, shared by all connections it is queued on.
 typedef struct NetFrame {
     uint32_t refs;
-    uint32_t len;
+    uint32_t len, cap;
     // Who frees it, on the loop's thread; NULL: it is simply freed. Giving tens of megabytes back to the system
     // takes milliseconds.
     void (*bury)(void *ctx, struct NetFrame *frame);

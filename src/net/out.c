@@ -29,10 +29,10 @@
 
 NetFrame *frame_new(size_t bytes) {
     if (bytes > UINT32_MAX) return NULL;
-    NetFrame *frame = mem_alloc(sizeof(NetFrame) + bytes);
+    size_t size = sizeof(NetFrame) + bytes;
+    NetFrame *frame = size < MEM_LARGE ? mem_alloc(size) : mem_large_alloc(size);
     if (!frame) return NULL;
-    *frame = (NetFrame){.refs = 1};
-    frame->len = (uint32_t)bytes;
+    *frame = (NetFrame){.refs = 1, .len = (uint32_t)bytes, .cap = (uint32_t)bytes};
     return frame;
 }
 
@@ -47,13 +47,17 @@ void net_frame_release(NetFrame **frame) {
     if (gone->bury) {
         gone->bury(gone->bury_ctx, gone);
     } else {
-        mem_free(gone);
+        net_frame_free(gone);
     }
 }
 
 void net_frame_free(NetFrame *frame) {
     ASSERT(frame->refs == 0);
-    mem_free(frame);
+    size_t size = sizeof(NetFrame) + frame->cap;
+    if (size < MEM_LARGE)
+        mem_free(frame);
+    else
+        mem_large_free(frame, size);
 }
 
 static NetFrame *frame_made(WsOpcode opcode, bool ends, const Bytes *parts, int count) {

@@ -111,7 +111,7 @@ export class Server {
         return said.includes('Starting SpacetimeDB listening on ');
       },
       'the server to listen',
-      20_000
+      60_000
     );
     return this;
   }

@@ -450,95 +450,69 @@ void database_migration_token(const Identity *identity,
     keccak256(BYTES(text, 192), out);
 }
 
-Err database_update(Database *db,
-                    HostProgram **handle,
-                    Bytes program_bytes,
-                    HostKind kind,
-                    bool break_clients,
-                    const uint8_t *token,
-                    Diag *diag) {
-    HostProgram *program = *handle;
-    const ModuleDef *new_def = host_program_def(program);
-    ModuleInstance *instance = NULL;
-    LaneModule *lane_module = NULL;
-    MigratePlan *plan = NULL;
-    CatalogModule module;
-    uint8_t hash[32], expected[32];
-    *handle = NULL;
-    Err err = OK;
-    if (db->failed) {
-        err = diag_fail(diag, ERR_IO, "%s", db->failure);
-        goto done;
-    }
-    if (db->read_only != OK) {
-        err = diag_fail(diag, db->read_only, "%s", db->read_only_why);
-        goto done;
-    }
-    keccak256(program_bytes, hash);
-    if ((err = catalog_module(db_catalog(db->db), &module)) != OK) goto done;
-    if (memcmp(module.program_hash, hash, sizeof hash) == 0) goto done;  // nothing to do
+// A new version of the module, from its program to its commit.
+typedef struct Update {
+    Database *db;
+    HostProgram *program;
+    const ModuleDef *def;  // of the program
+    Bytes bytes;
+    uint8_t hash[32];      // of them
+    CatalogModule module;  // what the catalog says of the old version
+    MigratePlan *plan;
+    LaneModule *lane_module;
+    ModuleInstance *instance;
+} Update;
 
-    if ((err = migrate_plan(db->def, new_def, &plan, diag)) != OK) {
-        // The caller tells a plan that cannot be from one that was refused.
+// ERR_CONFLICT: no plan leads there; ERR_INVALID: it may not be followed.
+static Err update_plan(Update *u, bool break_clients, const uint8_t *token, Diag *diag) {
+    Database *db = u->db;
+    Err err = migrate_plan(db->def, u->def, &u->plan, diag);
+    if (err != OK) {
         if (err == ERR_INVALID) err = ERR_CONFLICT;
         update_refused(db, err, diag);
-        goto done;
+        return err;
     }
-    database_migration_token(&db->identity, module.program_hash, hash, expected);
-    if (break_clients && (!token || memcmp(token, expected, sizeof expected) != 0)) {
-        err = diag_fail(diag,
-                        ERR_INVALID,
-                        "Token provided is invalid or does not match expected hash");
-        goto done;
-    }
-    if (plan->breaks_clients && !break_clients) {
-        err = diag_fail(
+    uint8_t expected[32];
+    database_migration_token(&db->identity, u->module.program_hash, u->hash, expected);
+    if (break_clients && (!token || memcmp(token, expected, sizeof expected) != 0))
+        return diag_fail(diag,
+                         ERR_INVALID,
+                         "Token provided is invalid or does not match expected hash");
+    if (u->plan->breaks_clients && !break_clients)
+        return diag_fail(
             diag,
             ERR_INVALID,
             "Migration plan contains a client-breaking change which is disallowed under current policy");
-        goto done;
-    }
-    if ((err = lanes_module_new(db->lanes, &program, &lane_module)) != OK) goto done;
-    if ((err = instance_new(db, lane_module, lanes_program(lane_module), &instance, diag)) != OK)
-        goto done;
+    return OK;
+}
 
-    lanes_interrupt(db, "a new version of the module was published");
+// The rows and what is computed from them become those of the new version, or stay.
+static Err update_commit(Update *u, HostKind kind, const WriteSet **writes, Diag *diag) {
+    Database *db = u->db;
+    bool changed;
     db->now = node_now(db->loop->node);
     db_begin(db->db,
              &(CommitInfo){.timestamp = db->now, .caller = db->owner, .name = STR("<publish>")});
-    module.program_kind = (uint8_t)kind;
-    memcpy(module.program_hash, hash, sizeof hash);
-    module.program = program_bytes;
-    const WriteSet *writes;
-    bool changed;
-    err = catalog_migrate(db_catalog(db->db), plan, new_def, &module, catalog_log_line, db, diag);
-    if (err == OK) err = rules_check(db, new_def, diag);
+    u->module.program_kind = (uint8_t)kind;
+    memcpy(u->module.program_hash, u->hash, sizeof u->hash);
+    u->module.program = u->bytes;
+    Catalog *catalog = db_catalog(db->db);
+    Err err = catalog_migrate(catalog, u->plan, u->def, &u->module, catalog_log_line, db, diag);
+    if (err == OK) err = rules_check(db, u->def, diag);
     if (err == OK) {
         // What clients watch is computed by the new functions, or there is no new version.
-        views_define(db->views, new_def);
-        err = commit_views_renewed(db, instance->host, diag);
+        views_define(db->views, u->def);
+        err = commit_views_renewed(db, u->instance->host, diag);
     }
-    if (err == OK) {
-        err = db_commit(db->db, &writes, &changed);
-    } else {
+    if (err == OK)
+        err = db_commit(db->db, writes, &changed);
+    else
         db_rollback(db->db);
-    }
     commit_views_ended(db, err == OK);
-    if (err != OK) {
-        views_define(db->views, db->def);
-        queries_renew(db);  // memory was rebuilt from the rows
-        update_refused(db, err, diag);
-        viewlane_launch(db);
-        goto done;
-    }
-    update_adopt(db, &lane_module, instance, writes, plan->breaks_clients);
-    viewlane_launch(db);
-    migrate_plan_free(&plan);  // borrows from the definitions
-    instance = NULL;
-    if ((err = db_flush(db->db, diag)) != OK) {
-        database_fail(db, diag);
-        goto done;
-    }
+    return err;
+}
+
+static void update_tell(Database *db, const uint8_t hash[32]) {
     Buf line = {0};
     buf_put_str(&line, STR("Updated program to "));
     hex_append(&line, BYTES(hash, 32));
@@ -546,11 +520,58 @@ Err database_update(Database *db,
     buf_deinit(&line);
     database_log_line(db, 2, NULL, STR("Database updated"));
     modulelog_flush(db->log);
+}
+
+static Err update_run(Update *u, HostKind kind, Diag *diag) {
+    Database *db = u->db;
+    const WriteSet *writes;
+    lanes_interrupt(db, "a new version of the module was published");
+    Err err = update_commit(u, kind, &writes, diag);
+    if (err != OK) {
+        views_define(db->views, db->def);
+        queries_renew(db);  // memory was rebuilt from the rows
+        update_refused(db, err, diag);
+        viewlane_launch(db);
+        return err;
+    }
+    update_adopt(db, &u->lane_module, u->instance, writes, u->plan->breaks_clients);
+    u->instance = NULL;
+    viewlane_launch(db);
+    migrate_plan_free(&u->plan);  // borrows from the definitions
+    if ((err = db_flush(db->db, diag)) != OK) {
+        database_fail(db, diag);
+        return err;
+    }
+    update_tell(db, u->hash);
+    return OK;
+}
+
+Err database_update(Database *db,
+                    HostProgram **program,
+                    Bytes program_bytes,
+                    HostKind kind,
+                    bool break_clients,
+                    const uint8_t *token,
+                    Diag *diag) {
+    Update u = {.db = db, .program = *program, .bytes = program_bytes};
+    *program = NULL;
+    u.def = host_program_def(u.program);
+    Err err = db->failed            ? diag_fail(diag, ERR_IO, "%s", db->failure)
+              : db->read_only != OK ? diag_fail(diag, db->read_only, "%s", db->read_only_why)
+                                    : catalog_module(db_catalog(db->db), &u.module);
+    keccak256(program_bytes, u.hash);
+    bool is_there = err == OK && memcmp(u.module.program_hash, u.hash, sizeof u.hash) == 0;
+    if (err != OK || is_there) goto done;
+    if ((err = update_plan(&u, break_clients, token, diag)) != OK) goto done;
+    if ((err = lanes_module_new(db->lanes, &u.program, &u.lane_module)) != OK) goto done;
+    HostProgram *shared = lanes_program(u.lane_module);
+    if ((err = instance_new(db, u.lane_module, shared, &u.instance, diag)) != OK) goto done;
+    err = update_run(&u, kind, diag);
 done:
-    migrate_plan_free(&plan);
-    instance_free(&instance);
-    host_program_free(&program);
-    lanes_module_free(&lane_module);
+    migrate_plan_free(&u.plan);
+    instance_free(&u.instance);
+    host_program_free(&u.program);
+    lanes_module_free(&u.lane_module);
     return err;
 }
 

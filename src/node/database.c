@@ -1,13 +1,12 @@
-#include "node/database.h"
-#include "log/tail.h"
+#include "node/database_private.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/keccak.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "log/tail.h"
 #include "node/backup.h"
 #include "node/commit.h"
 #include "node/lane.h"
@@ -34,7 +33,7 @@ void database_log_line(Database *db, int level, const char *function, Str messag
     database_log_record(db, level, name, message, node_now(db->loop->node));
 }
 
-static void catalog_log_line(void *ctx, Str line) {
+void database_catalog_line(void *ctx, Str line) {
     database_log_line(ctx, 2, NULL, line);
 }
 
@@ -84,8 +83,7 @@ static bool query_row_limit(void *ctx, uint64_t *out) {
     return found;
 }
 
-// Inside the transaction that makes the schema, when its tables are there.
-static Err rules_check(const Database *db, const ModuleDef *def, Diag *diag) {
+Err database_rules_check(const Database *db, const ModuleDef *def, Diag *diag) {
     Err err = OK;
     for (uint32_t i = 0; err == OK && i < def->row_level_security_count; i++)
         err = query_check_rule(def->row_level_security[i], &db->query_catalog, diag);
@@ -103,37 +101,21 @@ static void schema_noticed(Database *db) {
 
 // ── after a change of the schema ───────────────────────────────────────────────────────────────
 
-static void disconnect_all(Database *db, const char *why) {
+void database_disconnect_all(Database *db, const char *why) {
     for (Session *s = db->sessions; s; s = s->next) {
         bool stays_open = s->kind == SESSION_WS || s->kind == SESSION_PG;
         if (stays_open && s->state != SESSION_ENDED) session_close(s, 1001, why);
     }
 }
 
-// Queries find their tables again; those that no longer compile end with the reason.
-static void queries_renew(Database *db) {
+void database_queries_renew(Database *db) {
     schema_noticed(db);
     if (live_schema_changed(db->live, session_subscription_dropped, db) != OK) {
-        disconnect_all(db, "the server is out of memory");
+        database_disconnect_all(db, "the server is out of memory");
     }
 }
 
 // ── opening ────────────────────────────────────────────────────────────────────────────────────
-
-Err database_dir(const Node *node,
-                 const Identity *identity,
-                 uint64_t generation,
-                 char out[IO_PATH_MAX]) {
-    char hex[IDENTITY_HEX_LEN + 1];
-    identity_hex(identity, hex);
-    int len = snprintf(out,
-                       IO_PATH_MAX,
-                       "%s/databases/%s/%llu",
-                       node->data_dir,
-                       hex,
-                       (unsigned long long)generation);
-    return len < IO_PATH_MAX ? OK : ERR_TOO_LARGE;
-}
 
 // On another thread.
 static void log_landed(void *ctx) {
@@ -231,9 +213,7 @@ done:
     return err;
 }
 
-// Takes the instance and the module with its program. Workers that still run the one before hold it
-// as long as they need.
-static void module_set(Database *db, LaneModule **module, ModuleInstance *instance) {
+void database_module_set(Database *db, LaneModule **module, ModuleInstance *instance) {
     instance_free(&db->instance);
     db->program = lanes_module_set(db->lanes, module);
     db->instance = instance;
@@ -271,7 +251,7 @@ Err database_open(const DatabaseOpen *open, Database **out, Diag *diag) {
     if ((err = lanes_module_new(db->lanes, &program, &lane_module)) != OK) goto done;
     if ((err = instance_new(db, lane_module, lanes_program(lane_module), &instance, diag)) != OK)
         goto done;
-    module_set(db, &lane_module, instance);
+    database_module_set(db, &lane_module, instance);
     if (open->read_only == OK && (err = database_wake(db)) != OK) goto done;
     *out = db;
     db = NULL;
@@ -335,8 +315,8 @@ static Err database_fill(Database *db, Bytes program_bytes, HostKind kind, Diag 
     db->now = node_now(db->loop->node);
     CommitInfo info = {.timestamp = db->now, .caller = db->owner, .name = STR("<publish>")};
     db_begin(db->db, &info);
-    Err err = catalog_create(db_catalog(db->db), db->def, &module, catalog_log_line, db, diag);
-    if (err == OK) err = rules_check(db, db->def, diag);
+    Err err = catalog_create(db_catalog(db->db), db->def, &module, database_catalog_line, db, diag);
+    if (err == OK) err = database_rules_check(db, db->def, diag);
     InitRun run = {.db = db,
                    .function = moduledef_lifecycle(db->def, LIFECYCLE_INIT),
                    .err = OK,
@@ -355,7 +335,7 @@ static Err database_fill(Database *db, Bytes program_bytes, HostKind kind, Diag 
     bool changed;
     if ((err = db_commit(db->db, &writes, &changed)) != OK) return err;
     if ((err = db_flush(db->db, diag)) != OK) return err;
-    queries_renew(db);
+    database_queries_renew(db);
     database_log_line(db, 2, NULL, STR("Database initialized"));
     modulelog_flush(db->log);
     return OK;
@@ -374,7 +354,7 @@ Err database_create(const DatabaseOpen *open,
     if (err == OK) err = lanes_module_new(db->lanes, program, &module);
     if (err == OK) err = instance_new(db, module, lanes_program(module), &instance, diag);
     if (err == OK) {
-        module_set(db, &module, instance);
+        database_module_set(db, &module, instance);
         err = database_fill(db, program_bytes, kind, diag);
     }
     if (err == OK) err = database_wake(db);
@@ -413,232 +393,13 @@ Err database_try_init(const Node *node,
     return err;
 }
 
-// ── a new version of the module ────────────────────────────────────────────────────────────────
-
-static void update_adopt(Database *db,
-                         LaneModule **module,
-                         ModuleInstance *instance,
-                         const WriteSet *writes,
-                         bool breaks) {
-    module_set(db, module, instance);
-    queries_renew(db);
-    // Who has to go because rows have another shape now must not be sent any of them.
-    if (breaks) disconnect_all(db, "module exited");
-    database_publish(db, writes, NULL, NULL);
-    if (schedule_rebuild(db->schedule, db_catalog(db->db), db->now) != OK)
-        log_error("out of memory: schedules stop until the next start");
-    session_ready(db->system);
-}
-
-static Err update_refused(Database *db, Err err, const Diag *diag) {
-    Buf line = {0};
-    buf_printf(&line, "Database update failed: %s", diag->text[0] ? diag->text : err_text(err));
-    database_log_line(db, 1, NULL, bytes_str(buf_bytes(&line)));
-    buf_deinit(&line);
-    modulelog_flush(db->log);
-    return err;
-}
-
-void database_migration_token(const Identity *identity,
-                              const uint8_t old_hash[32],
-                              const uint8_t new_hash[32],
-                              uint8_t out[32]) {
-    char text[3 * 64 + 1];
-    identity_hex(identity, text);
-    hex_write(text + 64, BYTES(old_hash, 32));
-    hex_write(text + 128, BYTES(new_hash, 32));
-    keccak256(BYTES(text, 192), out);
-}
-
-// A new version of the module, from its program to its commit.
-typedef struct Update {
-    Database *db;
-    HostProgram *program;
-    const ModuleDef *def;  // of the program
-    Bytes bytes;
-    uint8_t hash[32];      // of them
-    CatalogModule module;  // what the catalog says of the old version
-    MigratePlan *plan;
-    LaneModule *lane_module;
-    ModuleInstance *instance;
-} Update;
-
-// ERR_CONFLICT: no plan leads there; ERR_INVALID: it may not be followed.
-static Err update_plan(Update *u, bool break_clients, const uint8_t *token, Diag *diag) {
-    Database *db = u->db;
-    Err err = migrate_plan(db->def, u->def, &u->plan, diag);
-    if (err != OK) {
-        if (err == ERR_INVALID) err = ERR_CONFLICT;
-        update_refused(db, err, diag);
-        return err;
-    }
-    uint8_t expected[32];
-    database_migration_token(&db->identity, u->module.program_hash, u->hash, expected);
-    if (break_clients && (!token || memcmp(token, expected, sizeof expected) != 0))
-        return diag_fail(diag,
-                         ERR_INVALID,
-                         "Token provided is invalid or does not match expected hash");
-    if (u->plan->breaks_clients && !break_clients)
-        return diag_fail(
-            diag,
-            ERR_INVALID,
-            "Migration plan contains a client-breaking change which is disallowed under current policy");
-    return OK;
-}
-
-// The rows and what is computed from them become those of the new version, or stay.
-static Err update_commit(Update *u, HostKind kind, const WriteSet **writes, Diag *diag) {
-    Database *db = u->db;
-    bool changed;
-    db->now = node_now(db->loop->node);
-    db_begin(db->db,
-             &(CommitInfo){.timestamp = db->now, .caller = db->owner, .name = STR("<publish>")});
-    u->module.program_kind = (uint8_t)kind;
-    memcpy(u->module.program_hash, u->hash, sizeof u->hash);
-    u->module.program = u->bytes;
-    Catalog *catalog = db_catalog(db->db);
-    Err err = catalog_migrate(catalog, u->plan, u->def, &u->module, catalog_log_line, db, diag);
-    if (err == OK) err = rules_check(db, u->def, diag);
-    if (err == OK) {
-        // What clients watch is computed by the new functions, or there is no new version.
-        views_define(db->views, u->def);
-        err = commit_views_renewed(db, u->instance->host, diag);
-    }
-    if (err == OK)
-        err = db_commit(db->db, writes, &changed);
-    else
-        db_rollback(db->db);
-    commit_views_ended(db, err == OK);
-    return err;
-}
-
-static void update_tell(Database *db, const uint8_t hash[32]) {
-    Buf line = {0};
-    buf_put_str(&line, STR("Updated program to "));
-    hex_append(&line, BYTES(hash, 32));
-    database_log_line(db, 2, NULL, bytes_str(buf_bytes(&line)));
-    buf_deinit(&line);
-    database_log_line(db, 2, NULL, STR("Database updated"));
-    modulelog_flush(db->log);
-}
-
-static Err update_run(Update *u, HostKind kind, Diag *diag) {
-    Database *db = u->db;
-    const WriteSet *writes;
-    lanes_interrupt(db, "a new version of the module was published");
-    Err err = update_commit(u, kind, &writes, diag);
-    if (err != OK) {
-        views_define(db->views, db->def);
-        queries_renew(db);  // memory was rebuilt from the rows
-        update_refused(db, err, diag);
-        viewlane_launch(db);
-        return err;
-    }
-    update_adopt(db, &u->lane_module, u->instance, writes, u->plan->breaks_clients);
-    u->instance = NULL;
-    viewlane_launch(db);
-    migrate_plan_free(&u->plan);  // borrows from the definitions
-    if ((err = db_flush(db->db, diag)) != OK) {
-        database_fail(db, diag);
-        return err;
-    }
-    update_tell(db, u->hash);
-    return OK;
-}
-
-Err database_update(Database *db,
-                    HostProgram **program,
-                    Bytes program_bytes,
-                    HostKind kind,
-                    bool break_clients,
-                    const uint8_t *token,
-                    Diag *diag) {
-    Update u = {.db = db, .program = *program, .bytes = program_bytes};
-    *program = NULL;
-    u.def = host_program_def(u.program);
-    Err err = db->failed            ? diag_fail(diag, ERR_IO, "%s", db->failure)
-              : db->read_only != OK ? diag_fail(diag, db->read_only, "%s", db->read_only_why)
-                                    : catalog_module(db_catalog(db->db), &u.module);
-    keccak256(program_bytes, u.hash);
-    bool is_there = err == OK && memcmp(u.module.program_hash, u.hash, sizeof u.hash) == 0;
-    if (err != OK || is_there) goto done;
-    if ((err = update_plan(&u, break_clients, token, diag)) != OK) goto done;
-    if ((err = lanes_module_new(db->lanes, &u.program, &u.lane_module)) != OK) goto done;
-    HostProgram *shared = lanes_program(u.lane_module);
-    if ((err = instance_new(db, u.lane_module, shared, &u.instance, diag)) != OK) goto done;
-    err = update_run(&u, kind, diag);
-done:
-    migrate_plan_free(&u.plan);
-    instance_free(&u.instance);
-    host_program_free(&u.program);
-    lanes_module_free(&u.lane_module);
-    return err;
-}
-
 // ── closing ────────────────────────────────────────────────────────────────────────────────────
-
-static Err remove_file(void *ctx, const char *name) {
-    const char *dir = *(const char **)ctx;
-    const Io *io = ((const Io **)ctx)[1];
-    char path[IO_PATH_MAX];
-    return path_join(path, dir, name) == OK ? io->file_remove(io->world, path) : OK;
-}
-
-static void directory_remove(const Io *io, const char *dir) {
-    const void *ctx[2] = {dir, io};
-    if (io->dir_list(io->world, dir, remove_file, ctx) == OK)
-        (void)!io->file_remove(io->world, dir);
-}
-
-static void files_remove(const Io *io, const char *dir) {
-    char path[IO_PATH_MAX];
-    static const char *const parts[] = {"log", "module_logs"};
-    for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
-        if (path_join(path, dir, parts[i]) == OK) directory_remove(io, path);
-    }
-    directory_remove(io, dir);
-}
-
-void database_files_remove(const Node *node, const Identity *identity, uint64_t generation) {
-    char dir[IO_PATH_MAX];
-    if (node->options.in_memory || database_dir(node, identity, generation, dir) != OK) return;
-    files_remove(node->io, dir);
-}
-
-typedef struct Sweep {
-    uint64_t before;
-    uint64_t found[64];
-    uint32_t count;
-} Sweep;
-
-static Err sweep_each(void *ctx, const char *name) {
-    Sweep *sweep = ctx;
-    char *end;
-    errno = 0;
-    unsigned long long generation = strtoull(name, &end, 10);
-    bool is_number = name[0] >= '0' && name[0] <= '9' && !*end && errno == 0;
-    if (is_number && generation < sweep->before && sweep->count < ARRAY_LEN(sweep->found))
-        sweep->found[sweep->count++] = generation;
-    return OK;
-}
-
-void database_files_sweep(const Node *node, const ControlDatabase *record) {
-    char dir[IO_PATH_MAX];
-    Sweep sweep = {.before = record->generation};
-    if (node->options.in_memory || database_dir(node, &record->identity, 0, dir) != OK) return;
-    *strrchr(dir, '/') = 0;
-    if (node->io->dir_list(node->io->world, dir, sweep_each, &sweep) != OK) return;  // no directory
-    for (uint32_t i = 0; i < sweep.count; i++) {
-        database_files_remove(node, &record->identity, sweep.found[i]);
-    }
-}
 
 void database_close(Database **handle, const char *why, bool remove_files) {
     Database *db = *handle;
     if (!db) return;
     *handle = NULL;
-    const Io *io = db->loop->node->io;
-    if (why) disconnect_all(db, why);
+    if (why) database_disconnect_all(db, why);
     lanes_interrupt(db, "the database stopped");
     // What is committed becomes durable before anybody is told good-bye.
     Diag diag = {0};
@@ -676,7 +437,7 @@ void database_close(Database **handle, const char *why, bool remove_files) {
         log_warn("%s: the next start replays the log: %s", db->dir, diag.text);
     }
     if (db->db) db_close(&db->db);
-    if (remove_files && !db->loop->node->options.in_memory) files_remove(io, db->dir);
+    if (remove_files) database_files_remove(db->loop->node, &db->identity, db->generation);
     fair_deinit(&db->fair);
     mem_free(db->orphans);
     arena_deinit(&db->turn_arena);
@@ -714,7 +475,7 @@ void database_settings_apply(Database *db, const Settings *settings) {
     settings_spread(db);
     lanes_settings_changed(db);
     // What may be subscribed no longer is not kept up because somebody was early.
-    if (old.strict_index != settings->strict_index) queries_renew(db);
+    if (old.strict_index != settings->strict_index) database_queries_renew(db);
     for (Session *s = db->sessions; s; s = s->next)
         session_limit(s);
     if (old.memory_max != settings->memory_max)

@@ -115,19 +115,39 @@ typedef struct OpenTask {
     struct OpenAll *all;
 } OpenTask;
 
+// A module has only so much time to load. Hundreds that load at once on two cores would all use it up waiting for
+// one another, so as many are opened at a time as there are cores.
 typedef struct OpenAll {
     Node *node;
     pthread_mutex_t mutex;
-    pthread_cond_t done;
-    uint32_t waiting;
+    pthread_cond_t changed;
+    uint32_t waiting;  // to be open
+    uint32_t opening, opening_max;
     bool no_memory;
 } OpenAll;
+
+static void open_begin(OpenAll *all) {
+    pthread_mutex_lock(&all->mutex);
+    while (all->opening == all->opening_max)
+        pthread_cond_wait(&all->changed, &all->mutex);
+    all->opening++;
+    pthread_mutex_unlock(&all->mutex);
+}
+
+static void open_end(OpenAll *all) {
+    pthread_mutex_lock(&all->mutex);
+    all->opening--;
+    all->waiting--;
+    pthread_cond_broadcast(&all->changed);
+    pthread_mutex_unlock(&all->mutex);
+}
 
 static void open_task_run(LoopTask *task, NodeLoop *loop) {
     OpenTask *self = CONTAINER_OF(task, OpenTask, task);
     OpenAll *all = self->all;
     Diag diag = {0};
     Database *db = NULL;
+    open_begin(all);
     Err err = mend_open(&self->open, &db, &diag);
     char hex[IDENTITY_HEX_LEN + 1];
     identity_hex(&self->open.identity, hex);
@@ -140,11 +160,8 @@ static void open_task_run(LoopTask *task, NodeLoop *loop) {
                   hex,
                   diag.text[0] ? diag.text : err_text(err));
     }
-    pthread_mutex_lock(&all->mutex);
-    all->waiting--;
-    pthread_cond_signal(&all->done);
-    pthread_mutex_unlock(&all->mutex);
     mem_free(self);
+    open_end(all);
 }
 
 static void open_one(void *ctx, const ControlDatabase *database) {
@@ -170,16 +187,16 @@ static void open_one(void *ctx, const ControlDatabase *database) {
 }
 
 static Err databases_open(Node *node) {
-    OpenAll all = {.node = node};
+    OpenAll all = {.node = node, .opening_max = thread_cores()};
     pthread_mutex_init(&all.mutex, NULL);
-    pthread_cond_init(&all.done, NULL);
+    pthread_cond_init(&all.changed, NULL);
     control_databases(node->control, open_one, &all);
     pthread_mutex_lock(&all.mutex);
     while (all.waiting) {
-        pthread_cond_wait(&all.done, &all.mutex);
+        pthread_cond_wait(&all.changed, &all.mutex);
     }
     pthread_mutex_unlock(&all.mutex);
-    pthread_cond_destroy(&all.done);
+    pthread_cond_destroy(&all.changed);
     pthread_mutex_destroy(&all.mutex);
     return all.no_memory ? ERR_NOMEM : OK;
 }

@@ -18,7 +18,6 @@
 #include "node/worker.h"
 
 #include <pthread.h>
-#include <unistd.h>
 
 #include "base/mem.h"
 
@@ -58,9 +57,7 @@ static Err threads_reserve(WorkerPool *pool) {
 Err worker_pool_new(const WorkerOptions *options, WorkerPool **out) {
     WorkerPool *pool = MEM_NEW(WorkerPool);
     if (!pool) return ERR_NOMEM;
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    pool->thread_max =
-        options->threads ? options->threads : MAX((uint32_t)MAX(cores, 1), THREADS_LEAST);
+    pool->thread_max = options->threads ? options->threads : MAX(thread_cores(), THREADS_LEAST);
     pool->waiting_max = options->waiting_max;
     pool->role = options->role;
     pool->name = options->name ? options->name : "worker";

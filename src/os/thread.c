@@ -48,6 +48,12 @@ void thread_become(const char *name, ThreadRole role) {
     attr_set(&attr);
 }
 
+uint32_t thread_cores(void) {
+    cpu_set_t cores;
+    if (sched_getaffinity(0, sizeof cores, &cores) == 0) return (uint32_t)MAX(CPU_COUNT(&cores), 1);
+    return (uint32_t)MAX(sysconf(_SC_NPROCESSORS_ONLN), 1l);  // more than such a set has room for
+}
+
 int64_t thread_cpu_ns(void) {
     struct timespec used;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);

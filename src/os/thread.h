@@ -26,6 +26,8 @@ typedef enum ThreadRole { THREAD_ORDINARY, THREAD_PROMPT, THREAD_BACKGROUND } Th
 // Of the calling thread. `name` is what ps and top show: at most 15 bytes. What the system refuses is left.
 void thread_become(const char *name, ThreadRole role);
 
+uint32_t thread_cores(void);  // that this process may run on; at least 1
+
 // Processor time of the calling thread, in nanoseconds; of use as a difference.
 int64_t thread_cpu_ns(void);
 

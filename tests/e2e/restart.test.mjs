@@ -165,3 +165,24 @@ test('a port that is taken is said so', async () => {
   assert.equal(code, 1);
   assert.match(said, new RegExp(`${server.port}`));
 });
+
+test('modules that all take long to load are loaded in turn, not all at once until none has been in time', async () => {
+  // A loop that waits for its own results takes as long in every engine; a module may load for ten seconds.
+  const burn = rounds => `let x = 1; for (let i = 0; i < ${rounds}; i++) x = (Math.imul(x, 1664525) + 1013904223) | 0; globalThis.burnt = x;`;
+  const began = performance.now();
+  new Function(burn(2e8))();
+  const rounds = Math.round((2e8 * 3200) / (performance.now() - began));
+  const slow = await startServer();
+  try {
+    const names = Array.from({ length: 4 }, (_, i) => `slow-${i}`);
+    const owner = await newIdentity(slow);
+    const code = `${moduleCode('probe')}\n${burn(rounds)}`;
+    for (const name of names) await published(slow, name, code, { token: owner.token });
+    await slow.stop();
+    slow.options.prefix = ['taskset', '-c', '0'];
+    await slow.start();
+    for (const name of names) assert.equal((await http(slow, 'GET', `/v1/database/${name}`)).status, 200, slow.output.slice(-1000));
+  } finally {
+    await slow.end();
+  }
+});

@@ -4,8 +4,8 @@
 //   turn k+1                        calls ┄┄┄┄┄┄┄┄┄┄┄┄┄┄┄ answers of k leave ─ batch k+1 ──> disk
 //
 // While there is more to do, a batch is synced beside the next turn. When there is not (a turn that took
-// long has the sockets read once more, to know), the turn syncs itself: handing the sync to another thread and being woken by it would only add to what the
-// one who waits has to wait for.
+// long has the sockets read once more, to know), the turn syncs itself: handing the sync to another thread
+// and being woken by it would only add to what the one who waits has to wait for.
 //
 // Somebody who asks for little (sparse, in fair.h) beside others who always have something to do must not
 // wait for what these want next. When all such have been served, the turn ends as soon as the log could

@@ -1,4 +1,8 @@
+#define _GNU_SOURCE  // mincore
 #include "base/arena.h"
+
+#include <errno.h>
+#include <sys/mman.h>
 
 #include "base/mem.h"
 #include "base/test.h"
@@ -80,6 +84,19 @@ TEST(buf, keeps_its_bytes_when_it_grows_large_and_when_it_cannot) {
     buf_deinit(&buf);
     EXPECT(!buf.ptr && buf.cap == 0);
 }
+
+#ifndef MEM_IS_WATCHED
+TEST(buf, gives_large_memory_back_to_the_system_at_once) {
+    Buf buf = {0};
+    unsigned char pages[4];
+    while (buf.len < 4 * MEM_LARGE)
+        buf_put_u64(&buf, buf.len);
+    uint8_t *was = buf.ptr;
+    EXPECT_EQ(mincore(was, 4096, pages), 0);
+    buf_deinit(&buf);
+    EXPECT(mincore(was, 4096, pages) == -1 && errno == ENOMEM);  // nothing is there any more
+}
+#endif
 
 TEST(utf8, accepts_and_refuses_what_the_standard_says) {
     EXPECT(utf8_valid(BYTES("h\xc3\xa9llo \xf0\x9f\x98\x80", 11)));

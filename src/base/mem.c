@@ -41,17 +41,8 @@ void mem_free(void *ptr) {
 
 // ── large blocks ───────────────────────────────────────────────────────────────────────────────
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define WATCHES_HEAP 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define WATCHES_HEAP 1
-#endif
-#endif
+#ifdef MEM_IS_WATCHED
 
-#ifdef WATCHES_HEAP
-
-// A sanitizer watches what malloc gives.
 void *mem_large_alloc(size_t bytes) {
     ASSERT(bytes >= MEM_LARGE);
     return mem_alloc(bytes);

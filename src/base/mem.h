@@ -16,6 +16,14 @@ void mem_free(void *ptr);                             // harmless on NULL
 //
 // From MEM_LARGE bytes on, and with the size that was asked for last: callers know it. Uninitialised.
 #define MEM_LARGE ((size_t)1 << 20)
+// A sanitizer watches what malloc gives: then it is malloc's.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define MEM_IS_WATCHED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define MEM_IS_WATCHED 1
+#endif
+#endif
 MUST_USE void *mem_large_alloc(size_t bytes);
 MUST_USE void *mem_large_resize(void *ptr, size_t from, size_t to);  // NULL leaves ptr as it was
 void mem_large_free(void *ptr, size_t bytes);

@@ -66,6 +66,17 @@ static bool has_slices(void) {
     return major > 6 || (major == 6 && minor >= 12);
 }
 
+TEST(thread, counts_the_cores_that_it_may_run_on) {
+    cpu_set_t before, one;
+    EXPECT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
+    EXPECT_EQ(thread_cores(), CPU_COUNT(&before));
+    CPU_ZERO(&one);
+    CPU_SET(sched_getcpu(), &one);
+    EXPECT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+    EXPECT_EQ(thread_cores(), 1);
+    sched_setaffinity(0, sizeof before, &before);
+}
+
 TEST(thread, has_the_name_that_it_was_given) {
     Seen seen = {.role = THREAD_ORDINARY};
     see(&seen);

@@ -82,7 +82,7 @@ static int complain(const char *fmt, ...) {
 typedef struct StartOption StartOption;
 struct StartOption {
     const char *name;
-    const char *takes;  // "HOST:PORT"; NULL: nothing
+    const char *takes;  // "HOST:PORT"; of a number, what it counts; NULL: nothing
     bool (*set)(StartArgs *args,
                 const StartOption *option,
                 const char *text);  // false: it is not that
@@ -216,8 +216,7 @@ static bool set_setting(StartArgs *args, const StartOption *option, const char *
     int64_t value;
     const SettingRule *rule = equals ? setting_find((Str){text, (size_t)(equals - text)}) : NULL;
     if (!rule || !number(equals + 1, INT64_MIN, INT64_MAX, &value)) return false;
-    if (setting_set(&args->node.settings, rule, value, &args->diag) == OK) return true;
-    return false;
+    return setting_set(&args->node.settings, rule, value, &args->diag) == OK;
 }
 
 static bool set_level(StartArgs *args, const StartOption *option, const char *text) {
@@ -237,9 +236,9 @@ static bool set_level(StartArgs *args, const StartOption *option, const char *te
 #define NUMBER(field, low, high, unit, what) \
     .takes = what, .set = set_number, FIELD(field), .least = low, .most = high, .times = unit
 
-#define MS    1000
-#define HOURS 3600000000ll
-#define DAY   86400000  // in milliseconds
+#define MS    1000          // in microseconds
+#define HOURS 3600000000ll  // the same
+#define DAY   86400000      // in milliseconds
 #define MIB   (1 << 20)
 #define MOST  INT64_MAX
 
@@ -257,24 +256,24 @@ static const StartOption options[] = {
     {"tls-key", TEXT(tls_key, "a file")},
     {"static", TEXT(static_dir, "a directory")},
     {"in-memory", FLAG(in_memory)},
-    {"loops", NUMBER(loops_max, 1, 4096, 1, "a number from 1 to 4096")},
-    {"reducer-deadline", NUMBER(deadline, 1, DAY, MS, "milliseconds from 1 to 86400000")},
+    {"loops", NUMBER(loops_max, 1, 4096, 1, "a number")},
+    {"reducer-deadline", NUMBER(deadline, 1, DAY, MS, "milliseconds")},
     {"slice-ms", BY(set_slice, "milliseconds from 0 to 10000, or none")},
-    {"cold-slice-ms", NUMBER(cold_slice, 1, 10000, MS, "milliseconds from 1 to 10000")},
-    {"exclusive-ms", NUMBER(exclusive, 1, 60000, MS, "milliseconds from 1 to 60000")},
-    {"procedure-exclusive-ms", NUMBER(procedure_exclusive, 1, 60000, MS, "milliseconds from 1 to 60000")},
-    {"procedure-deadline", NUMBER(procedure_deadline, 1, DAY, MS, "milliseconds from 1 to 86400000")},
+    {"cold-slice-ms", NUMBER(cold_slice, 1, 10000, MS, "milliseconds")},
+    {"exclusive-ms", NUMBER(exclusive, 1, 60000, MS, "milliseconds")},
+    {"procedure-exclusive-ms", NUMBER(procedure_exclusive, 1, 60000, MS, "milliseconds")},
+    {"procedure-deadline", NUMBER(procedure_deadline, 1, DAY, MS, "milliseconds")},
     {"outbound-http", BY(set_outbound, "public, all or off")},
-    {"outbound-max", NUMBER(outbound_response_max, 1, 1024 * MIB, 1, "bytes from 1 to 1073741824")},
+    {"outbound-max", NUMBER(outbound_response_max, 1, 1024 * MIB, 1, "bytes")},
     {"view-failure", BY(set_view_failure, "drop or abort")},
     {"setting", BY(set_setting, "KEY=NUMBER with a key that there is")},
-    {"memory-max", NUMBER(memory_max, MIB, MOST, 1, "a number of bytes, at least 1048576")},
-    {"checkpoint-log", NUMBER(checkpoint_bytes, MIB, MOST, 1, "a number of bytes, at least 1048576")},
-    {"checkpoint-rate", NUMBER(checkpoint_rate, MIB, MOST, 1, "bytes a second, at least 1048576")},
-    {"log-keep", NUMBER(log_keep.bytes, 0, MOST, 1, "a number of bytes")},
-    {"log-keep-hours", NUMBER(log_keep.us, 0, 1000000, HOURS, "a number from 0 to 1000000")},
-    {"ping-interval", NUMBER(limits.ping_interval, 1, DAY, MS, "milliseconds from 1 to 86400000")},
-    {"idle-timeout", NUMBER(limits.idle_timeout, 1, DAY, MS, "milliseconds from 1 to 86400000")},
+    {"memory-max", NUMBER(memory_max, MIB, MOST, 1, "bytes")},
+    {"checkpoint-log", NUMBER(checkpoint_bytes, MIB, MOST, 1, "bytes")},
+    {"checkpoint-rate", NUMBER(checkpoint_rate, MIB, MOST, 1, "bytes a second")},
+    {"log-keep", NUMBER(log_keep.bytes, 0, MOST, 1, "bytes")},
+    {"log-keep-hours", NUMBER(log_keep.us, 0, 1000000, HOURS, "a number")},
+    {"ping-interval", NUMBER(limits.ping_interval, 1, DAY, MS, "milliseconds")},
+    {"idle-timeout", NUMBER(limits.idle_timeout, 1, DAY, MS, "milliseconds")},
     {"log-level", BY(set_level, "error, warn, info or debug")},
     {"non-interactive", .set = set_nothing},
     {"edition", BY(set_nothing, "a word")},
@@ -303,6 +302,13 @@ static int option_set(StartArgs *args, const StartOption *option, const char *te
     diag_clear(&args->diag);
     if (option->set(args, option, text)) return 0;
     if (args->diag.text[0]) return complain("--%s: %s", option->name, args->diag.text);
+    if (option->set == set_number)
+        return complain("--%s takes %s from %lld to %lld, not `%s`",
+                        option->name,
+                        option->takes,
+                        (long long)option->least,
+                        (long long)option->most,
+                        text);
     return complain("--%s takes %s, not `%s`", option->name, option->takes, text);
 }
 

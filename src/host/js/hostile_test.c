@@ -357,6 +357,7 @@ TEST(hostile, error_classes_that_are_something_else) {
         fixture_run(f, 1);
         EXPECT(f->status == HOST_FATAL || f->status == HOST_DEADLINE);
         f->call.id = 1;
+        f->call.budget_us = 5000000;
         fixture_run(f, 1);
         EXPECT_EQ(f->status, HOST_OK);
         fixture_end(f);
@@ -387,6 +388,7 @@ TEST(hostile, sender_error_classes_that_are_something_else) {
             fixture_run(f, 1);
             EXPECT(f->status == HOST_FATAL || f->status == HOST_DEADLINE);
             f->call.id = 1;
+            f->call.budget_us = 5000000;
             fixture_run(f, 1);
             EXPECT_EQ(f->status, HOST_OK);
         } else {
@@ -445,6 +447,7 @@ TEST(hostile, results_that_are_something_else) {
             EXPECT_EQ(f->returned.len + f->body.len, 0);
         }
         f->call.id = 100;
+        f->call.budget_us = 5000000;
         fixture_run(f, 1);
         EXPECT_EQ(f->status, kinds[k] == HOST_HTTP ? HOST_FATAL : HOST_OK);
     }

@@ -3,28 +3,11 @@
 // one transaction; its first byte says whether it is committed, and whether the overlay's twin makes
 // a commit of its own meanwhile, which then has to be the only reason for a conflict.
 #include "base/mem.h"
-#include "sim/sim.h"
-#include "txn/def_testing.h"
-#include "txn/overlay.h"
+#include "txn/bulk_testing.h"
 #include "txn/script_testing.h"
-
-typedef struct World {
-    Sim *sim;
-    Db *db;
-    TestDef def;
-} World;
+#include "txn/world_testing.h"
 
 static const CommitInfo info = {.timestamp = 1, .name = {"fuzz", 4}};
-
-static void world_init(World *w) {
-    uint64_t torn;
-    *w = (World){0};
-    ASSERT(sim_new(1, &w->sim) == OK);
-    testdef_init(&w->def);
-    DbOptions options = {.io = sim_io(w->sim), .dir = "db", .in_memory = true};
-    ASSERT(db_open(&options, &w->db, &torn, NULL) == OK);
-    ASSERT(testdef_create(w->db, &w->def) == OK);
-}
 
 // Made once, emptied for each input: opening a database is most of what an input would cost.
 static void world_empty(World *w) {
@@ -40,14 +23,6 @@ static void world_empty(World *w) {
             table->sequences[k].next = table->sequences[k].start;
     }
     ASSERT(db_commit(w->db, &writes, &changed) == OK);
-}
-
-static Err reserve(void *ctx,
-                   uint32_t table_id,
-                   uint32_t sequence_id,
-                   uint32_t count,
-                   Int128 *first) {
-    return db_sequence_reserve(ctx, table_id, sequence_id, count, first);
 }
 
 static void expect_same(const Buf *a, const Buf *b) {
@@ -75,7 +50,7 @@ static void transaction(World *worlds, const uint8_t *bytes, size_t len) {
     Script mine = {bytes + 1, bytes + len, how & 1}, twin = mine, other = mine;
     Buf a = {0}, b = {0};
     Overlay *overlay;
-    OverlayEnv env = {.ctx = here->db, .reserve = reserve};
+    OverlayEnv env = {.ctx = here->db, .reserve = reserve_here};
     const WriteSet *writes;
     bool changed;
     ASSERT(overlay_new(here->db, &info, &env, &overlay) == OK);
@@ -115,7 +90,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     Buf here = {0}, there = {0};
     if (size == 0 || size > 1 << 14) return 0;
     for (int i = 0; i < 2; i++) {
-        if (!worlds[i].db) world_init(&worlds[i]);
+        if (!worlds[i].db) world_init(&worlds[i], (DbOptions){.in_memory = true});
         world_empty(&worlds[i]);
     }
     for (size_t at = 0; at < size; at += 64)

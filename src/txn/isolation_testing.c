@@ -194,14 +194,6 @@ typedef struct Run {
     IsolationCount count;
 } Run;
 
-static Err reserve(void *ctx,
-                   uint32_t table_id,
-                   uint32_t sequence_id,
-                   uint32_t count,
-                   Int128 *first) {
-    return db_sequence_reserve(ctx, table_id, sequence_id, count, first);
-}
-
 static void head_run(Db *db, const SessionStep *steps, Session *session) {
     const WriteSet *writes;
     bool changed;
@@ -270,7 +262,7 @@ static void finish(Running *running) {
 }
 
 static void begin(const Run *run, Running *running) {
-    OverlayEnv env = {.ctx = run->db, .reserve = reserve, .prepare = bulk_here()};
+    OverlayEnv env = {.ctx = run->db, .reserve = reserve_here, .prepare = bulk_here()};
     ASSERT(overlay_new(run->db, &info, &env, &running->overlay) == OK);
     running->session.db = run->db;
     running->session.access = overlay_access(running->overlay);

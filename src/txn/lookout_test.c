@@ -2,31 +2,7 @@
 
 #include "base/mem.h"
 #include "base/test.h"
-#include "sim/sim.h"
-#include "txn/def_testing.h"
-
-typedef struct World {
-    Sim *sim;
-    Db *db;
-    TestDef def;
-} World;
-
-static void world_init(World *w) {
-    uint64_t torn;
-    Diag diag = {0};
-    *w = (World){0};
-    EXPECT_OK(sim_new(1, &w->sim));
-    testdef_init(&w->def);
-    DbOptions options = {.io = sim_io(w->sim), .dir = "db", .in_memory = true};
-    EXPECT_OK(db_open(&options, &w->db, &torn, &diag));
-    EXPECT_OK(testdef_create(w->db, &w->def));
-}
-
-static void world_deinit(World *w) {
-    db_close(&w->db);
-    testdef_deinit(&w->def);
-    sim_free(&w->sim);
-}
+#include "txn/world_testing.h"
 
 static uint32_t items(const World *w) {
     return testdef_table(w->db, TEST_ITEM)->table_id;
@@ -58,7 +34,7 @@ static uint64_t count(const World *w, Access *access) {
 TEST(lookout, sees_its_moment_and_knows_when_that_is_over) {
     World w;
     Lookout *early, *late, *idle;
-    world_init(&w);
+    world_init(&w, (DbOptions){.in_memory = true});
     commit_one(&w, 1);
     EXPECT_OK(lookout_new(w.db, &early));
     EXPECT_OK(lookout_new(w.db, &idle));
@@ -82,7 +58,7 @@ TEST(lookout, sees_its_moment_and_knows_when_that_is_over) {
 TEST(lookout, does_not_write) {
     World w;
     Lookout *lookout;
-    world_init(&w);
+    world_init(&w, (DbOptions){.in_memory = true});
     EXPECT_OK(lookout_new(w.db, &lookout));
     EXPECT_EQ(insert(&w, lookout_access(lookout), 1), ABI_TRANSACTION_IS_READ_ONLY);
     lookout_free(&lookout);
@@ -91,7 +67,7 @@ TEST(lookout, does_not_write) {
 
 TEST(lookout, without_memory_is_none) {
     World w;
-    world_init(&w);
+    world_init(&w, (DbOptions){.in_memory = true});
     for (int64_t n = 0;; n++) {
         Lookout *lookout = NULL;
         mem_fault_arm(n);

@@ -2,53 +2,22 @@
 
 #include "base/mem.h"
 #include "base/test.h"
-#include "sim/sim.h"
 #include "txn/bulk_testing.h"
-#include "txn/def_testing.h"
 #include "txn/script_testing.h"
+#include "txn/world_testing.h"
 
-typedef struct World {
-    Sim *sim;
-    Db *db;
-    TestDef def;
-} World;
+static const DbOptions options = {.segment_bytes = 64 << 10};
 
-static void world_open(World *w, size_t history_max) {
-    uint64_t torn;
-    Diag diag = {0};
-    DbOptions options = {.io = sim_io(w->sim),
-                         .dir = "db",
-                         .history_max = history_max,
-                         .segment_bytes = 64 << 10};
-    EXPECT_OK(db_open(&options, &w->db, &torn, &diag));
-}
-
-static void world_init(World *w, size_t history_max) {
-    *w = (World){0};
-    EXPECT_OK(sim_new(1, &w->sim));
-    testdef_init(&w->def);
-    world_open(w, history_max);
-    EXPECT_OK(testdef_create(w->db, &w->def));
-}
-
-static void world_deinit(World *w) {
-    db_close(&w->db);
-    testdef_deinit(&w->def);
-    sim_free(&w->sim);
-}
-
-static Err reserve(void *ctx,
-                   uint32_t table_id,
-                   uint32_t sequence_id,
-                   uint32_t count,
-                   Int128 *first) {
-    return db_sequence_reserve(ctx, table_id, sequence_id, count, first);
+static DbOptions with_history(size_t bytes_max) {
+    DbOptions with = options;
+    with.history_max = bytes_max;
+    return with;
 }
 
 static const CommitInfo info = {.timestamp = 1, .name = {"test", 4}};
 
 static Err overlay_make(World *w, Overlay **out) {
-    OverlayEnv env = {.ctx = w->db, .reserve = reserve, .prepare = bulk_here()};
+    OverlayEnv env = {.ctx = w->db, .reserve = reserve_here, .prepare = bulk_here()};
     return overlay_new(w->db, &info, &env, out);
 }
 
@@ -154,8 +123,8 @@ TEST(overlay, answers_every_call_as_the_head_would_and_leaves_the_same_data) {
     for (uint64_t seed = first; seed <= last; seed++) {
         World here, there;
         uint64_t state = seed;
-        world_init(&here, 0);
-        world_init(&there, 0);
+        world_init(&here, options);
+        world_init(&there, options);
         for (int round = 0; round < 25; round++)
             transaction_on_both(&here, &there, &state, seed);
         Diag diag = {0};
@@ -192,7 +161,7 @@ static void apply_and_commit(World *w, Overlay *overlay) {
 TEST(overlay, conflicts_with_what_it_read_and_with_nothing_else) {
     World w;
     Overlay *overlay;
-    world_init(&w, 0);
+    world_init(&w, options);
     head_insert(&w, 1, 1, 1);
 
     EXPECT_OK(overlay_make(&w, &overlay));  // another row: both pass
@@ -247,7 +216,7 @@ TEST(overlay, that_deletes_all_rows_one_by_one_clears_the_table_unless_others_ca
     Overlay *overlay, *reader;
     const WriteSet *writes;
     bool changed;
-    world_init(&w, 0);
+    world_init(&w, options);
     for (uint32_t id = 1; id <= 20; id++)
         head_insert(&w, id, id, id);
     Table *items = testdef_table(w.db, TEST_ITEM)->table;
@@ -288,7 +257,7 @@ TEST(overlay, that_deletes_all_rows_one_by_one_clears_the_table_unless_others_ca
 TEST(overlay, compares_reads_made_after_a_check_with_what_the_check_had_passed) {
     World w;
     Overlay *overlay;
-    world_init(&w, 0);
+    world_init(&w, options);
     EXPECT_OK(overlay_make(&w, &overlay));
     EXPECT_EQ(insert_item(&w, overlay_access(overlay), 1, 1, 1, NULL), ABI_OK);
     head_insert(&w, 2, 1, 55);
@@ -302,7 +271,7 @@ TEST(overlay, compares_reads_made_after_a_check_with_what_the_check_had_passed) 
 TEST(history, is_kept_only_while_an_overlay_runs_and_dooms_the_oldest_beyond_its_bound) {
     World w;
     Overlay *old, *young;
-    world_init(&w, 128 << 10);
+    world_init(&w, with_history(128 << 10));
     EXPECT_OK(overlay_make(&w, &old));
     EXPECT_EQ(insert_item(&w, overlay_access(old), 1000000, 1, 1000000, NULL), ABI_OK);
     EXPECT_OK(overlay_validate(old));
@@ -326,7 +295,7 @@ TEST(history, a_commit_larger_than_the_bound_ends_everybody_and_nothing_else) {
     Overlay *overlay;
     const WriteSet *writes;
     bool changed;
-    world_init(&w, 32 << 10);
+    world_init(&w, with_history(32 << 10));
     EXPECT_OK(overlay_make(&w, &overlay));
     EXPECT_EQ(insert_item(&w, overlay_access(overlay), 9999, 1, 9999, NULL), ABI_OK);
     db_begin(w.db, &info);
@@ -364,7 +333,7 @@ static void delete_half_a_relation(World *w, Access *access) {
 TEST(overlay, deletes_no_row_of_a_relation_that_is_malformed_nor_does_the_head) {
     World w;
     Overlay *overlay;
-    world_init(&w, 0);
+    world_init(&w, options);
     EXPECT_OK(overlay_make(&w, &overlay));
     delete_half_a_relation(&w, overlay_access(overlay));
     overlay_free(&overlay);
@@ -377,8 +346,8 @@ TEST(overlay, deletes_no_row_of_a_relation_that_is_malformed_nor_does_the_head) 
 TEST(overlay, ends_a_call_that_wants_too_much_memory) {
     World w;
     Overlay *overlay;
-    world_init(&w, 0);
-    OverlayEnv env = {.ctx = w.db, .reserve = reserve, .memory_max = 64 << 10};
+    world_init(&w, options);
+    OverlayEnv env = {.ctx = w.db, .reserve = reserve_here, .memory_max = 64 << 10};
     EXPECT_OK(overlay_new(w.db, &info, &env, &overlay));
     AbiErrno status = ABI_OK;
     uint32_t rows = 0;
@@ -394,7 +363,7 @@ TEST(overlay, changing_one_row_again_and_again_takes_no_more_memory) {
     World w;
     Overlay *overlay;
     Buf row = {0}, gen = {0};
-    world_init(&w, 0);
+    world_init(&w, options);
     head_insert(&w, 1, 1, 1);
     EXPECT_OK(overlay_make(&w, &overlay));
     Access *access = overlay_access(overlay);
@@ -423,7 +392,7 @@ TEST(sequence, values_of_overlays_and_the_head_never_collide_and_unused_ones_com
     World w;
     Overlay *overlay;
     uint64_t id, head_id;
-    world_init(&w, 0);
+    world_init(&w, options);
     EXPECT_OK(overlay_make(&w, &overlay));
     EXPECT_EQ(insert_item(&w, overlay_access(overlay), 0, 1, 1, &id), ABI_OK);
     EXPECT_EQ(id, 1);
@@ -459,7 +428,7 @@ TEST(sequence, values_of_overlays_and_the_head_never_collide_and_unused_ones_com
 TEST(sequence, a_restart_never_gives_out_a_value_that_an_overlay_committed) {
     World w;
     uint64_t last = 0, id;
-    world_init(&w, 0);
+    world_init(&w, options);
     for (int round = 0; round < 4; round++) {
         Overlay *overlay;
         EXPECT_OK(overlay_make(&w, &overlay));
@@ -475,7 +444,7 @@ TEST(sequence, a_restart_never_gives_out_a_value_that_an_overlay_committed) {
         overlay_free(&overlay);
         EXPECT_OK(db_flush(w.db, NULL));
         db_close(&w.db);
-        world_open(&w, 0);
+        world_open(&w, options);
     }
     world_deinit(&w);
 }
@@ -492,7 +461,7 @@ static uint64_t data_digest(const Db *db) {
 
 TEST(overlay, the_nth_allocation_failing_leaves_the_head_as_it_was) {
     World w;
-    world_init(&w, 0);
+    world_init(&w, options);
     for (uint32_t i = 1; i < 15; i++)
         head_insert(&w, i, i, i);
     uint64_t before = data_digest(w.db);
@@ -528,7 +497,7 @@ TEST(overlay, the_nth_allocation_failing_leaves_the_head_as_it_was) {
 
 TEST(history, running_out_of_memory_in_a_commit_ends_overlays_not_the_commit) {
     World w;
-    world_init(&w, 0);
+    world_init(&w, options);
     uint32_t id = 1;
     for (int64_t nth = 0;; nth++) {
         Overlay *overlay;

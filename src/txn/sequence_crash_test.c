@@ -48,10 +48,6 @@ static void open_db(Run *run) {
     EXPECT_OK(err);
 }
 
-static Err reserve(void *ctx, uint32_t table, uint32_t sequence, uint32_t count, Int128 *first) {
-    return db_sequence_reserve(ctx, table, sequence, count, first);
-}
-
 // Rows with values of the sequence. In a key of its own each: a value that comes again is refused.
 static void draw(Run *run, Access *access, uint64_t count) {
     uint32_t table = testdef_table(run->db, TEST_ITEM)->table_id;
@@ -85,7 +81,7 @@ static void head_step(Run *run) {
 static void overlay_step(Run *run) {
     Overlay **slot = &run->overlays[pick(run, OVERLAYS_MAX)];
     if (!*slot) {
-        OverlayEnv env = {.ctx = run->db, .reserve = reserve, .prepare = bulk_here()};
+        OverlayEnv env = {.ctx = run->db, .reserve = reserve_here, .prepare = bulk_here()};
         EXPECT_OK(overlay_new(run->db, &info, &env, slot));
     }
     switch (pick(run, 5)) {

@@ -115,8 +115,8 @@ typedef struct OpenTask {
     struct OpenAll *all;
 } OpenTask;
 
-// A module has only so much time to load. Hundreds that load at once on two cores would all use it up waiting for
-// one another, so as many are opened at a time as there are cores.
+// Hundreds of modules that load at once on two cores are all late, and all have what they need for it in memory at
+// once. So as many are opened at a time as there are cores, and the first of them serve soon.
 typedef struct OpenAll {
     Node *node;
     pthread_mutex_t mutex;

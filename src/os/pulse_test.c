@@ -2,56 +2,12 @@
 #define _GNU_SOURCE
 #include "os/pulse.h"
 
-#include <pthread.h>
-#include <sched.h>
-#include <stdatomic.h>
-#include <time.h>
-
-#include "base/test.h"
+#include "os/sched_testing.h"
 #include "os/thread.h"
-
-static int64_t now_ns(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-
-static void sleep_ms(int64_t ms) {
-    nanosleep(&(struct timespec){.tv_nsec = ms * 1000000}, NULL);
-}
 
 static void busy_ms(int64_t ms) {
     for (int64_t until = now_ns() + ms * 1000000; now_ns() < until;) {
     }
-}
-
-static void *compute(void *over) {
-    while (!atomic_load((atomic_bool *)over)) {
-    }
-    return NULL;
-}
-
-// On one core with us.
-typedef struct Rival {
-    atomic_bool over;
-    pthread_t thread;
-    cpu_set_t before;
-} Rival;
-
-static void rival_begin(Rival *rival) {
-    cpu_set_t one;
-    *rival = (Rival){0};
-    sched_getaffinity(0, sizeof rival->before, &rival->before);
-    CPU_ZERO(&one);
-    CPU_SET(sched_getcpu(), &one);
-    sched_setaffinity(0, sizeof one, &one);  // the rival has it from us
-    EXPECT_EQ(pthread_create(&rival->thread, NULL, compute, &rival->over), 0);
-}
-
-static void rival_end(Rival *rival) {
-    atomic_store(&rival->over, true);
-    pthread_join(rival->thread, NULL);
-    sched_setaffinity(0, sizeof rival->before, &rival->before);
 }
 
 static bool system_counts(void) {
@@ -71,10 +27,10 @@ static void feel_for(Pulse *pulse, int64_t ms) {
 }
 
 static void feel_beside_rival(Pulse *pulse, int64_t ms) {
-    Rival rival;
-    rival_begin(&rival);
+    Crowd rival;
+    crowd_begin(&rival, 1);
     feel_for(pulse, ms);
-    rival_end(&rival);
+    crowd_end(&rival);
 }
 
 TEST(pulse, beats_while_a_thread_that_feels_it_waits_for_a_core_and_then_ends_by_itself) {

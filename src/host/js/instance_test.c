@@ -1,8 +1,11 @@
 // Programs that load and that do not, calls that end in every way, and what an instance survives.
+#define _GNU_SOURCE  // threads on cores
 #include <pthread.h>
 
 #include "host/js/js.h"
 #include "host/js/js_fixture.h"
+#include "os/sched_testing.h"
+#include "os/thread.h"
 
 static JsFixture *fixture_new(const char *module) {
     JsFixture *f = malloc(sizeof *f);
@@ -104,6 +107,31 @@ TEST(load, host_functions_wait_until_the_module_is_loaded) {
     EXPECT_STR(f->log_text, "top level");
     EXPECT(f->log.function.ptr == NULL);
     fixture_end(f);
+}
+
+// It makes garbage, so that the watchdog looks every 10 ms.
+#define MODULE_SLOW_TO_LOAD \
+    "let kept = []; for (let i = 0; i < 400000; i++) { kept.push({ i }); if (kept.length > 999) kept = [] }\n" MODULE_ASK
+
+TEST(load, its_time_is_what_the_module_uses_not_what_the_clock_says) {
+    int64_t used_ns = thread_cpu_ns();
+    fixture_end(fixture_new(MODULE_SLOW_TO_LOAD));
+    used_ns = thread_cpu_ns() - used_ns;
+
+    js_load_ms = (int)(used_ns * 3 / 1000000) + 1;
+    Crowd crowd;
+    crowd_begin(&crowd, 6);
+    uint64_t clock_ns = abi_monotonic_ns();
+    JsFixture *f = fixture_new(MODULE_SLOW_TO_LOAD);
+    clock_ns = abi_monotonic_ns() - clock_ns;
+    crowd_end(&crowd);
+    EXPECT_STR(ask(f, "20 + 22"), "42");
+    EXPECT(clock_ns > (uint64_t)js_load_ms * 1000000);
+    fixture_end(f);
+
+    js_load_ms = 300;
+    expect_refused("for (;;) {}", "the module took longer than 0 s of processor time to load");
+    js_load_ms = 10000;
 }
 
 TEST(load, every_kind_of_export_reaches_the_library) {

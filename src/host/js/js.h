@@ -119,13 +119,14 @@ typedef struct JsInstance {
     uint32_t *mail;  // words.bytes
 
     JsPhase phase;
-    uint64_t phase_end_ns;  // monotonic; 0: no limit
-    double period_s;        // how often the watchdog looks, usually
-    double armed_s;         // what the library was told last
-    HostWatch watch;        // ends calls that take too long, where the library can be asked to
-    bool terminated;        // it was asked to and may not have obeyed yet
-    bool looks_often;       // the running call takes long and makes garbage
-    JsEnd end;              // why it ended the running call
+    uint64_t phase_end_ns;    // monotonic; 0: no limit
+    int64_t load_end_cpu_ns;  // while it loads: of its thread's processor time
+    double period_s;          // how often the watchdog looks, usually
+    double armed_s;           // what the library was told last
+    HostWatch watch;          // ends calls that take too long, where the library can be asked to
+    bool terminated;          // it was asked to and may not have obeyed yet
+    bool looks_often;         // the running call takes long and makes garbage
+    JsEnd end;                // why it ended the running call
     bool ok;
 
     const HostSource *source;
@@ -164,6 +165,7 @@ Err js_instance_make(JsProgram *program,
                      Buf *description,
                      JsInstance **out,
                      Diag *diag);
+extern int js_load_ms;  // processor time for that; tests shorten it
 void js_instance_free(HostInstance *instance);
 JsInstance *js_instance_current(void);  // the one this thread has entered
 // Replace `block` by one of at least `len` bytes (contents are lost). False: as it was.

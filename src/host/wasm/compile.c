@@ -29,8 +29,8 @@ enum {
 };
 
 // Global: an optimised build may compile what refers to a name in another unit than the name itself.
-#define EMBED(name, file)                                                                \
-    __asm__(".section .rodata\n.globl " #name ", " #name "_end\n" #name                  \
+#define EMBED(name, file)                                                                    \
+    __asm__(".section .rodata\n.globl " #name ", " #name "_end\n" #name                      \
             ": .incbin \"src/host/wasm/rt/" file "\"\n" #name "_end: .byte 0\n.previous\n"); \
     extern const char name[], name##_end[]
 

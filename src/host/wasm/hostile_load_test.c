@@ -1,5 +1,8 @@
 // Modules that mean harm before their first call: they are refused, and the process serves on.
+#define _GNU_SOURCE  // threads on cores
 #include "host/wasm/wasm_fixture.h"
+#include "os/sched_testing.h"
+#include "os/thread.h"
 
 // ThreadSanitizer keeps signals back until a library function is called, which a loop never does.
 #if defined(__SANITIZE_THREAD__)
@@ -21,7 +24,7 @@ static void refused(const char *wat, const char *why) {
 
 TEST(hostile, endless_loops_before_the_first_call_end) {
     if (!SIGNALS_ARRIVE) return;
-    static const char why[] = "the module took longer than 0 s to load";
+    static const char why[] = "the module took longer than 0 s of processor time to load";
     wasm_load_ms = 50;
     refused(WAT_HEAD REST WAT_DESCRIBE "(func $start " LOOP ")(start $start))", why);
     refused(WAT_HEAD REST WAT_DESCRIBE "(func (export \"_initialize\") " LOOP "))", why);
@@ -31,6 +34,36 @@ TEST(hostile, endless_loops_before_the_first_call_end) {
             why);
     refused(WAT_HEAD REST "(func (export \"__describe_module__\") (param i32) " LOOP "))", why);
     wasm_load_ms = 10000;
+}
+
+// 40 million steps, of which each needs the one before.
+#define SLOW_START                                                                                     \
+    "(func $start (local $i i32) (local $x i64) (loop $for"                                            \
+    " (local.set $x (i64.add (i64.mul (local.get $x) (i64.const 6364136223846793005)) (i64.const 1)))" \
+    " (local.set $i (i32.add (local.get $i) (i32.const 1)))"                                           \
+    " (br_if $for (i32.lt_u (local.get $i) (i32.const 40000000))))"                                    \
+    " (i64.store (i32.const 8) (local.get $x)))(start $start))"
+
+TEST(hostile, time_to_load_is_what_the_module_uses_not_what_the_clock_says) {
+    if (!SIGNALS_ARRIVE) return;
+    Fixture f;
+    fixture_init(&f);
+    EXPECT_OK(fixture_load(&f, WAT_HEAD REST WAT_DESCRIBE SLOW_START));
+    int64_t used_ns = thread_cpu_ns();
+    fixture_instance(&f);
+    used_ns = thread_cpu_ns() - used_ns;
+    host_instance_free(&f.instance);
+
+    wasm_load_ms = (int)(used_ns * 3 / 1000000) + 1;
+    Crowd crowd;
+    crowd_begin(&crowd, 6);
+    uint64_t clock_ns = abi_monotonic_ns();
+    fixture_instance(&f);
+    clock_ns = abi_monotonic_ns() - clock_ns;
+    crowd_end(&crowd);
+    EXPECT(clock_ns > (uint64_t)wasm_load_ms * 1000000);
+    wasm_load_ms = 10000;
+    fixture_close(&f);
 }
 
 TEST(hostile, traps_before_the_first_call_say_where) {

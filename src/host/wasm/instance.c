@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "host/js/text.h"
 #include "host/wasm/wasm.h"
+#include "os/thread.h"
 
 enum { TABLE_BYTES_MAX = 64 << 20 };  // 2.7 million functions
 int wasm_load_ms = 10000;
@@ -137,7 +138,7 @@ static Err start_failed(WasmInstance *w, const char *step, Diag *diag) {
     if (w->end == GUEST_ENDED_TIME)
         return diag_fail(diag,
                          ERR_INVALID,
-                         "the module took longer than %d s to load",
+                         "the module took longer than %d s of processor time to load",
                          wasm_load_ms / 1000);
     if (step == wasm_export_name(WASM_DESCRIBE))
         return diag_fail(diag, ERR_INVALID, "error getting module description: %s", w->why);
@@ -158,9 +159,11 @@ static Err guest_start(WasmInstance *w, Buf *description, Diag *diag) {
     w->header->stack_low = guest_stack_low();
     guest_current_set(w);
     watch_begin(&w->watch, WATCH_RUN);
+    w->load_end_cpu_ns = thread_cpu_ns() + (int64_t)wasm_load_ms * 1000000;
     guest_time_begin(w, (int64_t)wasm_load_ms * 1000);
     if (sigsetjmp(w->jump, GUEST_SAVE_MASK) == 0) steps_run(w, &step, &described);
     guest_time_end(w);
+    w->load_end_cpu_ns = 0;
     (void)watch_end(&w->watch);
     guest_current_set(outer);
     if (!described) return start_failed(w, step, diag);

@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "host/wasm/wasm.h"
+#include "os/thread.h"
 
 enum {
     HANDLER_STACK = 64 << 10,
@@ -142,12 +143,29 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
 
 // ---- time
 
+// Loading may use so much of its thread (instance.c), however long that takes where the machine is busy. True: it
+// has used less, and is asked again when what is left has passed. Of what a handler may call.
+static bool load_goes_on(WasmInstance *w) {
+    if (!w->load_end_cpu_ns || watch_stop_wanted(&w->watch)) return false;
+    int64_t left_ns = w->load_end_cpu_ns - thread_cpu_ns();
+    if (left_ns <= 0) return false;
+    (void)watch_call_end(&w->watch);
+    watch_call_begin(&w->watch, (uint64_t)left_ns);
+    return true;
+}
+
 static void on_time(int signal) {
     WasmInstance *w = current;
     (void)signal;
     if (!w || !watch_call_is_fired(&w->watch)) return;  // (3)
+    if (w->in_guest && load_goes_on(w)) return;
     w->pending = 1;
     if (w->in_guest) guest_leave(w, GUEST_ENDED_TIME);
+}
+
+void guest_obey(WasmInstance *w) {
+    if (!load_goes_on(w)) guest_leave(w, GUEST_ENDED_TIME);
+    w->pending = 0;
 }
 
 void guest_fire(void *instance) {

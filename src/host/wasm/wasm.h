@@ -66,11 +66,12 @@ struct WasmInstance {
     uint32_t frame_count;
 
     HostWatch watch;
-    atomic_int thread;    // the kernel's number of the thread in host_run
-    bool is_timed;        // of the running call, or while loading: started_ns is known
-    uint64_t started_ns;  // abi_monotonic_ns()
-    uint64_t budget_ns;   // UINT64_MAX: no limit
-    uint64_t seen_ns;     // of the call that ended: when the watch saw it first, 0: it did not
+    atomic_int thread;        // the kernel's number of the thread in host_run
+    bool is_timed;            // of the running call, or while loading: started_ns is known
+    uint64_t started_ns;      // abi_monotonic_ns()
+    uint64_t budget_ns;       // UINT64_MAX: no limit
+    uint64_t seen_ns;         // of the call that ended: when the watch saw it first, 0: it did not
+    int64_t load_end_cpu_ns;  // while it loads: of its thread's processor time; else 0
 
     HostEnv env;
     Abi abi;
@@ -103,7 +104,8 @@ uintptr_t guest_stack_low(void);  // how far down a guest's frames may reach fro
 NORETURN void guest_leave(WasmInstance *w, GuestEnd end);  // `why` is set
 NORETURN void guest_trap(WasmInstance *w, const char *fmt, ...) PRINTF_LIKE(2, 3);
 NORETURN void guest_trap_code(uint32_t code);
-void guest_fire(void *instance);  // HostWatch.fire
+void guest_obey(WasmInstance *w);  // what is pending: does not return, or the guest has time left
+void guest_fire(void *instance);   // HostWatch.fire
 
 // The server's code ends here and the guest's begins; or the other way round. Entering obeys what
 // came meanwhile (1).
@@ -111,7 +113,7 @@ static inline void guest_enter(WasmInstance *w) {
     atomic_signal_fence(memory_order_seq_cst);
     w->in_guest = 1;
     atomic_signal_fence(memory_order_seq_cst);
-    if (UNLIKELY(w->pending)) guest_leave(w, GUEST_ENDED_TIME);
+    if (UNLIKELY(w->pending)) guest_obey(w);
 }
 static inline void guest_exit(WasmInstance *w) {
     atomic_signal_fence(memory_order_seq_cst);
@@ -144,7 +146,7 @@ static inline void *wasm_guest(const WasmInstance *w) {
     return w->header + 1;
 }
 
-extern int wasm_load_ms;  // how long everything before the first call may take; tests shorten it
+extern int wasm_load_ms;  // processor time for everything before the first call; tests shorten it
 
 // What GuestHost promises of memories and tables.
 void guest_memory_new(GuestMemory *memory, uint32_t pages, uint32_t max_pages);

@@ -3,7 +3,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "node/routes.h"
-#include "os/thread.h"
+#include "os/background.h"
 
 enum {
     PIECE_BYTES = 1 << 20,
@@ -62,6 +62,7 @@ static void piece_give(Backup *b, Err err, bool finished) {
 static void *reader_run(void *ctx) {
     Backup *b = ctx;
     thread_become("backup", THREAD_BACKGROUND);
+    background_begin();
     uint64_t bytes = store_image_bytes(b->image);
     Err err = OK;
     for (uint64_t at = 0; err == OK && at < bytes;) {

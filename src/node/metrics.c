@@ -9,6 +9,7 @@
 #include "node/metrics.h"
 #include "node/node_private.h"
 #include "node/routes.h"
+#include "os/background.h"
 
 typedef struct MetricsJob MetricsJob;
 typedef struct MetricsPart {
@@ -305,6 +306,7 @@ static void write_workers(Buf *out, const Node *node) {
         {"lightcone_worker_jobs_running", stats.running},
         {"lightcone_worker_jobs_waiting", stats.waiting},
         {"lightcone_pulse_beats_total", pulse_beats(node->pulse)},
+        {"lightcone_background_called_back_total", background_called_back()},
     };
     for (size_t i = 0; i < ARRAY_LEN(values); i++) {
         buf_printf(out, "%s %llu\n", values[i].name, (unsigned long long)values[i].value);

@@ -9,6 +9,7 @@
 #include "node/mend.h"
 #include "node/node_private.h"
 #include "node/oidc.h"
+#include "os/background.h"
 
 #define LOOPS_MAX_DEFAULT              64
 #define DEADLINE_US_DEFAULT            10000000
@@ -268,6 +269,7 @@ static Err node_open(Node *node, Diag *diag) {
     if ((err = worker_pool_new(&urgent, &node->makers)) != OK) return err;
     if ((err = oidc_open(node, &node->oidc)) != OK) return err;
     node->pulse = pulse_new();
+    background_start();
     host_begin();
     node->loops = mem_zalloc(sizeof(NodeLoop *));
     NodeLoop *front = node->loops ? MEM_NEW(NodeLoop) : NULL;

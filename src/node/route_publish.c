@@ -16,7 +16,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "node/routes.h"
-#include "os/thread.h"
+#include "os/background.h"
 #include "sats/json.h"
 
 static const char locked_text[] =
@@ -312,6 +312,7 @@ static void *job_main(void *arg) {
     PublishJob *job = arg;
     Diag diag = {0};
     thread_become("publish", THREAD_BACKGROUND);
+    background_begin();
     Bytes program = buf_bytes(&job->bytes);
     HostLoadOptions load = {.cache_dir = node_cache_dir(job->node)};
     Err err = host_program_load(job->host_kind, program, &load, &job->program, &diag);

@@ -20,6 +20,7 @@
 #include <pthread.h>
 
 #include "base/mem.h"
+#include "os/background.h"
 
 #define QUEUED_MAX    4096
 #define THREADS_LEAST 4  // also on one core: a slow call of one database does not hold up another's
@@ -154,7 +155,9 @@ static void *worker_main(void *arg) {
         payer_here = job->payer;
         thread_want(pool);  // one wake-up may have stood for two jobs
         pthread_mutex_unlock(&pool->mutex);
+        background_begin();
         job->run(job);
+        background_end();
         store_guard_lower();  // whatever it read, it borrows nothing any more
         pthread_mutex_lock(&pool->mutex);
         pool->stats.running--;
@@ -211,6 +214,7 @@ done:
 }
 
 void worker_wait_begin(WorkerPool *pool) {
+    background_end();
     pthread_mutex_lock(&pool->mutex);
     gave_up_place = pool->stats.waiting < pool->waiting_max;  // (2)
     if (gave_up_place) {
@@ -223,6 +227,7 @@ void worker_wait_begin(WorkerPool *pool) {
 }
 
 void worker_wait_end(WorkerPool *pool) {
+    background_begin();
     if (!gave_up_place) return;
     gave_up_place = false;
     pthread_mutex_lock(&pool->mutex);

@@ -9,9 +9,10 @@
 //   THREAD_PROMPT      a short slice: it gets no more of the machine, but gets it when it is woken
 //                      (Linux 6.12 and later; before, it is as any other)
 //   THREAD_ORDINARY    as the system has it
-//   THREAD_BACKGROUND  does not push others aside when it is woken, and steps back by THREAD_NICE. Not further:
-//                      it may hold a lock for a moment that somebody prompt wants, and somebody waits for
-//                      its work as well; on a full machine it gets less, never nothing
+//   THREAD_BACKGROUND  does not push others aside when it is woken, and steps back by THREAD_NICE. Not further,
+//                      unless somebody looks after it (background.h): it may hold a lock for a moment that somebody
+//                      prompt wants, and somebody waits for its work as well; on a full machine it gets less,
+//                      never nothing
 //
 // No privilege is needed for any of it. What such a thread starts (an engine's helpers, a compiler) is
 // ordinary if the thread was prompt, and in the background if it was.

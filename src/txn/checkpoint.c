@@ -12,7 +12,7 @@
 #include <time.h>
 
 #include "base/log.h"
-#include "os/thread.h"
+#include "os/background.h"
 #include "txn/head.h"
 
 enum {
@@ -83,6 +83,7 @@ static void *writer_run(void *ctx) {
     Db *db = ctx;
     Checkpointer *c = &db->checkpointer;
     thread_become("checkpoint", THREAD_BACKGROUND);
+    background_begin();
     while (!write_some(c, STEP_BYTES)) {
         if (atomic_load(&c->stop)) break;
         if (store_checkpoint_is_written(c->running) && !wait_for_log(c)) break;

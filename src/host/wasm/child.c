@@ -22,7 +22,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "os/thread.h"
+#include "os/background.h"
 
 enum { EXIT_NO_EXEC = 127 };
 static const char path_default[] = "/usr/local/bin:/usr/bin:/bin";
@@ -72,6 +72,7 @@ static void child_become(const Start *s) {
     limit_set(RLIMIT_AS, s->limits->memory_bytes);
     limit_set(RLIMIT_FSIZE, s->limits->file_bytes);
     limit_set(RLIMIT_CORE, 0);
+    background_child();
     setpriority(PRIO_PROCESS, 0, THREAD_NICE);
     thread_group_nice(THREAD_NICE);
     sigset_t none;

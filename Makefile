@@ -29,7 +29,8 @@ CFLAGS_optimized := -O2 -g -DLC_DEBUG=0 -flto=auto -fprofile-use -fprofile-corre
 CFLAGS_fuzz    := -O1 -g -DLC_DEBUG=1 -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 LIBS_release   := $(shell pkg-config --libs mimalloc 2>/dev/null || echo -lmimalloc)
 LIBS_train     := $(LIBS_release)
-LIBS_optimized := $(LIBS_release)
+# Across files the linker does not see who calls malloc until it is late: it would leave the library out as not needed.
+LIBS_optimized := -Wl,--push-state,--no-as-needed $(LIBS_release) -Wl,--pop-state
 AR := ar
 ifeq ($(VARIANT),fuzz)
 CC := clang

@@ -120,6 +120,41 @@ static inline void store_u32(void *p, uint32_t v) {
 static inline void store_u64(void *p, uint64_t v) {
     memcpy(p, &v, sizeof v);
 }
+// memcpy() for who copies rows and keys, which are short as a rule: words in line, without a call.
+static inline void bytes_copy(uint8_t *to, const uint8_t *from, size_t len) {
+    if (LIKELY(len >= 8 && len <= 32)) {
+        uint64_t first = load_u64(from), last = load_u64(from + len - 8);
+        if (len > 16) {
+            uint64_t second = load_u64(from + 8), third = load_u64(from + len - 16);
+            store_u64(to + 8, second);
+            store_u64(to + len - 16, third);
+        }
+        store_u64(to, first);
+        store_u64(to + len - 8, last);
+    } else if (len >= 4 && len < 8) {
+        uint32_t first = load_u32(from), last = load_u32(from + len - 4);
+        store_u32(to, first);
+        store_u32(to + len - 4, last);
+    } else if (len) {
+        memcpy(to, from, len);
+    }
+}
+// bytes_eq() for the same. Of up to 32 bytes memcmp() is one wide masked load, and where something was written
+// there a moment ago, by narrower stores, it waits until those have left the store buffer. So it is with a row
+// that a module has just made. Words are forwarded from there.
+static inline bool bytes_same(Bytes a, Bytes b) {
+    if (a.len != b.len) return false;
+    const uint8_t *a_end = a.ptr + a.len, *b_end = b.ptr + b.len;
+    if (LIKELY(a.len >= 8 && a.len <= 32)) {
+        if (load_u64(a.ptr) != load_u64(b.ptr) || load_u64(a_end - 8) != load_u64(b_end - 8))
+            return false;
+        return a.len <= 16 || (load_u64(a.ptr + 8) == load_u64(b.ptr + 8) &&
+                               load_u64(a_end - 16) == load_u64(b_end - 16));
+    }
+    if (a.len >= 4 && a.len < 8)
+        return load_u32(a.ptr) == load_u32(b.ptr) && load_u32(a_end - 4) == load_u32(b_end - 4);
+    return a.len == 0 || memcmp(a.ptr, b.ptr, a.len) == 0;
+}
 // `len` is a constant: where there is room, this is one store.
 static inline void buf_put_word(Buf *buf, const void *word, size_t len) {
     if (UNLIKELY(buf->cap - buf->len < len)) {

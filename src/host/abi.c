@@ -241,12 +241,14 @@ static bool iter_count_bytes(AbiIter *iter, size_t bytes) {
 static bool iter_add_row(void *ctx, Bytes row) {
     AbiIter *iter = ctx;
     if (!iter_count_bytes(iter, row.len)) return false;
-    buf_put_bytes(&iter->rows, row);
+    if (UNLIKELY(!buf_reserve(&iter->rows, row.len))) return false;
+    if (row.len) bytes_copy(iter->rows.ptr + iter->rows.len, row.ptr, row.len);
+    iter->rows.len += row.len;
     if (UNLIKELY(iter->rows.len - iter->at > ABI_CHUNK_BYTES)) {  // `at`: the open chunk's start
         buf_put_u64(&iter->ends, iter->rows.len);
         iter->at = iter->rows.len;
     }
-    return buf_ok(&iter->rows) && buf_ok(&iter->ends);
+    return buf_ok(&iter->ends);
 }
 
 static RowSink iter_open(Abi *abi, AbiIter *iter) {
@@ -358,7 +360,7 @@ AbiErrno abi_iter_advance(Abi *abi,
     if (LIKELY(iter->ends.len == 0 && iter->rows.len <= room)) {  // one chunk, as of most look-ups
         *len = iter->rows.len;
         *exhausted = true;
-        if (*len) memcpy(out, iter->rows.ptr, *len);
+        bytes_copy(out, iter->rows.ptr, *len);
         iter_release(abi, iter);
         return ABI_OK;
     }

@@ -14,7 +14,7 @@ void commit_op_put(Buf *out, CommitOpKind kind, uint32_t table_id, Bytes bytes) 
     p[0] = (uint8_t)kind;
     store_u32(p + 1, table_id);
     store_u32(p + 5, (uint32_t)bytes.len);
-    if (bytes.len) memcpy(p + COMMIT_OP_HEAD_BYTES, bytes.ptr, bytes.len);
+    bytes_copy(p + COMMIT_OP_HEAD_BYTES, bytes.ptr, bytes.len);
 }
 
 static bool take(Bytes *in, size_t len, Bytes *out) {

@@ -5,7 +5,7 @@
 //   dir/00000000000000041872.log    the newest, being appended to
 //
 // A small batch is written by the owner, and synced by him or beside him. A large one goes beside him as a
-// whole: making room for it, writing it, syncing.
+// whole: making room for it, summing it up, writing it, syncing; one of BESIDE_BYTES if its sync does.
 //
 //   owner    append ── large ──────────────────────────────────── poll: the books
 //   syncer       └── a segment or more room, frame, sync, memory ──┘
@@ -44,6 +44,9 @@ typedef struct LocalSink {
     uint64_t syncs;
     Err failed;
 } LocalSink;
+
+// What so many bytes take to be summed up and written is worth having done by who is woken for the sync anyway.
+#define BESIDE_BYTES ((size_t)64 << 10)
 
 static const char cannot_write[] = "cannot write the log";
 
@@ -205,7 +208,7 @@ static Err local_append(LogSink *sink, const LogBatch *batch, bool beside, Diag 
     ASSERT(local->durable_end.v == local->written_end.v);  // one in flight, (2) of segment.c
     ASSERT(batch->first.v == local->written_end.v);        // offsets are dense
     ASSERT(batch->commits > 0);
-    if (UNLIKELY(batch->bytes >= local->large_bytes)) {
+    if (batch->bytes >= local->large_bytes || (beside && batch->bytes >= BESIDE_BYTES)) {
         local->failed = large_append(local, batch, beside);
         return local->failed == OK ? OK : fail(diag, local->failed, cannot_write, local->dir);
     }

@@ -127,7 +127,7 @@ void log_commit_begin(Log *log, const CommitInfo *info) {
     memcpy(p + 16, info->caller.le, sizeof info->caller.le);
     memcpy(p + 48, info->connection.le, sizeof info->connection.le);
     store_u16(p + COMMIT_NAME_LEN_AT, (uint16_t)name_len);
-    if (name_len) memcpy(p + COMMIT_HEAD_BYTES, info->name.ptr, name_len);
+    bytes_copy(p + COMMIT_HEAD_BYTES, (const uint8_t *)info->name.ptr, name_len);
     log->op_count_at = batch->len - COMMIT_OP_COUNT_BYTES;
 }
 

@@ -315,7 +315,7 @@ static void ws_fail(NetConn *conn, const WsEvent *event) {
 }
 
 static void ws_pong(NetConn *conn, Bytes payload) {
-    if (conn->out.count < conn->loop->limits.out_messages_max) {
+    if (conn->out.messages < conn->loop->limits.out_messages_max) {
         out_push_urgent(conn, frame_control(WS_PONG, payload));
         return;
     }

@@ -76,6 +76,7 @@ typedef struct OutQueue {
     uint32_t sent_bytes;  // of the first frame
     uint32_t pinned;      // the first so many may not be overtaken: the 101 must leave first
     size_t bytes;         // in all, without those sent
+    uint32_t messages;    // of all frames
     uint32_t room;        // bytes that the last frame, a block of copies, has left; else 0
 } OutQueue;
 

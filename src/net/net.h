@@ -68,6 +68,7 @@ bool ws_offers(const HttpRequest *request, Str protocol);
 typedef struct NetFrame {
     uint32_t refs;
     uint32_t len, cap;
+    uint32_t messages;  // as a limit counts them: 1 unless they were put into it one by one
     // Who frees it, on the loop's thread; NULL: it is simply freed. Giving tens of megabytes back to the system
     // takes milliseconds.
     void (*bury)(void *ctx, struct NetFrame *frame);
@@ -77,6 +78,10 @@ typedef struct NetFrame {
 NetFrame *net_frame_ws_binary(Bytes payload);                 // framed, refs 1; NULL: no memory
 NetFrame *net_frame_ws_parts(const Bytes *parts, int count);  // payload in parts, one frame
 NetFrame *net_frame_ws_text(Bytes payload);                   // UTF-8
+// Several messages for one connection, each framed, as one allocation and one piece of its writev: room for
+// so many with so many bytes of payload in all, then one after another, its payload in parts.
+NetFrame *net_frame_ws_room(size_t payload_bytes, uint32_t messages);
+void net_frame_ws_add(NetFrame *frame, bool is_text, const Bytes *parts, int count);
 // One of several frames that are one message, so that a large piece of it is in memory once, whoever is
 // sent it and whatever stands around it. Between them only what RFC 6455 allows there is sent.
 typedef enum NetPiece { NET_FIRST_BINARY, NET_FIRST_TEXT, NET_FURTHER, NET_LAST } NetPiece;

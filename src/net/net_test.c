@@ -796,6 +796,39 @@ TEST(net, a_slow_reader_is_cut_off_while_others_go_on) {
     app_close(&app);
 }
 
+TEST(net, messages_that_leave_together_arrive_and_count_one_by_one) {
+    App app;
+    app_open(&app, &(NetLimits){.out_messages_max = 100});
+    int socket = dial_ws(&app);
+    Buf want = {0}, got = {0};
+    NetFrame *many = net_frame_ws_room(60 * 200, 60);
+    EXPECT(many);
+    for (int i = 0; i < 60; i++) {
+        uint8_t bytes[200];
+        memset(bytes, i, sizeof bytes);
+        Bytes parts[2] = {{bytes, 1}, {bytes, (size_t)(i * 3)}};
+        net_frame_ws_add(many, false, parts, 2);
+        NetFrame *one = net_frame_ws_parts(parts, 2);
+        buf_put(&want, one->bytes, one->len);
+        net_frame_release(&one);
+    }
+    EXPECT_EQ(many->messages, 60);
+    EXPECT(ws_send(app.waiting, many));
+    turns(&app, 2);
+    get_some(&app, socket, &got);
+    EXPECT(bytes_eq(buf_bytes(&got), buf_bytes(&want)));
+    EXPECT_EQ(net_conn_queued_bytes(app.waiting), 0);
+    EXPECT(ws_send(app.waiting, many));
+    EXPECT(!ws_send(app.waiting, many));  // 120
+    EXPECT_EQ(net_stats(app.loop).slow_cut, 1);
+    EXPECT_EQ(many->refs, 1);
+    net_frame_release(&many);
+    buf_deinit(&want);
+    buf_deinit(&got);
+    hang_up(&app, socket);
+    app_close(&app);
+}
+
 TEST(net, what_is_queued_leaves_in_order_through_a_narrow_socket) {
     App app;
     app_open(&app, NULL);

@@ -7,7 +7,7 @@
 //                     a bite is gone: so do we wait; others have their turn before the next one
 //
 // ALWAYS TRUE
-//   (1) out.bytes is the sum of the queued frames' lengths minus sent_bytes.
+//   (1) out.bytes is the sum of the queued frames' lengths minus sent_bytes, out.messages that of their messages.
 //   (2) A queue is bounded by limits.out_messages_max and out_bytes_max. Who exceeds them does not
 //       read: a WebSocket loses what is queued and gets a Close 1008, an HTTP answer is cut off.
 //   (3) A frame that has begun to leave is finished, whatever overtakes or discards the others.
@@ -32,7 +32,7 @@ NetFrame *frame_new(size_t bytes) {
     size_t size = sizeof(NetFrame) + bytes;
     NetFrame *frame = size < MEM_LARGE ? mem_alloc(size) : mem_large_alloc(size);
     if (!frame) return NULL;
-    *frame = (NetFrame){.refs = 1, .len = (uint32_t)bytes, .cap = (uint32_t)bytes};
+    *frame = (NetFrame){.refs = 1, .len = (uint32_t)bytes, .cap = (uint32_t)bytes, .messages = 1};
     return frame;
 }
 
@@ -60,22 +60,50 @@ void net_frame_free(NetFrame *frame) {
         mem_large_free(frame, size);
 }
 
-static NetFrame *frame_made(WsOpcode opcode, bool ends, const Bytes *parts, int count) {
-    size_t payload = 0;
+static size_t parts_bytes(const Bytes *parts, int count) {
+    size_t bytes = 0;
     for (int i = 0; i < count; i++)
-        payload += parts[i].len;
+        bytes += parts[i].len;
+    return bytes;
+}
+
+static void parts_append(NetFrame *frame, const Bytes *parts, int count) {
+    uint8_t *into = frame->bytes + frame->len;
+    for (int i = 0; i < count; i++) {
+        bytes_copy(into, parts[i].ptr, parts[i].len);
+        into += parts[i].len;
+    }
+    frame->len = (uint32_t)(into - frame->bytes);
+}
+
+static NetFrame *frame_made(WsOpcode opcode, bool ends, const Bytes *parts, int count) {
+    size_t payload = parts_bytes(parts, count);
     uint8_t head[WS_HEAD_MAX];
     size_t head_bytes = ws_head_write(head, opcode, payload);
     if (!ends) head[0] &= (uint8_t)~WS_FINAL;
     NetFrame *frame = frame_new(head_bytes + payload);
     if (!frame) return NULL;
     memcpy(frame->bytes, head, head_bytes);
-    uint8_t *into = frame->bytes + head_bytes;
-    for (int i = 0; i < count; i++) {
-        if (parts[i].len) memcpy(into, parts[i].ptr, parts[i].len);
-        into += parts[i].len;
-    }
+    frame->len = (uint32_t)head_bytes;
+    parts_append(frame, parts, count);
     return frame;
+}
+
+NetFrame *net_frame_ws_room(size_t payload_bytes, uint32_t messages) {
+    NetFrame *frame = frame_new(payload_bytes + (size_t)messages * WS_HEAD_MAX);
+    if (!frame) return NULL;
+    frame->len = 0;
+    frame->messages = 0;
+    return frame;
+}
+
+void net_frame_ws_add(NetFrame *frame, bool is_text, const Bytes *parts, int count) {
+    size_t payload = parts_bytes(parts, count);
+    DEBUG_ASSERT(frame->len + WS_HEAD_MAX + payload <= frame->cap);
+    WsOpcode opcode = is_text ? WS_TEXT : WS_BINARY;
+    frame->len += (uint32_t)ws_head_write(frame->bytes + frame->len, opcode, payload);
+    frame->messages++;
+    parts_append(frame, parts, count);
 }
 
 static NetFrame *frame_parts(WsOpcode opcode, const Bytes *parts, int count) {
@@ -140,6 +168,7 @@ static bool out_insert(NetConn *conn, uint32_t place, NetFrame *frame) {
     *out_slot(out, place) = frame;
     if (place == out->count) out->room = 0;  // a block of copies ends where another frame follows
     out->count++;
+    out->messages += frame->messages;
     out->bytes += frame->len;
     conn_dirty(conn);
     return true;
@@ -158,6 +187,7 @@ bool out_push_urgent(NetConn *conn, NetFrame *frame) {
 static void out_pop(OutQueue *out) {
     NetFrame **slot = out_slot(out, 0);
     out->bytes -= (*slot)->len - out->sent_bytes;
+    out->messages -= (*slot)->messages;
     out->sent_bytes = 0;
     net_frame_release(slot);
     out->head = (out->head + 1) & (out->cap - 1);
@@ -176,6 +206,7 @@ void out_clear(OutQueue *out, bool keep_begun) {
         }
         NetFrame **last = out_slot(out, out->count - 1);
         out->bytes -= (*last)->len;
+        out->messages -= (*last)->messages;
         net_frame_release(last);
         out->count--;
     }
@@ -191,16 +222,18 @@ void net_conn_limit(NetConn *conn, size_t out_messages_max, size_t out_bytes_max
     conn->out_bytes_max = out_bytes_max;
 }
 
-static bool out_is_over(const NetConn *conn, size_t more) {
+static bool out_is_over(const NetConn *conn, size_t more, uint32_t messages) {
     const NetLimits *limits = &conn->loop->limits;
     size_t messages_max =
         conn->out_messages_max ? conn->out_messages_max : limits->out_messages_max;
     size_t bytes_max = conn->out_bytes_max ? conn->out_bytes_max : limits->out_bytes_max;
     const OutQueue *out = &conn->out;
+    if (out->messages + (size_t)messages > messages_max) return true;
+    if (messages > 1) return out->bytes + more > bytes_max;
     // The last message may exceed the bytes: a queue that is empty takes one of any size, and one that
     // is larger than the limit itself joins those that are within it.
     size_t then = more > bytes_max ? out->bytes : out->bytes + more;
-    return out->count >= messages_max || (out->count && then > bytes_max);
+    return out->count && then > bytes_max;
 }
 
 size_t net_conn_queued_bytes(const NetConn *conn) {
@@ -232,8 +265,9 @@ bool ws_send(NetConn *conn, NetFrame *frame) {
 bool ws_send_piece(NetConn *conn, NetFrame *frame, size_t first_of_bytes) {
     if (UNLIKELY(conn->state != CONN_WS)) return false;
     if (first_of_bytes) {
-        if (UNLIKELY(out_is_over(conn, first_of_bytes))) return conn_cut_slow(conn);
-        conn->loop->stats.messages_out++;
+        if (UNLIKELY(out_is_over(conn, first_of_bytes, frame->messages)))
+            return conn_cut_slow(conn);
+        conn->loop->stats.messages_out += frame->messages;
     }
     net_frame_retain(frame);
     return out_push(conn, frame);
@@ -245,7 +279,7 @@ bool ws_send_copy(NetConn *conn, Bytes payload) {
     if (UNLIKELY(conn->state != CONN_WS)) return false;
     OutQueue *out = &conn->out;
     size_t need = payload.len + WS_HEAD_MAX;
-    if (UNLIKELY(out_is_over(conn, need))) return conn_cut_slow(conn);
+    if (UNLIKELY(out_is_over(conn, need, 1))) return conn_cut_slow(conn);
     if (out->room < need) {
         size_t block = MAX((size_t)COPY_BLOCK_BYTES, need);
         NetFrame *frame = frame_new(block);

@@ -124,9 +124,10 @@ bool outbox_is_empty(const Outbox *box) {
     return box->count == 0 && !box->failed;
 }
 
+static const uint8_t plain_tag = WIRE_PLAIN;
+
 NetFrame *outbox_frame(Bytes message, WireProtocol protocol) {
-    static const uint8_t tag = WIRE_PLAIN;
-    Bytes parts[2] = {{&tag, 1}, message};
+    Bytes parts[2] = {{&plain_tag, 1}, message};
     return protocol == WIRE_V1_JSON ? net_frame_ws_text(message) : net_frame_ws_parts(parts, 2);
 }
 
@@ -207,15 +208,36 @@ void outmessage_release(OutMessage *message) {
 
 // ── sending ────────────────────────────────────────────────────────────────────────────────────
 
-static bool send_range(NetConn *conn,
-                       WireProtocol protocol,
-                       const Buf *bytes,
-                       uint32_t from,
-                       uint32_t to) {
-    NetFrame *frame = outbox_frame(BYTES(bytes->ptr + from, to - from), protocol);
-    if (!frame) return false;
-    bool sent = ws_send(conn, frame);
-    net_frame_release(&frame);
+// Encoded messages that stand one behind another, as one frame: under v3 they are one message, under the
+// others each is its own.
+typedef struct Run {
+    const OutItem *items;
+    uint32_t messages;
+    uint32_t from, to;  // in the box's bytes
+} Run;
+
+static NetFrame *run_frame(const Run *run, const uint8_t *bytes, WireProtocol protocol) {
+    bool is_text = protocol == WIRE_V1_JSON;
+    uint32_t from = run->from;
+    if (protocol == WIRE_V3 || run->messages == 1)
+        return outbox_frame(BYTES(bytes + from, run->to - from), protocol);
+    size_t room = run->to - from + (is_text ? 0 : run->messages);
+    NetFrame *frame = net_frame_ws_room(room, run->messages);
+    for (uint32_t i = 0; frame && i < run->messages; i++) {
+        uint32_t end = run->items[i].end;
+        Bytes parts[2] = {{&plain_tag, 1}, {bytes + from, end - from}};
+        net_frame_ws_add(frame, is_text, parts + is_text, 2 - is_text);
+        from = end;
+    }
+    return frame;
+}
+
+static bool run_send(Run *run, const Outbox *box, NetConn *conn, WireProtocol protocol) {
+    if (run->messages == 0) return true;
+    NetFrame *frame = run_frame(run, box->bytes.ptr, protocol);
+    bool sent = frame && ws_send(conn, frame);
+    if (frame) net_frame_release(&frame);
+    *run = (Run){.from = run->to, .to = run->to};
     return sent;
 }
 
@@ -277,29 +299,25 @@ static size_t message_bytes(const OutItem *item) {
 bool outbox_send(Outbox *box, NetConn *conn, WireProtocol protocol) {
     if (box->held == 1 && !box->failed) return true;
     bool ok = !box->failed;
-    uint32_t frame_max = protocol == WIRE_V3 ? OUTBOX_FRAME_BYTES : 0;
-    uint32_t from = 0, to = 0, messages = 0;  // encoded messages gathered for one frame
+    uint32_t frame_max = protocol == WIRE_V3 ? OUTBOX_FRAME_BYTES : OUTBOX_RUN_BYTES;
+    Run run = {0};
     uint32_t count = box->held ? box->held - 1 : box->count;
     for (uint32_t i = 0; ok && i < count; i++) {
         const OutItem *item = &box->items[i];
-        bool full = messages && (item->shared || item->end - from > frame_max ||
-                                 messages == OUTBOX_FRAME_MESSAGES);
-        if (full) {
-            ok = send_range(conn, protocol, &box->bytes, from, to);
-            from = to;
-            messages = 0;
-        }
+        bool full = item->shared || item->end - run.from > frame_max ||
+                    run.messages == OUTBOX_FRAME_MESSAGES;
+        if (full) ok = run_send(&run, box, conn, protocol);
         if (!ok) break;
         if (item->shared) {
             ok = ws_send_piece(conn, item->shared, message_bytes(item));
-        } else {
-            to = item->end;
-            messages++;
+            continue;
         }
+        if (run.messages++ == 0) run.items = item;
+        run.to = item->end;
     }
-    if (ok && messages) ok = send_range(conn, protocol, &box->bytes, from, to);
+    if (ok) ok = run_send(&run, box, conn, protocol);
     if (ok && box->held) {
-        outbox_shift(box, to);
+        outbox_shift(box, run.to);
         return true;
     }
     outbox_cut(box);

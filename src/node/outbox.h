@@ -1,7 +1,7 @@
 // outbox.h: what a client will be told, in order, once the log has been synced.
 //
-// Small messages are encoded straight into one buffer and, under v3, leave together as one frame;
-// a message that many clients get alike is one finished, shared NetFrame.
+// Small messages are encoded straight into one buffer and leave together: under v3 as one message, under
+// the others framed one behind another. A message that many clients get alike is one finished, shared NetFrame.
 //
 // An answer that is still being made elsewhere (read.h) holds its place: what is said after it waits
 // behind it, so that the client hears everything in the order in which it became true.
@@ -12,6 +12,7 @@
 
 #define OUTBOX_FRAME_BYTES    (512u << 10)  // v3 coalescing target (spec §5.8)
 #define OUTBOX_FRAME_MESSAGES 4096u
+#define OUTBOX_RUN_BYTES      (16u << 10)  // of messages that leave together under the other protocols
 
 typedef struct OutItem {
     uint32_t end;      // of an encoded message in `bytes`; 0 when `shared` is set

@@ -8,6 +8,18 @@
 // Append the key of one checked BSATN value. Concatenating the keys of several columns gives the
 // key of the tuple, and the key of a prefix of columns is a prefix of it.
 void key_append(Buf *out, const Type *type, const uint8_t *value);
+// Ids are u32 or u64, as a rule. Who asks once how long such keys are (0: it is no such type) makes them in
+// line, looking at no type.
+static inline uint8_t key_id_bytes(const Type *type) {
+    return type->kind == TYPE_U32 ? 4 : type->kind == TYPE_U64 ? 8 : 0;
+}
+static inline void key_append_id(Buf *out, uint8_t id_bytes, const uint8_t *value) {
+    if (LIKELY(id_bytes == 4)) {
+        buf_put_u32(out, __builtin_bswap32(load_u32(value)));
+    } else {
+        buf_put_u64(out, __builtin_bswap64(load_u64(value)));
+    }
+}
 // Append the keys of `columns` of a row, in that order.
 void key_append_columns(Buf *out,
                         const RowLayout *layout,

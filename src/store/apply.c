@@ -169,7 +169,7 @@ void apply_replace(Table *table,
         bool in_place = tree_replace(pages_of(table), &table->state.rows, path, key, row);
         table->state.data_bytes += row.len - old_len;
         table->generation++;
-        if (LIKELY(in_place)) fingers_keep(table);
+        if (LIKELY(in_place)) table->overwrites++;
     } else {
         rows_move(table, path, old_key, old_len, key, row);
     }

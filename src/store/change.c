@@ -162,30 +162,29 @@ static int64_t replaced_by(const Table *table, const TableDef *def, uint32_t ind
     return def->indexes[position].is_rows ? -1 : position;
 }
 
-// Find the row that has the same key as `row` in a unique index. *old_key borrows from the page.
-static bool replaced_find(Table *table,
-                          int64_t position,
-                          Bytes row,
-                          Bytes *old_key,
-                          TreePath *path,
-                          Err *err) {
-    Store *store = table->store;
-    const TableDef *def = table_def(table);
-    buf_clear(&store->row_key);
+// The key that `row` has in that index.
+static Err replaced_key(Table *table,
+                        const TableDef *def,
+                        int64_t position,
+                        Bytes row,
+                        Bytes *key) {
+    Buf *out = &table->store->row_key;
+    buf_clear(out);
     if (LIKELY(position < 0)) {
-        table_row_stem(table, row, &store->row_key);
+        table_row_stem(table, row, out);
     } else {
         const StoreIndexInfo *info = &def->indexes[position].info;
-        key_append_columns(&store->row_key, &def->layout, row, info->columns, info->column_count);
+        key_append_columns(out, &def->layout, row, info->columns, info->column_count);
     }
-    *err = buf_ok(&store->row_key) ? OK : ERR_NOMEM;
-    if (*err != OK) return false;
-    *old_key = buf_bytes(&store->row_key);
-    if (position >= 0 &&
-        !tree_get(&store->pages, &table->state.indexes[position], *old_key, old_key)) {
-        return false;
-    }
-    return finger_seek(table, *old_key, path);
+    *key = buf_bytes(out);
+    return buf_ok(out) ? OK : ERR_NOMEM;
+}
+
+// Find the row that has this key there. *key becomes its clustering key, borrowed from the page.
+static bool replaced_find(Table *table, int64_t position, Bytes *key, TreePath *path) {
+    const Pages *pages = &table->store->pages;
+    if (position >= 0 && !tree_get(pages, &table->state.indexes[position], *key, key)) return false;
+    return finger_seek(table, *key, path);
 }
 
 // The key the new row will have. It differs from the old one when the primary column changes, and
@@ -273,38 +272,52 @@ static Err replace_at(Table *table,
     return LIKELY(!store->broken) ? OK : store->fault.err;
 }
 
-// Of up to 32 bytes memcmp() is one wide masked load, and where something was written there a moment ago, by
-// narrower stores, it waits until those have left the store buffer. So it is with the row that a module has just
-// made. Words are forwarded from there.
-static bool short_same(const uint8_t *a, const uint8_t *b, size_t len) {
-    const uint8_t *a_end = a + len, *b_end = b + len;
-    if (load_u64(a) != load_u64(b) || load_u64(a_end - 8) != load_u64(b_end - 8)) return false;
-    if (len <= 16) return true;
-    return load_u64(a + 8) == load_u64(b + 8) && load_u64(a_end - 16) == load_u64(b_end - 16);
-}
+// What nearly every update is: the row was looked up a moment ago, it keeps its place, and no index has an
+// entry of its own. All that can fail is remembering what was there.
+static Err row_overwrite(Table *table, Bytes key, uint8_t *there, Bytes row, bool *changed) {
+    Store *store = table->store;
+    if (bytes_same(BYTES(there, row.len), row)) return OK;
+    uint8_t *old = arena_alloc(&store->arena, 2 * row.len + key.len);
+    if (!old || changes_reserve(store, 2) != OK) return ERR_NOMEM;
+    uint8_t *new = old + row.len, *kept_key = new + row.len;
+    bytes_copy(old, there, row.len);
+    bytes_copy(new, row.ptr, row.len);
+    bytes_copy(kept_key, key.ptr, key.len);
+    Change *change = &store->changes[store->change_count];
+    change[0] = (Change){table, CHANGE_DELETE, {old, row.len}, {kept_key, key.len}};
+    change[1] = (Change){table, CHANGE_INSERT, {new, row.len}, {kept_key, key.len}};
+    store->change_count += 2;
 
-static bool row_same(Bytes a, Bytes b) {
-    if (a.len != b.len || a.len < 8 || a.len > 32) return bytes_eq(a, b);
-    return short_same(a.ptr, b.ptr, a.len);
+    bytes_copy(there, new, row.len);
+    table->generation++;
+    table->overwrites++;
+    if (changed) *changed = true;
+    return OK;
 }
 
 Err table_replace(Table *table, uint32_t index_id, Bytes row, bool *changed, Diag *diag) {
     Store *store = table->store;
-    int64_t position = replaced_by(table, table_def(table), index_id);
+    const TableDef *def = table_def(table);
+    int64_t position = replaced_by(table, def, index_id);
     ASSERT(store->in_transaction && !table->dropped);
     if (changed) *changed = false;
 
-    Bytes old_key;
+    Bytes key;
     TreePath path;
-    Err err;
+    Err err = replaced_key(table, def, position, row, &key);
+    if (err != OK) return err;
+    if (LIKELY(position < 0 && def->trees == 0)) {
+        uint8_t *there = finger_overwritable(table, key, row.len);
+        if (LIKELY(there)) return row_overwrite(table, key, there, row, changed);
+    }
     reading(store);
-    if (!replaced_find(table, position, row, &old_key, &path, &err)) {
-        if (err == OK) err = read_result(store, true);
+    if (!replaced_find(table, position, &key, &path)) {
+        err = read_result(store, true);
         return err != OK ? err : ERR_NOT_FOUND;
     }
     Bytes old_row = tree_value(&store->pages, &table->state.rows, &path);
-    if (row_same(old_row, row)) return OK;
-    err = replace_at(table, position < 0, &path, old_key, old_row, row, diag);
+    if (bytes_same(old_row, row)) return OK;
+    err = replace_at(table, position < 0, &path, key, old_row, row, diag);
     if (err != OK) return err;
     if (changed) *changed = true;
     return OK;

@@ -29,6 +29,13 @@ static Err type_write(TableDef *def) {
     return err;
 }
 
+static void id_find(TableDef *def, int32_t primary_column) {
+    const RowLayout *layout = &def->layout;
+    if (primary_column < 0 || layout->fixed_offset[primary_column] == TYPE_SIZE_VARIES) return;
+    def->id_bytes = key_id_bytes(layout->row_type->fields[primary_column].type);
+    def->id_at = layout->fixed_offset[primary_column];
+}
+
 Err table_def_new(Table *table,
                   const Type *row_type,
                   const TableIndex *indexes,
@@ -39,6 +46,7 @@ Err table_def_new(Table *table,
     if (!def) return ERR_NOMEM;
     if ((err = row_layout_init(&def->layout, row_type, &def->arena)) != OK) goto failed;
     if ((err = indexes_copy(def, indexes, count)) != OK) goto failed;
+    id_find(def, table->primary_column);
     if (table->store->pages.cache && (err = type_write(def)) != OK) goto failed;
     def->older = table->defs;
     table->defs = def;

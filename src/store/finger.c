@@ -6,13 +6,16 @@
 //   foresee c ──> tree_approach ──> finger 2: c, path to above the leaf; its lines are on their way
 //   find c    ──> tree_arrive   ──> finger 2: c, path
 //
-// A reducer nearly always looks at a row before it changes it. A finger is void once its table's
-// generation is another: any change may have moved entries or copied pages. The one exception says so
-// itself: a row that was overwritten in its place (fingers_keep).
+// A reducer nearly always looks at a row before it changes it. A finger is void once another row of its
+// table has moved (table_moves): any change may have moved entries or copied pages, except of a row that
+// was overwritten in its place.
 #include "store/inside.h"
 
-static uint64_t tail_of(Bytes key) {
+// Its last 8 bytes, or all of a shorter one: for keys of one length no others have the same.
+static inline uint64_t tail_of(Bytes key) {
     if (LIKELY(key.len >= 8)) return load_u64(key.ptr + key.len - 8);
+    if (LIKELY(key.len >= 4))
+        return (uint64_t)load_u32(key.ptr) << 32 | load_u32(key.ptr + key.len - 4);
     uint64_t tail = 0;
     if (key.len) memcpy(&tail, key.ptr, key.len);
     return tail;
@@ -30,7 +33,7 @@ void finger_foresee(const Table *table, Bytes key) {
     Finger *finger = &store->fingers[store->finger_next++ % FINGERS];
     finger->table = NULL;
     finger->ahead = table;
-    finger->generation = table->generation;
+    finger->moves = table_moves(table);
     finger->key_len = key.len;
     finger->key_tail = tail_of(key);
     if (key.len > 8) memcpy(finger->ahead_key, key.ptr, key.len);
@@ -45,7 +48,7 @@ static Finger *finger_ahead(const Table *table, Bytes key, uint64_t tail) {
             continue;
         if (key.len > 8 && memcmp(finger->ahead_key, key.ptr, key.len) != 0) continue;
         finger->ahead = NULL;
-        return finger->generation == table->generation ? finger : NULL;
+        return finger->moves == table_moves(table) ? finger : NULL;
     }
     return NULL;
 }
@@ -74,15 +77,15 @@ bool finger_find(const Table *table, Bytes key, Bytes *row) {
     if (!finger_put(table, key, tail, &finger)) return false;
     *row = tree_value(&store->pages, &table->state.rows, &finger->path);
     finger->table = table;
-    finger->generation = table->generation;
+    finger->moves = table_moves(table);
     finger->key_len = key.len;
     finger->key_tail = tail;
     return true;
 }
 
-static bool is_of(const Finger *finger, const Table *table, Bytes key, uint64_t tail) {
-    return finger->table == table && finger->generation == table->generation &&
-           finger->key_tail == tail && finger->key_len == key.len;
+static inline bool is_of(const Finger *finger, const Table *table, Bytes key, uint64_t tail) {
+    return finger->table == table && finger->key_tail == tail && finger->key_len == key.len &&
+           finger->moves == table_moves(table);
 }
 
 // Whether all of the path is in memory, where our guard keeps it.
@@ -95,7 +98,7 @@ static bool path_is_here(const Pages *pages, const Tree *tree, const TreePath *p
 }
 
 // The tail of a longer key may be another's.
-static bool leads_to(const Pages *pages, const Tree *tree, const TreePath *path, Bytes key) {
+static inline bool leads_to(const Pages *pages, const Tree *tree, const TreePath *path, Bytes key) {
     if (LIKELY(key.len <= 8)) return true;
     uint8_t scratch[NODE_KEY_MAX];
     uint32_t leaf = tree->height - 1;
@@ -118,13 +121,23 @@ bool finger_seek(const Table *table, Bytes key, TreePath *path) {
     return rows_seek(table, key, path);
 }
 
-void fingers_keep(Table *table) {
+uint8_t *finger_overwritable(const Table *table, Bytes key, size_t len) {
+    const Pages *pages = &table->store->pages;
+    const Tree *rows = &table->state.rows;
+    uint64_t tail = tail_of(key);
+    if (UNLIKELY(pages->paged)) return NULL;  // who writes there has more to do
     for (int i = 0; i < FINGERS; i++) {
-        Finger *finger = &table->store->fingers[i];
-        bool is_its = finger->table == table || finger->ahead == table;
-        bool was_good = is_its && finger->generation + 1 == table->generation;
-        if (was_good) finger->generation++;
+        const Finger *finger = &table->store->fingers[i];
+        if (!is_of(finger, table, key, tail)) continue;
+        if (!leads_to(pages, rows, &finger->path, key)) continue;
+        PageNo leaf = finger->path.page[rows->height - 1];
+        if (page_is_frozen(pages, leaf)) return NULL;
+        uint8_t *node = page_at(pages, leaf);
+        NodeSlot slot = node_slots(node)[finger->path.at[rows->height - 1]];
+        bool fits = !(slot.key & NODE_VALUE_LONG) && load_u16(node + slot.at) == len;
+        return fits ? node + slot_value_at(slot) : NULL;
     }
+    return NULL;
 }
 
 // Another table may come to stand where this one did.

@@ -41,6 +41,9 @@ struct TableDef {
     TableIndex *indexes;
     uint32_t index_count;
     uint32_t trees;  // of the indexes: those that the rows do not serve
+    // Of the primary key, where it is an id at one place in all rows (key_id_bytes): its length and place; else 0.
+    uint8_t id_bytes;
+    uint32_t id_at;
     Arena arena;
 };
 
@@ -62,6 +65,7 @@ struct Table {
     TableState state;
     uint32_t index_cap;   // room in state.indexes
     uint64_t generation;  // counts changes, so that a scan notices
+    uint64_t overwrites;  // of those, the ones that moved no entry and copied no page
     uint32_t snapshots;   // that hold this table
     bool dropped;         // no longer part of the head
     bool gone;            // nor of the last transaction: free it when no snapshot holds it
@@ -128,12 +132,12 @@ typedef struct Finger {
     const Table *table;  // NULL: none
     const Table
         *ahead;  // not NULL: a row of that table will be looked for; the path ends above the leaf
-    Foresight foresight;
-    uint8_t ahead_key[AHEAD_KEY_MAX];
-    uint64_t generation;
+    uint64_t moves;  // of its table, when it was found
     size_t key_len;
     uint64_t key_tail;  // its last 8 bytes
+    Foresight foresight;
     TreePath path;
+    uint8_t ahead_key[AHEAD_KEY_MAX];
 } Finger;
 
 struct Store {
@@ -184,6 +188,10 @@ struct Store {
 static inline const TableDef *table_def(const Table *table) {
     return atomic_load_explicit(&table->def, memory_order_acquire);
 }
+// Changes after which a path into the rows' tree may lead elsewhere.
+static inline uint64_t table_moves(const Table *table) {
+    return table->generation - table->overwrites;
+}
 
 // ── def.c ───────────────────────────────────────────────────────────────────────────────────────
 MUST_USE Err table_def_new(Table *table,
@@ -201,8 +209,9 @@ typedef struct RowPlace {
     bool found;  // the key is there
 } RowPlace;
 void row_hash(Bytes row, uint8_t out[ROW_HASH_BYTES]);
-// What the table is on the head or in a snapshot. NULL when the snapshot does not have it.
-const TableState *table_state(const Table *table, const Snapshot *snapshot, const TableDef **def);
+const TableState *snapshot_state(const Table *table,
+                                 const Snapshot *snapshot,
+                                 const TableDef **def);
 // Where the row is or belongs; its key replaces *key. With a primary key the row found there may be
 // another one; by hash it is this one. ERR_NOMEM; ERR_LIMIT when 256 rows have the same hash.
 MUST_USE Err row_place(const Table *table,
@@ -243,7 +252,9 @@ Bytes index_entry_row_key(const Pages *pages,
 bool finger_find(const Table *table, Bytes key, Bytes *row);
 bool finger_seek(const Table *table, Bytes key, TreePath *path);  // as tree_seek
 void finger_foresee(const Table *table, Bytes key);               // it will be looked for soon
-void fingers_keep(Table *table);  // the last change moved no entry and copied no page
+// Where the row's bytes stand, if it was found lately and a row of `len` bytes takes its place by being
+// written over it: there are as many, and no view and no page file has to be thought of. NULL: look for it.
+uint8_t *finger_overwritable(const Table *table, Bytes key, size_t len);
 void fingers_forget(const Table *table);
 
 // ── apply.c: steps that cannot fail, for changes and for undoing them ───────────────────────────
@@ -288,6 +299,16 @@ Err fault_take(Store *store, bool head);
 static inline Err read_result(Store *store, bool head) {
     if (LIKELY(!store->pages.paged) || page_fault()->err == OK) return OK;
     return fault_take(store, head);
+}
+
+// What the table is on the head or in a snapshot. NULL when the snapshot does not have it.
+static inline const TableState *table_state(const Table *table,
+                                            const Snapshot *snapshot,
+                                            const TableDef **def) {
+    reading(table->store);
+    if (snapshot) return snapshot_state(table, snapshot, def);
+    *def = table_def(table);
+    return &table->state;
 }
 
 // ── schema.c ────────────────────────────────────────────────────────────────────────────────────

@@ -2,12 +2,9 @@
 #include "base/mem.h"
 #include "store/inside.h"
 
-const TableState *table_state(const Table *table, const Snapshot *snapshot, const TableDef **def) {
-    reading(table->store);
-    if (!snapshot) {
-        *def = table_def(table);
-        return &table->state;
-    }
+const TableState *snapshot_state(const Table *table,
+                                 const Snapshot *snapshot,
+                                 const TableDef **def) {
     if (table->slot >= snapshot->slot_count) return NULL;
     const SnapshotTable *there = &snapshot->tables[table->slot];
     if (there->table != table) return NULL;
@@ -18,10 +15,12 @@ const TableState *table_state(const Table *table, const Snapshot *snapshot, cons
 // ── rows ────────────────────────────────────────────────────────────────────────────────────────
 
 static void primary_key_append(const Table *table, const TableDef *def, Bytes row, Buf *key) {
-    uint32_t column = (uint32_t)table->primary_column;
-    key_append(key,
-               def->layout.row_type->fields[column].type,
-               row_column(&def->layout, row, column).ptr);
+    if (LIKELY(def->id_bytes)) {
+        key_append_id(key, def->id_bytes, row.ptr + def->id_at);
+        return;
+    }
+    uint16_t column = (uint16_t)table->primary_column;
+    key_append_columns(key, &def->layout, row, &column, 1);
 }
 
 static bool seek_hash(const Table *table,
@@ -181,6 +180,7 @@ Err keyset_build_both(KeySet *before,
 
 bool table_uniques_same(const Table *table, Bytes old, Bytes row) {
     const TableDef *def = table_def(table);
+    if (LIKELY(def->trees == 0)) return true;
     for (uint32_t i = 0; i < def->index_count; i++) {
         const TableIndex *index = &def->indexes[i];
         if (index->is_rows || !index->info.unique) continue;

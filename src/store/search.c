@@ -18,10 +18,6 @@ static uint32_t head_behind(Bytes key, size_t from) {
 
 uint64_t search_short_first(Bytes key) {
     uint64_t first = 0;
-    if (LIKELY(key.len >= 4)) {  // its first four bytes and its last, which are some of them again
-        uint64_t last = __builtin_bswap32(load_u32(key.ptr + key.len - 4));
-        return (uint64_t)__builtin_bswap32(load_u32(key.ptr)) << 32 | last << (8 * (8 - key.len));
-    }
     for (size_t i = 0; i < key.len; i++) {
         first |= (uint64_t)key.ptr[i] << (56 - 8 * i);
     }

@@ -27,11 +27,16 @@ typedef struct SearchKey {
     unsigned prefix_longest;  // a prefix up to so long is in `first`, and the 4 bytes behind it too
 } SearchKey;
 
-uint64_t search_short_first(Bytes key);  // of a key of less than 8 bytes
+uint64_t search_short_first(Bytes key);  // of a key of less than 4 bytes
 
 static inline SearchKey search_key(Bytes key) {
     if (LIKELY(key.len >= 8)) {
         return (SearchKey){key, __builtin_bswap64(load_u64(key.ptr)), key.len == 8 ? 7 : 4};
+    }
+    if (LIKELY(key.len >= 4)) {  // its first four bytes and its last, which are some of them again
+        uint64_t first = __builtin_bswap32(load_u32(key.ptr));
+        uint64_t last = __builtin_bswap32(load_u32(key.ptr + key.len - 4));
+        return (SearchKey){key, first << 32 | last << (8 * (8 - key.len)), (unsigned)key.len};
     }
     return (SearchKey){key, search_short_first(key), (unsigned)key.len};
 }
@@ -92,6 +97,15 @@ static inline bool search_is_it(const uint8_t *node, NodeSlot slot, Bytes key) {
     if ((slot.key & ~(size_t)NODE_VALUE_LONG) != rest) return false;
     if (LIKELY(rest <= 4)) return true;
     return memcmp(node + slot.at + 2, key.ptr + key.len - rest, rest) == 0;
+}
+
+// Whether it is entry `at`, for who has an idea.
+static inline bool search_hits(const uint8_t *node, const SearchKey *key, unsigned at) {
+    const NodeHeader *header = node_header(node);
+    uint32_t head;
+    if (at >= header->page.count || search_head(key, header, &head) != 0) return false;
+    NodeSlot slot = node_slots(node)[at];
+    return slot.head == head && search_is_it(node, slot, key->key);
 }
 
 // node_search() for who searches one node after another.
@@ -188,7 +202,7 @@ static inline void search_learn(LeafShape *shape,
                                 unsigned at) {
     unsigned count = node_count(leaf);
     if (UNLIKELY(foresight->at == UINT_MAX || count < SEARCH_WINDOW || at == count)) return;
-    bool right = search_line(foresight->at, count) == search_line(at, count);
+    bool right = foresight->at == at || search_line(foresight->at, count) == search_line(at, count);
     bool all = right && foresight->cell == leaf + node_slots(leaf)[at].at;
     if (LIKELY(all && shape->trust == SEARCH_TRUST_MAX)) return;
     search_relearn(shape, leaf, right);

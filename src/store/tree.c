@@ -58,7 +58,9 @@ static inline bool arrive(const Pages *pages,
     bool found;
     uint32_t leaf = tree->height - 1;
     const uint8_t *node = page_read(pages, path->page[leaf]);
-    unsigned at = search_node(pages, node, key, &found);
+    unsigned at = foresight->at;
+    found = search_hits(node, key, at);
+    if (!found) at = search_node(pages, node, key, &found);
     path->at[leaf] = (uint16_t)at;
     search_learn(shape, node, foresight, at);
     return found;

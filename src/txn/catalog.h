@@ -61,6 +61,7 @@ typedef struct CatalogIndex {
     uint16_t *columns;
     uint16_t column_count;
     bool unique;
+    uint8_t id_bytes;  // of keys, where they are nothing but an id (key_id_bytes); else 0
 } CatalogIndex;
 
 typedef struct CatalogSequence {

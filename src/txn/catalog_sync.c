@@ -123,6 +123,8 @@ static Err entry_indexes(Catalog *catalog, CatalogEntry *entry, const TableImage
         if (err != OK) return err;
         index->column_count = (uint16_t)row.column_count;
         if ((err = entry_unique(entry, image, index)) != OK) return err;
+        if (index->column_count == 1 && index->columns[0] < table->column_count)
+            index->id_bytes = key_id_bytes(table->columns[index->columns[0]].type);
     }
     table->index_count = image->index_count;
     return OK;

@@ -46,10 +46,10 @@ static bool plain_point_key(const CatalogTable *table,
     return true;
 }
 
-AbiErrno range_point_key(const CatalogTable *table,
-                         const CatalogIndex *index,
-                         Bytes point,
-                         Buf *key) {
+AbiErrno range_any_point_key(const CatalogTable *table,
+                             const CatalogIndex *index,
+                             Bytes point,
+                             Buf *key) {
     if (LIKELY(plain_point_key(table, index, point, key))) return buf_ok(key) ? ABI_OK : ABI_FATAL;
     KeyColumns columns;
     if (!key_columns(table, index, &columns)) return ABI_BSATN_DECODE_ERROR;

@@ -34,7 +34,7 @@ static bool slots_reserve(WriteSet *set, size_t changes) {
 }
 
 static bool change_is(const TxnChange *entry, const Change *change) {
-    return entry->table == change->table && bytes_eq(entry->key, change->key);
+    return entry->table == change->table && bytes_same(entry->key, change->key);
 }
 
 // The entry of the row that `change` concerns; a new, empty one when it was not touched before.
@@ -62,7 +62,8 @@ static TxnChange *entry_of(WriteSet *set, const Change *change, bool hashed) {
 static bool change_is_net(const TxnChange *entry) {
     if (entry->is_clear) return true;
     if (!entry->old_row.ptr && !entry->new_row.ptr) return false;
-    return !(entry->old_row.ptr && entry->new_row.ptr && bytes_eq(entry->old_row, entry->new_row));
+    return !(entry->old_row.ptr && entry->new_row.ptr &&
+             bytes_same(entry->old_row, entry->new_row));
 }
 
 // The two halves of a replacement: one key, not two that are alike.

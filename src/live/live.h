@@ -196,7 +196,8 @@ MUST_USE Err live_commit(Live *live,
 //
 //   loop     live_tell_begin ── who would now be the first to watch one of the tables in some way waits:
 //            live_subscribe_within says ERR_BUSY, as if views were late
-//   worker   live_tell_run, with all rows that will be different, sorted by table
+//   worker   live_tell_run, with all rows that will be different, each table's together; a table that will
+//            have lost all its rows and got no others is one change that is_clear
 //   loop     live_tell_use, live_commit of the transaction that changed exactly these rows …
 //            live_tell_end, in any case, once nobody looks at its updates any more; then who waits asks again
 //   anybody  live_tell_free
@@ -217,8 +218,15 @@ MUST_USE Err live_tell_begin(Live *live,
                              uint32_t count,
                              const LiveTellEnv *env,
                              LiveTell **out);
-// ERR_CLOSED: it was stopped; ERR_NOMEM. Then live_commit has to be told of the rows.
-MUST_USE Err live_tell_run(LiveTell *tell, const LiveChange *changes, size_t count);
+// `before` has the rows of tables that are emptied, and at the commit they have no others that this
+// transaction takes away. It is breathed on (snapshot_breathe).
+// ERR_CLOSED: it was stopped; ERR_NOMEM, ERR_IO, ERR_CORRUPT. Then live_commit has to be told of the rows.
+MUST_USE Err live_tell_run(LiveTell *tell,
+                           const LiveChange *changes,
+                           size_t count,
+                           const Snapshot *before);
+// Whether there is anybody whom it would tell of rows of this table.
+bool live_can_tell(const Live *live, uint32_t table_id);
 // Nobody wants it any more, and the loop may be waiting for live_tell_run to return. That thread's.
 bool live_tell_is_stopped(const LiveTell *tell);
 // The next live_commit is that of its rows. False: it has nothing to say of them.

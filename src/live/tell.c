@@ -8,6 +8,10 @@ static bool has_groups(const LiveTable *table) {
     return table && (table->guards || table->residual || table->broadcast);
 }
 
+bool live_can_tell(const Live *live, uint32_t table_id) {
+    return has_groups(live_table(live, table_id));
+}
+
 Err live_tell_begin(Live *live,
                     const uint32_t *table_ids,
                     uint32_t count,
@@ -158,8 +162,8 @@ static Err take(void *ctx, Group *group, const LiveChange *change, bool old, boo
     LiveTell *tell = ctx;
     Told *told = told_of(tell, group);
     if (!told) return ERR_NOMEM;
-    if (told->last == change) return OK;
-    told->last = change;
+    if (told->last == tell->looked) return OK;
+    told->last = tell->looked;
     Err err = OK;
     if (old) err = row_add(tell, &told->deletes, group, change->old_row);
     if (new &&err == OK) err = row_add(tell, &told->inserts, group, change->new_row);
@@ -171,18 +175,41 @@ bool live_tell_is_stopped(const LiveTell *tell) {
            (tell->env.is_stopped && tell->env.is_stopped(tell->env.ctx));
 }
 
-static Err rows_stab(LiveTell *tell, const LiveChange *changes, size_t count) {
+static Err row_stab(LiveTell *tell, const LiveChange *change) {
+    if (tell->looked++ % STOP_ROWS == 0 || tell->stab.tested >= tell->stop_at) {
+        if (live_tell_is_stopped(tell)) return ERR_CLOSED;
+        tell->stop_at = tell->stab.tested + STOP_TESTS;
+    }
+    return stab_change(&tell->stab, tell->at->table, change);
+}
+
+// In the order in which the loop would find them in the trees that were set aside.
+static Err emptied_stab(LiveTell *tell, const LiveChange *emptied, const Snapshot *before) {
+    LiveChange gone = {.table = emptied->table, .table_id = emptied->table_id};
+    TableScan scan;
     Err err = OK;
-    uint64_t looked = 0;
+    table_scan_begin(&scan, emptied->table, before, TABLE_ROWS, BYTES_NONE, BYTES_NONE);
+    for (uint64_t rows = 1; err == OK && table_scan_next(&scan, &gone.old_row); rows++) {
+        err = row_stab(tell, &gone);
+        if (rows % TABLE_BREATHE_ROWS == 0) snapshot_breathe(before);
+    }
+    if (err == OK) err = scan.err;
+    table_scan_end(&scan);
+    store_guard_lower();
+    return err;
+}
+
+static Err rows_stab(LiveTell *tell,
+                     const LiveChange *changes,
+                     size_t count,
+                     const Snapshot *before) {
+    Err err = OK;
     for (size_t i = 0; err == OK && i < count; i++) {
         const LiveChange *change = &changes[i];
         if (i == 0 || change->table_id != changes[i - 1].table_id)
             tell->at = table_in(tell, change->table_id);
-        if (i % STOP_ROWS == 0 || tell->stab.tested - looked > STOP_TESTS) {
-            if (live_tell_is_stopped(tell)) return ERR_CLOSED;
-            looked = tell->stab.tested;
-        }
-        if (tell->at && tell->at->table) err = stab_change(&tell->stab, tell->at->table, change);
+        if (!tell->at || !tell->at->table) continue;
+        err = change->is_clear ? emptied_stab(tell, change, before) : row_stab(tell, change);
     }
     return err;
 }
@@ -235,11 +262,11 @@ static Err encode(LiveTell *tell) {
     return OK;
 }
 
-Err live_tell_run(LiveTell *tell, const LiveChange *changes, size_t count) {
+Err live_tell_run(LiveTell *tell, const LiveChange *changes, size_t count, const Snapshot *before) {
     pthread_mutex_lock(&tell->mutex);
     tell->stab.take = take;
     tell->stab.ctx = tell;
-    Err err = rows_stab(tell, changes, count);
+    Err err = rows_stab(tell, changes, count, before);
     if (err == OK) err = encode(tell);
     tell->is_ready = err == OK;
     livemap_deinit(&tell->found);

@@ -23,7 +23,7 @@ typedef struct Told Told;
 struct Told {  // what a group gains and loses; in order of the first row that concerned it
     Told *next;
     Group *group;
-    const LiveChange *last;
+    uint64_t last;  // LiveTell.looked at the row that it was last told of
     RowList inserts, deletes;
     Buf own;                // encoded, if that is large; else in LiveTell.encoded
     size_t at, deletes_at;  // there
@@ -51,6 +51,8 @@ struct LiveTell {
     ToldTable *at;  // whose rows are looked at
     LiveMap found;  // Group -> Told
     Told *recent;
+    uint64_t looked;   // rows
+    uint64_t stop_at;  // Stab.tested at the next look whether to stop
     Arena arena;
     Buf encoded;
     uint64_t rows;

@@ -76,9 +76,13 @@ static void rows_make(World *w, bool forward) {
     store_commit(w->store);
 }
 
+static bool is_emptied[TABLES];  // in the end, whatever was done to it before
+
 static void changes_draw(World *w, uint64_t count) {
     Buf row = {0};
     world_begin(w);
+    is_emptied[USERS] = world_random(w, 5) == 0;
+    is_emptied[NOTES] = world_random(w, 5) == 0;
     for (uint64_t i = 0; i < count; i++) {
         uint64_t id = world_random(w, IDS);
         const char *name = names[world_random(w, ARRAY_LEN(names))];
@@ -89,6 +93,9 @@ static void changes_draw(World *w, uint64_t count) {
         } else {
             world_change_note(w, note_row(&row, room, (uint32_t)world_random(w, ROOMS), name));
         }
+    }
+    for (uint32_t t = 0; t < TABLES; t++) {
+        if (is_emptied[t]) EXPECT_OK(table_clear(w->tables[t]->table, NULL));
     }
     changes_end(w, &world_changes);
     rows_make(w, false);
@@ -131,13 +138,28 @@ static void put_updates(Buf *out, const LiveUpdate *updates, size_t count) {
     EXPECT(buf_ok(out));
 }
 
-static size_t bulk_list(LiveChange *out) {
+static bool goes_whole(const World *w, const LiveChange *change) {
+    for (uint32_t t = 0; t < TABLES; t++) {
+        if (w->tables[t]->table == change->table) return is_emptied[t];
+    }
+    return false;
+}
+
+// One change for each table. `only_emptied`: where it loses all its rows, and the rows of the others.
+static size_t short_list(const World *w, bool only_emptied, LiveChange *out) {
     size_t count = 0;
     for (size_t i = 0; i < world_changes.count; i++) {
         const LiveChange *change = &world_changes.list[i];
-        if (count && out[count - 1].table_id == change->table_id) continue;
-        out[count++] =
-            (LiveChange){.table = change->table, .table_id = change->table_id, .is_bulk = true};
+        bool is_clear = goes_whole(w, change);
+        bool is_first = i == 0 || change[-1].table_id != change->table_id;
+        if (only_emptied && !is_clear) {
+            out[count++] = *change;
+        } else if (is_first) {
+            out[count++] = (LiveChange){.table = change->table,
+                                        .table_id = change->table_id,
+                                        .is_clear = is_clear,
+                                        .is_bulk = !is_clear};
+        }
     }
     return count;
 }
@@ -154,7 +176,7 @@ static bool commit_both(World *w, LiveTell *tell) {
     bool is_told = tell && live_tell_use(tell);
     if (is_told) {
         EXPECT(!live_wants_rows(w->live, w->tables[USERS]->table_id));
-        EXPECT_OK(live_commit(w->live, bulk, bulk_list(bulk), &updates, &count));
+        EXPECT_OK(live_commit(w->live, bulk, short_list(w, false, bulk), &updates, &count));
         put_updates(&told, updates, count);
         EXPECT_BYTES(buf_bytes(&told), buf_bytes(&plain));
     }
@@ -167,23 +189,36 @@ static bool commit_both(World *w, LiveTell *tell) {
 
 typedef struct Running {
     LiveTell *tell;
+    Snapshot *before;
+    LiveChange changes[ARRAY_LEN(world_changes.list)];
+    size_t count;
     Err err;
 } Running;
 
 static void *run(void *ctx) {
     Running *r = ctx;
-    r->err = live_tell_run(r->tell, world_changes.list, world_changes.count);
+    r->err = live_tell_run(r->tell, r->changes, r->count, r->before);
     return NULL;
 }
 
-static Err begin(World *w, LiveTell **out) {
+static Err begin_tell(World *w, LiveTell **out) {
     uint32_t ids[] = {w->tables[USERS]->table_id, w->tables[NOTES]->table_id};
     return live_tell_begin(w->live, ids, ARRAY_LEN(ids), &(LiveTellEnv){0}, out);
 }
 
-static void over(LiveTell **tell) {
-    live_tell_end(*tell);
-    live_tell_free(tell);
+static Err begin(World *w, Running *r) {
+    r->tell = NULL;
+    r->before = NULL;
+    r->count = short_list(w, true, r->changes);
+    Err err = begin_tell(w, &r->tell);
+    return err == OK ? store_snapshot(w->store, &r->before) : err;
+}
+
+static void over(Running *r) {
+    snapshot_release(&r->before);
+    if (!r->tell) return;
+    live_tell_end(r->tell);
+    live_tell_free(&r->tell);
 }
 
 static World open(void) {
@@ -206,14 +241,14 @@ static void close_all(World *w) {
 
 TEST(tell, finds_out_beside_the_loop_what_the_commit_would_have_found) {
     World w = open();
-    uint64_t waited = 0, heard = 0;
+    uint64_t waited = 0, heard = 0, emptied = 0;
     for (int n = 0; n < 400; n++) {
         come_and_go(&w, 4);
         changes_draw(&w, 1 + world_random(&w, 60));
-        Running r = {0};
-        EXPECT_OK(begin(&w, &r.tell));
+        static Running r;
+        EXPECT_OK(begin(&w, &r));
         LiveTell *second;
-        EXPECT_ERR(begin(&w, &second), ERR_BUSY);
+        EXPECT_ERR(begin_tell(&w, &second), ERR_BUSY);
         pthread_t thread;
         EXPECT_EQ(pthread_create(&thread, NULL, run, &r), 0);
         waited += come_and_go(&w, (uint32_t)world_random(&w, 8));
@@ -226,7 +261,8 @@ TEST(tell, finds_out_beside_the_loop_what_the_commit_would_have_found) {
         EXPECT_OK(r.err);
         waited += come_and_go(&w, (uint32_t)world_random(&w, 4));
         EXPECT(commit_both(&w, r.tell));
-        over(&r.tell);
+        emptied += is_emptied[USERS] + is_emptied[NOTES];
+        over(&r);
         for (uint32_t i = 0; i < CLIENTS; i++)
             expect_current(&w, &clients[i]);
         changes_free(&world_changes);
@@ -234,6 +270,7 @@ TEST(tell, finds_out_beside_the_loop_what_the_commit_would_have_found) {
     for (uint32_t i = 0; i < CLIENTS; i++)
         heard += clients[i].heard;
     EXPECT(waited > 50);
+    EXPECT(emptied > 50);
     EXPECT(heard > 400);
     close_all(&w);
 }
@@ -242,7 +279,7 @@ TEST(tell, makes_wait_who_would_be_the_first_and_nobody_else) {
     World w = open();
     SimSet *first = SUBSCRIBE(&w, &clients[0], 1, "select * from users where room = 1");
     LiveTell *tell;
-    EXPECT_OK(begin(&w, &tell));
+    EXPECT_OK(begin_tell(&w, &tell));
     const LiveRows *rows;
     uint32_t count;
     Diag diag;
@@ -274,18 +311,24 @@ TEST(tell, is_given_up_when_the_schema_changes) {
     World w = open();
     SUBSCRIBE(&w, &clients[0], 1, "select * from users", "select * from notes where x = 2");
     changes_draw(&w, 50);
-    LiveTell *tell;
-    EXPECT_OK(begin(&w, &tell));
-    Running r = {tell, OK};
+    static Running r;
+    EXPECT_OK(begin(&w, &r));
     run(&r);
     EXPECT_OK(r.err);
     w.fake->door.schema_version++;
     EXPECT_OK(live_schema_changed(w.live, nothing_dropped, NULL));
-    EXPECT(!commit_both(&w, tell));
-    over(&tell);
+    EXPECT(!commit_both(&w, r.tell));
+    over(&r);
     expect_current(&w, &clients[0]);
     changes_free(&world_changes);
     close_all(&w);
+}
+
+static void put_some(World *w) {
+    world_begin(w);
+    for (uint64_t id = 0; id < 10; id++)
+        put_user(w, id, 1, "", 0);
+    world_commit(w);
 }
 
 static bool at_once(void *ctx) {
@@ -296,16 +339,23 @@ static bool at_once(void *ctx) {
 TEST(tell, stops_when_it_is_told_to) {
     World w = open();
     SUBSCRIBE(&w, &clients[0], 1, "select * from users");
-    changes_draw(&w, 50);
-    LiveTell *tell;
     uint32_t id = w.tables[USERS]->table_id;
     LiveTellEnv env = {.is_stopped = at_once};
-    EXPECT_OK(live_tell_begin(w.live, &id, 1, &env, &tell));
-    EXPECT_ERR(live_tell_run(tell, world_changes.list, world_changes.count), ERR_CLOSED);
-    EXPECT(!commit_both(&w, tell));
-    over(&tell);
-    expect_current(&w, &clients[0]);
-    changes_free(&world_changes);
+    for (uint64_t emptied = 0; emptied < 2;) {  // by its rows, and as a whole
+        static Running r;
+        put_some(&w);
+        changes_draw(&w, 50);
+        r.count = short_list(&w, true, r.changes);
+        EXPECT_OK(live_tell_begin(w.live, &id, 1, &env, &r.tell));
+        EXPECT_OK(store_snapshot(w.store, &r.before));
+        run(&r);
+        EXPECT_ERR(r.err, ERR_CLOSED);
+        EXPECT(!commit_both(&w, r.tell));
+        over(&r);
+        expect_current(&w, &clients[0]);
+        changes_free(&world_changes);
+        emptied += is_emptied[USERS] == (emptied > 0);
+    }
     close_all(&w);
 }
 
@@ -321,20 +371,21 @@ TEST(tell, leaves_the_rows_to_the_commit_where_there_is_no_memory) {
             }
         }
         changes_draw(&w, 30);
-        LiveTell *tell = NULL;
+        static Running r;
         mem_fault_arm(n);
-        Err err = begin(&w, &tell);
-        if (err == OK) err = live_tell_run(tell, world_changes.list, world_changes.count);
+        Err err = begin(&w, &r);
+        if (err == OK) run(&r);
+        if (err == OK) err = r.err;
         for (uint32_t i = 0; i < CLIENTS; i++)  // some groups are left
             sim_unsubscribe(&w, &clients[i], &clients[i].sets[0], false);
         hit = mem_fault_hit();
         mem_fault_arm(-1);
         EXPECT(err == OK || (hit && err == ERR_NOMEM));
-        bool is_told = commit_both(&w, tell);
+        bool is_told = commit_both(&w, r.tell);
         EXPECT(is_told || hit);
         told += is_told;
         untold += !is_told;
-        if (tell) over(&tell);
+        over(&r);
         for (uint32_t i = 0; i < CLIENTS; i++)
             expect_current(&w, &clients[i]);
         changes_free(&world_changes);

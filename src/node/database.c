@@ -126,6 +126,10 @@ static void loop_wake(void *ctx) {
     net_wake(ctx);
 }
 
+static bool is_told_of_rows(void *ctx, uint32_t table_id) {
+    return live_can_tell(((const Database *)ctx)->live, table_id);
+}
+
 // Everything but the module: files, tables, subscriptions.
 static void live_spread(Database *db, bool bag) {
     const Settings *set = &db->settings;
@@ -194,6 +198,7 @@ static Err database_new(const DatabaseOpen *open, Database **out, Diag *diag) {
     if ((err = views_open(db->db, &db->query_catalog, &db->views)) != OK) goto done;
     if ((err = live_open(&db->query_catalog, db->views, &db->live)) != OK) goto done;
     live_spread(db, db->settings.subscription_bag);
+    db_set_aside(db->db, is_told_of_rows, db);
     db->schedule = schedule_new();
     db->system = session_new(db,
                              &(SessionOptions){.kind = SESSION_SYSTEM,

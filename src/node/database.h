@@ -84,8 +84,8 @@ struct Database {
     int64_t log_asked_ns;                  // when a turn last asked whether it has landed
     bool has_asked;                        // … for what the sockets have, before its batch starts
     uint32_t hurried_syncs;
-    Expect expect;          // of those who ask for little
-    bool holds_batch;       // for one of them
+    Expect expect;     // of those who ask for little
+    bool holds_batch;  // for one of them
     Session *system;   // runs scheduled reducers and clean-up
     Session *running;  // whose call is in the module now
     ParkList parks[PARK_KINDS];

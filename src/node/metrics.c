@@ -171,7 +171,7 @@ static const Metric metrics[] = {
     {"lightcone_conflicts_total", "counter", "transactions undone because others changed what they had read", m_conflicts},
     {"lightcone_bulk_commits_total", "counter", "commits of slow calls whose rows were made ready beside the loop", m_bulk_commits},
     {"lightcone_bulk_rows_total", "counter", "rows of these", m_bulk_rows},
-    {"lightcone_bulk_told_total", "counter", "of these commits, those whose subscribers' updates were made beside the loop", m_told},
+    {"lightcone_bulk_told_total", "counter", "commits whose subscribers' updates were made beside the loop", m_told},
     {"lightcone_rows_applied_total", "counter", "rows of slow calls that the loop changed one by one", m_single_rows},
     {"lightcone_exclusive_runs_total", "counter", "transactions that had the database to themselves after conflicts", m_exclusive},
     {"lightcone_procedures_total", "counter", "procedures and HTTP handlers called", m_procedures},

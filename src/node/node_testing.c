@@ -120,6 +120,13 @@ static void fill(HostInstance *h, Access *access, uint32_t count) {
     }
 }
 
+static void clear(HostInstance *h, Access *access) {
+    uint32_t table;
+    uint64_t deleted;
+    if (ok(h, access->ops->table_id(access, STR("counter"), &table)))
+        (void)ok(h, access->ops->clear(access, table, &deleted));
+}
+
 typedef struct Sum {
     uint64_t total, pace_us;
 } Sum;
@@ -149,6 +156,7 @@ static void run_view(HostInstance *h) {
 static void run_reducer(HostInstance *h, Str name, Bytes args) {
     Access *access = h->call->access;
     if (str_eq(name, STR("fill"))) fill(h, access, load_u32(args.ptr));
+    if (str_eq(name, STR("clear"))) clear(h, access);
     if (str_eq(name, STR("add"))) add_one(h, access, load_u32(args.ptr), 0);
     if (str_eq(name, STR("slow_add"))) {
         say(h, STR("slow"));
@@ -285,7 +293,8 @@ static const DefText module = {
                  {.name = "slow_add", .params = "(id: U32, us: U32)"},
                  {.name = "for_ever"},
                  {.name = "later", .params = "(id: U32)"},
-                 {.name = "fill", .params = "(count: U32)"}},
+                 {.name = "fill", .params = "(count: U32)"},
+                 {.name = "clear"}},
     .views = {{.name = "total", .returns = "Array<&1>", .is_anonymous = true}},
     .procedures = {{.name = "deposit", .params = "(id: U32, us: U32)"},
                    {.name = "nap", .params = "(ms: U32)"}},

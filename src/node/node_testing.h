@@ -5,7 +5,7 @@
 // is no part of the library; the linker then takes nothing of host/.
 //
 // The module: a table counter (id, value); reducers add(id), slow_add(id, µs), for_ever, later(id: as add, in
-// a while), fill(count); procedures deposit(id, µs), nap(ms); the view total of all counters; a handler.
+// a while), fill(count), clear; procedures deposit(id, µs), nap(ms); the view total of all counters; a handler.
 #pragma once
 #include <pthread.h>
 #include <stdatomic.h>

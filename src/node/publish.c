@@ -129,17 +129,9 @@ static bool wants_rows(const Database *db, const WriteSet *writes) {
     return false;
 }
 
-// What was made ready of it (tell.h) is of the rows as they were made ready, too, or of no use.
-static bool is_bulk(const WriteSet *writes) {
-    for (size_t i = 0; i < writes->count; i++) {
-        if (writes->changes[i].is_bulk) return true;
-    }
-    return false;
-}
-
 void database_publish(Database *db, const WriteSet *writes, Session *by, const LiveUpdate **own) {
     db->counters.commits++;
-    if (db->tell && is_bulk(writes)) tell_use(db->tell, db);
+    if (db->tell) tell_use(db->tell, db);
     db->delta_json.list = NULL;
     db->delta_json.count = 0;
     if (wants_rows(db, writes) && db_commit_rows(db->db, &writes) != OK) {

@@ -3,6 +3,7 @@
 // PICTURE
 //   on the loop, with a slice ── ends in time ──────────────────────────> as always
 //        ├ a page it wanted is not in memory: undone, and again when it is (fetch.h)
+//        ├ it empties a large table that is watched, or to be filled again: undone
 //        └ used up, or too many pages: undone, its log lines forgotten
 //          queue ─> a worker, on an overlay ─> loop: overlay_apply ─ OK ─> commit, answer
 //                        ^                              │ stale
@@ -164,8 +165,8 @@ static Err slow_enter(Session *s,
     c->lane.host.access = &c->lane.guard.access;
     c->lane.host.budget_us = settings_of(s)->deadline;
     s->lane = &c->lane;
-    // Arriving, leaving and scheduled work cannot be refused, nor can what is not slow but its pages
-    // are; their number is bounded elsewhere.
+    // Arriving, leaving and scheduled work cannot be refused, nor can what is not slow itself, but its pages
+    // are, or telling of it is; their number is bounded elsewhere.
     if (err == OK) err = lane_enter(&c->lane, even_if_full || what != CALL_REDUCER);
     if (err != OK) {
         s->lane = NULL;
@@ -230,21 +231,23 @@ bool slow_intercept(Session *s, const HostCall *call, const HostOutcome *outcome
     set_hurried(db, false);
     // What it wanted was not in memory: whatever it made of that, it begins again where it may wait.
     bool missed = store_fault(db_store(db->db), NULL) == ERR_AGAIN;
+    // It empties a large table whose rows would have to be looked at here when that is committed.
+    bool aside = !missed && db_is_aside(db->db);
     if (!missed) s->misses = 0;
-    if (!missed && outcome->status != HOST_DEADLINE) {
+    if (!missed && !aside && outcome->status != HOST_DEADLINE) {
         ended_in_time(s, outcome->elapsed_us);
         return false;
     }
     if (missed) {
         db->counters.calls_missed_page++;
-    } else {
+    } else if (!aside) {
         history_add(s, s->function, true, 0);
         lanes_history(db, s->function)->cold_stops += s->is_cold;
         db->counters.slices_used_up++;
     }
     modulelog_rewind(db->log, s->log_mark);
     bool waits = missed && s->call == CALL_REDUCER && fetch_begin(s, s->function, call->args);
-    Err err = waits ? OK : slow_enter(s, s->call, s->function, call, missed);
+    Err err = waits ? OK : slow_enter(s, s->call, s->function, call, missed || aside);
     if (err != OK) {
         s->deadline_text =
             err == ERR_LIMIT ? STR("the server is busy: too many slow calls wait in this database")

@@ -1,11 +1,14 @@
 #include "node/tell.h"
 
+#include <time.h>
+
 #include "base/mem.h"
 #include "node/bury.h"
 #include "node/session_private.h"
 
 #define PIECE_BYTES_MIN 4096  // what is shorter is copied into each message
 #define JSON_ROWS       1024  // between two looks at whether it is still wanted
+#define WAIT_NS         2000000
 
 struct Tell {
     WorkerJob job;  // its end
@@ -120,12 +123,21 @@ static Err tables_of(const TxnChange *changes, size_t count, Buf *out) {
     return buf_ok(out) ? OK : ERR_NOMEM;
 }
 
-void tell_make(void *ctx, const TxnChange *changes, size_t count) {
+// There is one at a time: another's is over soon.
+static Err begin_in_turn(Begin *b) {
+    for (;;) {
+        Err err = lane_on_loop(b->call, begin, b);
+        if (err != ERR_BUSY || lane_is_stopped(b->call)) return err;
+        nanosleep(&(struct timespec){.tv_nsec = WAIT_NS}, NULL);
+    }
+}
+
+void tell_make(void *ctx, const TxnChange *changes, size_t count, const Snapshot *before) {
     Begin b = {.call = ctx};
     Err err = tables_of(changes, count, &b.tables);
-    if (err == OK) err = lane_on_loop(b.call, begin, &b);
+    if (err == OK) err = begin_in_turn(&b);
     // Whatever it answers: what is not ready will not be used.
-    if (err == OK) (void)!live_tell_run(b.call->tell->live, changes, count);
+    if (err == OK) (void)!live_tell_run(b.call->tell->live, changes, count, before);
     buf_deinit(&b.tables);
 }
 

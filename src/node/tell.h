@@ -2,8 +2,9 @@
 // worker that makes the transaction ready (txn/bulk.h, live/tell.h).
 //
 // PICTURE
-//   worker   rows of the branch ──live_tell_run──> a delta for each group ──large ones──> NetFrame pieces
-//   loop     adopt, commit ──> message of each client: a few bytes of its own around those pieces (outbox.h)
+//   worker   rows of the branch, or of a table that is emptied
+//               └──live_tell_run──> a delta for each group ──large ones──> NetFrame pieces
+//   loop     adopt or empty, commit ──> message of each client: a few bytes of its own around those pieces (outbox.h)
 //
 // ALWAYS TRUE
 //   (1) A Tell is its LaneCall's until the transaction is applied, then the database's until its commit
@@ -18,7 +19,7 @@ typedef struct Tell Tell;
 typedef struct LaneCall LaneCall;
 
 // BulkEnv.made of a LaneCall, on the worker's thread.
-void tell_make(void *lane_call, const TxnChange *changes, size_t count);
+void tell_make(void *lane_call, const TxnChange *changes, size_t count, const Snapshot *before);
 // The database's next live_commit is that of its rows. Harmless on NULL.
 void tell_use(Tell *tell, Database *database);
 // Who waited for it asks again. Harmless on NULL.

@@ -101,6 +101,16 @@ static void log_note(Bulk *p, TxnChange *change) {
     op_put(p, &p->inserts, kind, change, change->new_row);
 }
 
+static bool changes_reserve(Bulk *p, size_t more) {
+    if (p->cap - p->count >= more) return true;
+    size_t cap = p->cap * 2 + 1024 + more;
+    TxnChange *grown = mem_realloc(p->changes, cap * sizeof *grown);
+    if (!grown) return false;
+    p->changes = grown;
+    p->cap = cap;
+    return true;
+}
+
 static bool copy(Arena *arena, Bytes *bytes) {
     if (!bytes->ptr) return true;
     *bytes = arena_bytes(arena, *bytes);
@@ -116,13 +126,7 @@ static Err note(Making *m, Bytes key, Bytes old_row, Bytes new_row) {
                         .key = key,
                         .old_row = old_row,
                         .new_row = new_row};
-    if (p->count == p->cap) {
-        size_t cap = p->cap * 2 + 1024;
-        TxnChange *grown = mem_realloc(p->changes, cap * sizeof *grown);
-        if (!grown) return ERR_NOMEM;
-        p->changes = grown;
-        p->cap = cap;
-    }
+    if (!changes_reserve(p, 1)) return ERR_NOMEM;
     if (!copy(&p->bytes, &change.key) || !copy(&p->bytes, &change.old_row) ||
         !copy(&p->bytes, &change.new_row) || !history_put(&p->history, &change)) {
         return ERR_NOMEM;
@@ -268,6 +272,18 @@ bool bulk_has(const Bulk *p, const OwnTable *own) {
     return false;
 }
 
+// Behind its own changes, for the moment, are the tables that are only emptied.
+static Err made(Bulk *p, OwnTable **tables, uint32_t count, const BulkEnv *env) {
+    size_t all = p->count;
+    if (!changes_reserve(p, count)) return ERR_NOMEM;
+    for (uint32_t i = 0; i < count; i++) {
+        if (own_emptied(tables[i])) p->changes[all++] = own_emptied_change(tables[i]);
+    }
+    store_guard_lower();  // it takes its time
+    env->made(env->ctx, p->changes, all, tables[0]->snapshot);
+    return OK;
+}
+
 typedef struct Loan {
     StoreBranch *branch;
     uint32_t pages;
@@ -300,10 +316,7 @@ Err bulk_make(Bulk *p, OwnTable **tables, uint32_t count, const BulkEnv *env) {
     }
     buf_deinit(&m.key);
     if (err == OK && !history_put_end(&p->history)) err = ERR_NOMEM;
-    if (err == OK && env->made) {
-        store_guard_lower();  // it takes its time, and looks at no page
-        env->made(env->ctx, p->changes, p->count);
-    }
+    if (err == OK && env->made) err = made(p, tables, count, env);
     // While others' rows are made on it, too, a page or two is asked for here and there.
     uint64_t repeated;
     do {

@@ -140,6 +140,8 @@ void db_begin(Db *db, const CommitInfo *info) {
     db->look.open = true;
     db->info = *info;
     db->drawn_count = 0;
+    db->aside.is = false;
+    db->aside.cleared = NULL;
     store_begin(db->store);
 }
 
@@ -292,6 +294,15 @@ Err db_commit_rows(Db *db, const WriteSet **set) {
     if (err == OK && db->bulk) err = bulk_rows_merge(db);
     *set = &db->writes;
     return err;
+}
+
+void db_set_aside(Db *db, bool (*wanted)(void *ctx, uint32_t table_id), void *ctx) {
+    db->aside.wanted = wanted;
+    db->aside.ctx = ctx;
+}
+
+bool db_is_aside(const Db *db) {
+    return db->aside.is;
 }
 
 DbApplied db_applied(const Db *db) {

@@ -78,6 +78,14 @@ typedef struct DbApplied {
 DbApplied db_applied(const Db *db);
 bool db_in_transaction(const Db *db);
 
+// A call that may begin again elsewhere (Access.may_begin_again) empties a table of at least DB_LARGE_ROWS
+// rows on the head: it should, because each of these rows would be looked at here when it is committed, if
+// `wanted` says that somebody is told of them, or if it puts others there, before or after. Then the call ends
+// with ABI_FATAL, and until the next db_begin db_is_aside says why.
+enum { DB_LARGE_ROWS = 1000 };
+void db_set_aside(Db *db, bool (*wanted)(void *ctx, uint32_t table_id), void *ctx);
+bool db_is_aside(const Db *db);
+
 // Single rows, inside the open transaction, for SQL (rows.c). A column that is generated draws where
 // it is 0. *inserted is false when the identical row was there.
 //   ERR_UNIQUE  with the constraint's name, columns and value in diag; the row is not there

@@ -24,12 +24,19 @@ static AbiErrno row_take(Db *db, CatalogTable *table, Bytes *row, Buf *generated
     return incoming_row(table, source, *row, &db->row, generated, row);
 }
 
+// db_set_aside
+static AbiErrno go_aside(Db *db) {
+    db->aside.is = true;
+    return ABI_FATAL;
+}
+
 static AbiErrno head_insert(Access *access, uint32_t id, Bytes row, Buf *generated) {
     Db *db = head_of(access);
     CatalogTable *table;
     AbiErrno status = look_table(&db->look, id, &table);
     if (status != ABI_OK) return status;
     look_breathe(&db->look);
+    if (UNLIKELY(db->aside.cleared == table && access->may_begin_again)) return go_aside(db);
     if ((status = row_take(db, table, &row, generated)) != ABI_OK) return status;
     if ((status = incoming_status(table_insert(table->table, row, NULL, NULL))) != ABI_OK)
         return status;
@@ -136,10 +143,29 @@ static AbiErrno head_delete_all_by_eq(Access *access,
     return status;
 }
 
+static bool is_changed(const Db *db, const CatalogTable *table) {
+    size_t count;
+    const Change *changes = store_changes(db->store, &count);
+    for (size_t i = 0; i < count; i++) {
+        if (changes[i].table == table->table) return true;
+    }
+    return false;
+}
+
+static bool is_told(const Db *db, const CatalogTable *table) {
+    return db->aside.wanted && db->aside.wanted(db->aside.ctx, table->table_id);
+}
+
 static AbiErrno head_clear(Access *access, uint32_t id, uint64_t *deleted) {
     CatalogTable *table;
-    AbiErrno status = look_table(&head_of(access)->look, id, &table);
-    return status == ABI_OK ? incoming_status(table_clear(table->table, deleted)) : status;
+    Db *db = head_of(access);
+    AbiErrno status = look_table(&db->look, id, &table);
+    if (status != ABI_OK) return status;
+    bool is_large = table_row_count(table->table, NULL) >= DB_LARGE_ROWS && !table->is_event;
+    if (is_large && access->may_begin_again && (is_told(db, table) || is_changed(db, table)))
+        return go_aside(db);
+    if (is_large) db->aside.cleared = table;
+    return incoming_status(table_clear(table->table, deleted));
 }
 
 static bool head_foresee(Access *access, uint32_t id, Bytes point) {

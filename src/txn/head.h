@@ -61,8 +61,14 @@ struct Db {
     DbApplied applied;
     History history;  // what committed while overlays run
     Bulk *bulk;       // adopted by the open transaction or the one before; NULL: nothing
-    Buf row;          // a row with its generated columns
-    Buf found;        // keys to be deleted
+    struct {          // db_set_aside
+        bool (*wanted)(void *ctx, uint32_t table_id);
+        void *ctx;
+        const CatalogTable *cleared;  // a large one, by this transaction; NULL: none
+        bool is;
+    } aside;
+    Buf row;    // a row with its generated columns
+    Buf found;  // keys to be deleted
     SequenceDraw *drawn;
     uint32_t drawn_count, drawn_cap;
     Checkpointer checkpointer;

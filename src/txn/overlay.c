@@ -510,14 +510,39 @@ Err overlay_validate(Overlay *overlay) {
 
 // ── making ready ───────────────────────────────────────────────────────────────────────────────
 
-// Rows that the loop would have to look at one by one.
+// Rows that the loop would have to look at one by one: of a table that is cleared and gets others then, those
+// that go, too.
 static uint64_t rows_to_apply(const Overlay *overlay) {
     uint64_t rows = 0;
     for (uint32_t i = 0; i < overlay->table_count; i++) {
         const OwnTable *own = overlay->tables[i];
-        if (!own->table->is_event && !own_empties(own)) rows += own->rows.count;
+        if (own->table->is_event || own_empties(own) || own->rows.count == 0) continue;
+        rows += own->rows.count;
+        if (own->cleared) rows += table_row_count(own->table->table, overlay->snapshot);
     }
     return rows;
+}
+
+// Those of tables that are only emptied.
+static uint64_t rows_to_tell(const Overlay *overlay) {
+    uint64_t rows = 0;
+    for (uint32_t i = 0; i < overlay->table_count; i++)
+        rows += own_emptied(overlay->tables[i]);
+    return rows;
+}
+
+static Err emptied_made(Overlay *overlay) {
+    const BulkEnv *env = &overlay->env.prepare;
+    TxnChange *changes = mem_alloc(overlay->table_count * sizeof *changes);
+    size_t count = 0;
+    if (!changes) return OK;
+    for (uint32_t i = 0; i < overlay->table_count; i++) {
+        const OwnTable *own = overlay->tables[i];
+        if (own_emptied(own)) changes[count++] = own_emptied_change(own);
+    }
+    env->made(env->ctx, changes, count, overlay->snapshot);
+    mem_free(changes);
+    return overlay_validate(overlay);
 }
 
 static Err prepare_begin(void *arg) {
@@ -540,7 +565,9 @@ Err overlay_prepare(Overlay *overlay) {
     const BulkEnv *env = &overlay->env.prepare;
     uint64_t rows_min = env->rows_min ? env->rows_min : BULK_ROWS_MIN;
     ASSERT(!overlay->bulk);
-    if (!env->on_loop || overlay->broken || rows_to_apply(overlay) < rows_min) return OK;
+    if (!env->on_loop || overlay->broken) return OK;
+    if (rows_to_apply(overlay) < rows_min)
+        return env->made && rows_to_tell(overlay) >= rows_min ? emptied_made(overlay) : OK;
     if (prepare_wait_and_begin(overlay) != OK) return OK;
     // What was committed before the branch was opened is in it.
     Err err = overlay_validate(overlay);

@@ -31,9 +31,10 @@ typedef struct BulkEnv {
     Err (*on_loop)(void *ctx, Err (*run)(void *arg), void *arg);  // run it there and wait for it
     bool (*is_stopped)(void *ctx);  // the overlay is about to be freed
     uint64_t rows_min;              // of so few rows the loop makes itself; 0: BULK_ROWS_MIN
-    // These rows will be different once the overlay is applied as it was prepared, sorted by table; and
-    // all that is committed of their tables until then leaves them alone. NULL: nobody asks.
-    void (*made)(void *ctx, const TxnChange *changes, size_t count);
+    // These rows will be different once the overlay is applied, each table's together; and all that is committed
+    // until then leaves them alone. A table of which every row goes and none comes is one change that
+    // is_clear: those rows are what `before` has. NULL: nobody asks.
+    void (*made)(void *ctx, const TxnChange *changes, size_t count, const Snapshot *before);
 } BulkEnv;
 
 typedef struct OverlayEnv {
@@ -67,8 +68,9 @@ size_t overlay_bytes(const Overlay *overlay);
 MUST_USE Err overlay_validate(Overlay *overlay);
 
 // Make many writes ready, so that overlay_apply and db_commit take no longer for them than for few: they
-// are checked and made on a branch of the tables (bulk.h). ERR_CONFLICT as of overlay_validate; what
-// else goes wrong only means that overlay_apply makes them itself.
+// are checked and made on a branch of the tables (bulk.h). A table that it empties takes no time there, but
+// who is told of changes is told of its rows (BulkEnv.made). ERR_CONFLICT as of overlay_validate; what else
+// goes wrong only means that overlay_apply makes them itself.
 MUST_USE Err overlay_prepare(Overlay *overlay);
 bool overlay_is_prepared(const Overlay *overlay);
 // Bring in the pages that overlay_apply will need on the loop, which should not wait for the disk.

@@ -388,6 +388,15 @@ bool own_empties(const OwnTable *own) {
            own->rows.count == table_row_count(table_of(own), own->snapshot);
 }
 
+uint64_t own_emptied(const OwnTable *own) {
+    bool is_emptied = own->cleared ? own->rows.count == 0 : own_empties(own);
+    return is_emptied && !own->table->is_event ? table_row_count(table_of(own), own->snapshot) : 0;
+}
+
+TxnChange own_emptied_change(const OwnTable *own) {
+    return (TxnChange){.table = table_of(own), .table_id = own->table->table_id, .is_clear = true};
+}
+
 // The head has exactly the rows that go, of which each is as it was when it was read.
 static bool empties(const OwnTable *own) {
     return own_empties(own) && own->rows.count == table_row_count(table_of(own), NULL);

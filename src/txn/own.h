@@ -18,6 +18,7 @@
 #include "txn/access.h"
 #include "txn/catalog.h"
 #include "txn/sorted.h"
+#include "txn/writeset.h"
 
 typedef struct OwnRow {
     Bytes row;  // the visible version, in the pool. By hash it is the end of the identity
@@ -69,6 +70,10 @@ bool own_replaceable(const OwnTable *own, uint32_t *index_id);
 // Whether the overlay deleted every row of its snapshot one by one and added none: if the head has no
 // others, they need not go one by one.
 bool own_empties(const OwnTable *own);
+// How many rows its snapshot has, if all of them go, in whatever way, and none comes; else 0. Of a table of
+// events always 0.
+uint64_t own_emptied(const OwnTable *own);
+TxnChange own_emptied_change(const OwnTable *own);  // for all of them: is_clear
 // Make the changes to the head, inside the open transaction, of which this table's reads still hold.
 // ERR_NOMEM, ERR_LIMIT, ERR_IO, ERR_CORRUPT.
 // Adds to *rows how many were changed one by one.

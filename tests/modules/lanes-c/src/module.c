@@ -39,3 +39,19 @@ Error for_ever(Ctx *ctx) {
     }
     return OK;
 }
+
+LC_REDUCER
+Error fill(Ctx *ctx, uint32_t count) {
+    (void)ctx;
+    for (uint32_t id = 0; id < count; id++) {
+        counter_insert(&(Counter){.id = id});
+    }
+    return OK;
+}
+
+LC_REDUCER
+Error empty(Ctx *ctx) {
+    (void)ctx;
+    counter_clear();
+    return OK;
+}

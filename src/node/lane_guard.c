@@ -26,7 +26,7 @@ void lane_guard_open(LaneCall *call, Access *inner) {
 
 void lane_guard_shut(LaneCall *call) {
     atomic_store(&call->guard.shutting, true);
-    pthread_mutex_lock(&call->guard.mutex);
+    worker_job_lock(&call->job, &call->guard.mutex);
     call->guard.inner = NULL;
     pthread_mutex_unlock(&call->guard.mutex);
 }

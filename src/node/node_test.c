@@ -28,6 +28,7 @@ TEST(node, no_update_is_lost_between_short_calls_slow_ones_and_procedures) {
         if (workers[i].id == 1) sum += workers[i].succeeded;
     }
     EXPECT_EQ(counter(&world, 1), sum);
+    EXPECT_EQ(atomic_load(&idle_alone), 0);
     Buf body = {0};
     EXPECT_EQ(http(world.port, "GET /v1/database/d/route/hello", BYTES_NONE, &body), 200);
     EXPECT_BYTES(buf_bytes(&body), BYTES("hello", 5));

@@ -5,6 +5,7 @@
 #include <arpa/inet.h>
 #include <ftw.h>
 #include <netinet/in.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -97,6 +98,8 @@ static void say(HostInstance *h, Str message) {
     h->env.log(h->env.ctx, &record);
 }
 
+atomic_uint idle_alone;
+
 static void deposit(HostInstance *h, uint32_t id, int64_t pause_us) {
     const HostCall *call = h->call;
     AbiErrno result = ABI_HOST_CALL_FAILURE;
@@ -104,6 +107,7 @@ static void deposit(HostInstance *h, uint32_t id, int64_t pause_us) {
         Access *access;
         Micros at;
         if (!ok(h, call->procedure->tx_begin(call->procedure_ctx, &access, &at))) return;
+        if (tries && sched_getscheduler(0) == SCHED_IDLE) atomic_fetch_add(&idle_alone, 1);
         add_one(h, access, id, pause_us);
         if (h->status != HOST_OK) {
             call->procedure->tx_abort(call->procedure_ctx);
@@ -318,7 +322,7 @@ void world_start_again(World *world) {
                            .deadline = 3000000,
                            .slice = 1000,
                            .cold_slice = 1000,
-                           .procedure_exclusive = 100000};
+                           .procedure_exclusive = 1000000};
     Err err = node_start(&options, &world->node, &diag);
     if (err != OK) fail_msg("%s", diag.text);
     world->port = node_port(world->node);

@@ -53,6 +53,10 @@ bool ws_call(Client *c, uint8_t kind, uint32_t request, const char *name, int n,
 // Wait for a result; 1: it succeeded, 0: it did not, -1: the connection is over.
 int ws_result(Client *c);
 
+// Transactions of procedures that had the database to themselves, so that all waited for them, on a thread that
+// leaves its core to anybody.
+extern atomic_uint idle_alone;
+
 // A client on a thread of its own that makes so many calls, one after another.
 typedef struct Worker {
     pthread_t thread;

@@ -324,6 +324,8 @@ static struct timespec monotonic_in(Micros micros) {
 static LaneAsk wait_for_worker(Procedure *p) {
     LaneCall *lane = &p->lane;
     struct timespec end = monotonic_in(settings_of(p)->procedure_exclusive);
+    Background *worker = atomic_load(&lane->job.runner);
+    background_hurry(worker);  // all of the database waits for it
     pthread_mutex_lock(&lane->mutex);
     lane->has_head = true;
     lane->answer = ABI_OK;
@@ -335,6 +337,7 @@ static LaneAsk wait_for_worker(Procedure *p) {
     lane->has_head = false;
     LaneAsk ask = lane->ask;
     pthread_mutex_unlock(&lane->mutex);
+    background_hurry_end(worker);
     return ask;
 }
 

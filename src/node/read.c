@@ -340,7 +340,7 @@ void read_cancel(Session *s) {
     read_place_unused(s);
     if (!r) return;
     atomic_store(&r->stop, true);
-    pthread_mutex_lock(&r->mutex);  // (3)
+    worker_job_lock(&r->job, &r->mutex);  // (3)
     pthread_mutex_unlock(&r->mutex);
     if (r->ask.kind == READ_PREPARE) {
         prepare_give_up(s, r);

@@ -156,6 +156,7 @@ static void *worker_main(void *arg) {
         thread_want(pool);  // one wake-up may have stood for two jobs
         pthread_mutex_unlock(&pool->mutex);
         background_begin();
+        atomic_store(&job->runner, background_here());
         job->run(job);
         background_end();
         store_guard_lower();  // whatever it read, it borrows nothing any more
@@ -211,6 +212,14 @@ Err worker_submit(WorkerPool *pool, WorkerJob *job) {
 done:
     pthread_mutex_unlock(&pool->mutex);
     return err;
+}
+
+void worker_job_lock(WorkerJob *job, pthread_mutex_t *mutex) {
+    if (pthread_mutex_trylock(mutex) == 0) return;
+    Background *runner = atomic_load(&job->runner);
+    background_hurry(runner);
+    pthread_mutex_lock(mutex);
+    background_hurry_end(runner);
 }
 
 void worker_wait_begin(WorkerPool *pool) {

@@ -6,7 +6,10 @@
 // so only work that is slow anyway comes here.
 #pragma once
 #include "node/node.h"
-#include "os/thread.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "os/background.h"
 
 typedef struct WorkerPool WorkerPool;
 typedef struct WorkerJob WorkerJob;
@@ -17,6 +20,8 @@ struct WorkerJob {
     // than there are), others go before them. payer 0: nobody.
     uint64_t payer;
     uint32_t payer_max;
+    _Atomic(Background *)
+        runner;  // whose thread it is or was; NULL: none yet, or it cannot be hurried
 };
 
 typedef struct WorkerOptions {
@@ -32,6 +37,8 @@ void worker_pool_free(WorkerPool **pool);  // runs what is queued, joins the thr
 MUST_USE Err worker_submit(WorkerPool *pool, WorkerJob *job);
 void worker_wait_begin(WorkerPool *pool);  // on a worker's thread
 void worker_wait_end(WorkerPool *pool);
+// Lock a mutex that the thread which runs this job may hold: until it gives that up, it hurries.
+void worker_job_lock(WorkerJob *job, pthread_mutex_t *mutex);
 
 typedef struct WorkerStats {
     uint64_t jobs, queued, running, waiting, refused;

@@ -9,15 +9,18 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
-typedef struct Background {
-    struct Background *prev, *next;  // of those that are looked at; under `lock`
-    int thread;                      // the kernel's number
-    int fd;                          // of what the system counts of it
+struct Background {
+    Background *prev, *next;  // of those that are looked at; under `lock`
+    int thread;               // the kernel's number
+    int nice;                 // unless it hurries
+    int fd;                   // of what the system counts of it
     atomic_bool works;
+    uint32_t hurries;  // who waits for it; under `lock`
     // The keeper's.
     bool called_back;
     uint64_t ran_ns;    // when it had enough the last time …
@@ -25,7 +28,7 @@ typedef struct Background {
     int64_t until_ns;   // called back: when it is let go
     int64_t let_go_ns;  // when that was the last time
     int64_t lasts_ns;
-} Background;
+};
 
 typedef enum Part { PART_UNKNOWN, PART_NONE, PART_TAKEN } Part;
 
@@ -35,6 +38,7 @@ static _Thread_local Part part;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t leaves;  // its destructor takes a thread that ends from the list
 static bool can_call_back;
+static int ordinary_nice;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t woken = PTHREAD_COND_INITIALIZER;
 static Background *list;
@@ -103,6 +107,7 @@ static bool is_content(const Background *b, uint64_t ran_ns, int64_t now) {
 }
 
 static void look_at(Background *b, int64_t now) {
+    if (b->hurries) return;
     if (b->called_back) {
         if (now >= b->until_ns) let_go(b, now);
         return;
@@ -194,6 +199,7 @@ static bool thread_start(void *(*run)(void *), void *arg, pthread_t *thread) {
 static void start(void) {
     pthread_t thread;
     bool can = false;
+    ordinary_nice = getpriority(PRIO_PROCESS, 0);
     if (pthread_key_create(&leaves, leave) != 0) return;
     if (!thread_start(probe_main, &can, &thread)) return;
     pthread_join(thread, NULL);
@@ -211,7 +217,9 @@ static Part take_part(void) {
     if (!can_call_back || sched_getscheduler(0) != SCHED_BATCH) return PART_NONE;
     int fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
     if (fd < 0) return PART_NONE;
-    self = (Background){.thread = (int)syscall(SYS_gettid), .fd = fd};
+    self = (Background){.thread = (int)syscall(SYS_gettid),
+                        .nice = getpriority(PRIO_PROCESS, 0),
+                        .fd = fd};
     uint64_t ran_ns;
     if (!ran_read(&self, &ran_ns) || pthread_setspecific(leaves, &self) != 0 ||
         !policy_set(0, SCHED_IDLE)) {
@@ -237,6 +245,31 @@ void background_begin(void) {
 
 void background_end(void) {
     if (part == PART_TAKEN) atomic_store(&self.works, false);
+}
+
+Background *background_here(void) {
+    return part == PART_TAKEN ? &self : NULL;
+}
+
+void background_hurry(Background *b) {
+    if (!b) return;
+    pthread_mutex_lock(&lock);
+    if (b->hurries++ == 0) {
+        b->since_ns = 0;
+        (void)setpriority(PRIO_PROCESS, (id_t)b->thread, ordinary_nice);
+        (void)policy_set(b->thread, SCHED_OTHER);
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+void background_hurry_end(Background *b) {
+    if (!b) return;
+    pthread_mutex_lock(&lock);
+    if (--b->hurries == 0) {
+        (void)policy_set(b->thread, b->called_back ? SCHED_BATCH : SCHED_IDLE);
+        (void)setpriority(PRIO_PROCESS, (id_t)b->thread, b->nice);
+    }
+    pthread_mutex_unlock(&lock);
 }
 
 void background_child(void) {

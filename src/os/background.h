@@ -10,6 +10,9 @@
 //        ^                                of the last BACKGROUND_STARVED_NS                          │
 //        └──────────────── after BACKGROUND_LASTS_NS; twice as long if it happens again soon ───────┘
 //
+// And where somebody prompt knows that he waits for such a thread, he says so: it hurries, being as ordinary as the
+// process until he has what he waits for.
+//
 // ALWAYS TRUE
 //   (1) A thread is let go only where it can be called back, which is what the system refuses without a privilege: the
 //       process needs CAP_SYS_NICE, or a limit RLIMIT_NICE of 20 less the nice of such threads (10). It is tried once,
@@ -37,6 +40,14 @@ void background_start(void);
 // thread than one that became THREAD_BACKGROUND, nothing.
 void background_begin(void);
 void background_end(void);  // also without a beginning
+
+// The calling thread, for who will have to wait for it; as long as it lives. NULL: it takes no part.
+typedef struct Background Background;
+Background *background_here(void);
+// It hurries, until as many have said so as before said the other. As ordinary as the process if the limit allows
+// (RLIMIT_NICE of 20 less that), else as one that was called back. Of NULL nothing.
+void background_hurry(Background *thread);
+void background_hurry_end(Background *thread);
 
 // In a child that is to be another program, before that: nobody would call it back. System calls only.
 void background_child(void);

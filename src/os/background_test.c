@@ -39,6 +39,7 @@ static Allowed allowed_here(void) {
 typedef struct Worker {
     pthread_t thread;
     ThreadRole role;
+    Background *background;
     atomic_int number;  // the kernel's, once it works
     atomic_bool over;
     atomic_bool rests, is_resting;  // it is to, and does
@@ -48,6 +49,7 @@ static void *work(void *arg) {
     Worker *worker = arg;
     thread_become("works", worker->role);
     background_begin();
+    worker->background = background_here();
     atomic_store(&worker->number, (int)syscall(SYS_gettid));
     while (!atomic_load(&worker->over)) {
         if (!atomic_load(&worker->rests)) continue;
@@ -74,6 +76,10 @@ static void worker_end(Worker *worker) {
 
 static int policy_of(const Worker *worker) {
     return sched_getscheduler(atomic_load(&worker->number));
+}
+
+static int nice_of(const Worker *worker) {
+    return getpriority(PRIO_PROCESS, (id_t)atomic_load(&worker->number));
 }
 
 // False: it did not come to that within ten seconds.
@@ -143,9 +149,11 @@ TEST(background, is_called_back_when_others_want_everything_and_let_go_when_they
     EXPECT_EQ(pthread_create(&other, NULL, spin, &over), 0);
     EXPECT_EQ(pthread_setaffinity_np(other, sizeof one, &one), 0);
     EXPECT(comes_to(&worker, SCHED_BATCH));
+    for (int64_t began_ns = now_ns(); now_ns() - began_ns < 10000000000; sleep_ms(1)) {
+        if (background_called_back() > calls) break;  // it is counted a moment later
+    }
     EXPECT(background_called_back() > calls);
-    EXPECT_EQ(getpriority(PRIO_PROCESS, (id_t)worker.number),
-              getpriority(PRIO_PROCESS, 0) + THREAD_NICE);
+    EXPECT_EQ(nice_of(&worker), getpriority(PRIO_PROCESS, 0) + THREAD_NICE);
 
     atomic_store(&over, true);
     pthread_join(other, NULL);
@@ -171,6 +179,29 @@ TEST(background, who_rests_is_not_called_back) {
         atomic_store(&workers[i].rests, false);
         worker_end(&workers[i]);
     }
+}
+
+TEST(background, who_is_waited_for_hurries) {
+    if (!allowed_here().is_called_back) return;
+    Worker worker;
+    worker_start(&worker, THREAD_BACKGROUND);
+    for (int i = 0; i < 2; i++)
+        background_hurry(worker.background);
+    EXPECT_EQ(policy_of(&worker), SCHED_OTHER);
+    EXPECT_EQ(nice_of(&worker), getpriority(PRIO_PROCESS, 0));
+    sleep_ms(3 * BACKGROUND_LOOK_NS / 1000000);
+    background_hurry_end(worker.background);
+    EXPECT_EQ(policy_of(&worker), SCHED_OTHER);
+    background_hurry_end(worker.background);
+    EXPECT(comes_to(&worker, SCHED_IDLE));
+    EXPECT_EQ(nice_of(&worker), getpriority(PRIO_PROCESS, 0) + THREAD_NICE);
+    worker_end(&worker);
+
+    worker_start(&worker, THREAD_ORDINARY);
+    EXPECT(worker.background == NULL);
+    background_hurry(worker.background);
+    background_hurry_end(worker.background);
+    worker_end(&worker);
 }
 
 TEST(background, threads_come_and_go) {

@@ -1,35 +1,11 @@
-// metrics.c: GET /v1/metrics, Prometheus text. Spec: http-api-and-auth §18.
-//
-// Every loop writes its own numbers, on its own thread, into a text of its own; the last one to
-// finish hands them back to the loop on which the question arrived.
-#include <stdio.h>
-
-#include "base/mem.h"
-#include "node/lane.h"
+// metrics.c: what is counted of a database.
 #include "node/metrics.h"
+
+#include "node/lane.h"
 #include "node/node_private.h"
-#include "node/routes.h"
-#include "os/background.h"
-
-typedef struct MetricsJob MetricsJob;
-typedef struct MetricsPart {
-    LoopTask task;
-    MetricsJob *job;
-    Buf text;
-} MetricsPart;
-
-struct MetricsJob {
-    ConnOwner owner;
-    LoopTask answer;
-    NodeLoop *home;
-    NetConn *conn;  // NULL: the asker left
-    atomic_uint waiting;
-    uint32_t part_count;
-    MetricsPart parts[];
-};
 
 typedef struct Metric {
-    const char *name, *kind, *help;
+    MetricFamily family;
     uint64_t (*value)(const Database *db);
 } Metric;
 
@@ -156,272 +132,127 @@ DB_METRIC(m_read_only, db->read_only != OK)
 
 // clang-format off
 static const Metric metrics[] = {
-    {"spacetime_worker_connected_clients", "gauge", "WebSocket clients connected now", m_clients},
-    {"lightcone_calls_ok_total", "counter", "reducer calls that committed", m_calls_ok},
-    {"lightcone_calls_user_error_total", "counter", "reducer calls that returned an error", m_calls_user_error},
-    {"lightcone_calls_fatal_total", "counter", "reducer calls that failed inside", m_calls_fatal},
-    {"lightcone_calls_deadline_total", "counter", "reducer calls stopped at their deadline", m_calls_deadline},
-    {"lightcone_calls_repeated_total", "counter", "calls that had happened already when they came again", m_calls_repeated},
-    {"lightcone_calls_refused_total", "counter", "reducer calls that never started", m_calls_refused},
-    {"lightcone_calls_missed_page_total", "counter", "times a reducer call began again because a page was not in memory", m_missed_page},
-    {"lightcone_slices_used_up_total", "counter", "reducer calls that needed more than their slice", m_overran},
-    {"lightcone_slow_calls_total", "counter", "reducer calls that ran in the slow lane", m_slow},
-    {"lightcone_slow_calls_active", "gauge", "reducer calls in the slow lane now", m_slow_active},
-    {"lightcone_slow_calls_queued", "gauge", "reducer calls that wait for a place there", m_slow_queued},
-    {"lightcone_conflicts_total", "counter", "transactions undone because others changed what they had read", m_conflicts},
-    {"lightcone_bulk_commits_total", "counter", "commits of slow calls whose rows were made ready beside the loop", m_bulk_commits},
-    {"lightcone_bulk_rows_total", "counter", "rows of these", m_bulk_rows},
-    {"lightcone_bulk_told_total", "counter", "commits whose subscribers' updates were made beside the loop", m_told},
-    {"lightcone_rows_applied_total", "counter", "rows of slow calls that the loop changed one by one", m_single_rows},
-    {"lightcone_exclusive_runs_total", "counter", "transactions that had the database to themselves after conflicts", m_exclusive},
-    {"lightcone_procedures_total", "counter", "procedures and HTTP handlers called", m_procedures},
-    {"lightcone_procedures_failed_total", "counter", "procedures and HTTP handlers that failed", m_procedures_failed},
-    {"lightcone_procedures_active", "gauge", "procedures and HTTP handlers under way", m_procedures_active},
-    {"lightcone_procedures_queued", "gauge", "procedures and HTTP handlers that wait for a place", m_procedures_queued},
-    {"lightcone_procedures_deadline_total", "counter", "procedures and HTTP handlers stopped at their deadline", m_procedures_deadline},
-    {"lightcone_stopped_total", "counter", "reducers, procedures and HTTP handlers stopped at a deadline", m_stopped},
-    {"lightcone_retries_total", "counter", "slow reducers that ran once more after a conflict", m_retries},
-    {"lightcone_lane_refused_total", "counter", "calls refused because too many waited to run beside the others", m_lane_refused},
-    {"lightcone_worker_jobs_passed_over_total", "counter", "jobs that others overtook because their identity had its share of the workers", m_passed_over},
-    {"lightcone_calls_delayed_total", "counter", "calls that waited for their time under a rate", m_delayed},
-    {"lightcone_calls_over_rate_total", "counter", "calls refused because a rate would let them wait too long", m_over_rate},
-    {"lightcone_calls_waiting", "gauge", "calls that wait for their time now", m_parked},
-    {"lightcone_identities", "gauge", "identities known to the scheduler now", m_parties},
-    {"lightcone_turns_held_back_total", "counter", "turns that ended because everybody in them had used up a share", m_held_back},
-    {"lightcone_identities_in_debt_total", "counter", "times that an identity let a round pass because it had used more than its share", m_in_debt},
-    {"lightcone_turns_hurried_total", "counter", "turns that ended early for somebody who asks for little beside others who do not", m_hurried},
-    {"lightcone_away_us_total", "counter", "microseconds within calls in which the machine ran somebody else, as far as it was noticed; no call is charged for them", m_away},
-    {"lightcone_syncs_hurried_total", "counter", "syncs that were waited for because that is quicker for such a one", m_hurried_syncs},
-    {"lightcone_batches_held_total", "counter", "batches that waited a moment for the next call of such a one", m_held},
-    {"lightcone_slow_clients_total", "counter", "clients cut off because they did not read what they were sent", m_slow_clients},
-    {"lightcone_inboxes_full_total", "counter", "times that a socket was not read because too much of its client waited", m_inboxes_full},
-    {"lightcone_inbox_messages", "gauge", "messages of clients that wait to be worked on", m_inbox_messages},
-    {"lightcone_inbox_bytes", "gauge", "bytes of them", m_inbox_bytes},
-    {"lightcone_snapshots_live", "gauge", "snapshots held now", m_snapshots},
-    {"lightcone_snapshot_oldest_age_us", "gauge", "age of the oldest snapshot, microseconds", m_snapshot_age},
-    {"lightcone_snapshot_bytes", "gauge", "memory kept for snapshots alone", m_snapshot_bytes},
-    {"lightcone_commits_total", "counter", "transactions that changed something", m_commits},
-    {"lightcone_log_syncs_total", "counter", "fdatasyncs of the commit log", m_syncs},
-    {"lightcone_turns_total", "counter", "turns of the loop with work for this database", m_turns},
-    {"spacetime_websocket_requests_total", "counter", "WebSocket messages received", m_messages},
-    {"spacetime_num_queries_evaluated", "counter", "one-off and HTTP queries", m_sql},
-    {"lightcone_reads_total", "counter", "queries read on a snapshot beside the loop", m_reads},
-    {"lightcone_reads_active", "gauge", "such queries under way", m_reads_active},
-    {"lightcone_compression_saved_bytes_total", "counter", "bytes that did not leave because answers were compressed", m_packing_saved},
-    {"lightcone_reads_cancelled_total", "counter", "such queries whose client went away", m_reads_cancelled},
-    {"lightcone_reads_refused_total", "counter", "answers that were larger than allowed", m_reads_refused},
-    {"lightcone_resumes_total", "counter", "clients that came back and were told only what they missed", m_resumes},
-    {"lightcone_resumes_other_history_total", "counter", "… that were told everything: the place they named is none of this log's", m_resumes_history},
-    {"lightcone_resumes_log_gone_total", "counter", "… because the log of that time has been let go", m_resumes_gone},
-    {"lightcone_resumes_too_much_total", "counter", "… because too much has happened since", m_resumes_large},
-    {"lightcone_resumes_other_schema_total", "counter", "… because the schema or a rule is another since then", m_resumes_schema},
-    {"lightcone_resumes_failed_total", "counter", "… for another reason", m_resumes_failed},
-    {"spacetime_subscription_sets", "gauge", "query sets subscribed now", m_sets},
-    {"spacetime_active_queries", "gauge", "distinct queries watched now", m_groups},
-    {"lightcone_subscription_state_bytes",
-     "gauge",
-     "bytes that subscriptions take for groups and for join columns without an index",
-     m_subscription_state},
-    {"lightcone_groups_tested_total", "counter", "queries tested against changed rows", m_tested},
-    {"lightcone_view_results", "gauge", "results of views kept", m_view_results},
-    {"lightcone_view_runs_total", "counter", "times a view was run", m_view_runs},
-    {"lightcone_view_late_total", "counter", "times a view took too long for a commit and followed it", m_view_late},
-    {"lightcone_views_active", "gauge", "views under way beside the loop", m_views_active},
-    {"lightcone_view_failures_total", "counter", "times a view had no result", m_view_failures},
-    {"lightcone_store_bytes", "gauge", "memory of pages", m_pages},
-    {"lightcone_store_dirty_bytes", "gauge", "pages that the next checkpoint writes", m_pages_dirty},
-    {"lightcone_page_file_bytes", "gauge", "size of the page file in use", m_pages_file},
-    {"lightcone_page_reads_total", "counter", "pages read from the page file", m_page_reads},
-    {"lightcone_page_read_errors_total", "counter", "pages that could not be read", m_page_errors},
-    {"lightcone_pages_evicted_total", "counter", "pages that left memory", m_pages_evicted},
-    {"lightcone_page_reads_loop_total", "counter", "of the pages read, those read by the loop", m_page_reads_loop},
-    {"lightcone_page_waits_total", "counter", "of those, the ones for which the loop waited for the disk", m_page_waits},
-    {"lightcone_page_wait_microseconds_total", "counter", "time in which it did", m_page_wait_us},
-    {"lightcone_pages_spilled_total", "counter", "changed pages written out to make room", m_pages_spilled},
-    {"lightcone_spill_waits_total", "counter", "times the loop waited for that, because memory was far over its limit", m_spill_waits},
-    {"lightcone_spill_wait_microseconds_total", "counter", "time in which it did", m_spill_wait_us},
-    {"lightcone_checkpoints_total", "counter", "checkpoints written", m_checkpoints},
-    {"lightcone_checkpoint_failures_total", "counter", "checkpoints that failed", m_checkpoint_failures},
-    {"lightcone_checkpoint_bytes_total", "counter", "bytes of pages written by checkpoints", m_checkpoint_bytes},
-    {"lightcone_checkpoint_log_bytes", "gauge", "log since the last checkpoint began", m_checkpoint_log},
-    {"spacetime_message_log_size_bytes", "gauge", "size of the commit log", m_log_bytes},
-    {"spacetime_module_log_file_size_bytes", "gauge", "size of today's module log", m_module_log},
-    {"lightcone_module_instances_made_total", "counter", "module instances made", m_instances},
-    {"lightcone_module_instances_inline_total", "counter", "of those that replaced another, made on the loop because no worker had one", m_instances_inline},
-    {"lightcone_module_instance_wait_microseconds_total", "counter", "time in which calls waited for an instance", m_instance_wait},
-    {"lightcone_database_failed", "gauge", "1: the log cannot be written, nothing is accepted", m_failed},
-    {"lightcone_database_read_only", "gauge", "1: nothing can be written, the durable state is served", m_read_only},
+    {{"spacetime_worker_connected_clients", "gauge", "WebSocket clients connected now"}, m_clients},
+    {{"lightcone_calls_ok_total", "counter", "reducer calls that committed"}, m_calls_ok},
+    {{"lightcone_calls_user_error_total", "counter", "reducer calls that returned an error"}, m_calls_user_error},
+    {{"lightcone_calls_fatal_total", "counter", "reducer calls that failed inside"}, m_calls_fatal},
+    {{"lightcone_calls_deadline_total", "counter", "reducer calls stopped at their deadline"}, m_calls_deadline},
+    {{"lightcone_calls_repeated_total", "counter", "calls that had happened already when they came again"}, m_calls_repeated},
+    {{"lightcone_calls_refused_total", "counter", "reducer calls that never started"}, m_calls_refused},
+    {{"lightcone_calls_missed_page_total", "counter", "times a reducer call began again because a page was not in memory"}, m_missed_page},
+    {{"lightcone_slices_used_up_total", "counter", "reducer calls that needed more than their slice"}, m_overran},
+    {{"lightcone_slow_calls_total", "counter", "reducer calls that ran in the slow lane"}, m_slow},
+    {{"lightcone_slow_calls_active", "gauge", "reducer calls in the slow lane now"}, m_slow_active},
+    {{"lightcone_slow_calls_queued", "gauge", "reducer calls that wait for a place there"}, m_slow_queued},
+    {{"lightcone_conflicts_total", "counter", "transactions undone because others changed what they had read"}, m_conflicts},
+    {{"lightcone_bulk_commits_total", "counter", "commits of slow calls whose rows were made ready beside the loop"}, m_bulk_commits},
+    {{"lightcone_bulk_rows_total", "counter", "rows of these"}, m_bulk_rows},
+    {{"lightcone_bulk_told_total", "counter", "commits whose subscribers' updates were made beside the loop"}, m_told},
+    {{"lightcone_rows_applied_total", "counter", "rows of slow calls that the loop changed one by one"}, m_single_rows},
+    {{"lightcone_exclusive_runs_total", "counter", "transactions that had the database to themselves after conflicts"}, m_exclusive},
+    {{"lightcone_procedures_total", "counter", "procedures and HTTP handlers called"}, m_procedures},
+    {{"lightcone_procedures_failed_total", "counter", "procedures and HTTP handlers that failed"}, m_procedures_failed},
+    {{"lightcone_procedures_active", "gauge", "procedures and HTTP handlers under way"}, m_procedures_active},
+    {{"lightcone_procedures_queued", "gauge", "procedures and HTTP handlers that wait for a place"}, m_procedures_queued},
+    {{"lightcone_procedures_deadline_total", "counter", "procedures and HTTP handlers stopped at their deadline"}, m_procedures_deadline},
+    {{"lightcone_stopped_total", "counter", "reducers, procedures and HTTP handlers stopped at a deadline"}, m_stopped},
+    {{"lightcone_retries_total", "counter", "slow reducers that ran once more after a conflict"}, m_retries},
+    {{"lightcone_lane_refused_total", "counter", "calls refused because too many waited to run beside the others"}, m_lane_refused},
+    {{"lightcone_worker_jobs_passed_over_total", "counter", "jobs that others overtook because their identity had its share of the workers"}, m_passed_over},
+    {{"lightcone_calls_delayed_total", "counter", "calls that waited for their time under a rate"}, m_delayed},
+    {{"lightcone_calls_over_rate_total", "counter", "calls refused because a rate would let them wait too long"}, m_over_rate},
+    {{"lightcone_calls_waiting", "gauge", "calls that wait for their time now"}, m_parked},
+    {{"lightcone_identities", "gauge", "identities known to the scheduler now"}, m_parties},
+    {{"lightcone_turns_held_back_total", "counter", "turns that ended because everybody in them had used up a share"}, m_held_back},
+    {{"lightcone_identities_in_debt_total", "counter", "times that an identity let a round pass because it had used more than its share"}, m_in_debt},
+    {{"lightcone_turns_hurried_total", "counter", "turns that ended early for somebody who asks for little beside others who do not"}, m_hurried},
+    {{"lightcone_away_us_total", "counter", "microseconds within calls in which the machine ran somebody else, as far as it was noticed; no call is charged for them"}, m_away},
+    {{"lightcone_syncs_hurried_total", "counter", "syncs that were waited for because that is quicker for such a one"}, m_hurried_syncs},
+    {{"lightcone_batches_held_total", "counter", "batches that waited a moment for the next call of such a one"}, m_held},
+    {{"lightcone_slow_clients_total", "counter", "clients cut off because they did not read what they were sent"}, m_slow_clients},
+    {{"lightcone_inboxes_full_total", "counter", "times that a socket was not read because too much of its client waited"}, m_inboxes_full},
+    {{"lightcone_inbox_messages", "gauge", "messages of clients that wait to be worked on"}, m_inbox_messages},
+    {{"lightcone_inbox_bytes", "gauge", "bytes of them"}, m_inbox_bytes},
+    {{"lightcone_snapshots_live", "gauge", "snapshots held now"}, m_snapshots},
+    {{"lightcone_snapshot_oldest_age_us", "gauge", "age of the oldest snapshot, microseconds"}, m_snapshot_age},
+    {{"lightcone_snapshot_bytes", "gauge", "memory kept for snapshots alone"}, m_snapshot_bytes},
+    {{"lightcone_commits_total", "counter", "transactions that changed something"}, m_commits},
+    {{"lightcone_log_syncs_total", "counter", "fdatasyncs of the commit log"}, m_syncs},
+    {{"lightcone_turns_total", "counter", "turns of the loop with work for this database"}, m_turns},
+    {{"spacetime_websocket_requests_total", "counter", "WebSocket messages received"}, m_messages},
+    {{"spacetime_num_queries_evaluated", "counter", "one-off and HTTP queries"}, m_sql},
+    {{"lightcone_reads_total", "counter", "queries read on a snapshot beside the loop"}, m_reads},
+    {{"lightcone_reads_active", "gauge", "such queries under way"}, m_reads_active},
+    {{"lightcone_compression_saved_bytes_total", "counter", "bytes that did not leave because answers were compressed"}, m_packing_saved},
+    {{"lightcone_reads_cancelled_total", "counter", "such queries whose client went away"}, m_reads_cancelled},
+    {{"lightcone_reads_refused_total", "counter", "answers that were larger than allowed"}, m_reads_refused},
+    {{"lightcone_resumes_total", "counter", "clients that came back and were told only what they missed"}, m_resumes},
+    {{"lightcone_resumes_other_history_total", "counter", "… that were told everything: the place they named is none of this log's"}, m_resumes_history},
+    {{"lightcone_resumes_log_gone_total", "counter", "… because the log of that time has been let go"}, m_resumes_gone},
+    {{"lightcone_resumes_too_much_total", "counter", "… because too much has happened since"}, m_resumes_large},
+    {{"lightcone_resumes_other_schema_total", "counter", "… because the schema or a rule is another since then"}, m_resumes_schema},
+    {{"lightcone_resumes_failed_total", "counter", "… for another reason"}, m_resumes_failed},
+    {{"spacetime_subscription_sets", "gauge", "query sets subscribed now"}, m_sets},
+    {{"spacetime_active_queries", "gauge", "distinct queries watched now"}, m_groups},
+    {{"lightcone_subscription_state_bytes", "gauge", "bytes that subscriptions take for groups and for join columns without an index"}, m_subscription_state},
+    {{"lightcone_groups_tested_total", "counter", "queries tested against changed rows"}, m_tested},
+    {{"lightcone_view_results", "gauge", "results of views kept"}, m_view_results},
+    {{"lightcone_view_runs_total", "counter", "times a view was run"}, m_view_runs},
+    {{"lightcone_view_late_total", "counter", "times a view took too long for a commit and followed it"}, m_view_late},
+    {{"lightcone_views_active", "gauge", "views under way beside the loop"}, m_views_active},
+    {{"lightcone_view_failures_total", "counter", "times a view had no result"}, m_view_failures},
+    {{"lightcone_store_bytes", "gauge", "memory of pages"}, m_pages},
+    {{"lightcone_store_dirty_bytes", "gauge", "pages that the next checkpoint writes"}, m_pages_dirty},
+    {{"lightcone_page_file_bytes", "gauge", "size of the page file in use"}, m_pages_file},
+    {{"lightcone_page_reads_total", "counter", "pages read from the page file"}, m_page_reads},
+    {{"lightcone_page_read_errors_total", "counter", "pages that could not be read"}, m_page_errors},
+    {{"lightcone_pages_evicted_total", "counter", "pages that left memory"}, m_pages_evicted},
+    {{"lightcone_page_reads_loop_total", "counter", "of the pages read, those read by the loop"}, m_page_reads_loop},
+    {{"lightcone_page_waits_total", "counter", "of those, the ones for which the loop waited for the disk"}, m_page_waits},
+    {{"lightcone_page_wait_microseconds_total", "counter", "time in which it did"}, m_page_wait_us},
+    {{"lightcone_pages_spilled_total", "counter", "changed pages written out to make room"}, m_pages_spilled},
+    {{"lightcone_spill_waits_total", "counter", "times the loop waited for that, because memory was far over its limit"}, m_spill_waits},
+    {{"lightcone_spill_wait_microseconds_total", "counter", "time in which it did"}, m_spill_wait_us},
+    {{"lightcone_checkpoints_total", "counter", "checkpoints written"}, m_checkpoints},
+    {{"lightcone_checkpoint_failures_total", "counter", "checkpoints that failed"}, m_checkpoint_failures},
+    {{"lightcone_checkpoint_bytes_total", "counter", "bytes of pages written by checkpoints"}, m_checkpoint_bytes},
+    {{"lightcone_checkpoint_log_bytes", "gauge", "log since the last checkpoint began"}, m_checkpoint_log},
+    {{"spacetime_message_log_size_bytes", "gauge", "size of the commit log"}, m_log_bytes},
+    {{"spacetime_module_log_file_size_bytes", "gauge", "size of today's module log"}, m_module_log},
+    {{"lightcone_module_instances_made_total", "counter", "module instances made"}, m_instances},
+    {{"lightcone_module_instances_inline_total", "counter", "of those that replaced another, made on the loop because no worker had one"}, m_instances_inline},
+    {{"lightcone_module_instance_wait_microseconds_total", "counter", "time in which calls waited for an instance"}, m_instance_wait},
+    {{"lightcone_database_failed", "gauge", "1: the log cannot be written, nothing is accepted"}, m_failed},
+    {{"lightcone_database_read_only", "gauge", "1: nothing can be written, the durable state is served"}, m_read_only},
 };
 // clang-format on
 
-bool metrics_value(const Database *db, const char *name, uint64_t *out) {
+size_t metrics_count(void) {
+    return ARRAY_LEN(metrics);
+}
+
+const MetricFamily *metrics_family(size_t which) {
+    return &metrics[which].family;
+}
+
+uint64_t metrics_of(const Database *db, size_t which) {
+    return metrics[which].value(db);
+}
+
+static const Metric *metric_named(const char *name) {
     for (size_t i = 0; name && i < ARRAY_LEN(metrics); i++) {
-        if (strcmp(metrics[i].name, name) != 0) continue;
-        *out = metrics[i].value(db);
-        return true;
+        if (strcmp(metrics[i].family.name, name) == 0) return &metrics[i];
     }
-    return false;
+    return NULL;
+}
+
+bool metrics_value(const Database *db, const char *name, uint64_t *out) {
+    const Metric *metric = metric_named(name);
+    if (metric) *out = metric->value(db);
+    return metric != NULL;
 }
 
 const char *metrics_help(const char *name) {
-    for (size_t i = 0; i < ARRAY_LEN(metrics); i++) {
-        if (strcmp(metrics[i].name, name) == 0) return metrics[i].help;
-    }
-    return "";
-}
-
-static void write_loop(Buf *out, const NodeLoop *loop) {
-    NetStats net = net_stats(loop->net);
-    const struct {
-        const char *name;
-        uint64_t value;
-    } values[] = {
-        {"lightcone_connections", net.connections},
-        {"lightcone_bytes_in_total", net.bytes_in},
-        {"lightcone_bytes_out_total", net.bytes_out},
-        {"lightcone_messages_in_total", net.messages_in},
-        {"lightcone_messages_out_total", net.messages_out},
-        {"lightcone_slow_clients_cut_total", net.slow_cut},
-        {"lightcone_idle_clients_cut_total", net.idle_cut},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(values); i++) {
-        buf_printf(out,
-                   "%s{loop=\"%u\"} %llu\n",
-                   values[i].name,
-                   loop->number,
-                   (unsigned long long)values[i].value);
-    }
-}
-
-// The workers and the pulse are the process's, so the front loop speaks of them.
-static void write_workers(Buf *out, const Node *node) {
-    WorkerStats stats = worker_pool_stats(node->workers);
-    const struct {
-        const char *name;
-        uint64_t value;
-    } values[] = {
-        {"lightcone_worker_jobs_total", stats.jobs},
-        {"lightcone_worker_jobs_refused_total", stats.refused},
-        {"lightcone_worker_jobs_queued", stats.queued},
-        {"lightcone_worker_jobs_running", stats.running},
-        {"lightcone_worker_jobs_waiting", stats.waiting},
-        {"lightcone_pulse_beats_total", pulse_beats(node->pulse)},
-        {"lightcone_background_called_back_total", background_called_back()},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(values); i++) {
-        buf_printf(out, "%s %llu\n", values[i].name, (unsigned long long)values[i].value);
-    }
-}
-
-static void write_tables(Buf *out, const Database *db, const char *hex) {
-    const Catalog *catalog = db_catalog(db->db);
-    for (uint32_t i = 0; i < catalog_table_count(catalog); i++) {
-        const CatalogTable *t = catalog_table_at(catalog, i);
-        if (t->is_system || !t->table) continue;
-        const char *form = "%s{db=\"%s\",table_id=\"%u\",table_name=\"" STR_FMT "\"} %llu\n";
-        buf_printf(out,
-                   form,
-                   "spacetime_num_table_rows",
-                   hex,
-                   t->table_id,
-                   STR_ARG(t->name),
-                   (unsigned long long)table_row_count(t->table, NULL));
-        buf_printf(out,
-                   form,
-                   "spacetime_table_size_bytes",
-                   hex,
-                   t->table_id,
-                   STR_ARG(t->name),
-                   (unsigned long long)table_data_bytes(t->table));
-    }
-}
-
-static void write_settings(Buf *out, const Database *db, const char *hex) {
-    for (uint32_t i = 0; i < setting_count; i++) {
-        buf_printf(out,
-                   "lightcone_setting{database_identity=\"%s\",key=\"%s\",set=\"%d\"} %lld\n",
-                   hex,
-                   setting_rules[i].key,
-                   setting_is_own(&db->settings, &setting_rules[i]),
-                   (long long)setting_get(&db->settings, &setting_rules[i]));
-    }
-}
-
-static void answer_run(LoopTask *task, NodeLoop *loop) {
-    MetricsJob *job = CONTAINER_OF(task, MetricsJob, answer);
-    Buf all = {0};
-    (void)loop;
-    for (size_t i = 0; i < ARRAY_LEN(metrics); i++) {
-        buf_printf(&all,
-                   "# HELP %s %s\n# TYPE %s %s\n",
-                   metrics[i].name,
-                   metrics[i].help,
-                   metrics[i].name,
-                   metrics[i].kind);
-    }
-    for (uint32_t i = 0; i < job->part_count; i++) {
-        buf_put_bytes(&all, buf_bytes(&job->parts[i].text));
-        if (!buf_ok(&job->parts[i].text)) all.failed = true;
-        buf_deinit(&job->parts[i].text);
-    }
-    if (job->conn) {
-        net_conn_set_data(job->conn, NULL);
-        http_respond(job->conn,
-                     buf_ok(&all) ? 200 : 503,
-                     NULL,
-                     0,
-                     STR("text/plain; version=0.0.4; charset=utf-8"),
-                     buf_bytes(&all));
-    }
-    buf_deinit(&all);
-    mem_free(job);
-}
-
-static void part_run(LoopTask *task, NodeLoop *loop) {
-    MetricsPart *part = CONTAINER_OF(task, MetricsPart, task);
-    MetricsJob *job = part->job;
-    write_loop(&part->text, loop);
-    if (loop->number == 0) write_workers(&part->text, loop->node);
-    for (const Database *db = loop->databases; db; db = db->next) {
-        char hex[IDENTITY_HEX_LEN + 1];
-        identity_hex(&db->identity, hex);
-        for (size_t i = 0; i < ARRAY_LEN(metrics); i++) {
-            buf_printf(&part->text,
-                       "%s{database_identity=\"%s\"} %llu\n",
-                       metrics[i].name,
-                       hex,
-                       (unsigned long long)metrics[i].value(db));
-        }
-        write_settings(&part->text, db, hex);
-        write_tables(&part->text, db, hex);
-    }
-    if (atomic_fetch_sub_explicit(&job->waiting, 1, memory_order_acq_rel) == 1)
-        loop_post(job->home, &job->answer);
-}
-
-static void job_conn_closed(void *self) {
-    ((MetricsJob *)self)->conn = NULL;
-}
-
-void route_metrics(Request *r) {
-    Node *node = r->node;
-    pthread_mutex_lock(&node->mutex);
-    uint32_t count = node->loop_count;
-    MetricsJob *job = mem_zalloc(sizeof(MetricsJob) + count * sizeof(MetricsPart));
-    if (job) {
-        job->owner.conn_closed = job_conn_closed;
-        job->answer.run = answer_run;
-        job->home = r->loop;
-        job->conn = r->conn;
-        job->part_count = count;
-        atomic_init(&job->waiting, count);
-        net_conn_set_data(r->conn, job);
-        for (uint32_t i = 0; i < count; i++) {
-            job->parts[i].job = job;
-            job->parts[i].task.run = part_run;
-            loop_post(node->loops[i], &job->parts[i].task);
-        }
-    }
-    pthread_mutex_unlock(&node->mutex);
-    if (!job) request_err(r, ERR_NOMEM, NULL);
+    const Metric *metric = metric_named(name);
+    return metric ? metric->family.help : "";
 }

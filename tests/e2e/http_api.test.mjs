@@ -57,6 +57,34 @@ test('ping, health and metrics answer anybody', async () => {
     assert.match(line, /^(# (HELP|TYPE) [a-z_]+ .*|[a-z_]+(\{[^}]*\})? [0-9.e+-]+)$/);
 });
 
+// As the format has it: what a metric is, then all of its samples, whichever loop they are of; and that once.
+test('each metric says what it is, with the samples of all databases behind it', async () => {
+  for (const name of ['second', 'third']) await published(server, name, code, { token: ann.token });
+  const { text } = await get('/v1/metrics');
+  const seen = new Map();
+  let family;
+  for (const line of text.split('\n').filter(Boolean)) {
+    const [, word, name, rest] = line.match(/^# (HELP|TYPE) (\S+) (.+)$/) ?? [];
+    if (word === 'HELP') {
+      assert.ok(!seen.has(name), `${name} comes twice`);
+      seen.set(name, []);
+      family = name;
+    } else if (word === 'TYPE') {
+      assert.equal(name, family);
+      assert.match(rest, /^(counter|gauge)$/);
+      if (name.endsWith('_total')) assert.equal(rest, 'counter', name);
+    } else {
+      assert.equal(line.match(/^[a-z_]+/)[0], family);
+      seen.get(family).push(line);
+    }
+  }
+  assert.equal(seen.get('lightcone_calls_ok_total').length, 3);
+  assert.ok(seen.get('lightcone_connections').length > 1, 'several loops');
+  assert.equal(seen.get('lightcone_background_called_back_total').length, 1);
+  assert.ok(seen.get('spacetime_num_table_rows').length >= 3);
+  assert.ok(seen.get('lightcone_setting').length >= 3 * 10);
+});
+
 test('every answer says that any origin may read it', async () => {
   for (const answer of [await get('/v1/ping'), await get('/v1/database/nobody'), await get('/v1/health')]) {
     assert.equal(answer.headers['access-control-allow-origin'], '*');

@@ -37,7 +37,9 @@ static const MetricFamily loop_families[] = {
     {"lightcone_bytes_out_total", "counter", "bytes sent"},
     {"lightcone_messages_in_total", "counter", "WebSocket messages received"},
     {"lightcone_messages_out_total", "counter", "WebSocket messages sent"},
-    {"lightcone_slow_clients_cut_total", "counter", "connections cut off because they did not read"},
+    {"lightcone_slow_clients_cut_total",
+     "counter",
+     "connections cut off because they did not read"},
     {"lightcone_idle_clients_cut_total", "counter", "connections cut off because nothing came"},
 };
 static const MetricFamily process_families[] = {

@@ -1,6 +1,8 @@
+#define _GNU_SOURCE  // policies
 #include "node/worker.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <unistd.h>
 
@@ -234,6 +236,51 @@ TEST(worker, a_pool_that_cannot_be_made_leaves_nothing_behind) {
         if (err == OK) break;
         EXPECT_EQ(err, ERR_NOMEM);
     }
+}
+
+typedef struct Holder {
+    WorkerJob job;
+    pthread_mutex_t mutex;
+    atomic_bool holds;
+    int before, meanwhile, after;  // the policies of its thread
+    atomic_bool over;
+} Holder;
+
+// Until somebody who wants the mutex has made it hurry, or did not for ten seconds.
+static void hold(WorkerJob *base) {
+    Holder *holder = CONTAINER_OF(base, Holder, job);
+    pthread_mutex_lock(&holder->mutex);
+    holder->before = sched_getscheduler(0);
+    atomic_store(&holder->holds, true);
+    for (int i = 0; i < 10000 && sched_getscheduler(0) == SCHED_IDLE; i++)
+        usleep(1000);
+    holder->meanwhile = sched_getscheduler(0);
+    pthread_mutex_unlock(&holder->mutex);
+    for (int i = 0; i < 10000 && sched_getscheduler(0) != holder->before; i++)
+        usleep(1000);
+    holder->after = sched_getscheduler(0);
+    atomic_store(&holder->over, true);
+}
+
+// Where threads in the background can be hurried at all, which is where they leave their core to anybody.
+TEST(worker, whose_mutex_is_wanted_hurries) {
+    WorkerPool *pool;
+    Holder holder = {.job = {.run = hold}, .mutex = PTHREAD_MUTEX_INITIALIZER};
+    EXPECT_OK(worker_pool_new(&(WorkerOptions){.role = THREAD_BACKGROUND}, &pool));
+    worker_job_lock(&holder.job, &holder.mutex);  // nobody's yet
+    pthread_mutex_unlock(&holder.mutex);
+    EXPECT_OK(worker_submit(pool, &holder.job));
+    while (!atomic_load(&holder.holds))
+        usleep(1000);
+    if (holder.before == SCHED_IDLE) {
+        worker_job_lock(&holder.job, &holder.mutex);
+        pthread_mutex_unlock(&holder.mutex);
+        while (!atomic_load(&holder.over))
+            usleep(1000);
+        EXPECT_EQ(holder.meanwhile, SCHED_OTHER);
+        EXPECT_EQ(holder.after, SCHED_IDLE);
+    }
+    worker_pool_free(&pool);
 }
 
 TEST_MAIN()

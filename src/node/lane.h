@@ -18,7 +18,8 @@
 //       from then on no worker touches anything of the database; it may still be busy inside the
 //       module, with an instance and a program that it holds itself.
 //   (2) The loop never waits for a worker, but for the one that has the head to itself for a bounded
-//       time (procedure.c). A worker waits for the loop only in lane_ask, which lane_cancel ends.
+//       time (procedure.c), and then that hurries (os/background.h). A worker waits for the loop only
+//       in lane_ask, which lane_cancel ends.
 //   (3) What a try of a call logged is kept with the call until somebody decides that it counts.
 //
 //   instance.c     the program and running copies of it

@@ -312,7 +312,7 @@ static Err put_output(const TallyGroup *group,
                              (int)utf8_cut(output->name, 200),
                              output->name.ptr);
     } else {
-        const Extreme *extreme = slot->extremes.first[0]->value;
+        const Extreme *extreme = slot->extremes.first->value;
         buf_put(out, extreme->bytes, extreme->len);
     }
     return OK;

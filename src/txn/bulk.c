@@ -175,13 +175,13 @@ static Err new_row_make(Making *m, const SortedNode *node, bool replaced) {
 static Err make_changed(Making *m) {
     uint32_t index_id = 0;
     bool replace = own_replaceable(m->own, &index_id);
-    const SortedNode *first = m->own->rows.first[0];
+    const SortedNode *first = m->own->rows.first;
     Err err = OK;
-    for (const SortedNode *node = first; node && err == OK; node = node->next[0]) {
+    for (const SortedNode *node = first; node && err == OK; node = node->next) {
         if (((const OwnRow *)node->value)->was) err = old_row_make(m, node, replace, index_id);
         if (err == OK) err = pause(m);
     }
-    for (const SortedNode *node = first; node && err == OK; node = node->next[0]) {
+    for (const SortedNode *node = first; node && err == OK; node = node->next) {
         err = new_row_make(m, node, replace);
         if (err == OK) err = pause(m);
     }
@@ -231,7 +231,7 @@ static Err make_cleared(Making *m) {
     TxnChange logged = {.table_id = m->own->table->table_id};
     op_put(m->p, &m->p->deletes, COMMIT_TRUNCATE, &logged, BYTES_NONE);
     Err err = cleared_old_rows(m);
-    for (const SortedNode *node = m->own->rows.first[0]; node && err == OK; node = node->next[0]) {
+    for (const SortedNode *node = m->own->rows.first; node && err == OK; node = node->next) {
         err = cleared_new_row(m, node);
         if (err == OK) err = pause(m);
     }

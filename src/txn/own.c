@@ -147,7 +147,7 @@ typedef struct Merge {
 
 static void mine_settle(Merge *merge) {
     while (merge->mine && !((const OwnRow *)merge->mine->value)->there) {
-        merge->mine = merge->mine->next[0];
+        merge->mine = merge->mine->next;
     }
     if (merge->mine && merge->upper.len && bytes_cmp(sorted_key(merge->mine), merge->upper) >= 0) {
         merge->mine = NULL;
@@ -188,7 +188,7 @@ static bool merge_run(Merge *merge, RowSink sink) {
             theirs_step(merge);
         } else if (merge->err == OK) {
             if (!sink.row(sink.ctx, ((const OwnRow *)merge->mine->value)->row)) return false;
-            merge->mine = merge->mine->next[0];
+            merge->mine = merge->mine->next;
             mine_settle(merge);
         }
     }
@@ -307,7 +307,7 @@ Err own_drop(OwnTable *own, Bytes identity) {
 }
 
 void own_clear(OwnTable *own) {
-    for (const SortedNode *node = own->rows.first[0]; node; node = node->next[0]) {
+    for (const SortedNode *node = own->rows.first; node; node = node->next) {
         row_free(own, node->value);
     }
     sorted_clear(&own->rows, own->pool);
@@ -330,7 +330,7 @@ static void touch(const OwnTable *own, Bytes row) {
 
 void own_touch(OwnTable *own) {
     uint32_t rows = 0;
-    for (const SortedNode *node = own->rows.first[0]; node; node = node->next[0]) {
+    for (const SortedNode *node = own->rows.first; node; node = node->next) {
         const OwnRow *mine = node->value;
         Bytes old;
         if (++rows > TOUCHED_ROWS_MAX) return;
@@ -358,7 +358,7 @@ bool own_replaceable(const OwnTable *own, uint32_t *index_id) {
 static Err apply_old(const OwnTable *own, bool replace, uint32_t index_id) {
     Table *table = table_of(own);
     Err err = OK;
-    for (const SortedNode *node = own->rows.first[0]; node && err == OK; node = node->next[0]) {
+    for (const SortedNode *node = own->rows.first; node && err == OK; node = node->next) {
         const OwnRow *mine = node->value;
         if (!mine->was) continue;
         if (mine->there && by_hash(own)) continue;  // deleted and inserted again
@@ -375,7 +375,7 @@ static Err apply_old(const OwnTable *own, bool replace, uint32_t index_id) {
 
 static Err apply_new(const OwnTable *own, bool replaced) {
     Err err = OK;
-    for (const SortedNode *node = own->rows.first[0]; node && err == OK; node = node->next[0]) {
+    for (const SortedNode *node = own->rows.first; node && err == OK; node = node->next) {
         const OwnRow *mine = node->value;
         bool done = mine->was && (replaced || by_hash(own));
         if (mine->there && !done) err = table_insert(table_of(own), mine->row, NULL, NULL);

@@ -319,6 +319,120 @@ TEST(pool, hands_pieces_out_again) {
     pool_deinit(&pool);
 }
 
+static uint64_t sorted_random;
+static uint64_t sorted_draw(uint64_t below) {
+    sorted_random = sorted_random * 6364136223846793005u + 1442695040888963407u;
+    return (sorted_random >> 33) % below;
+}
+
+enum { KEYS = 40000 };
+
+// Of 1 to 12 bytes, many with the same first 8.
+static Bytes number_key(uint8_t room[12], uint32_t number) {
+    static const uint8_t same[8] = "the same";
+    uint32_t big = __builtin_bswap32(number);
+    size_t at = number % 3 == 0 ? sizeof same : 0, skip = number % 3 == 1;
+    memcpy(room, same, at);
+    memcpy(room + at, (const uint8_t *)&big + skip, sizeof big - skip);
+    return BYTES(room, at + sizeof big - skip);
+}
+
+typedef struct Numbers {
+    Pool pool;
+    Sorted map;
+    bool there[KEYS];
+    size_t count;
+} Numbers;
+
+static void number_flip(Numbers *n, uint32_t number) {
+    uint8_t room[12];
+    Bytes key = number_key(room, number);
+    SortedNode *node = sorted_find(&n->map, key);
+    EXPECT_EQ(node != NULL, n->there[number]);
+    if (node) {
+        EXPECT(node->value == &n->there[number]);
+        sorted_remove(&n->map, &n->pool, node);
+    } else {
+        node = sorted_insert(&n->map, &n->pool, key, &n->there[number]);
+        EXPECT(node && bytes_eq(sorted_key(node), key));
+    }
+    n->there[number] = !n->there[number];
+    n->count = n->there[number] ? n->count + 1 : n->count - 1;
+}
+
+// Everything once, in order; each is found, and what is before it leads to it.
+static void numbers_check(const Numbers *n) {
+    size_t count = 0;
+    for (const SortedNode *node = n->map.first; node; node = node->next, count++) {
+        EXPECT(*(const bool *)node->value);
+        EXPECT(sorted_find(&n->map, sorted_key(node)) == node);
+        if (!node->next) continue;
+        EXPECT(bytes_cmp(sorted_key(node), sorted_key(node->next)) < 0);
+        uint8_t after[16];
+        memcpy(after, node->key, node->key_len);
+        after[node->key_len] = 0;  // the least key behind it
+        EXPECT(sorted_seek(&n->map, BYTES(after, node->key_len + 1)) == node->next);
+    }
+    EXPECT_EQ(count, n->count);
+    EXPECT_EQ(n->map.count, n->count);
+}
+
+TEST(sorted, keys_come_and_go_in_order_in_reverse_and_at_random) {
+    static Numbers n;
+    n = (Numbers){0};
+    // Numbers of one kind (number_key) at a time come in order; mixed, the kinds take turns.
+    for (int way = 0; way < 4; way++) {
+        uint32_t step = way % 2 ? 1 : 3;
+        for (uint32_t i = 0; i < KEYS; i += step)
+            number_flip(&n, way < 2 ? i : KEYS - 1 - i);
+        numbers_check(&n);
+        for (uint32_t i = 0; i < KEYS; i += step)
+            number_flip(&n, way % 3 ? i : KEYS - 1 - i);
+        numbers_check(&n);
+    }
+    sorted_random = 7;
+    for (uint32_t goal = KEYS / 2; goal > 0; goal /= 8) {  // fewer and fewer
+        for (int i = 0; i < 100000; i++) {
+            uint32_t number = (uint32_t)sorted_draw(KEYS);
+            if (n.there[number] ? sorted_draw(goal + n.count) >= goal
+                                : sorted_draw(goal + n.count) < goal)
+                number_flip(&n, number);
+        }
+        numbers_check(&n);
+    }
+    sorted_clear(&n.map, &n.pool);
+    EXPECT(!n.map.first && !n.map.root && n.map.count == 0);
+    pool_deinit(&n.pool);
+}
+
+TEST(sorted, memory_may_run_out_at_any_block) {
+    static Numbers n;
+    bool hit = true;
+    for (int fails = 0; hit; fails++) {
+        n = (Numbers){0};
+        mem_fault_arm(fails);
+        for (uint32_t i = 0; i < KEYS; i++) {
+            uint8_t room[12];
+            uint32_t number = (uint32_t)((uint64_t)i * 7919 % KEYS);
+            if (!sorted_insert(&n.map, &n.pool, number_key(room, number), &n.there[number])) break;
+            n.there[number] = true;
+            n.count++;
+        }
+        hit = mem_fault_hit();
+        mem_fault_arm(-1);
+        EXPECT_EQ(n.count < KEYS, hit);
+        EXPECT(!hit || fails < 1000);
+        numbers_check(&n);
+        for (uint32_t i = 0; i < KEYS; i++) {
+            if (n.there[i]) number_flip(&n, i);
+        }
+        numbers_check(&n);
+        number_flip(&n, 5);
+        numbers_check(&n);
+        pool_deinit(&n.pool);
+    }
+}
+
 TEST(sorted, agrees_with_a_sorted_array) {
     Pool pool = {0};
     Sorted map = {0};

@@ -1,30 +1,39 @@
-// sorted.h: a small ordered map from bytes to pointers, in a pool: a skip list.
+// sorted.h: an ordered map from bytes to pointers, in a pool: a list in the order of its keys, and a B+tree that finds
+// places in it.
 //
-// For private writes: an empty one is a few zeroed words, ten entries cost ten allocations, a
-// million still find their place in a path.
+//   pages     [ . . ]                         the first 8 bytes of keys, which decide nearly always, and nodes
+//            /       \.
+//         [ . . . ] [ . . ]
+//          |  |  |   |  |
+//   nodes  a->b->c-->d->e                     stay where they are until they are removed
+//
+// For private writes: an empty one is a few zeroed words, and a million entries find their place with a few cache
+// misses. Pages that are full split in the middle, or behind their last entry if the new one comes after it, so keys
+// that come in order fill them; those that are empty go, and others are not joined.
 #pragma once
 #include "txn/pool.h"
-
-enum { SORTED_HEIGHT_MAX = 12 };
 
 typedef struct SortedNode SortedNode;
 struct SortedNode {
     void *value;
-    size_t key_len;
-    uint32_t height;
-    SortedNode *next[];  // `height` of them, then the key
+    SortedNode *next;  // NULL at the end
+    uint32_t key_len;
+    uint8_t key[];
 };
 
+typedef struct SortedPage SortedPage;
+
 typedef struct Sorted {
-    SortedNode *first[SORTED_HEIGHT_MAX];
-    uint64_t random;
+    SortedNode *first;
+    SortedPage *root;
+    uint32_t height;  // of pages; 0: empty
     size_t count;
 } Sorted;  // a zeroed Sorted is empty
 
 static inline Bytes sorted_key(const SortedNode *node) {
-    return BYTES(&node->next[node->height], node->key_len);
+    return BYTES(node->key, node->key_len);
 }
-// The first node whose key is at least `key`; NULL at the end. node->next[0] goes on.
+// The first node whose key is at least `key`; NULL at the end.
 SortedNode *sorted_seek(const Sorted *map, Bytes key);
 SortedNode *sorted_find(const Sorted *map, Bytes key);  // exactly; NULL
 // Add a key that is not there; it is copied. NULL when out of memory.

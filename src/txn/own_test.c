@@ -405,6 +405,23 @@ TEST(sorted, keys_come_and_go_in_order_in_reverse_and_at_random) {
     pool_deinit(&n.pool);
 }
 
+TEST(sorted, a_few_need_no_pages) {
+    static Numbers n;
+    n = (Numbers){0};
+    for (uint32_t i = 0; i < 6; i++)
+        number_flip(&n, 6 - i);
+    EXPECT(!n.map.root);
+    numbers_check(&n);
+    number_flip(&n, 10);
+    EXPECT(n.map.root);
+    numbers_check(&n);
+    for (uint32_t i = 0; i < 11; i++) {
+        if (n.there[i]) number_flip(&n, i);
+    }
+    EXPECT(!n.map.root && !n.map.first);
+    pool_deinit(&n.pool);
+}
+
 TEST(sorted, memory_may_run_out_at_any_block) {
     static Numbers n;
     bool hit = true;

@@ -1,7 +1,7 @@
 // sorted.c: see sorted.h.
 //
 // ALWAYS TRUE
-//   (1) No page but the root is empty, and the root only while the map is.
+//   (1) No page is empty. A map of more than LIST_MAX entries has pages, and keeps them until it is empty.
 //   (2) An entry of an inner page names the first node below it, and has its prefix.
 //   (3) Each step of a split leaves a map that has everything, so memory may run out between any two.
 #include "txn/sorted.h"
@@ -9,7 +9,7 @@
 #include <stddef.h>
 
 // With 31 entries a leaf is 504 bytes. To be as high as HEIGHT_MAX takes 16^11 insertions.
-enum { PAGE_MAX = 31, HEIGHT_MAX = 12 };
+enum { PAGE_MAX = 31, HEIGHT_MAX = 12, LIST_MAX = 6 };
 
 struct SortedPage {
     uint32_t count;
@@ -87,6 +87,14 @@ static void page_cut(SortedPage *page, uint32_t at, bool is_leaf) {
 
 // ── looking ────────────────────────────────────────────────────────────────────────────────────
 
+// Without pages: what leads to the first node whose key is at least this.
+static SortedNode **list_seek(Sorted *map, Bytes key) {
+    SortedNode **link = &map->first;
+    while (*link && bytes_cmp(sorted_key(*link), key) < 0)
+        link = &(*link)->next;
+    return link;
+}
+
 // The leaf, and in *at how many of its entries are before the key.
 static const SortedPage *leaf_seek(const Sorted *map, uint64_t prefix, Bytes key, uint32_t *at) {
     const SortedPage *page = map->root;
@@ -98,18 +106,22 @@ static const SortedPage *leaf_seek(const Sorted *map, uint64_t prefix, Bytes key
 
 SortedNode *sorted_seek(const Sorted *map, Bytes key) {
     uint32_t at;
-    if (map->count == 0) return NULL;
+    if (!map->root) return *list_seek((Sorted *)map, key);
     const SortedPage *leaf = leaf_seek(map, prefix_of(key), key, &at);
     return at < leaf->count ? leaf->node[at] : leaf->node[at - 1]->next;
 }
 
 SortedNode *sorted_find(const Sorted *map, Bytes key) {
-    uint32_t at;
-    uint64_t prefix = prefix_of(key);
-    if (map->count == 0) return NULL;
-    const SortedPage *leaf = leaf_seek(map, prefix, key, &at);
-    if (at == leaf->count || leaf->prefix[at] != prefix) return NULL;
-    return bytes_same(sorted_key(leaf->node[at]), key) ? leaf->node[at] : NULL;
+    SortedNode *node;
+    if (map->root) {
+        uint32_t at;
+        uint64_t prefix = prefix_of(key);
+        const SortedPage *leaf = leaf_seek(map, prefix, key, &at);
+        node = at < leaf->count && leaf->prefix[at] == prefix ? leaf->node[at] : NULL;
+    } else {
+        node = *list_seek((Sorted *)map, key);
+    }
+    return node && bytes_same(sorted_key(node), key) ? node : NULL;
 }
 
 // The last node before the one at the end of the path; NULL: it is the first.
@@ -146,11 +158,21 @@ static SortedPage *page_new(Pool *pool, bool is_leaf) {
 
 static bool root_raise(Sorted *map, Pool *pool) {
     ASSERT(map->height < HEIGHT_MAX);
-    SortedPage *root = page_new(pool, map->height == 0);
+    SortedPage *root = page_new(pool, false);
     if (!root) return false;
-    if (map->root) page_put(root, 0, map->root->prefix[0], map->root->node[0], map->root);
+    page_put(root, 0, map->root->prefix[0], map->root->node[0], map->root);
     map->root = root;
     map->height++;
+    return true;
+}
+
+static bool root_begin(Sorted *map, Pool *pool) {
+    SortedPage *root = page_new(pool, true);
+    if (!root) return false;
+    for (SortedNode *node = map->first; node; node = node->next)
+        page_put(root, root->count, prefix_of(sorted_key(node)), node, NULL);
+    map->root = root;
+    map->height = 1;
     return true;
 }
 
@@ -170,9 +192,7 @@ static bool page_split(SortedPage *above, uint32_t at, bool is_leaf, Pool *pool,
 
 // The way down to where the key belongs, with room for one more in each page.
 static bool path_for_one_more(Sorted *map, Pool *pool, uint64_t prefix, Bytes key, Path *path) {
-    if (!map->root || map->root->count == PAGE_MAX) {
-        if (!root_raise(map, pool)) return false;
-    }
+    if (map->root->count == PAGE_MAX && !root_raise(map, pool)) return false;
     SortedPage *page = map->root;
     for (uint32_t level = 0;; level++) {
         bool is_leaf = level == map->height - 1;
@@ -191,36 +211,46 @@ static bool path_for_one_more(Sorted *map, Pool *pool, uint64_t prefix, Bytes ke
     }
 }
 
-SortedNode *sorted_insert(Sorted *map, Pool *pool, Bytes key, void *value) {
+// Among the pages; *link leads to where it belongs in the list.
+static bool pages_add(Sorted *map, Pool *pool, SortedNode *node, SortedNode ***link) {
     Path path;
+    Bytes key = sorted_key(node);
     uint64_t prefix = prefix_of(key);
-    SortedNode *node = pool_alloc(pool, node_bytes(key.len));
+    if (!map->root && !root_begin(map, pool)) return false;
+    if (!path_for_one_more(map, pool, prefix, key, &path)) return false;
+    SortedNode *before = node_before(map, &path);
+    *link = before ? &before->next : &map->first;
+    page_put(path.page[map->height - 1], path.at[map->height - 1], prefix, node, NULL);
+    changed_at(&path, map->height - 1);
+    return true;
+}
+
+SortedNode *sorted_insert(Sorted *map, Pool *pool, Bytes key, void *value) {
+    SortedNode **link, *node = pool_alloc(pool, node_bytes(key.len));
     if (!node) return NULL;
-    if (!path_for_one_more(map, pool, prefix, key, &path)) {
-        pool_give(pool, node, node_bytes(key.len));
-        return NULL;
-    }
     node->value = value;
     node->key_len = (uint32_t)key.len;
     if (key.len) memcpy(node->key, key.ptr, key.len);
-    uint32_t leaf = map->height - 1;
-    SortedNode *before = map->count ? node_before(map, &path) : NULL;
-    SortedNode **link = before ? &before->next : &map->first;
+    if (!map->root && map->count < LIST_MAX) {
+        link = list_seek(map, key);
+    } else if (!pages_add(map, pool, node, &link)) {
+        pool_give(pool, node, node_bytes(key.len));
+        return NULL;
+    }
     node->next = *link;
     *link = node;
-    page_put(path.page[leaf], path.at[leaf], prefix, node, NULL);
-    changed_at(&path, leaf);
     map->count++;
     return node;
 }
 
-// A root of one entry is not needed; nor, if memory ran out before it had a second one, of none.
+// A root of one page is not needed; nor one of nothing.
 static void root_lower(Sorted *map, Pool *pool) {
-    while (map->height > 1 && map->root->count <= 1) {
+    while (map->height && map->root->count <= (map->height > 1)) {
         SortedPage *root = map->root;
-        map->root = root->count ? root->down[0] : NULL;
-        map->height = root->count ? map->height - 1 : 0;
-        pool_give(pool, root, page_bytes(false));
+        bool is_leaf = map->height == 1, is_last = root->count == 0;
+        map->root = is_last ? NULL : root->down[0];
+        map->height = is_last ? 0 : map->height - 1;
+        pool_give(pool, root, page_bytes(is_leaf));
     }
 }
 
@@ -236,7 +266,8 @@ static void entry_gone(Sorted *map, Pool *pool, const Path *path) {
     root_lower(map, pool);
 }
 
-void sorted_remove(Sorted *map, Pool *pool, SortedNode *node) {
+// From the pages; what leads to it in the list.
+static SortedNode **pages_take(Sorted *map, Pool *pool, SortedNode *node) {
     Path path;
     Bytes key = sorted_key(node);
     uint64_t prefix = prefix_of(key);
@@ -251,9 +282,15 @@ void sorted_remove(Sorted *map, Pool *pool, SortedNode *node) {
     path.at[leaf] = page_seek(page, prefix, key, false);
     ASSERT(page->node[path.at[leaf]] == node);
     SortedNode *before = node_before(map, &path);
-    *(before ? &before->next : &map->first) = node->next;
     page_cut(page, path.at[leaf], true);
     entry_gone(map, pool, &path);
+    return before ? &before->next : &map->first;
+}
+
+void sorted_remove(Sorted *map, Pool *pool, SortedNode *node) {
+    SortedNode **link = map->root ? pages_take(map, pool, node) : list_seek(map, sorted_key(node));
+    ASSERT(*link == node);
+    *link = node->next;
     map->count--;
     pool_give(pool, node, node_bytes(node->key_len));
 }

@@ -7,8 +7,8 @@
 //          |  |  |   |  |
 //   nodes  a->b->c-->d->e                     stay where they are until they are removed
 //
-// For private writes: an empty one is a few zeroed words, and a million entries find their place with a few cache
-// misses. Pages that are full split in the middle, or behind their last entry if the new one comes after it, so keys
+// For private writes, and for a group's values: an empty one is a few zeroed words, a few entries have no pages (they are
+// looked through), and a million find their place with a few cache misses. Pages that are full split in the middle, or behind their last entry if the new one comes after it, so keys
 // that come in order fill them; those that are empty go, and others are not joined.
 #pragma once
 #include "txn/pool.h"
@@ -25,8 +25,8 @@ typedef struct SortedPage SortedPage;
 
 typedef struct Sorted {
     SortedNode *first;
-    SortedPage *root;
-    uint32_t height;  // of pages; 0: empty
+    SortedPage *root;  // NULL: none
+    uint32_t height;   // of pages
     size_t count;
 } Sorted;  // a zeroed Sorted is empty
 

@@ -4,6 +4,7 @@
 //
 // DIR      where the server's copy, its data and its output go (build/soak); emptied first
 // LOAD_CONNECTIONS, LOAD_IN_FLIGHT  of the transfers in C (16, 8)
+// LIBRARY=npm                       the TypeScript module on npm's module library instead of ours
 //
 // PICTURE
 //   soak-c   transfers through the module in C, as fast as bench/load can; every 20 s it checks the balances
@@ -19,7 +20,7 @@ import { copyFileSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, wr
 import { createServer } from 'node:net';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { bundle, call, enc, http, newIdentity, published, publish, session, sleep, sql, w } from '../tests/e2e/support.mjs';
+import { bundle, call, enc, http, newIdentity, onOurLibrary, published, publish, session, sleep, sql, w } from '../tests/e2e/support.mjs';
 import { metricsOf, report, sample } from './soak_series.mjs';
 
 const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
@@ -142,7 +143,8 @@ async function reads(server) {
 }
 
 const source = readFileSync(join(root, 'bench/modules/soak/src/index.ts'), 'utf8');
-const versions = [bundle(source), bundle(source.replace('not today', 'not now'))];
+const words = process.env.LIBRARY === 'npm' ? [] : onOurLibrary();
+const versions = [source, source.replace('not today', 'not now')].map(text => bundle(text, ...words));
 async function again(server, token, turn) {
   await sleep(30_000 * Math.min(1, minutes / 5));
   if (over) return;

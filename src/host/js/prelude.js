@@ -525,25 +525,33 @@ function checkLabel(label) {
     if (!UTF8_LABELS[name]) throw new $RangeError(`The encoding "${label}" is not supported`);
 }
 
+// Not a class field: the engine never frees the name of one (docs/internals/performance.md, "Memory over hours").
+const isFatal = Symbol('fatal');
+
+function fatalOf(decoder) {
+    const fatal = decoder[isFatal];
+    if (fatal === undefined) throw wrongType('TextDecoder', decoder);
+    return fatal;
+}
+
 class TextDecoder {
-    #fatal = false;
     constructor(label, options) {
         if (label !== undefined && label !== 'utf-8') checkLabel(label);
-        if (options === undefined || options === null) return;
-        if (options.ignoreBOM) throw new $TypeError('ignoreBOM is not supported');
-        this.#fatal = !!options.fatal;
+        const given = options !== undefined && options !== null;
+        if (given && options.ignoreBOM) throw new $TypeError('ignoreBOM is not supported');
+        defineProperty(this, isFatal, { value: given && !!options.fatal });
     }
     get encoding() {
         return 'utf-8';
     }
     get fatal() {
-        return this.#fatal;
+        return fatalOf(this);
     }
     get ignoreBOM() {
         return false;
     }
     decode(input, options) {
-        const fatal = this.#fatal;
+        const fatal = fatalOf(this);
         if (options != null && options.stream) throw new $TypeError('stream is not supported');
         if (input === undefined) return '';
         let bytes = input;

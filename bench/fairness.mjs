@@ -8,14 +8,41 @@
 // of calls of another server (bench/ideal), which takes as many cores and has nothing to do with ours. What is
 // slower there is the machine's doing. `waited` is how much of its time the polite client itself stood in line
 // for a core, which is in its latencies too.
+//
+// The flooders are Node processes, which take a core for 80,000 calls a second. `calls in C` and `many in C` are
+// the same floods by bench/load: several times as many calls for less of the machine, as from one beside it.
+import { spawn } from 'node:child_process';
 import { Flooder, publishFlood, roundsFor } from '../tests/e2e/flood_support.mjs';
 import { newIdentity } from '../tests/e2e/support.mjs';
 
-const kinds = ['calls', 'subscribe', 'heavy', 'slow', 'many', 'silent'];
+const kinds = ['calls', 'calls in C', 'subscribe', 'heavy', 'slow', 'many', 'many in C', 'silent'];
 
-// `server` has {url, port}, and so has `other`; `load(words)` runs bench/load and gives its figures by name.
+// v3 would have the answers to 16,000 calls in one message, which load does not read.
+const floodsInC = {
+  'calls in C': ['--protocol', 'v2', '--connections', '1', '--in-flight', '16000'],
+  'many in C': ['--protocol', 'v3', '--connections', '100', '--in-flight', '20'],
+};
+
+// As Flooder, by bench/load.
+class FloodInC {
+  constructor(tool, server, database, kind, { token }) {
+    this.child = spawn(tool, ['--url', `127.0.0.1:${server.port}`, '--database', database, '--call', 'tick', '--argument', '1',
+      '--token', token, '--warmup', '0.1', '--seconds', '3600', ...floodsInC[kind]], { stdio: ['ignore', 'ignore', 'inherit'] });
+    this.over = new Promise(resolve => this.child.on('exit', (code, signal) => resolve(signal ?? code)));
+  }
+  async begun() {
+    await new Promise(resolve => setTimeout(resolve, 500));
+  }
+  async stop() {
+    this.child.kill();
+    const how = await this.over;
+    if (how !== 'SIGTERM') throw new Error(`the flood in C ended by itself with ${how}`);
+  }
+}
+
+// `server` has {url, port}, and so has `other`; `load(words)` runs bench/load and gives its figures by name, `tool` is it.
 // Gives {kind: [{alone, beside}, …]} with p50 and p99 in milliseconds and `waited` in percent.
-export async function fairness(server, other, { seconds, rounds, load }) {
+export async function fairness(server, other, { seconds, rounds, load, tool }) {
   const { token } = await newIdentity(server);
   await publishFlood(server, 'fairness', token);
   const burn = { heavy: await roundsFor(server, 'fairness', 1.7), slow: await roundsFor(server, 'fairness', 100) };
@@ -30,7 +57,8 @@ export async function fairness(server, other, { seconds, rounds, load }) {
       const alone = await measure();
       const size = kind === 'subscribe' ? 1_000_000 : kind === 'silent' ? 2000 : 16_000;
       const control = kind === 'elsewhere';
-      const flooder = new Flooder(control ? other : server, 'fairness', control ? 'calls' : kind, { size, burn: burn[kind], token });
+      const flooder = floodsInC[kind] ? new FloodInC(tool, server, 'fairness', kind, { token })
+        : new Flooder(control ? other : server, 'fairness', control ? 'calls' : kind, { size, burn: burn[kind], token });
       await flooder.begun();
       const beside = await measure();
       await flooder.stop();

@@ -248,7 +248,7 @@ async function fair() {
   const ideal = await startIdeal();
   const at = ({ url }) => ({ url: `http://${url}`, port: Number(url.split(':')[1]) });
   const figures = await fairness(at(server), at(ideal),
-    { seconds: Number(seconds), rounds, load: loadBeside });
+    { seconds: Number(seconds), rounds, load: loadBeside, tool: tool('load') });
   await stop(server);
   await stop(ideal);
   for (const [kind, rows] of Object.entries(figures)) {

@@ -147,7 +147,7 @@ typedef struct NetListener {
 #define NET_READ_BYTES    (64 * 1024)           // one read, so that a flood waits its turn
 #define NET_SCRATCH_BYTES (2 * NET_READ_BYTES)  // what was left over, and one read
 #define NET_EVENTS_MAX    1024
-#define NET_HASTY_NS      100000            // of reading, and of writing, in a hasty turn
+#define NET_HASTY_NS      40000             // of reading, and of writing, in a hasty turn
 #define NET_TICK          ((Micros)100000)  // timers are this coarse
 #define NET_WHEEL_SLOTS   512               // a power of two
 

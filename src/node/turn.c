@@ -33,11 +33,11 @@
 // for little; Settings.turn is the longest that it runs calls, and so holds answers back for the sake of a
 // larger batch.
 #define TURN_SHORT_NS  1000000
-#define TURN_SPARSE_NS 200000
+#define TURN_SPARSE_NS 30000
 // While such a one is expected to ask, it ends after this, log or not: the sockets are to be looked at.
-#define TURN_EXPECTING_NS 50000
+#define TURN_EXPECTING_NS 20000
 // … whether it could is asked so often, not at every call.
-#define LOG_ASK_NS 20000
+#define LOG_ASK_NS 10000
 // Of a turn that took so long, clients have read and written meanwhile: before the loop sits down to wait
 // for the disk it looks whether there is more to do.
 #define TURN_ASKS_NS 100000

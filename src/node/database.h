@@ -8,6 +8,7 @@
 #include "node/modulelog.h"
 #include "node/schedule.h"
 #include "node/settings.h"
+#include "node/syncway.h"
 #include "txn/db.h"
 
 typedef struct Session Session;
@@ -79,15 +80,14 @@ struct Database {
     Session *sealed;        // whose words wait for the batch in flight
     bool hurried;           // somebody who asks for little is among the dirty: turn.c
     bool hurried_sealed;    // … among the sealed
-    int64_t sync_here_ns, sync_beside_ns;  // how long one takes, on average; 0: unknown
-    int64_t sync_began_ns;                 // of the batch in flight
-    int64_t log_asked_ns;                  // when a turn last asked whether it has landed
-    bool has_asked;                        // … for what the sockets have, before its batch starts
-    uint32_t hurried_syncs;
-    Expect expect;     // of those who ask for little
-    bool holds_batch;  // for one of them
-    Session *system;   // runs scheduled reducers and clean-up
-    Session *running;  // whose call is in the module now
+    int64_t sync_began_ns;  // of the batch in flight
+    int64_t log_asked_ns;   // when a turn last asked whether it has landed
+    bool has_asked;         // … for what the sockets have, before its batch starts
+    SyncWay sync_way;       // of batches in which somebody is hurried
+    Expect expect;          // of those who ask for little
+    bool holds_batch;       // for one of them
+    Session *system;        // runs scheduled reducers and clean-up
+    Session *running;       // whose call is in the module now
     ParkList parks[PARK_KINDS];
     uint32_t reads_active;        // on workers, or about to begin
     struct SessionRead *resumes;  // that wait for the log (read.c)

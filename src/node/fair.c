@@ -10,8 +10,8 @@
 #define BURST_MESSAGES 16
 #define DEBT_SHARES    1000       // what is owed beyond is forgiven: nobody is kept out for seconds
 #define CROWDED_NS     100000000  // somebody who was sparse so long ago is still about
-#define GREEDY_NS      (FAIR_WINDOW_NS / 10)  // who uses so much is who makes others sparse …
-#define SPARSE_TIMES   4                      // … who use so many times less
+#define GREEDY_NS      (FAIR_WINDOW_NS / 25)  // who uses so much is who makes others sparse …
+#define SPARSE_TIMES   2                      // … who use so many times less
 #define TABLE_LEAST    64
 #define IDLE_LEAST     64
 

@@ -16,7 +16,7 @@
 //   the rest: a polite client does not queue behind those that always have something to do (as in
 //   fq_codel, RFC 8290), and identities made for one call each cannot starve the others.
 //
-//   Who is fresh and takes far less time than the one who takes most is `sparse`, and comes before the
+//   Who is fresh and takes less than half of the time of the one who takes most is `sparse`, and comes before the
 //   fresh, in alternation with all others: one who sends his calls a few at a time is fresh each time, and
 //   uses up a share nevertheless. The turn wants to know: he gets his answer as soon as the disk allows it,
 //   and beside him the calls of the others should not be long (fair_is_crowded). Where all take alike nobody
@@ -73,8 +73,9 @@ struct FairEntry {  // inside of a session
     bool was_sparse;  // its party was, when the entry was taken last
 };
 
-// Time used in the current window of FAIR_WINDOW_NS, and in the one before.
-#define FAIR_WINDOW_NS 20000000
+// Time used in the current window of FAIR_WINDOW_NS, and in the one before. A flood comes in waves, calls sent and then
+// answers read: a window is longer than one, so that who is sparse beside it is so all the time.
+#define FAIR_WINDOW_NS 100000000
 typedef struct FairUse {
     int64_t window, now_ns, last_ns;
 } FairUse;

@@ -204,6 +204,38 @@ TEST(fair, who_sends_a_few_at_a_time_does_not_come_before_who_asks_for_little) {
     world_deinit(&w);
 }
 
+// A wave is 20 ms of calls, and then 60 in which their answers are read. While nobody else wants anything no rounds pass:
+// of fifty short calls one finds that the share is used up, which costs nothing then.
+TEST(fair, who_asks_for_little_beside_a_flood_in_waves_is_sparse_all_the_time) {
+    World w;
+    world_init(&w, 250 * US);
+    Client *flood = client_add(&w, 1, 20 * US);
+    Client *polite = client_add(&w, 2, 5 * US);
+    polite->one_in_flight = true;
+    for (int wave = 0; wave < 20; wave++) {
+        int64_t calls_until = w.now + 20 * MS, ends = w.now + 80 * MS;
+        int asked = 0, sparse = 0;
+        for (; w.now < ends; w.now += 250 * US) {
+            fair_ready(&w.fair, &polite->entry);
+            if (w.now < calls_until) fair_ready(&w.fair, &flood->entry);
+            fair_turn_begin(&w.fair);
+            for (FairEntry *entry; (entry = fair_take(&w.fair, w.now));) {
+                Client *client = CONTAINER_OF(entry, Client, entry);
+                w.now += client->cost_ns;
+                if (client == polite) {
+                    asked++;
+                    sparse += entry->was_sparse;
+                } else if (++client->calls % 10) {
+                    fair_ready(&w.fair, entry);
+                }
+            }
+            fair_turn_end(&w.fair, w.now);
+        }
+        if (wave > 2) EXPECT(sparse >= asked - asked / 40);
+    }
+    world_deinit(&w);
+}
+
 TEST(fair, many_who_ask_for_little_do_not_starve_the_one_who_asks_for_much) {
     World w;
     world_init(&w, 250 * US);

@@ -131,16 +131,6 @@ static void rest(Database *db) {
     snapshots_notice(db);
 }
 
-// An average that forgets: the newest counts for an eighth.
-static void average(int64_t *mean_ns, int64_t took_ns) {
-    *mean_ns = *mean_ns ? *mean_ns + (took_ns - *mean_ns) / 8 : took_ns;
-}
-
-static void sync_took(Database *db, int64_t *mean_ns, int64_t began_ns) {
-    average(mean_ns, clock_ns(db) - began_ns);
-    expect_window(&db->expect, *mean_ns);
-}
-
 // What was in flight may have landed. True: nothing is in flight.
 static bool log_is_free(Database *db, bool wait) {
     if (db->read_only != OK || db->failed || !db_flush_in_flight(db->db)) return true;
@@ -149,32 +139,25 @@ static bool log_is_free(Database *db, bool wait) {
     if (db_flush_poll(db->db, wait, &diag) != OK) database_fail(db, &diag);
     bool landed = !db->failed && !db_flush_in_flight(db->db);
     // Only where it is looked for often enough.
-    if (landed && db->hurried_sealed) sync_took(db, &db->sync_beside_ns, db->sync_began_ns);
+    if (landed && db->hurried_sealed) {
+        int64_t took_ns = clock_ns(db) - db->sync_began_ns;
+        expect_window(&db->expect, syncway_beside_took(&db->sync_way, took_ns));
+    }
     return db->failed || landed;
 }
-
-// Both ways are tried now and then, because the machine may have become busier, or less.
-#define SYNC_OTHER_WAY_EVERY 256
 
 // Who asked a moment ago is likely to ask again, and would have to wait for what is in flight then. Where
 // that takes many times longer, "a moment" is longer too.
 #define SPARSE_WITHIN_NS      5000000
 #define SPARSE_WITHIN_BUSY_NS 100000000
-#define SYNC_BUSY_TIMES       4
 
 static bool sparse_are_about(const Database *db, int64_t now_ns) {
-    bool busy = db->sync_here_ns && db->sync_beside_ns > SYNC_BUSY_TIMES * db->sync_here_ns;
-    int64_t within_ns = busy ? SPARSE_WITHIN_BUSY_NS : SPARSE_WITHIN_NS;
+    int64_t within_ns = syncway_is_busy(&db->sync_way) ? SPARSE_WITHIN_BUSY_NS : SPARSE_WITHIN_NS;
     return fair_sparse_within(&db->fair, within_ns, now_ns);
 }
 
 bool database_has_sparse(const Database *db) {
     return sparse_are_about(db, clock_ns(db));
-}
-
-static bool sync_here_is_quicker(Database *db) {
-    bool here = !db->sync_here_ns || (db->sync_beside_ns && db->sync_here_ns < db->sync_beside_ns);
-    return ++db->hurried_syncs % SYNC_OTHER_WAY_EVERY ? here : !here;
 }
 
 // Somebody's answer is ready, as far as we are concerned, and nobody else of his kind has to be served.
@@ -218,7 +201,7 @@ static bool batch_send(Database *db) {
     Diag diag = {0};
     bool large = log_pending(db_log(db->db)) > BATCH_LARGE_BYTES;
     bool beside = large || fair_any_ready(&db->fair);
-    if (beside && !large && database_has_sparse(db) && sync_here_is_quicker(db)) {
+    if (beside && !large && database_has_sparse(db) && syncway_is_here(&db->sync_way)) {
         db->counters.syncs_here_hurried++;
         beside = false;
     }
@@ -233,7 +216,8 @@ static bool batch_send(Database *db) {
         net_flush(db->loop->net);  // what may leave already does not wait for this
         int64_t began_ns = clock_ns(db);
         err = db_flush(db->db, &diag);
-        if (db->hurried) sync_took(db, &db->sync_here_ns, began_ns);
+        if (db->hurried)
+            expect_window(&db->expect, syncway_here_took(&db->sync_way, clock_ns(db) - began_ns));
     }
     if (err != OK) database_fail(db, &diag);
     return beside && err == OK;

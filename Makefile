@@ -85,6 +85,8 @@ $(OUT)/%_test: $(OUT)/obj/%_test.o $(LIB)
 	@mkdir -p $(@D)
 	@$(LINK) -o $@ $(filter %.o,$^) $(LIB) -lcmocka $(LINK_LIBS)
 $(OUT)/src/node/node_test $(OUT)/src/node/node_read_test $(OUT)/src/node/node_disk_test: $(STAND_IN:%.c=$(OUT)/obj/%.o)
+# Of these the allocator is part of what they test.
+$(OUT)/src/base/mem_test $(OUT)/src/node/worker_test: LINK_LIBS := $(LIBS_$(VARIANT)) $(LINK_LIBS)
 $(OUT)/src/query/sqlite_test $(OUT)/src/live/differential_test: LINK_LIBS += -lsqlite3
 $(OUT)/src/wire/pack_test: LINK_LIBS += -lbrotlidec
 $(OUT)/bench/store: LINK_LIBS += -llmdb -lsqlite3

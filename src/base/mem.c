@@ -39,6 +39,20 @@ void mem_free(void *ptr) {
     free(ptr);
 }
 
+// mimalloc's. Weak, because the builds that a sanitizer watches have another allocator.
+extern void mi_collect(bool force) __attribute__((weak));
+
+// Pages without a block go back to their segment, which gives what it got to the system some milliseconds later; and
+// it looks whether it is time only when it gets another (mimalloc 2.0, `decommit_delay`). So one is kept for next time.
+bool mem_settle(void) {
+    static _Thread_local void *kept;
+    if (!mi_collect) return false;
+    free(kept);
+    mi_collect(true);
+    kept = malloc(200000);
+    return true;
+}
+
 // ── large blocks ───────────────────────────────────────────────────────────────────────────────
 
 #ifdef MEM_IS_WATCHED

@@ -28,6 +28,12 @@ MUST_USE void *mem_large_alloc(size_t bytes);
 MUST_USE void *mem_large_resize(void *ptr, size_t from, size_t to);  // NULL leaves ptr as it was
 void mem_large_free(void *ptr, size_t bytes);
 
+// Give back to the system what the calling thread's part of the allocator keeps for later and has no block in, as an
+// empty page of each size of block: up to 14 MiB after blocks of all sizes. The first call of a thread only prepares that, and
+// what was freed in the last 25 ms is for the next call. For a thread that may have nothing to do for long, or something else
+// than so far; takes a microsecond where there is little, 0.1 ms a MiB. False: this allocator cannot.
+bool mem_settle(void);
+
 #define MEM_NEW(type) ((type *)mem_zalloc(sizeof(type)))
 
 // Tests only: let `countdown` allocations of this thread succeed and fail the next one. -1 turns

@@ -13,11 +13,15 @@
 //   (3) Of the jobs of one payer, fewer run at once than there are threads, so that one identity's
 //       endless work leaves room for others'. Those of one payer keep their order.
 //   (4) A thread is made when a job finds none idle, and stays until the pool ends.
+//   (5) What a thread's allocator keeps for later jobs is given back a second after the last one, and about once a
+//       second amid jobs. A dozen threads whose jobs need blocks of all sizes would keep some MiB each, for good.
 //
 // START AT  worker_test.c.
 #include "node/worker.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "os/background.h"
@@ -25,6 +29,7 @@
 #define QUEUED_MAX    4096
 #define THREADS_LEAST 4  // also on one core: a slow call of one database does not hold up another's
 #define STACK_BYTES   (16u << 20)  // engines recurse
+#define SETTLE_NS     1000000000
 
 struct WorkerPool {
     pthread_mutex_t mutex;
@@ -63,7 +68,11 @@ Err worker_pool_new(const WorkerOptions *options, WorkerPool **out) {
     pool->role = options->role;
     pool->name = options->name ? options->name : "worker";
     pthread_mutex_init(&pool->mutex, NULL);
-    pthread_cond_init(&pool->work, NULL);
+    pthread_condattr_t by_monotonic;
+    pthread_condattr_init(&by_monotonic);
+    pthread_condattr_setclock(&by_monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&pool->work, &by_monotonic);
+    pthread_condattr_destroy(&by_monotonic);
     Err err = threads_reserve(pool);
     if (err != OK) {
         worker_pool_free(&pool);
@@ -138,18 +147,54 @@ static WorkerJob *job_take(WorkerPool *pool) {
     return job;
 }
 
+// (5): of one thread.
+typedef struct Settling {
+    int64_t done_ns;
+    bool wanted;  // there was a job since
+} Settling;
+
+static int64_t now_ns(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static void settle_after_job(Settling *settling) {
+    settling->wanted = true;  // what it has freed just now stays for a moment
+    if (now_ns() < settling->done_ns + SETTLE_NS) return;
+    (void)mem_settle();
+    settling->done_ns = now_ns();
+}
+
+// A wake-up that comes while it settles finds it not idle, and is not needed: it looks again.
+static void work_await(WorkerPool *pool, Settling *settling) {
+    int err = 0;
+    pool->idle++;
+    if (settling->wanted) {
+        int64_t until_ns = now_ns() + SETTLE_NS;
+        struct timespec until = {.tv_sec = until_ns / 1000000000, .tv_nsec = until_ns % 1000000000};
+        err = pthread_cond_timedwait(&pool->work, &pool->mutex, &until);
+    } else {
+        pthread_cond_wait(&pool->work, &pool->mutex);
+    }
+    pool->idle--;
+    if (err != ETIMEDOUT) return;
+    pthread_mutex_unlock(&pool->mutex);
+    (void)mem_settle();
+    settling->wanted = false;
+    pthread_mutex_lock(&pool->mutex);
+}
+
 static void thread_want(WorkerPool *pool);
 
 static void *worker_main(void *arg) {
     WorkerPool *pool = arg;
+    Settling settling = {0};
     thread_become(pool->name, pool->role);
     pthread_mutex_lock(&pool->mutex);
     for (;;) {
-        while (!job_may_begin(pool) && !(pool->ending && !pool->first)) {
-            pool->idle++;
-            pthread_cond_wait(&pool->work, &pool->mutex);
-            pool->idle--;
-        }
+        while (!job_may_begin(pool) && !(pool->ending && !pool->first))
+            work_await(pool, &settling);
         if (!job_may_begin(pool)) break;
         WorkerJob *job = job_take(pool);
         payer_here = job->payer;
@@ -160,6 +205,7 @@ static void *worker_main(void *arg) {
         job->run(job);
         background_end();
         store_guard_lower();  // whatever it read, it borrows nothing any more
+        settle_after_job(&settling);
         pthread_mutex_lock(&pool->mutex);
         pool->stats.running--;
         payer_ends(pool, payer_here);

@@ -6,8 +6,9 @@
 #include <stdatomic.h>
 #include <unistd.h>
 
-#include "base/mem.h"
+#include "base/mem_testing.h"
 #include "base/test.h"
+#include "os/usage.h"
 
 typedef struct Gate {
     pthread_mutex_t mutex;
@@ -282,5 +283,36 @@ TEST(worker, whose_mutex_is_wanted_hurries) {
     }
     worker_pool_free(&pool);
 }
+
+#ifndef MEM_IS_WATCHED
+
+typedef struct Wasteful {
+    WorkerJob job;
+    atomic_bool done;
+    int64_t resident;  // bytes of the process at its end
+} Wasteful;
+
+static void waste(WorkerJob *base) {
+    Wasteful *job = CONTAINER_OF(base, Wasteful, job);
+    mem_churn();
+    job->resident = usage_memory_bytes();
+    atomic_store(&job->done, true);
+}
+
+TEST(worker, who_has_nothing_to_do_gives_back_what_jobs_needed) {
+    WorkerPool *pool = NULL;
+    EXPECT_OK(worker_pool_new(&(WorkerOptions){.threads = 1}, &pool));
+    Wasteful job = {.job = {.run = waste}};
+    EXPECT_OK(worker_submit(pool, &job.job));
+    while (!atomic_load(&job.done))
+        usleep(1000);
+    EXPECT(job.resident - usage_memory_bytes() < 4 << 20);
+    for (int i = 0; i < 1000 && job.resident - usage_memory_bytes() < 8 << 20; i++)
+        usleep(10000);  // a second, mostly
+    EXPECT(job.resident - usage_memory_bytes() >= 8 << 20);
+    worker_pool_free(&pool);
+}
+
+#endif
 
 TEST_MAIN()

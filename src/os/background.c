@@ -214,7 +214,10 @@ void background_start(void) {
 
 static Part take_part(void) {
     background_start();
-    if (!can_call_back || sched_getscheduler(0) != SCHED_BATCH) return PART_NONE;
+    if (!can_call_back) return PART_NONE;
+    // Begun by one that was let go: what a thread leaves its core to is inherited, who looks after it is not.
+    if (sched_getscheduler(0) == SCHED_IDLE) (void)policy_set(0, SCHED_BATCH);
+    if (sched_getscheduler(0) != SCHED_BATCH) return PART_NONE;
     int fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
     if (fd < 0) return PART_NONE;
     self = (Background){.thread = (int)syscall(SYS_gettid),

@@ -204,6 +204,35 @@ TEST(background, who_is_waited_for_hurries) {
     worker_end(&worker);
 }
 
+static void *begin_another(void *other) {
+    thread_become("begins", THREAD_BACKGROUND);
+    background_begin();
+    Worker *worker = other;
+    EXPECT_EQ(sched_getscheduler(0), SCHED_IDLE);
+    EXPECT_EQ(pthread_create(&worker->thread, NULL, work, worker), 0);
+    background_end();
+    return NULL;
+}
+
+TEST(background, who_was_begun_by_one_that_leaves_its_core_is_looked_after_too) {
+    if (!allowed_here().is_called_back) return;
+    Worker worker = {.role = THREAD_BACKGROUND};
+    pthread_t thread;
+    EXPECT_EQ(pthread_create(&thread, NULL, begin_another, &worker), 0);
+    pthread_join(thread, NULL);
+    while (!atomic_load(&worker.number))
+        sleep_ms(1);
+    EXPECT(worker.background != NULL);
+    EXPECT_EQ(sched_getscheduler(worker.number), SCHED_IDLE);
+    EXPECT_EQ(getpriority(PRIO_PROCESS, (id_t)worker.number), THREAD_NICE);
+    background_hurry(worker.background);
+    EXPECT_EQ(sched_getscheduler(worker.number), SCHED_OTHER);
+    background_hurry_end(worker.background);
+    EXPECT_EQ(sched_getscheduler(worker.number), SCHED_IDLE);
+    atomic_store(&worker.over, true);
+    pthread_join(worker.thread, NULL);
+}
+
 TEST(background, threads_come_and_go) {
     for (int round = 0; round < 200; round++) {
         Worker a, b;

@@ -43,13 +43,16 @@ void mem_free(void *ptr) {
 extern void mi_collect(bool force) __attribute__((weak));
 
 // Pages without a block go back to their segment, which gives what it got to the system some milliseconds later; and
-// it looks whether it is time only when it gets another (mimalloc 2.0, `decommit_delay`). So one is kept for next time.
+// it looks whether it is time only when it gets another (mimalloc 2.0, `decommit_delay`). So one is kept for next time:
+// that of a block so large that hardly any other is in its page. A thread that ends leaves it.
+#define KEPT_BYTES 200000
+
 bool mem_settle(void) {
     static _Thread_local void *kept;
     if (!mi_collect) return false;
     free(kept);
     mi_collect(true);
-    kept = malloc(200000);
+    kept = malloc(KEPT_BYTES);
     return true;
 }
 

@@ -198,7 +198,7 @@ static int64_t use_of(const FairUse *use) {
     return MAX(use->now_ns, use->last_ns);
 }
 
-// Far less than whoever uses most, who uses a good deal.
+// Less than half of whoever uses most, who uses a good deal.
 static bool uses_little(Fair *fair, FairParty *p, int64_t now_ns) {
     use_add(&p->use, 0, now_ns);
     use_add(&fair->most, 0, now_ns);

@@ -5,7 +5,7 @@
 // quicker is measured: mostly the one that took less time lately, and the other now and then.
 //
 // One sync that took very long says little about the next ones, and the way not taken is hardly ever measured: a stall
-// of the disk would decide for a thousand syncs. So none counts for more than twice what was known.
+// of the disk would decide for thousands of syncs. So none counts for more than twice what was known.
 //
 // CALLERS   turn.c.      START AT  syncway_test.c.
 #pragma once

@@ -180,7 +180,9 @@ static void work_await(WorkerPool *pool, Settling *settling) {
     pool->idle--;
     if (err != ETIMEDOUT) return;
     pthread_mutex_unlock(&pool->mutex);
+    background_begin();  // a job may come that has to wait for this
     (void)mem_settle();
+    background_end();
     settling->wanted = false;
     pthread_mutex_lock(&pool->mutex);
 }
@@ -203,9 +205,9 @@ static void *worker_main(void *arg) {
         background_begin();
         atomic_store(&job->runner, background_here());
         job->run(job);
-        background_end();
         store_guard_lower();  // whatever it read, it borrows nothing any more
         settle_after_job(&settling);
+        background_end();
         pthread_mutex_lock(&pool->mutex);
         pool->stats.running--;
         payer_ends(pool, payer_here);

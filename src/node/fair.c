@@ -9,9 +9,9 @@
 // busy turn a third of its time.
 #define BURST_MESSAGES 16
 #define DEBT_SHARES    1000       // what is owed beyond is forgiven: nobody is kept out for seconds
-#define CROWDED_NS     100000000  // somebody who was sparse so long ago is still about
-#define GREEDY_NS      (FAIR_WINDOW_NS / 25)  // who uses so much is who makes others sparse …
-#define SPARSE_TIMES   2                      // … who use so many times less
+#define CROWDED_NS     100000000  // somebody who was light so long ago is still about
+#define GREEDY_NS      (FAIR_WINDOW_NS / 25)  // who uses so much is who makes others sparse, or light …
+#define LITTLE_TIMES   2                      // … who use so many times less
 #define TABLE_LEAST    64
 #define IDLE_LEAST     64
 
@@ -67,8 +67,9 @@ static void party_free(Fair *fair, FairParty *p) {
     FairParty **link = party_link(fair, &p->identity);
     *link = p->same_hash;
     if (fair->served == p) fair->served = NULL;
-    for (size_t i = 0; i < ARRAY_LEN(fair->seen); i++) {
-        if (fair->seen[i].party == p) fair->seen[i] = (FairSeen){0};
+    if (fair->sparse.party == p) fair->sparse = (FairSeen){0};
+    for (size_t i = 0; i < ARRAY_LEN(fair->light); i++) {
+        if (fair->light[i].party == p) fair->light[i] = (FairSeen){0};
     }
     fair->party_count--;
     mem_free(p);
@@ -198,12 +199,21 @@ static int64_t use_of(const FairUse *use) {
     return MAX(use->now_ns, use->last_ns);
 }
 
+static void use_charge(FairUse *use, FairUse *most, int64_t cost_ns, int64_t now_ns) {
+    use_add(use, cost_ns, now_ns);
+    use_add(most, 0, now_ns);
+    most->now_ns = MAX(most->now_ns, use->now_ns);
+}
+
 // Less than half of whoever uses most, who uses a good deal.
+static bool is_little(FairUse *use, FairUse *most, int64_t now_ns) {
+    use_add(use, 0, now_ns);
+    use_add(most, 0, now_ns);
+    return use_of(most) >= GREEDY_NS && use_of(use) * LITTLE_TIMES < use_of(most);
+}
+
 static bool uses_little(Fair *fair, FairParty *p, int64_t now_ns) {
-    use_add(&p->use, 0, now_ns);
-    use_add(&fair->most, 0, now_ns);
-    int64_t most = use_of(&fair->most);
-    return most >= GREEDY_NS && use_of(&p->use) * SPARSE_TIMES < most;
+    return is_little(&p->use, &fair->most_use, now_ns);
 }
 
 // Pay the shares of the rounds that passed. A share cannot be saved up.
@@ -287,9 +297,8 @@ static void charge(Fair *fair, int64_t now_ns) {
     FairParty *p = fair->served;
     if (p) {
         int64_t cost = MAX(now_ns - fair->served_since_ns, 0);
-        use_add(&p->use, cost, now_ns);
-        use_add(&fair->most, 0, now_ns);
-        fair->most.now_ns = MAX(fair->most.now_ns, p->use.now_ns);
+        use_charge(&p->use, &fair->most_use, cost, now_ns);
+        use_charge(&p->work, &fair->most_work, cost, now_ns);
         int64_t credit = p->credit_ns - cost;
         p->credit_ns = MAX(credit, -DEBT_SHARES * fair->share_ns);
     }
@@ -298,6 +307,10 @@ static void charge(Fair *fair, int64_t now_ns) {
 
 void fair_excuse(Fair *fair, int64_t ns) {
     fair->served_since_ns += ns;
+}
+
+void fair_worked(Fair *fair, const FairEntry *entry, int64_t ns, int64_t now_ns) {
+    if (entry->party) use_charge(&entry->party->work, &fair->most_work, ns, now_ns);
 }
 
 // The party that was served last goes back, if it has more to do. What is left of its share is not
@@ -377,10 +390,16 @@ static FairParty *party_next(Fair *fair) {
     return !p && sparse ? ring_next(fair, FAIR_SPARSE) : p;
 }
 
-static bool is_sparse(Fair *fair, FairParty *p, int64_t now_ns) {
-    if (!p->is_fresh || !p->clients || !uses_little(fair, p, now_ns)) return false;
-    if (fair->seen[0].party != p) fair->seen[1] = fair->seen[0];
-    fair->seen[0] = (FairSeen){p, now_ns};
+// What there is to know of a party that is about to be served. True: it is sparse.
+static bool look_at(Fair *fair, FairParty *p, int64_t now_ns) {
+    FairSeen seen = {p, now_ns};
+    if (!p->clients) return false;
+    if (is_little(&p->work, &fair->most_work, now_ns)) {
+        if (fair->light[0].party != p) fair->light[1] = fair->light[0];
+        fair->light[0] = seen;
+    }
+    if (!p->is_fresh || !uses_little(fair, p, now_ns)) return false;
+    fair->sparse = seen;
     return true;
 }
 
@@ -389,12 +408,12 @@ static bool seen_within(const FairSeen *seen, int64_t within_ns, int64_t now_ns)
 }
 
 bool fair_is_crowded(const Fair *fair, int64_t now_ns) {
-    bool self = fair->seen[0].party == fair->served;
-    return seen_within(&fair->seen[self], CROWDED_NS, now_ns);
+    bool self = fair->light[0].party == fair->served;
+    return seen_within(&fair->light[self], CROWDED_NS, now_ns);
 }
 
 bool fair_sparse_within(const Fair *fair, int64_t within_ns, int64_t now_ns) {
-    return seen_within(&fair->seen[0], within_ns, now_ns);
+    return seen_within(&fair->sparse, within_ns, now_ns);
 }
 
 static FairEntry *entry_take(FairParty *p) {
@@ -423,7 +442,7 @@ FairEntry *fair_take(Fair *fair, int64_t now_ns) {
         }
         p->is_ready = false;
         fair->served = p;
-        fair->served_sparse = is_sparse(fair, p, now_ns);
+        fair->served_sparse = look_at(fair, p, now_ns);
     }
     fair->any_served = true;
     FairEntry *entry = entry_take(fair->served);

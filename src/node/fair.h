@@ -18,9 +18,13 @@
 //
 //   Who is fresh and takes less than half of the time of the one who takes most is `sparse`, and comes before the
 //   fresh, in alternation with all others: one who sends his calls a few at a time is fresh each time, and
-//   uses up a share nevertheless. The turn wants to know: he gets his answer as soon as the disk allows it,
-//   and beside him the calls of the others should not be long (fair_is_crowded). Where all take alike nobody
-//   is sparse, and batches may be large.
+//   uses up a share nevertheless. The turn wants to know: he gets his answer as soon as the disk allows it.
+//   Where all take alike nobody is sparse, and batches may be large.
+//
+//   A share is of the loop's time. What workers do for a party is its work as well: who has less than half of the
+//   work of the one who has most is `light`, and beside him the calls of the others should not be long
+//   (fair_is_crowded). Without the workers' time a party whose long calls were sent to them would soon seem to take
+//   nothing, and they would come back to the loop, until it had taken enough there to be sent away again.
 //
 // ALWAYS TRUE
 //   (1) A party is in a ring exactly while it has an entry that is ready.
@@ -90,7 +94,8 @@ struct FairParty {
     bool is_fresh;      // while it is ready: in that ring
     int64_t credit_ns;  // left of its share; below 0: a debt
     uint64_t round;     // up to which it was given its shares
-    FairUse use;
+    FairUse use;        // of the loop
+    FairUse work;       // of the loop and of workers
     Bucket bucket;
     uint32_t lane_active[FAIR_LANES], lane_queued[FAIR_LANES];  // lane.c
 };
@@ -101,7 +106,7 @@ typedef struct FairRing {
 
 typedef enum FairRingKind { FAIR_SPARSE, FAIR_FRESH, FAIR_REST, FAIR_RINGS } FairRingKind;
 
-// A party that was sparse, and when it was last.
+// A party that was served, and when it was last.
 typedef struct FairSeen {
     const FairParty *party;
     int64_t at_ns;
@@ -123,10 +128,11 @@ typedef struct Fair {
     FairParty *served;  // by the last fair_take, since `served_since_ns`
     int64_t served_since_ns;
     bool served_sparse;
-    FairSeen seen[2];      // the last two sparse parties, the latest first
-    FairUse most;          // of the party that used most
-    bool any_served;       // in this turn
-    bool may_begin_round;  // in this turn
+    FairSeen sparse;              // the last that was
+    FairSeen light[2];            // the last two that were, the latest first
+    FairUse most_use, most_work;  // of the party that has most
+    bool any_served;              // in this turn
+    bool may_begin_round;         // in this turn
     FairParty **table;
     uint32_t table_size, party_count, idle_count, idle_limit;
     uint32_t client_parties;
@@ -152,11 +158,13 @@ void fair_turn_end(Fair *fair, int64_t now_ns);
 // Who goes next; it is not ready any more. The time from here to the next fair_take or
 // fair_turn_end is its party's cost. NULL: nobody has anything to do, or the turn should end.
 FairEntry *fair_take(Fair *fair, int64_t now_ns);
-// Is somebody sparse about, other than who is being served?
+// Is somebody light about, other than who is being served?
 bool fair_is_crowded(const Fair *fair, int64_t now_ns);
 bool fair_sparse_within(const Fair *fair, int64_t within_ns, int64_t now_ns);  // was anybody?
 // Of the time since the last fair_take, so much was nobody's: the machine ran somebody else.
 void fair_excuse(Fair *fair, int64_t ns);
+// A worker spent so much time for the entry's party.
+void fair_worked(Fair *fair, const FairEntry *entry, int64_t ns, int64_t now_ns);
 // The entry that was taken has more to do: it keeps its place for a burst of messages.
 void fair_again(Fair *fair, FairEntry *entry);
 

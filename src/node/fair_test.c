@@ -236,6 +236,36 @@ TEST(fair, who_asks_for_little_beside_a_flood_in_waves_is_sparse_all_the_time) {
     world_deinit(&w);
 }
 
+// As the slow lane does it: where it is crowded, a call of 1.7 ms costs the loop 30 µs and a worker the rest.
+TEST(fair, whose_long_calls_workers_run_is_not_taken_for_one_who_asks_for_little) {
+    World w;
+    world_init(&w, 250 * US);
+    Client *heavy = client_add(&w, 1, 1700 * US);
+    Client *polite = client_add(&w, 2, 20 * US);
+    uint64_t on_loop = 0;
+    int64_t worker_until = 0;
+    while (w.now < SECOND) {
+        fair_turn_begin(&w.fair);
+        for (FairEntry *entry; (entry = fair_take(&w.fair, w.now));) {
+            heavy->calls += entry == &heavy->entry;
+            bool away = entry == &heavy->entry && fair_is_crowded(&w.fair, w.now);
+            w.now += away ? 30 * US : CONTAINER_OF(entry, Client, entry)->cost_ns;
+            if (away) worker_until = w.now + heavy->cost_ns;
+            if (entry == &heavy->entry) on_loop += !away;
+        }
+        fair_turn_end(&w.fair, w.now);
+        w.now += 200 * US;
+        fair_ready(&w.fair, &polite->entry);
+        if (w.now < worker_until) continue;
+        if (worker_until) fair_worked(&w.fair, &heavy->entry, heavy->cost_ns, w.now);
+        worker_until = 0;
+        fair_ready(&w.fair, &heavy->entry);
+    }
+    EXPECT(heavy->calls > 400);
+    EXPECT(on_loop < 10);  // until it was known that he takes much
+    world_deinit(&w);
+}
+
 TEST(fair, many_who_ask_for_little_do_not_starve_the_one_who_asks_for_much) {
     World w;
     world_init(&w, 250 * US);

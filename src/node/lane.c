@@ -480,11 +480,13 @@ static void call_run(LaneCall *call) {
 
 static void job_run(WorkerJob *job) {
     LaneCall *call = CONTAINER_OF(job, LaneCall, job);
+    int64_t began_cpu_ns = thread_cpu_ns();
     if (call->work)
         call->work(call);
     else
         call_run(call);
     if (call->kind == LANE_REDUCER && call->status == HOST_OK) lane_validate(call);
+    call->worker_ns = thread_cpu_ns() - began_cpu_ns;
     loop_post(call->loop, &call->ended);
 }
 
@@ -575,10 +577,15 @@ static void arrived_run(LoopTask *task, NodeLoop *loop) {
 
 static void ended_run(LoopTask *task, NodeLoop *loop) {
     LaneCall *call = CONTAINER_OF(task, LaneCall, ended);
-    (void)loop;
     call->has_ended = true;
     if (call->session) {
-        queued_calls_take(call->session->database, &call->queued_calls);
+        Database *db = call->session->database;
+        const Io *io = loop->node->io;
+        fair_worked(&db->fair,
+                    &call->session->fair,
+                    call->worker_ns,
+                    io->clock_monotonic_ns(io->world));
+        queued_calls_take(db, &call->queued_calls);
         session_ready(call->session);
     }
     lane_release(call);

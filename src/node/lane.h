@@ -77,10 +77,11 @@ struct LaneCall {
     HostStatus status;
     Buf message, returned, body;
     int64_t elapsed_us;
-    int64_t used_us;   // processor time, which says how long it is: a worker is often set aside
-    bool stale;        // it was found out of date already
-    Buf logs;          // lines
-    Buf queued_calls;  // §1.11: name and arguments, each with its length
+    int64_t used_us;    // processor time, which says how long it is: a worker is often set aside
+    int64_t worker_ns;  // processor time of all that the worker did for it
+    bool stale;         // it was found out of date already
+    Buf logs;           // lines
+    Buf queued_calls;   // §1.11: name and arguments, each with its length
     LaneGuard guard;
 
     // Both, under `mutex`.

@@ -83,6 +83,25 @@ TEST(node, an_instance_that_a_call_was_torn_out_of_is_replaced_beside_the_loop) 
     world_end(&world);
 }
 
+// They are within their slice, but somebody else who calls all the time would have to wait for each of them.
+TEST(node, calls_of_a_millisecond_run_beside_the_loop_while_somebody_makes_short_ones) {
+    World world = {0};
+    world_start(&world);
+    EXPECT_EQ(publish(&world, 0), 200);
+    enum { CALLS = 300 };
+    Worker heavy = {.kind = 3, .name = "slow_add", .id = 2, .us = 1000, .count = CALLS};
+    Worker polite = {.kind = 3, .name = "add", .id = 1, .count = UINT32_MAX};
+    atomic_store(&workers_stop, false);
+    workers_start(&polite, 1, &world);
+    workers_start(&heavy, 1, &world);
+    workers_join(&heavy, 1);
+    atomic_store(&workers_stop, true);
+    workers_join(&polite, 1);
+    EXPECT_EQ(heavy.succeeded, CALLS);
+    EXPECT(metric(&world, "lightcone_slow_calls_total") > CALLS / 2);
+    world_end(&world);
+}
+
 TEST(node, a_call_for_now_runs_even_from_a_slow_lane) {
     World world = {0};
     world_start(&world);

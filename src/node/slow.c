@@ -17,7 +17,7 @@
 // all the same: when it has become short it comes back. Because an overlay is slower than the head,
 // it is tried on the loop now and then.
 //
-// Who always has something to do (fair.h) should have short calls while others ask for little: a call of
+// Who has much done for him should have short calls while others have little (fair_is_crowded): a call of
 // his that has begun is what they wait for. So a reducer of his that needed more than `crowded_slice`
 // in several of its last calls begins in the slow lane too. It is not stopped for that: that would cost
 // the instance.

@@ -11,11 +11,15 @@
 //
 // The flooders are Node processes, which take a core for 80,000 calls a second. `calls in C` and `many in C` are
 // the same floods by bench/load: several times as many calls for less of the machine, as from one beside it.
+//
+// `…, 16 others`: sixteen polite clients instead of one, each with an identity of its own.
 import { spawn } from 'node:child_process';
 import { Flooder, publishFlood, roundsFor } from '../tests/e2e/flood_support.mjs';
 import { newIdentity } from '../tests/e2e/support.mjs';
 
 const kinds = ['calls', 'calls in C', 'subscribe', 'heavy', 'slow', 'many', 'many in C', 'silent'];
+const sixteen = ', 16 others';
+const crowds = ['calls', 'calls in C', 'heavy'].map(kind => kind + sixteen);
 
 // v3 would have the answers to 16,000 calls in one message, which load does not read.
 const floodsInC = {
@@ -46,23 +50,25 @@ export async function fairness(server, other, { seconds, rounds, load, tool }) {
   const { token } = await newIdentity(server);
   await publishFlood(server, 'fairness', token);
   const burn = { heavy: await roundsFor(server, 'fairness', 1.7), slow: await roundsFor(server, 'fairness', 100) };
-  const figures = Object.fromEntries([...kinds, 'elsewhere'].map(kind => [kind, []]));
-  const measure = async () => {
+  const figures = Object.fromEntries([...kinds, ...crowds, 'elsewhere'].map(kind => [kind, []]));
+  const measure = async clients => {
     const took = await load(['--url', `127.0.0.1:${server.port}`, '--database', 'fairness', '--protocol', 'v3', '--call', 'tick',
-      '--argument', '2', '--connections', '1', '--in-flight', '1', '--warmup', '0.3', '--seconds', String(seconds)]);
+      '--argument', '2', '--connections', String(clients), '--in-flight', '1', '--warmup', '0.3', '--seconds', String(seconds)]);
     return { p50: took.latency_p50 / 1000, p99: took.latency_p99 / 1000, waited: took.client_waited };
   };
   for (let round = 0; round < rounds; round++) {
-    for (const kind of Object.keys(figures)) {
-      const alone = await measure();
+    for (const [name, taken] of Object.entries(figures)) {
+      const clients = name.endsWith(sixteen) ? 16 : 1;
+      const kind = name.replace(sixteen, '');
+      const alone = await measure(clients);
       const size = kind === 'subscribe' ? 1_000_000 : kind === 'silent' ? 2000 : 16_000;
       const control = kind === 'elsewhere';
       const flooder = floodsInC[kind] ? new FloodInC(tool, server, 'fairness', kind, { token })
         : new Flooder(control ? other : server, 'fairness', control ? 'calls' : kind, { size, burn: burn[kind], token });
       await flooder.begun();
-      const beside = await measure();
+      const beside = await measure(clients);
       await flooder.stop();
-      figures[kind].push({ alone, beside });
+      taken.push({ alone, beside });
     }
   }
   return figures;

@@ -424,9 +424,16 @@ static FairEntry *entry_take(FairParty *p) {
     return entry;
 }
 
+// Its share is not used up. While somebody sparse waits, one who is not goes on a message at a time.
+static bool served_goes_on(const Fair *fair) {
+    const FairParty *p = fair->served;
+    if (!p || !p->first || p->credit_ns <= 0) return false;
+    return fair->served_sparse || !fair_any_sparse_ready(fair);
+}
+
 FairEntry *fair_take(Fair *fair, int64_t now_ns) {
     charge(fair, now_ns);
-    if (!fair->served || !fair->served->first || fair->served->credit_ns <= 0) {
+    if (!served_goes_on(fair)) {
         served_back(fair);
         if (!fair_any_ready(fair)) return NULL;
         FairParty *p = party_next(fair);

@@ -283,6 +283,35 @@ TEST(fair, many_who_ask_for_little_do_not_starve_the_one_who_asks_for_much) {
     world_deinit(&w);
 }
 
+TEST(fair, who_takes_much_goes_on_a_message_at_a_time_while_many_who_ask_for_little_wait) {
+    World w;
+    world_init(&w, 250 * US);
+    Client *greedy = client_add(&w, 1, 2 * US);
+    for (int i = 0; i < 50; i++)
+        turn(&w);
+    for (uint32_t i = 0; i < 16; i++)
+        client_add(&w, 2 + i, 5 * US)->one_in_flight = true;
+    int little = 0, in_a_row = 0;
+    fair_turn_begin(&w.fair);
+    while (fair_any_sparse_ready(&w.fair)) {
+        FairEntry *entry = fair_take(&w.fair, w.now);
+        EXPECT(entry);
+        Client *client = CONTAINER_OF(entry, Client, entry);
+        w.now += client->cost_ns;
+        little += client != greedy;
+        in_a_row = client == greedy ? in_a_row + 1 : 0;
+        EXPECT(in_a_row <= 1);
+        if (client == greedy) fair_again(&w.fair, entry);
+    }
+    EXPECT_EQ(little, 16);
+    for (int i = 0; i < 20; i++) {  // and with the rest of his share when all have been served
+        EXPECT(fair_take(&w.fair, w.now) == &greedy->entry);
+        fair_again(&w.fair, &greedy->entry);
+    }
+    fair_turn_end(&w.fair, w.now);
+    world_deinit(&w);
+}
+
 TEST(fair, where_all_take_alike_nobody_is_sparse) {
     World w;
     world_init(&w, 250 * US);

@@ -160,10 +160,9 @@ bool database_has_sparse(const Database *db) {
     return sparse_are_about(db, clock_ns(db));
 }
 
-// Somebody's answer is ready, as far as we are concerned, and nobody else of his kind has to be served.
+// Somebody's answer is ready, as far as we are concerned.
 static bool is_hurried(Database *db) {
-    return (db->hurried || db->hurried_sealed) && !fair_any_sparse_ready(&db->fair) &&
-           log_is_free(db, false);
+    return (db->hurried || db->hurried_sealed) && log_is_free(db, false);
 }
 
 // The machine's clock goes on while it runs somebody else; what the loop has used of it does not.
@@ -185,6 +184,8 @@ void turn_call_over(Database *db, int64_t now_ns) {
 bool turn_is_over(Database *db, int64_t now_ns) {
     int64_t ran_ns = now_ns - db->turn_began_ns;
     if (ran_ns >= db->settings.turn * 1000) return true;
+    if (fair_any_sparse_ready(&db->fair))
+        return false;  // it is for their sake that a turn is short
     if (is_hurried(db)) {
         db->counters.hurried++;
         return true;

@@ -37,7 +37,7 @@ export function temporaryDirectory(name) {
   return mkdtempSync(join(work, `${name}-`));
 }
 
-async function freePort() {
+export async function freePort() {
   return new Promise((resolve, reject) => {
     const probe = createServer();
     probe.on('error', reject);

@@ -18,8 +18,9 @@
 //
 //   Who is fresh and takes less than half of the time of the one who takes most is `sparse`, and comes before the
 //   fresh, in alternation with all others: one who sends his calls a few at a time is fresh each time, and
-//   uses up a share nevertheless. The turn wants to know: he gets his answer as soon as the disk allows it.
-//   Where all take alike nobody is sparse, and batches may be large.
+//   uses up a share nevertheless. While one of them waits, who is not sparse goes on a message at a time, not a share.
+//   The turn wants to know: he gets his answer as soon as the disk allows it. Where all take alike nobody is sparse, and
+//   batches may be large.
 //
 //   A share is of the loop's time. What workers do for a party is its work as well: who has less than half of the
 //   work of the one who has most is `light`, and beside him the calls of the others should not be long

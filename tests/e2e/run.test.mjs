@@ -16,7 +16,11 @@ before(async () => {
   env = { ...process.env, NO_COLOR: '1', HOME: dir, XDG_CONFIG_HOME: join(dir, 'config'), DATA: join(dir, 'data'), ADDR: `127.0.0.1:${await freePort()}` };
 });
 after(async () => {
-  for (const pid of groups) process.kill(-pid, 'SIGKILL');
+  for (const pid of groups) {
+    try {
+      process.kill(-pid, 'SIGKILL');
+    } catch {}  // it ended by itself, which the test has said
+  }
   await other?.end();
   if (dir) rmSync(dir, { recursive: true, force: true });
 });

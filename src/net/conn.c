@@ -7,7 +7,7 @@
 //                        └ a frame too large for that: read into conn->in until it is whole
 //
 // ALWAYS TRUE
-//   (1) One read of at most NET_READ_BYTES a connection and turn.
+//   (1) One read of at most NET_READ_BYTES a connection and turn, and no longer than its go (order.c).
 //   (2) While a request is up, conn->in does not move: its handler holds pointers into it. What is
 //       pipelined behind it is read only into room that is already there.
 //   (3) After a call to a handler the connection may be dead, moving or paused: look again.
@@ -25,6 +25,7 @@
 #define DRAIN_BYTES_MAX ((uint64_t)256 << 20)
 #define DRAIN_WAIT      ((Micros)5000000)
 #define ANSWERS_MAX     ((size_t)1 << 20)  // bytes of answers waiting, then pipelining pauses
+#define FRAMES_A_LOOK   16                 // handed up between two looks at the clock
 
 NetConn *conn_new(NetLoop *loop, int socket, const char *peer) {
     NetConn *conn = MEM_NEW(NetConn);
@@ -352,11 +353,17 @@ static bool ws_listens(const NetConn *conn) {
     return conn->state == CONN_WS || conn->state == CONN_WS_CLOSING;
 }
 
-// Hand up what is whole in bytes[0, len); returns how much is done with.
+// Hand up what is whole in bytes[0, len), until its time is over; returns how much is done with.
 static size_t ws_consume(NetConn *conn, uint8_t *bytes, size_t len) {
     size_t at = 0;
     conn->need = 0;
-    while (at < len && ws_listens(conn)) {
+    conn->yields = false;
+    for (uint32_t frames = 1; at < len && ws_listens(conn); frames++) {
+        if (frames % FRAMES_A_LOOK == 0 && order_go_is_over(conn->loop)) {
+            conn->yields = true;
+            conn_ready(conn);
+            break;
+        }
         WsEvent event;
         size_t used;
         WsStep step = ws_read_frame(&conn->ws, bytes + at, len - at, &used, &event);
@@ -423,8 +430,8 @@ static void ws_read_scratch(NetConn *conn) {
 }
 
 static void ws_readable(NetConn *conn) {
-    // Paused, or the upgrade's request is still in conn->in: conn_run comes first.
-    if (conn->paused || conn->work) return;
+    // Frames or the upgrade's request are still in conn->in: conn_run comes first.
+    if (conn->paused || conn->yields || conn->work) return;
     if (conn->need > NET_READ_BYTES) {
         ws_read_large(conn);
     } else {
@@ -449,14 +456,14 @@ void conn_readable(NetConn *conn) {
 }
 
 void conn_run(NetConn *conn) {
-    // Requests that are answered at once are followed by the next that is buffered. Each turn of
-    // this loop uses up input, and a buffer holds little more than one read.
+    // Requests that are answered at once are followed by the next that is buffered, while there is time:
+    // it is ready as soon as it was answered (answer_finish).
     for (;;) {
         if (conn->move_to) return;  // (3)
         if (conn->state == CONN_ANSWERED) answered(conn);
         if (conn->state != CONN_HTTP) break;
         http_run(conn);
-        if (conn->state != CONN_ANSWERED) break;
+        if (conn->state != CONN_ANSWERED || order_go_is_over(conn->loop)) break;
     }
     if (conn->move_to) return;
     if (conn->state == CONN_WS || conn->state == CONN_WS_CLOSING) ws_run(conn);

@@ -20,6 +20,7 @@
 #pragma once
 #include <stdatomic.h>
 
+#include "base/recent.h"
 #include "net/http.h"
 #include "net/tls.h"
 #include "net/ws.h"
@@ -97,7 +98,9 @@ struct NetConn {
     bool peer_ended;  // it will not send any more
     bool watch_read, watch_write, is_watched;
     bool out_stuck;  // the socket took less than we had
-    bool is_prompt;  // its turn comes before the others'
+    bool is_prompt;  // its turn comes before the others': who uses the loop says so
+    bool is_light;   // … and order.c, when it was read last
+    bool yields;     // WS: its time was over, and whole frames may be in `in`
     bool stream_chunked, stream_bodyless, keep_alive;
     bool close_sent, close_seen;
     bool pong_owed;   // our last ping is not answered yet
@@ -127,9 +130,11 @@ struct NetConn {
     OutQueue out;
     HttpWork *work;
     WsReader ws;
-    Micros active_at;  // something last arrived, or left
-    Micros deadline;   // of the request, the draining or the closing
-    Micros ping_at;    // WS: when the next ping is due
+    Recent use;          // of the loop's time, in nanoseconds
+    int64_t adopted_ns;  // by this loop
+    Micros active_at;    // something last arrived, or left
+    Micros deadline;     // of the request, the draining or the closing
+    Micros ping_at;      // WS: when the next ping is due
     uint64_t drained_bytes;
     size_t out_messages_max, out_bytes_max;  // of its queue; 0: the loop's
     const char *why;                         // static; why it ended
@@ -148,6 +153,7 @@ typedef struct NetListener {
 #define NET_SCRATCH_BYTES (2 * NET_READ_BYTES)  // what was left over, and one read
 #define NET_EVENTS_MAX    1024
 #define NET_HASTY_NS      40000             // of reading, and of writing, in a hasty turn
+#define NET_GO_NS         200000            // of reading one connection, in another
 #define NET_TICK          ((Micros)100000)  // timers are this coarse
 #define NET_WHEEL_SLOTS   512               // a power of two
 
@@ -160,9 +166,14 @@ struct NetLoop {
     uint32_t listener_count;
     Micros accept_again_at;  // after the process ran out of sockets
     NetLink all, ready, dirty, dead, moving;
-    NetLink urgent;        // dirty, and prompt
-    bool is_hasty;         // net_set_hasty
-    uint32_t events_from;  // which of the events come first in a hasty turn
+    NetLink urgent;          // dirty, and prompt
+    bool is_hasty;           // net_set_hasty
+    uint32_t events_from;    // which of the events come first in a hasty turn
+    Recent most_use;         // of the connection that has most
+    Recent new_use;          // of those that are new, together
+    int64_t looked_ns;       // at the clock: the last go began or ended
+    int64_t go_until_ns;     // of the one that goes on
+    int64_t light_until_ns;  // until then a light one is about
     uint32_t conn_count;
     _Atomic(NetConn *) inbox;  // a stack: pushed by other threads, taken whole by ours
     NetLink wheel[NET_WHEEL_SLOTS];
@@ -178,7 +189,8 @@ struct NetLoop {
 // Write what it has in the next flush.
 static inline void conn_dirty(NetConn *conn) {
     if (!link_is_alone(&conn->in_dirty)) return;
-    link_append(conn->is_prompt ? &conn->loop->urgent : &conn->loop->dirty, &conn->in_dirty);
+    bool first = conn->is_prompt || conn->is_light;
+    link_append(first ? &conn->loop->urgent : &conn->loop->dirty, &conn->in_dirty);
 }
 
 // loop.c
@@ -187,6 +199,14 @@ void conn_ready(NetConn *conn);                  // run conn_run in this turn or
 void conn_timer(NetConn *conn);                  // the next deadline may have come closer
 void conn_kill(NetConn *conn, const char *why);  // idempotent; memory stays until the reaping
 void conn_watch(NetConn *conn);                  // tell the poller what we wait for now
+
+void accept_some(NetLoop *loop, NetListener *listener);
+void event_run(const IoEvent *event);  // of a connection
+
+// order.c
+void order_run(NetLoop *loop, int count);  // those that are ready, and so many events
+bool order_is_hasty(const NetLoop *loop);
+bool order_go_is_over(const NetLoop *loop);  // what is left waits for the connection's next go
 
 // conn.c
 NetConn *conn_new(NetLoop *loop, int socket, const char *peer);

@@ -1,7 +1,7 @@
 // loop.c: a turn.
 //
 // PICTURE
-//   net_turn:   reap the dead ─> ready list ─> poll ─> events ─> inbox ─> ready ─> timers ─> hand-overs
+//   net_turn:   reap the dead ─> poll ─> ready list and events (order.c) ─> inbox ─> timers ─> hand-overs
 //   (caller)    run what arrived, write the log, sync
 //   net_flush:  one writev for each dirty connection
 //
@@ -239,6 +239,7 @@ static void accept_resume(NetLoop *loop) {
 static void conn_adopt(NetLoop *loop, NetConn *conn) {
     link_append(&loop->all, &conn->in_all);
     loop->conn_count++;
+    conn->adopted_ns = loop->now * 1000;
     conn_timer(conn);
     conn_watch(conn);
 }
@@ -268,9 +269,9 @@ static void accept_one(NetLoop *loop, const NetListener *from, int socket, const
     conn_refuse(conn, 503, "too many connections");
 }
 
-static void accept_some(NetLoop *loop, NetListener *listener) {
+void accept_some(NetLoop *loop, NetListener *listener) {
     const Io *io = loop->io;
-    for (int i = 0; i < ACCEPTS_MAX; i++) {
+    for (int i = 0; i < ACCEPTS_MAX && !(i && order_go_is_over(loop)); i++) {
         int socket;
         char peer[sizeof((NetConn *)0)->peer] = "";
         Err err = io->net_accept(io->world, listener->socket, &socket, peer, sizeof peer);
@@ -353,18 +354,6 @@ static void inbox_run(NetLoop *loop) {
 
 // A turn
 
-static void ready_run(NetLoop *loop) {
-    NetLink running;  // what becomes ready meanwhile waits for the next turn: nobody starves
-    link_init(&running);
-    link_splice(&running, &loop->ready);
-    while (!link_is_alone(&running)) {
-        NetConn *conn = CONTAINER_OF(running.next, NetConn, in_ready);
-        link_take_out(&conn->in_ready);
-        conn_run(conn);
-        if (!conn->move_to && conn_has_unread(conn)) conn_readable(conn);
-    }
-}
-
 static void timers_run(NetLoop *loop) {
     int64_t due = loop->now / NET_TICK;
     // After a long sleep one round over the wheel sees everybody.
@@ -384,11 +373,7 @@ static void timers_run(NetLoop *loop) {
     accept_resume(loop);
 }
 
-static void event_run(NetLoop *loop, const IoEvent *event) {
-    if (((NetTag *)event->tag)->is_listener) {
-        accept_some(loop, event->tag);
-        return;
-    }
+void event_run(const IoEvent *event) {
     NetConn *conn = event->tag;
     if (conn->state == CONN_DEAD || conn->move_to) return;
     if (event->writable && conn->out_stuck) {
@@ -397,35 +382,6 @@ static void event_run(NetLoop *loop, const IoEvent *event) {
         conn_dirty(conn);
     }
     if (event->readable) conn_readable(conn);
-}
-
-static bool is_prompt(const IoEvent *event) {
-    const NetTag *tag = event->tag;
-    return !tag->is_listener && ((const NetConn *)event->tag)->is_prompt;
-}
-
-// What is left out is reported again: the poller is level-triggered. It may be reported in the same order, so
-// each time others begin.
-static void hasty_run(NetLoop *loop, int count) {
-    for (int i = 0; i < count; i++) {
-        if (is_prompt(&loop->events[i])) event_run(loop, &loop->events[i]);
-    }
-    uint32_t n = (uint32_t)count, i = 0;
-    int64_t end_ns = loop_clock_ns(loop) + NET_HASTY_NS;
-    for (; i < n && (i == 0 || loop_clock_ns(loop) < end_ns); i++) {
-        const IoEvent *event = &loop->events[(loop->events_from + i) % n];
-        if (!is_prompt(event)) event_run(loop, event);
-    }
-    loop->events_from += i;
-}
-
-static void events_run(NetLoop *loop, int count) {
-    if (loop->is_hasty) {
-        hasty_run(loop, count);
-        return;
-    }
-    for (int i = 0; i < count; i++)
-        event_run(loop, &loop->events[i]);
 }
 
 static bool has_unwritten(const NetLoop *loop) {
@@ -451,8 +407,7 @@ Err net_turn(NetLoop *loop, int64_t timeout_us) {
                                  &count);
     if (err != OK) return err;
     loop->now = clock_us(loop);
-    ready_run(loop);  // before events: a resumed connection goes on with what it has
-    events_run(loop, count);
+    order_run(loop, count);
     inbox_run(loop);
     timers_run(loop);  // after reading, so that being held up ourselves makes nobody look idle
     moving_hand_over(loop);

@@ -10,6 +10,7 @@
 // Spec: websocket-and-data-model §5, http-api-and-auth §1.
 //
 //   loop.c    a turn: accept, poll, timers, the mailbox, the reaping      start reading here
+//   order.c   who is read first, and how much of one at a time
 //   conn.c    one connection: what it reads, in which state               conn.h: its fields
 //   out.c     what it sends: queues of frames, writev, slow clients
 //   answer.c  HTTP answers and the 101          http.c, ws.c    the two protocols as bytes
@@ -146,9 +147,9 @@ void net_stop_listening(NetLoop *loop);
 MUST_USE Err net_turn(NetLoop *loop, int64_t timeout_us);
 // Send what is queued, one writev a socket. Call after the log's sync.
 void net_flush(NetLoop *loop);
-// Hasty: somebody who should not wait may have sent something. Connections that are prompt are read first, and
-// of the others only as many are read, and written, before sockets are looked at again, as can be in a short
-// time. Prompt ones are always written first.
+// Hasty: somebody who should not wait may have sent something. Of those that are not prompt only as many
+// connections are read, and written, before sockets are looked at again, as can be in a short time. Prompt ones
+// are always read and written first. Whom the caller cannot know to be prompt, order.c does.
 void net_set_hasty(NetLoop *loop, bool hasty);
 void net_conn_set_prompt(NetConn *conn, bool prompt);
 void net_wake(NetLoop *loop);  // from any thread: ends a net_turn's wait

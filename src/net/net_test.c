@@ -27,7 +27,16 @@ typedef struct App {
     NetLoop *move_to;
     char last[256];
     char why[64];
+    int64_t cost_ns;  // of a message or request, by hand_clock
+    char order[128];  // messages of one letter, as they came
 } App;
+
+// A clock that goes on when a test says so, over the simulated network.
+static int64_t hand_ns;
+static int64_t hand_clock(void *world) {
+    (void)world;
+    return hand_ns;
+}
 
 static size_t app_body_limit(void *ctx, const HttpRequest *head) {
     (void)ctx;
@@ -58,6 +67,7 @@ static void app_upgrade(NetConn *conn) {
 static void app_request(void *ctx, NetConn *conn, const HttpRequest *request) {
     App *app = ctx;
     app->requests++;
+    hand_ns += app->cost_ns;
     snprintf(app->last, sizeof app->last, STR_FMT, STR_ARG(request->path));
     if (app->move_to) {
         NetLoop *to = app->move_to;
@@ -89,6 +99,9 @@ static bool app_message(void *ctx, NetConn *conn, Bytes payload, bool text) {
     (void)text;
     app->messages++;
     app->message_bytes += payload.len;
+    hand_ns += payload.len == 1 && payload.ptr[0] == 'D' ? 100 * app->cost_ns : app->cost_ns;
+    size_t said = strlen(app->order);
+    if (payload.len == 1 && said + 1 < sizeof app->order) app->order[said] = (char)payload.ptr[0];
     snprintf(app->last, sizeof app->last, STR_FMT, STR_ARG(bytes_str(payload)));
     if (app->echo) {
         NetFrame *frame = net_frame_ws_binary(payload);
@@ -992,6 +1005,156 @@ TEST(net, in_a_hurry_prompt_connections_come_first_and_the_others_in_parts) {
     buf_deinit(&got);
     buf_deinit(&message);
     for (int i = 0; i < MANY; i++)
+        hang_up(&app, sockets[i]);
+    app_close(&app);
+}
+
+// From here on time is what requests and messages take: so much each, and a hundred times that of a message "D".
+static void by_hand(App *app, Io *io, int64_t cost_ns) {
+    *io = *app->io;
+    io->clock_monotonic_ns = hand_clock;
+    hand_ns = app->loop->now * 1000 + SECOND * 1000;
+    app->loop->io = io;
+    app->cost_ns = cost_ns;
+}
+
+TEST(net, a_connection_goes_on_for_as_long_as_its_go_lasts) {
+    enum { MANY = 2000 };
+    App app;
+    Io io;
+    app_open(&app, NULL);
+    int socket = dial_ws(&app);
+    by_hand(&app, &io, 1000);
+    app.echo = true;
+    Buf message = {0}, got = {0};
+    for (int i = 0; i < MANY; i++)
+        put_frame(&message, 0x82, BYTES("x", 1));
+    put_frame(&message, 0x82, BYTES("last", 4));
+    EXPECT_EQ(put_some(&app, socket, buf_bytes(&message)), message.len);
+    turn(&app);
+    EXPECT(app.messages >= NET_GO_NS / 1000 && app.messages < NET_GO_NS / 1000 + 20);
+    EXPECT(!get_some(&app, socket, &got) && got.len > 0);  // answers leave meanwhile
+    send_frame(&app, socket, 0x82, BYTES("later", 5));     // and what comes stays behind
+    turns(&app, MANY * 1000 / NET_GO_NS / 2);
+    EXPECT(app.messages < MANY);
+    turns(&app, MANY * 1000 / NET_GO_NS);
+    EXPECT_EQ(app.messages, MANY + 2);
+    EXPECT_STR(app.last, "later");
+    buf_deinit(&message);
+    buf_deinit(&got);
+    hang_up(&app, socket);
+    app_close(&app);
+}
+
+TEST(net, requests_that_were_sent_together_are_not_all_answered_in_one_go) {
+    enum { MANY = 30 };
+    App app;
+    Io io;
+    app_open(&app, NULL);
+    int socket = dial(&app);
+    turn(&app);
+    by_hand(&app, &io, 150000);
+    Buf all = {0}, got = {0};
+    for (int i = 0; i < MANY; i++)
+        buf_printf(&all, "GET /%d HTTP/1.1\r\nHost: a\r\n\r\n", i);
+    EXPECT_EQ(put_some(&app, socket, buf_bytes(&all)), all.len);
+    turn(&app);
+    EXPECT_EQ(app.requests, 2);
+    turn(&app);
+    EXPECT_EQ(app.requests, 4);
+    turns(&app, MANY / 2);
+    EXPECT_EQ(app.requests, MANY);
+    get_some(&app, socket, &got);
+    const char *at = (const char *)got.ptr;
+    for (int i = 0; i < MANY; i++) {  // each, in order
+        char want[32];
+        snprintf(want, sizeof want, "GET /%d? ", i);
+        at = memmem(at, (size_t)((const char *)got.ptr + got.len - at), want, strlen(want));
+        EXPECT(at);
+    }
+    buf_deinit(&all);
+    buf_deinit(&got);
+    hang_up(&app, socket);
+    app_close(&app);
+}
+
+// One letter from each of so many connections, in the order of the poller; then a turn.
+static void say(App *app, const int *sockets, const char *letters) {
+    memset(app->order, 0, sizeof app->order);
+    for (size_t i = 0; letters[i]; i++) {
+        if (letters[i] != ' ') send_frame(app, sockets[i], 0x82, BYTES(letters + i, 1));
+    }
+    turn(app);
+}
+
+TEST(net, who_asks_for_little_is_read_before_those_who_ask_for_much) {
+    enum { MANY = 6 };
+    App app;
+    Io io;
+    int sockets[MANY];
+    app_open(&app, NULL);
+    for (int i = 0; i < MANY; i++)
+        sockets[i] = dial_ws(&app);
+    by_hand(&app, &io, 20000);
+    say(&app, sockets, "abcdef");
+    EXPECT_EQ(strlen(app.order), MANY);  // all alike, all of them
+    for (int i = 0; i < 10; i++)
+        say(&app, sockets, "DDD");  // 2 ms each
+    say(&app, sockets, "abcdef");
+    EXPECT_EQ(strspn(app.order, "def"), 3);
+    EXPECT(strlen(app.order) > 3 && strlen(app.order) < MANY);  // and of the others some
+    turns(&app, 5);
+    EXPECT_EQ(strlen(app.order), MANY);
+    say(&app, sockets, "   DD");  // of the light ones two use more, and are light all the same
+    turns(&app, 3);
+    say(&app, sockets, "   def");
+    EXPECT_EQ(app.order[0], 'f');
+    hand_ns += 3 * RECENT_WINDOW_NS;
+    say(&app, sockets, "abcdef");
+    EXPECT_EQ(strlen(app.order), MANY);  // long ago
+    for (int i = 0; i < MANY; i++)
+        hang_up(&app, sockets[i]);
+    app_close(&app);
+}
+
+TEST(net, light_ones_that_are_dear_do_not_hold_up_a_turn) {
+    enum { MANY = 8 };
+    App app;
+    Io io;
+    int sockets[MANY];
+    app_open(&app, NULL);
+    for (int i = 0; i < MANY; i++)
+        sockets[i] = dial_ws(&app);
+    by_hand(&app, &io, 1000);
+    for (int i = 0; i < 50; i++)
+        say(&app, sockets, "D");  // 0.1 ms each
+    say(&app, sockets, " DDDDDD");
+    EXPECT_STR(app.order, "D");  // one of them, and nobody else wants anything
+    say(&app, sockets, "       x");
+    EXPECT(app.order[0] == 'x');  // who has asked for nothing is before the rest of them
+    turns(&app, MANY);
+    EXPECT_EQ(app.messages, 50 + 7);
+    for (int i = 0; i < MANY; i++)
+        hang_up(&app, sockets[i]);
+    app_close(&app);
+}
+
+TEST(net, a_flood_of_connections_does_not_come_before_who_was_there) {
+    enum { MANY = 20 };
+    App app;
+    Io io;
+    int sockets[MANY + 1];
+    app_open(&app, NULL);
+    sockets[MANY] = dial_ws(&app);
+    by_hand(&app, &io, 100000);  // each new one costs 0.1 ms to let in
+    for (int i = 0; i < MANY; i++)
+        sockets[i] = dial_ws(&app);
+    say(&app, sockets, "aaaaaaaaaaaaaaaaaaaaz");
+    EXPECT(app.order[0] == 'z');
+    EXPECT(strlen(app.order) < MANY / 2);
+    turns(&app, MANY);
+    EXPECT_EQ(strlen(app.order), MANY + 1);
+    for (int i = 0; i <= MANY; i++)
         hang_up(&app, sockets[i]);
     app_close(&app);
 }

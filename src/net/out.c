@@ -430,5 +430,5 @@ static void write_all(NetLoop *loop, NetLink *dirty, int64_t span_ns) {
 
 void net_flush(NetLoop *loop) {
     write_all(loop, &loop->urgent, 0);
-    write_all(loop, &loop->dirty, loop->is_hasty ? NET_HASTY_NS : 0);
+    write_all(loop, &loop->dirty, order_is_hasty(loop) ? NET_HASTY_NS : 0);
 }

@@ -10,10 +10,13 @@
 #define BURST_MESSAGES 16
 #define DEBT_SHARES    1000       // what is owed beyond is forgiven: nobody is kept out for seconds
 #define CROWDED_NS     100000000  // somebody who was light so long ago is still about
-#define GREEDY_NS      (FAIR_WINDOW_NS / 25)  // who uses so much is who makes others sparse, or light …
-#define LITTLE_TIMES   2                      // … who use so many times less
 #define TABLE_LEAST    64
 #define IDLE_LEAST     64
+
+// Who uses so much of a window makes others sparse. Of a hundred that flood together each uses so much.
+#define GREEDY_NS (RECENT_WINDOW_NS / 100)
+// … or light: a reducer that needs 2 ms every 50 ms is nobody's trouble.
+#define BUSY_NS (RECENT_WINDOW_NS / 25)
 
 // ── buckets ────────────────────────────────────────────────────────────────────────────────────
 
@@ -75,13 +78,18 @@ static void party_free(Fair *fair, FairParty *p) {
     mem_free(p);
 }
 
-// (3) Looking is put off until there are as many to look at as there were left over last time.
+// (3) What it used is what it is judged by for two windows.
+static bool may_forget(const FairParty *p, int64_t now_ns) {
+    return !p->entries && p->bucket.full_ns <= now_ns && recent_is_over(&p->work, now_ns);
+}
+
+// Looking is put off until there are as many to look at as there were left over last time.
 static void idle_sweep(Fair *fair, int64_t now_ns) {
     if (fair->idle_count < fair->idle_limit) return;
     for (uint32_t i = 0; i < fair->table_size; i++) {
         for (FairParty *p = fair->table[i], *next; p; p = next) {
             next = p->same_hash;
-            if (p->entries || p->bucket.full_ns > now_ns) continue;
+            if (!may_forget(p, now_ns)) continue;
             party_free(fair, p);
             fair->idle_count--;
         }
@@ -146,7 +154,7 @@ void fair_leave(Fair *fair, FairEntry *entry, int64_t now_ns) {
     entry->party = NULL;
     if (entry->is_client && --p->clients == 0) fair->client_parties--;
     if (--p->entries) return;
-    if (p->bucket.full_ns <= now_ns) {
+    if (may_forget(p, now_ns)) {
         party_free(fair, p);
     } else {
         fair->idle_count++;
@@ -185,35 +193,13 @@ static FairParty *ring_take(FairRing *ring) {
     return p;
 }
 
-static void use_add(FairUse *use, int64_t cost_ns, int64_t now_ns) {
-    int64_t window = now_ns / FAIR_WINDOW_NS;
-    if (use->window != window) {
-        use->last_ns = use->window + 1 == window ? use->now_ns : 0;
-        use->now_ns = 0;
-        use->window = window;
-    }
-    use->now_ns += cost_ns;
-}
-
-static int64_t use_of(const FairUse *use) {
-    return MAX(use->now_ns, use->last_ns);
-}
-
-static void use_charge(FairUse *use, FairUse *most, int64_t cost_ns, int64_t now_ns) {
-    use_add(use, cost_ns, now_ns);
-    use_add(most, 0, now_ns);
-    most->now_ns = MAX(most->now_ns, use->now_ns);
-}
-
-// Less than half of whoever uses most, who uses a good deal.
-static bool is_little(FairUse *use, FairUse *most, int64_t now_ns) {
-    use_add(use, 0, now_ns);
-    use_add(most, 0, now_ns);
-    return use_of(most) >= GREEDY_NS && use_of(use) * LITTLE_TIMES < use_of(most);
+static bool is_new(const FairParty *p, int64_t now_ns) {
+    return !p->since_ns || now_ns - p->since_ns < RECENT_WINDOW_NS;
 }
 
 static bool uses_little(Fair *fair, FairParty *p, int64_t now_ns) {
-    return is_little(&p->use, &fair->most_use, now_ns);
+    if (is_new(p, now_ns)) return false;
+    return recent_is_little(&p->use, &fair->most_use, GREEDY_NS, now_ns);
 }
 
 // Pay the shares of the rounds that passed. A share cannot be saved up.
@@ -297,8 +283,10 @@ static void charge(Fair *fair, int64_t now_ns) {
     FairParty *p = fair->served;
     if (p) {
         int64_t cost = MAX(now_ns - fair->served_since_ns, 0);
-        use_charge(&p->use, &fair->most_use, cost, now_ns);
-        use_charge(&p->work, &fair->most_work, cost, now_ns);
+        if (!p->since_ns) p->since_ns = now_ns;
+        recent_charge(&p->use, &fair->most_use, cost, now_ns);
+        if (is_new(p, now_ns)) recent_charge(&fair->new_use, &fair->most_use, cost, now_ns);
+        recent_charge(&p->work, &fair->most_work, cost, now_ns);
         int64_t credit = p->credit_ns - cost;
         p->credit_ns = MAX(credit, -DEBT_SHARES * fair->share_ns);
     }
@@ -310,7 +298,7 @@ void fair_excuse(Fair *fair, int64_t ns) {
 }
 
 void fair_worked(Fair *fair, const FairEntry *entry, int64_t ns, int64_t now_ns) {
-    if (entry->party) use_charge(&entry->party->work, &fair->most_work, ns, now_ns);
+    if (entry->party) recent_charge(&entry->party->work, &fair->most_work, ns, now_ns);
 }
 
 // The party that was served last goes back, if it has more to do. What is left of its share is not
@@ -394,7 +382,7 @@ static FairParty *party_next(Fair *fair) {
 static bool look_at(Fair *fair, FairParty *p, int64_t now_ns) {
     FairSeen seen = {p, now_ns};
     if (!p->clients) return false;
-    if (is_little(&p->work, &fair->most_work, now_ns)) {
+    if (recent_is_little(&p->work, &fair->most_work, BUSY_NS, now_ns)) {
         if (fair->light[0].party != p) fair->light[1] = fair->light[0];
         fair->light[0] = seen;
     }

@@ -2,9 +2,9 @@
 //
 // PICTURE
 //   Fair (of a database)
-//     sparse ─> party                    a party is an identity, however many connections it has:
-//     fresh  ─> party ─> party             entry ─> entry ─> …   its sessions with something to do
-//     rest   ─> party ─> party ─> …
+//     sparse ─> party                    a party is an identity, however many connections it has, or an
+//     fresh  ─> party ─> party             address whose HTTP requests name none (each gets a new one):
+//     rest   ─> party ─> party ─> …        entry ─> entry ─> …   its sessions with something to do
 //     parked    a heap of entries by the time at which they may go on
 //
 //   Time is what is shared, because one call may take a thousand times as long as another. In each
@@ -22,6 +22,9 @@
 //   The turn wants to know: he gets his answer as soon as the disk allows it. Where all take alike nobody is sparse, and
 //   batches may be large.
 //
+//   Nobody is sparse who was served first less than a window ago; those count as one when it is asked who takes
+//   most. Else a crowd that comes and goes, each a name of its own, would hide that it takes all there is.
+//
 //   A share is of the loop's time. What workers do for a party is its work as well: who has less than half of the
 //   work of the one who has most is `light`, and beside him the calls of the others should not be long
 //   (fair_is_crowded). Without the workers' time a party whose long calls were sent to them would soon seem to take
@@ -30,8 +33,9 @@
 // ALWAYS TRUE
 //   (1) A party is in a ring exactly while it has an entry that is ready.
 //   (2) No time is wasted: when all who want something are in debt, rounds pass at once.
-//   (3) A party is forgotten when nobody is of it any more and its bucket is full: until then a
-//       client that comes back finds its bucket as it left it.
+//   (3) A party is forgotten when nobody is of it any more, its bucket is full, and it was not worked for in this
+//       window and the one before: until then a client that comes back finds all of that as he left it. Over HTTP
+//       each request is such a coming and going.
 //
 // Memory and time are the caller's: nothing here reads a clock, so tests tell the time.
 //
@@ -40,6 +44,7 @@
 #include "base/bytes.h"
 #include "base/err.h"
 #include "base/ids.h"
+#include "base/recent.h"
 
 // ── a token bucket ─────────────────────────────────────────────────────────────────────────────
 
@@ -78,13 +83,6 @@ struct FairEntry {  // inside of a session
     bool was_sparse;  // its party was, when the entry was taken last
 };
 
-// Time used in the current window of FAIR_WINDOW_NS, and in the one before. A flood comes in waves, calls sent and then
-// answers read: a window is longer than one, so that who is sparse beside it is so all the time.
-#define FAIR_WINDOW_NS 100000000
-typedef struct FairUse {
-    int64_t window, now_ns, last_ns;
-} FairUse;
-
 struct FairParty {
     Identity identity;
     FairParty *next;  // in a ring
@@ -95,8 +93,9 @@ struct FairParty {
     bool is_fresh;      // while it is ready: in that ring
     int64_t credit_ns;  // left of its share; below 0: a debt
     uint64_t round;     // up to which it was given its shares
-    FairUse use;        // of the loop
-    FairUse work;       // of the loop and of workers
+    int64_t since_ns;   // when it was served first; 0: it was not
+    Recent use;         // of the loop
+    Recent work;        // of the loop and of workers
     Bucket bucket;
     uint32_t lane_active[FAIR_LANES], lane_queued[FAIR_LANES];  // lane.c
 };
@@ -129,11 +128,12 @@ typedef struct Fair {
     FairParty *served;  // by the last fair_take, since `served_since_ns`
     int64_t served_since_ns;
     bool served_sparse;
-    FairSeen sparse;              // the last that was
-    FairSeen light[2];            // the last two that were, the latest first
-    FairUse most_use, most_work;  // of the party that has most
-    bool any_served;              // in this turn
-    bool may_begin_round;         // in this turn
+    FairSeen sparse;             // the last that was
+    FairSeen light[2];           // the last two that were, the latest first
+    Recent most_use, most_work;  // of the party that has most
+    Recent new_use;              // of all who are new, together
+    bool any_served;             // in this turn
+    bool may_begin_round;        // in this turn
     FairParty **table;
     uint32_t table_size, party_count, idle_count, idle_limit;
     uint32_t client_parties;

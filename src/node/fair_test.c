@@ -42,6 +42,7 @@ static Client *client_add(World *w, uint32_t identity, int64_t cost_ns) {
     Identity id = named(identity);
     EXPECT_OK(fair_join(&w->fair, &c->entry, &id, true));
     c->cost_ns = cost_ns;
+    c->entry.party->since_ns = -SECOND;  // it has been here for a while
     fair_ready(&w->fair, &c->entry);
     return c;
 }
@@ -68,7 +69,7 @@ static void turn(World *w) {
 static void world_deinit(World *w) {
     for (uint32_t i = 0; i < w->count; i++)
         fair_leave(&w->fair, &w->client[i].entry, INT64_MAX);
-    EXPECT_EQ(w->fair.party_count, 0);
+    EXPECT_EQ(w->fair.party_count, w->fair.idle_count);
     fair_deinit(&w->fair);
 }
 
@@ -280,6 +281,66 @@ TEST(fair, many_who_ask_for_little_do_not_starve_the_one_who_asks_for_much) {
     for (uint64_t i = 0; i < turns; i++)
         turn(&w);
     EXPECT(greedy->calls >= before + turns);
+    world_deinit(&w);
+}
+
+// One more, with a name of its own, is let in, is worked for and goes.
+static void visit(World *w, uint32_t identity, int64_t cost_ns) {
+    FairEntry entry;
+    Identity id = named(identity);
+    EXPECT_OK(fair_join(&w->fair, &entry, &id, true));
+    fair_ready(&w->fair, &entry);
+    fair_turn_begin(&w->fair);
+    EXPECT(fair_take(&w->fair, w->now) == &entry);
+    w->now += cost_ns;
+    fair_turn_end(&w->fair, w->now);
+    fair_leave(&w->fair, &entry, w->now);
+}
+
+TEST(fair, who_comes_and_goes_is_still_who_he_was) {
+    World w;
+    world_init(&w, 250 * US);
+    w.now = SECOND;
+    for (int i = 0; i < 10; i++)
+        visit(&w, 1, MS);
+    FairEntry entry;
+    Identity id = named(1);
+    EXPECT_OK(fair_join(&w.fair, &entry, &id, true));
+    EXPECT(entry.party->credit_ns < 0 && entry.party->use.here == 10 * MS);
+    fair_leave(&w.fair, &entry, w.now);
+    EXPECT_EQ(w.fair.party_count, 1);
+    w.now += 2 * RECENT_WINDOW_NS;
+    EXPECT_OK(fair_join(&w.fair, &entry, &id, true));
+    fair_leave(&w.fair, &entry, w.now);
+    EXPECT_EQ(w.fair.party_count, 0);
+    for (uint32_t i = 0; i < 5000; i++) {  // who comes once is not kept for long
+        visit(&w, i, 10 * US);
+        w.now += MS;
+    }
+    EXPECT(w.fair.party_count < 1000);
+    world_deinit(&w);
+}
+
+TEST(fair, a_crowd_that_comes_and_goes_is_one_who_takes_much) {
+    World w;
+    world_init(&w, 250 * US);
+    w.now = SECOND;
+    for (uint32_t i = 0; i < 200; i++)
+        visit(&w, 1000 + i, 100 * US);
+    Client *polite = client_add(&w, 1, 5 * US);
+    fair_turn_begin(&w.fair);
+    EXPECT(fair_take(&w.fair, w.now) == &polite->entry);
+    EXPECT(polite->entry.was_sparse);
+    fair_turn_end(&w.fair, w.now);
+    FairEntry late;
+    Identity id = named(2);
+    EXPECT_OK(fair_join(&w.fair, &late, &id, true));  // and nobody of it is sparse
+    fair_ready(&w.fair, &late);
+    fair_turn_begin(&w.fair);
+    EXPECT(fair_take(&w.fair, w.now) == &late);
+    EXPECT(!late.was_sparse);
+    fair_turn_end(&w.fair, w.now);
+    fair_leave(&w.fair, &late, w.now);
     world_deinit(&w);
 }
 

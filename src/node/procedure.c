@@ -547,10 +547,13 @@ static void conn_closed(void *owner) {
 }
 
 // A procedure with its agent, not entered yet. NULL: out of memory.
-static Procedure *procedure_new(Database *db, const FunctionDef *function, HostCall host) {
+static Procedure *procedure_new(Database *db,
+                                const FunctionDef *function,
+                                HostCall host,
+                                const Identity *party) {
     if (!db->lanes) return NULL;
     SessionOptions options = {.kind = SESSION_AGENT,
-                              .party = &host.sender,
+                              .party = party,
                               .identity = db->identity,
                               .confirmed = true,
                               .token = STR(""),
@@ -606,6 +609,11 @@ static HostCall client_call(const Session *client, Bytes args) {
                       .args = args};
 }
 
+static Procedure *procedure_for(Session *client, const FunctionDef *f, Bytes args) {
+    HostCall host = client_call(client, args);
+    return procedure_new(client->database, f, host, &client->fair.party->identity);
+}
+
 static void ws_refuse(Session *client, uint32_t request, const char *text) {
     client->database->counters.calls_refused++;
     client->codec->not_returned(outbox_begin(&client->out), request, str_from(text));
@@ -649,7 +657,7 @@ void procedure_call_ws(Session *client, const ClientMessage *m) {
         ws_refuse(client, request, text);
         return;
     }
-    Procedure *p = procedure_new(db, f, client_call(client, args));
+    Procedure *p = procedure_for(client, f, args);
     if (!p) {
         ws_refuse(client, request, err_text(ERR_NOMEM));
         return;
@@ -660,7 +668,7 @@ void procedure_call_ws(Session *client, const ClientMessage *m) {
 }
 
 void procedure_call_http(Session *client, const FunctionDef *f, Bytes args) {
-    Procedure *p = procedure_new(client->database, f, client_call(client, args));
+    Procedure *p = procedure_for(client, f, args);
     if (!p) {
         session_http_answer(client, 503, err_text(ERR_NOMEM));
         return;
@@ -681,7 +689,8 @@ void procedure_serve(Database *db,
                      .timestamp = node_now(db->loop->node),
                      .args = request,
                      .body = body};
-    Procedure *p = procedure_new(db, &function, host);
+    Identity party = session_party_of_address(conn);
+    Procedure *p = procedure_new(db, &function, host, &party);
     if (!p) {
         http_respond(conn,
                      503,
@@ -706,7 +715,7 @@ bool procedure_fire(Database *db,
                      .sender = db->identity,
                      .timestamp = MAX(db->now, entry->due),
                      .args = row};
-    Procedure *p = procedure_new(db, f, host);
+    Procedure *p = procedure_new(db, f, host, &db->identity);
     if (!p) {
         log_error("out of memory: a scheduled procedure did not start");
         return true;

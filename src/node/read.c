@@ -55,7 +55,9 @@ static int64_t now_ns(const NodeLoop *loop) {
 }
 
 uint64_t read_cost_max(const Database *db) {
-    return node_of(db)->workers ? READ_COST_MAX : UINT64_MAX;
+    if (!node_of(db)->workers) return UINT64_MAX;
+    bool crowded = fair_is_crowded(&db->fair, db->fair.served_since_ns);
+    return crowded ? READ_COST_CROWDED : READ_COST_MAX;
 }
 
 void read_limit(const Database *db, Statement *statement) {
@@ -63,6 +65,7 @@ void read_limit(const Database *db, Statement *statement) {
                     NULL,
                     (uint64_t)db->settings.result_rows_max,
                     (uint64_t)db->settings.result_bytes_max);
+    if (node_of(db)->workers) statement_limit_tries(statement, 2 * READ_COST_MAX);
 }
 
 static void too_large(uint64_t rows_max, uint64_t bytes_max, Diag *diag) {

@@ -4,7 +4,7 @@
 //
 // PICTURE
 //   loop    a question ── cheap ──> answered on the spot
-//              └ READ_COST_MAX and more: a snapshot, its place in the outbox held
+//              └ READ_COST_MAX and more, or _CROWDED: a snapshot, its place in the outbox held
 //                     │                                               ^ answer into its place,
 //   worker            └──> queries on the snapshot, encoded ──────────┘ snapshot released
 //
@@ -20,8 +20,10 @@
 #include "node/session.h"
 #include "query/statement.h"
 
-// In the units of query_cost. A hand-over costs about 100 µs, and so does this.
-#define READ_COST_MAX 1000
+// In the units of query_cost. A hand-over costs about 100 µs, and so does this; to write much of it as text takes
+// several times as long, which others should not wait for who have less done for them (fair_is_crowded).
+#define READ_COST_MAX     1000
+#define READ_COST_CROWDED 200
 
 typedef enum ReadKind {
     READ_SQL,
@@ -61,7 +63,8 @@ void read_landed(Database *database);
 void read_cancel(Session *session);
 // Text of an answer that is larger than it may be, in `diag`.
 void read_too_large(Database *database, Diag *diag);
-// The limits of an answer, for a statement that is about to run.
+// The limits of an answer, for a statement that is about to run on the loop. Where there are workers a join that
+// was thought to be cheap and is not ends with ERR_AGAIN: it is read beside the loop as if that had been known.
 void read_limit(const Database *database, Statement *statement);
 
 // ── sessions that wait for something other than their turn ────────────────────────────────────

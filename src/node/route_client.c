@@ -6,10 +6,12 @@
 #include "node/session.h"
 
 static Session *session_of_request(Request *r, SessionKind kind) {
+    Identity party = session_party_of_address(r->conn);
     SessionOptions options = {
         .kind = kind,
         .conn = r->conn,
         .identity = r->caller.identity,
+        .party = r->is_new_caller ? &party : NULL,
         .confirmed = true,
         .token = r->caller.token,
         .claims = r->caller.payload,

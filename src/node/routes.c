@@ -302,7 +302,7 @@ static bool authenticate(Request *r, AuthMode mode) {
         return false;
     } else if (mode == AUTH_ANONYMOUS) {
         err = auth_mint(r->node->auth, node_now(r->node), r->arena, &r->caller, &diag);
-        r->has_caller = err == OK;
+        r->has_caller = r->is_new_caller = err == OK;
     }
     if (err != OK) {
         request_err(r, err, &diag);

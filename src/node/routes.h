@@ -34,7 +34,7 @@ typedef struct Request {
     Arena *arena;   // until the request was handled
     Str params[2];  // of the path, percent-decoded
     uint32_t param_count;
-    bool has_caller;
+    bool has_caller, is_new_caller;  // new: of no name, it was given one for this request
     AuthClaims caller;
     bool tell_caller;  // the answer carries the spacetime-identity headers
     Str target;        // :name_or_identity as written

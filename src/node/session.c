@@ -1,6 +1,7 @@
 // session.c: the life of a session, its turn, and what becomes of its calls.
 #include <stdio.h>
 
+#include "base/blake3.h"
 #include "base/mem.h"
 #include "node/commit.h"
 #include "node/pg.h"
@@ -84,6 +85,15 @@ void session_free(Session **handle) {
     if (s->http.frame) net_frame_release(&s->http.frame);
     arena_deinit(&s->arena);
     mem_free(s);
+}
+
+Identity session_party_of_address(const NetConn *conn) {
+    Identity party;
+    Str peer = str_from(net_conn_peer(conn));
+    while (peer.len && peer.ptr[peer.len - 1] != ':')
+        peer.len--;  // the port
+    blake3(str_bytes(peer), party.le);
+    return party;
 }
 
 void session_limit(Session *s) {

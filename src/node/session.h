@@ -164,6 +164,8 @@ typedef struct SessionOptions {
     const Identity *party;  // on whose account it is worked on; NULL: its own
 } SessionOptions;
 Session *session_new(Database *database, const SessionOptions *options);  // NULL: no memory
+// Who names nobody is somebody else in each HTTP request. What he asks for is done on his address's account.
+Identity session_party_of_address(const NetConn *conn);
 void session_free(Session **session);
 // What it may leave unread, as its database's settings say; when they change, again.
 void session_limit(Session *session);

@@ -56,7 +56,7 @@ struct JoinRun {
     Bytes given;
     uint32_t at;  // the step to go on with
     bool begun, done;
-    uint32_t tried;
+    uint64_t tried;
     Err err;
 };
 
@@ -420,13 +420,20 @@ static bool is_stopped(JoinRun *run) {
     return true;
 }
 
+// Every so many tries: is somebody tired of it?
+static bool is_over(JoinRun *run) {
+    uint64_t most = run->memory->tries_max;
+    if (most && run->tried > most) run->err = ERR_AGAIN;
+    return run->err != OK || is_stopped(run);
+}
+
 // The next row of a step that fits those before it. False: there is none, or run->err.
 static bool step_next(JoinRun *run, uint32_t at) {
     const JoinStep *step = &run->join->steps[at];
     StepRun *s = &run->steps[at];
     Bytes row;
     while (!s->ended && candidate(run, at, &row)) {
-        if (++run->tried % TABLE_BREATHE_ROWS == 0 && is_stopped(run)) return false;
+        if (++run->tried % TABLE_BREATHE_ROWS == 0 && is_over(run)) return false;
         Bytes kept = keep(run, at, row);
         run->rows[step->relation] = kept;
         if (run->err != OK) return false;

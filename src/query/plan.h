@@ -138,6 +138,8 @@ struct Plan {
     // As in Query.
     const atomic_bool *stop;
     uint64_t rows_max, bytes_max;
+    uint64_t
+        tries_max;  // combinations of rows that a run may try, then it ends with ERR_AGAIN; 0: any number
     bool distinct;  // of whole rows: each once, whatever its partners
 };
 
@@ -260,6 +262,7 @@ typedef struct PlanMemory {
     size_t used, max;
     Diag *diag;
     const atomic_bool *stop;
+    uint64_t tries_max;  // Plan's
 } PlanMemory;
 MUST_USE Err plan_memory_take(PlanMemory *memory, size_t bytes);
 

@@ -188,7 +188,10 @@ Err plan_run(const Plan *plan,
              Diag *diag) {
     PlanRun run = {
         .plan = plan,
-        .memory = {.max = plan->memory_max, .diag = diag, .stop = plan->stop},
+        .memory = {.max = plan->memory_max,
+                   .diag = diag,
+                   .stop = plan->stop,
+                   .tries_max = plan->tries_max},
         .sink = sink,
         .ctx = ctx,
     };

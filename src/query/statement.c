@@ -285,11 +285,16 @@ void statement_limit(Statement *s, const atomic_bool *stop, uint64_t rows_max, u
         s->plan->stop = stop;
         s->plan->rows_max = rows_max;
         s->plan->bytes_max = bytes_max;
+        s->plan->tries_max = 0;
     } else if (s->query) {
         s->query->stop = stop;
         s->query->rows_max = rows_max;
         s->query->bytes_max = bytes_max;
     }
+}
+
+void statement_limit_tries(Statement *s, uint64_t tries_max) {
+    if (s->plan) s->plan->tries_max = tries_max;
 }
 
 bool statement_gives_copies(const Statement *s) {

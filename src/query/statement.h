@@ -88,6 +88,10 @@ void statement_limit(Statement *statement,
                      uint64_t rows_max,
                      uint64_t bytes_max);
 
+// It should be short: a join that has tried more combinations of rows than this ends with ERR_AGAIN, whatever it was
+// thought to cost. Until statement_limit is called again.
+void statement_limit_tries(Statement *statement, uint64_t tries_max);
+
 // The answer's rows: BSATN of the columns one behind another, the sink's during the call only. Not for
 // writes. ERR_LIMIT: the sink answered false. ERR_INVALID, with a text in diag: memory or a sum ran over.
 MUST_USE Err statement_run(const Statement *statement,

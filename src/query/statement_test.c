@@ -169,6 +169,33 @@ TEST(statement, ends_when_it_is_told_to_stop_or_says_too_much) {
     world_close(&w);
 }
 
+TEST(statement, that_should_be_short_ends_when_it_is_not) {
+    World w = world_open(2000);
+    static const char *const joins[] = {
+        "select t.a, u.a as other from t join u on t.s = u.s",
+        "select t.a, u.a as other from t cross join u",
+        "select count(*) as n from t join u where t.a > u.a",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(joins); i++) {
+        Statement *statement = NULL;
+        Diag diag;
+        uint64_t some = 0, all = 0;
+        EXPECT_OK(compiled(&w, &owner, joins[i], &statement, &diag));
+        statement_limit_tries(statement, 500);
+        EXPECT_ERR(statement_run(statement, NULL, count_row, &some, &diag), ERR_AGAIN);
+        EXPECT(some <= 500 + TABLE_BREATHE_ROWS);
+        statement_limit(statement, NULL, 0, 0);
+        EXPECT_OK(statement_run(statement, NULL, count_row, &all, &diag));
+        EXPECT(all > some || i == 2);
+        statement_limit_tries(statement, UINT64_MAX);
+        some = 0;
+        EXPECT_OK(statement_run(statement, NULL, count_row, &some, &diag));
+        EXPECT_EQ(some, all);
+        statement_free(&statement);
+    }
+    world_close(&w);
+}
+
 // What a stranger gets through any form of query is what the rules leave.
 TEST(statement, never_shows_a_row_that_the_rules_hide) {
     World w = world_open(30);

@@ -1,0 +1,191 @@
+// order.c: who is read first, and how much of one at a time.
+//
+// PICTURE
+//   ready, events ─┬─ prompt ──> all of them
+//                  ├─ light ───> who used least first, until the dear ones among them took too long
+//                  └─ others ──> all; in a hasty turn as many as can be in NET_HASTY_NS
+//
+//   Reading is work, and not little: frames are unmasked, tokens made and verified, requests answered on the
+//   spot. What a database does for its clients its own loop shares out (node/fair.h); a flood of pings, or of
+//   requests that no database is asked for, is seen here only. So the time that reading takes is charged to
+//   the connection, and who uses less than half of what the greediest uses is *light*: it is read and written
+//   first, and while it is about turns are hasty. Where all take alike nobody is light. Nobody is who came less
+//   than a window ago, and those count as one among the greedy: else a flood of connections would hide what it is.
+//
+//   Of connections that flood together some have less than half of the greediest, for a while. So the light ones
+//   that are dear wait as well, behind those that ask for less.
+//
+//   One go of a connection ends when its time is over: what it has read and not handed up waits for its next.
+//
+// ALWAYS TRUE
+//   (1) In each turn at least one of those that are not first goes on, of the ready ones and of the events.
+//   (2) Handlers end connections, others than their own too; such a one is not ready any more, and its events are
+//       harmless. Its memory stays until the turn is over.
+#include "net/conn.h"
+
+#include <stdlib.h>
+
+// Who uses so much makes others light. Of a hundred connections that flood together each uses so much.
+#define GREEDY_NS (RECENT_WINDOW_NS / 100)
+// Of the light ones: a go is dear for what it takes beyond, and so much of that is too much.
+#define CHEAP_NS 10000
+#define DEAR_NS  NET_HASTY_NS
+// A light one that was read so long ago is still about.
+#define LIGHT_WITHIN_NS RECENT_WINDOW_NS
+
+bool order_is_hasty(const NetLoop *loop) {
+    return loop->is_hasty || loop->looked_ns < loop->light_until_ns;
+}
+
+bool order_go_is_over(const NetLoop *loop) {
+    return loop_clock_ns(loop) >= loop->go_until_ns;
+}
+
+static bool is_new(const NetConn *conn, int64_t now_ns) {
+    return now_ns - conn->adopted_ns < RECENT_WINDOW_NS;
+}
+
+static bool is_light(NetLoop *loop, NetConn *conn) {
+    if (is_new(conn, loop->looked_ns)) return false;
+    return recent_is_little(&conn->use, &loop->most_use, GREEDY_NS, loop->looked_ns);
+}
+
+static void go_begin(NetLoop *loop) {
+    loop->go_until_ns = loop->looked_ns + (order_is_hasty(loop) ? NET_HASTY_NS / 2 : NET_GO_NS);
+}
+
+static void go_end(NetLoop *loop, NetConn *conn) {
+    int64_t now_ns = loop_clock_ns(loop);
+    int64_t took_ns = now_ns - loop->looked_ns;
+    recent_charge(&conn->use, &loop->most_use, took_ns, now_ns);
+    if (is_new(conn, now_ns)) recent_charge(&loop->new_use, &loop->most_use, took_ns, now_ns);
+    loop->looked_ns = now_ns;
+}
+
+static void ready_go(NetLoop *loop, NetConn *conn) {
+    link_take_out(&conn->in_ready);
+    go_begin(loop);
+    conn_run(conn);
+    if (!conn->move_to && conn_has_unread(conn)) conn_readable(conn);
+    go_end(loop, conn);
+}
+
+static void event_go(NetLoop *loop, const IoEvent *event) {
+    go_begin(loop);
+    if (((NetTag *)event->tag)->is_listener) {
+        accept_some(loop, event->tag);
+        loop->looked_ns = loop_clock_ns(loop);
+        return;
+    }
+    event_run(event);
+    go_end(loop, event->tag);
+}
+
+static NetConn *ready_front(NetLink *list) {
+    return CONTAINER_OF(list->next, NetConn, in_ready);
+}
+
+// ── those who are first ────────────────────────────────────────────────────────────────────────
+
+typedef struct First {
+    NetConn *conn;
+    const IoEvent *event;  // NULL: it is ready
+    int64_t used;          // -1: prompt
+    uint32_t order;
+} First;
+
+static int first_compare(const void *a, const void *b) {
+    const First *x = a, *y = b;
+    if (x->used != y->used) return x->used < y->used ? -1 : 1;
+    return x->order < y->order ? -1 : 1;
+}
+
+static bool first_add(NetLoop *loop, First *all, uint32_t *count, NetConn *conn, const IoEvent *event) {
+    conn->is_light = is_light(loop, conn);
+    if (conn->is_light) loop->light_until_ns = loop->looked_ns + LIGHT_WITHIN_NS;
+    if (!conn->is_light && !conn->is_prompt) return false;
+    int64_t used = conn->is_prompt ? -1 : recent_used(&conn->use, loop->looked_ns);
+    all[*count] = (First){conn, event, used, *count};
+    ++*count;
+    return true;
+}
+
+// Those of a list that are first, as far as there is room.
+static void first_ready(NetLoop *loop, NetLink *from, NetLink *to, First *all, uint32_t *count) {
+    for (NetLink *link = from->next, *next; link != from && *count < NET_EVENTS_MAX; link = next) {
+        NetConn *conn = CONTAINER_OF(link, NetConn, in_ready);
+        next = link->next;
+        if (!first_add(loop, all, count, conn, NULL)) continue;
+        link_take_out(link);
+        link_append(to, link);
+    }
+}
+
+static void first_go(NetLoop *loop, const First *all, uint32_t count) {
+    int64_t dear_ns = 0;
+    for (uint32_t i = 0; i < count && (all[i].used < 0 || dear_ns < DEAR_NS); i++) {
+        int64_t began_ns = loop->looked_ns;
+        if (all[i].event) {
+            event_go(loop, all[i].event);
+        } else if (!link_is_alone(&all[i].conn->in_ready)) {  // (2)
+            ready_go(loop, all[i].conn);
+        }
+        dear_ns += MAX(loop->looked_ns - began_ns - CHEAP_NS, 0);
+    }
+}
+
+// ── the others ─────────────────────────────────────────────────────────────────────────────────
+
+// What is left stays before what became ready meanwhile.
+static void ready_back(NetLoop *loop, NetLink *left) {
+    link_splice(left, &loop->ready);
+    link_splice(&loop->ready, left);
+}
+
+// An event that is left out is reported again, as the poller is level-triggered; perhaps in the same order, so
+// each time others begin.
+static void others_go(NetLoop *loop, NetLink *ready, const bool *is_done, uint32_t count) {
+    int64_t began_ns = loop->looked_ns;
+    bool hasty = order_is_hasty(loop);
+    while (!link_is_alone(ready)) {
+        ready_go(loop, ready_front(ready));
+        if (hasty && loop->looked_ns >= began_ns + NET_HASTY_NS / 2) break;
+    }
+    ready_back(loop, ready);
+    uint32_t from = hasty ? loop->events_from : 0, i = 0;
+    for (; i < count; i++) {
+        uint32_t at = (from + i) % count;
+        if (is_done[at]) continue;
+        event_go(loop, &loop->events[at]);
+        if (hasty && loop->looked_ns >= began_ns + NET_HASTY_NS) break;
+    }
+    loop->events_from = from + i + 1;
+}
+
+static bool is_crowded(NetLoop *loop) {
+    return loop->is_hasty || recent_used(&loop->most_use, loop->looked_ns) >= GREEDY_NS;
+}
+
+// What becomes ready meanwhile waits for the next turn: nobody starves.
+void order_run(NetLoop *loop, int events) {
+    bool is_done[NET_EVENTS_MAX] = {0};
+    First all[2 * NET_EVENTS_MAX];
+    uint32_t count = 0;
+    NetLink first, others;
+    link_init(&first);
+    link_init(&others);
+    link_splice(&others, &loop->ready);
+    loop->looked_ns = loop_clock_ns(loop);
+    if (is_crowded(loop)) {
+        first_ready(loop, &others, &first, all, &count);
+        for (int i = 0; i < events; i++) {
+            NetTag *tag = loop->events[i].tag;
+            if (tag->is_listener) continue;
+            is_done[i] = first_add(loop, all, &count, (NetConn *)tag, &loop->events[i]);
+        }
+        qsort(all, count, sizeof *all, first_compare);
+        first_go(loop, all, count);
+        ready_back(loop, &first);
+    }
+    others_go(loop, &others, is_done, (uint32_t)events);
+}

@@ -1,4 +1,5 @@
-// fairness.mjs: what a polite client feels of one that misbehaves: `make bench ONLY=fairness`.
+// fairness.mjs: what a polite client feels of one that misbehaves: `make bench ONLY=fairness`, or with
+// KINDS="calls, pings" some kinds of it and the control.
 //
 // One call after another on one connection, alone and then beside each kind of flooder, alternating,
 // so that both are measured in the same minutes. The budget of DESIGN: p99 below 2 × alone.
@@ -17,7 +18,7 @@ import { spawn } from 'node:child_process';
 import { Flooder, publishFlood, roundsFor } from '../tests/e2e/flood_support.mjs';
 import { newIdentity } from '../tests/e2e/support.mjs';
 
-const kinds = ['calls', 'calls in C', 'subscribe', 'heavy', 'slow', 'many', 'many in C', 'silent'];
+const kinds = ['calls', 'calls in C', 'subscribe', 'heavy', 'slow', 'many', 'many in C', 'silent', 'pings', 'visits', 'http', 'sql', 'requests'];
 const sixteen = ', 16 others';
 const crowds = ['calls', 'calls in C', 'heavy'].map(kind => kind + sixteen);
 
@@ -50,7 +51,9 @@ export async function fairness(server, other, { seconds, rounds, load, tool }) {
   const { token } = await newIdentity(server);
   await publishFlood(server, 'fairness', token);
   const burn = { heavy: await roundsFor(server, 'fairness', 1.7), slow: await roundsFor(server, 'fairness', 100) };
-  const figures = Object.fromEntries([...kinds, ...crowds, 'elsewhere'].map(kind => [kind, []]));
+  const asked = process.env.KINDS?.split(',').map(kind => kind.trim());
+  const all = [...kinds, ...crowds, 'elsewhere'].filter(kind => !asked || asked.includes(kind) || kind === 'elsewhere');
+  const figures = Object.fromEntries(all.map(kind => [kind, []]));
   const measure = async clients => {
     const took = await load(['--url', `127.0.0.1:${server.port}`, '--database', 'fairness', '--protocol', 'v3', '--call', 'tick',
       '--argument', '2', '--connections', String(clients), '--in-flight', '1', '--warmup', '0.3', '--seconds', String(seconds)]);

@@ -80,6 +80,25 @@ test('a hundred connections of one identity weigh as much as one', async () => {
   await beside('many', { token: ann.token });
 });
 
+test('pings, and requests that no database is asked for, are no way past the others', async () => {
+  await beside('pings');
+  await beside('requests');
+});
+
+test('who comes and goes without end, or names nobody, counts as one', async () => {
+  await beside('visits');
+  await beside('http');
+  await beside('sql');
+});
+
+test('a join that turns out to be long is not read on the loop', async () => {
+  const before = await metric('lightcone_reads_total');
+  const query = 'SELECT COUNT(*) AS n FROM big a JOIN big b ON a.text = b.text';  // 128 rows, and each fits each
+  const answer = await http(server, 'POST', `/v1/database/${db}/sql`, { body: query });
+  assert.deepEqual(answer.json[0].rows, [[128 * 128]]);
+  assert.equal((await metric('lightcone_reads_total')) - before, 1);
+});
+
 test('over its rate an identity waits, over all its connections together', async () => {
   await set({ identity_rate: 50, identity_burst: 10 });
   const [one, two] = [await session(server, db, { token: ann.token }), await session(server, db, { token: ann.token })];

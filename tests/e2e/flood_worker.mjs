@@ -7,9 +7,15 @@
 //   heavy      calls that compute (`burn` rounds), 16 of them under way
 //   many       a hundred connections of one identity, 20 calls under way on each
 //   slow       reducers for the slow lane, 8 connections
+//   pings      pings without end, thousands at a time
+//   visits     sixteen at a time that connect, are let in and leave, each with a new identity
+//   http       calls over HTTP of somebody who names nobody, 32 connections with 8 requests under way on each
+//   sql        questions likewise, each for all of `big`, 16 connections with 2
+//   requests   for the schema, which no database is asked for, 32 connections with 8
 //
 // Sends {done: how many} now and then, and the kind's end as {ended}.
-import { enc, session, w } from './support.mjs';
+import { connect } from 'node:net';
+import { enc, frame, OP, session, w } from './support.mjs';
 
 const { port, database, kind, size = 16000, token, burn = 0 } = JSON.parse(process.argv[2]);
 const server = { port };
@@ -25,7 +31,53 @@ async function answers(socket, kinds, count) {
   done += count;
 }
 
+// So many connections with so many requests under way on each, for as long as nobody says stop.
+async function requests(connections, depth, method, path, body = '') {
+  const one = Buffer.from(`${method} /v1/database/${database}/${path} HTTP/1.1\r\nhost: flood\r\ncontent-type: application/json\r\n` +
+    `content-length: ${body.length}\r\n\r\n${body}`);
+  const first = Buffer.from('HTTP/1.1 200');
+  const told = setInterval(tell, 20);
+  await Promise.all(Array.from({ length: connections }, () => new Promise((resolve, reject) => {
+    const tcp = connect(port, '127.0.0.1', () => tcp.write(Buffer.concat(Array(depth).fill(one))));
+    tcp.setNoDelay(true);
+    tcp.on('data', data => {
+      let count = 0;
+      for (let at = data.indexOf(first); at >= 0; at = data.indexOf(first, at + 1)) count++;
+      done += count;
+      if (stop) tcp.destroy();
+      else if (count) tcp.write(Buffer.concat(Array(count).fill(one)));
+    });
+    tcp.on('error', reject);
+    tcp.on('close', () => (stop ? resolve() : reject(new Error('the server hung up'))));
+  })));
+  clearInterval(told);
+}
+
 const kinds = {
+  async pings() {
+    const socket = await open();
+    socket.tcp.removeAllListeners('data').resume();  // pongs are not what it is about
+    const many = Buffer.concat(Array(2000).fill(frame(OP.ping, Buffer.alloc(4))));
+    while (!stop && !socket.tcp.destroyed) {
+      if (!socket.tcp.write(many)) await new Promise(resolve => socket.tcp.once('drain', resolve).once('close', resolve));
+      done += 2000;
+      tell();
+      await new Promise(resolve => setImmediate(resolve));
+    }
+    socket.drop();
+  },
+  async visits() {
+    await Promise.all(Array.from({ length: 16 }, async () => {
+      while (!stop) {
+        (await session(server, database)).drop();
+        done++;
+        tell();
+      }
+    }));
+  },
+  http: () => requests(32, 8, 'POST', 'call/tick', '[1]'),
+  sql: () => requests(16, 2, 'POST', 'sql', 'SELECT * FROM big'),
+  requests: () => requests(32, 8, 'GET', 'schema?version=9'),
   async calls() {
     const socket = await open();
     const all = Array.from({ length: size }, (_, i) => enc.call(i, 'tick', w().u32(1).done()));

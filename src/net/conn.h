@@ -169,6 +169,7 @@ struct NetLoop {
     NetLink urgent;          // dirty, and prompt
     bool is_hasty;           // net_set_hasty
     uint32_t events_from;    // which of the events come first in a hasty turn
+    bool others_wait;        // for the next turn: in this one somebody was first
     Recent most_use;         // of the connection that has most
     Recent new_use;          // of those that are new, together
     int64_t looked_ns;       // at the clock: the last go began or ended

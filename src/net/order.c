@@ -3,7 +3,8 @@
 // PICTURE
 //   ready, events ─┬─ prompt ──> all of them
 //                  ├─ light ───> who used least first, until the dear ones among them took too long
-//                  └─ others ──> all; in a hasty turn as many as can be in NET_HASTY_NS
+//                  └─ others ──> all; in a hasty turn as many as can be in NET_HASTY_NS, and none in a turn
+//                                in which somebody was first, unless they waited in the last
 //
 //   Reading is work, and not little: frames are unmasked, tokens made and verified, requests answered on the
 //   spot. What a database does for its clients its own loop shares out (node/fair.h); a flood of pings, or of
@@ -18,7 +19,7 @@
 //   One go of a connection ends when its time is over: what it has read and not handed up waits for its next.
 //
 // ALWAYS TRUE
-//   (1) In each turn at least one of those that are not first goes on, of the ready ones and of the events.
+//   (1) In one of two turns at least one of those that are not first goes on, of the ready ones and of the events.
 //   (2) Handlers end connections, others than their own too; such a one is not ready any more, and its events are
 //       harmless. Its memory stays until the turn is over.
 #include "net/conn.h"
@@ -100,7 +101,11 @@ static int first_compare(const void *a, const void *b) {
     return x->order < y->order ? -1 : 1;
 }
 
-static bool first_add(NetLoop *loop, First *all, uint32_t *count, NetConn *conn, const IoEvent *event) {
+static bool first_add(NetLoop *loop,
+                      First *all,
+                      uint32_t *count,
+                      NetConn *conn,
+                      const IoEvent *event) {
     conn->is_light = is_light(loop, conn);
     if (conn->is_light) loop->light_until_ns = loop->looked_ns + LIGHT_WITHIN_NS;
     if (!conn->is_light && !conn->is_prompt) return false;
@@ -121,9 +126,11 @@ static void first_ready(NetLoop *loop, NetLink *from, NetLink *to, First *all, u
     }
 }
 
-static void first_go(NetLoop *loop, const First *all, uint32_t count) {
+// True: somebody was read.
+static bool first_go(NetLoop *loop, const First *all, uint32_t count) {
     int64_t dear_ns = 0;
-    for (uint32_t i = 0; i < count && (all[i].used < 0 || dear_ns < DEAR_NS); i++) {
+    uint32_t i = 0;
+    for (; i < count && (all[i].used < 0 || dear_ns < DEAR_NS); i++) {
         int64_t began_ns = loop->looked_ns;
         if (all[i].event) {
             event_go(loop, all[i].event);
@@ -132,6 +139,7 @@ static void first_go(NetLoop *loop, const First *all, uint32_t count) {
         }
         dear_ns += MAX(loop->looked_ns - began_ns - CHEAP_NS, 0);
     }
+    return i > 0;
 }
 
 // ── the others ─────────────────────────────────────────────────────────────────────────────────
@@ -184,8 +192,13 @@ void order_run(NetLoop *loop, int events) {
             is_done[i] = first_add(loop, all, &count, (NetConn *)tag, &loop->events[i]);
         }
         qsort(all, count, sizeof *all, first_compare);
-        first_go(loop, all, count);
+        bool any = first_go(loop, all, count);
         ready_back(loop, &first);
+        loop->others_wait = any && !loop->others_wait;
+        if (loop->others_wait) {
+            ready_back(loop, &others);
+            return;
+        }
     }
     others_go(loop, &others, is_done, (uint32_t)events);
 }

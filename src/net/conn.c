@@ -54,7 +54,7 @@ void conn_free(NetConn **conn) {
 }
 
 bool conn_wants_read(const NetConn *conn) {
-    if (conn->peer_ended) return false;
+    if (conn->peer_ended || conn->has_moved) return false;
     switch ((ConnState)conn->state) {
     case CONN_HTTP: return conn->out.bytes <= ANSWERS_MAX;
     case CONN_DRAINING:
@@ -455,7 +455,17 @@ void conn_readable(NetConn *conn) {
     if (!conn->move_to) conn_watch(conn);
 }
 
+static void tell_moved(NetConn *conn) {
+    NetLoop *loop = conn->loop;
+    conn->has_moved = false;
+    if (conn->state == CONN_PG)
+        loop->handler.moved(loop->handler.ctx, conn);
+    else
+        loop->handler.request(loop->handler.ctx, conn, &conn->work->request);
+}
+
 void conn_run(NetConn *conn) {
+    if (conn->has_moved) tell_moved(conn);
     // Requests that are answered at once are followed by the next that is buffered, while there is time:
     // it is ready as soon as it was answered (answer_finish).
     for (;;) {

@@ -89,6 +89,7 @@ typedef struct HttpWork {  // only while a request is being read or answered
 
 typedef struct NetTag {  // what the poller hands back
     bool is_listener, is_pg;
+    int64_t went_ns;  // when it was read last
 } NetTag;
 
 struct NetConn {
@@ -100,6 +101,7 @@ struct NetConn {
     bool out_stuck;  // the socket took less than we had
     bool is_prompt;  // its turn comes before the others': who uses the loop says so
     bool is_light;   // … and order.c, when it was read last
+    bool has_moved;  // to this loop, whose handler does not know yet
     bool yields;     // WS: its time was over, and whole frames may be in `in`
     bool stream_chunked, stream_bodyless, keep_alive;
     bool close_sent, close_seen;
@@ -130,7 +132,8 @@ struct NetConn {
     OutQueue out;
     HttpWork *work;
     WsReader ws;
-    Recent use;          // of the loop's time, in nanoseconds
+    Recent use;          // of the loop's time, in nanoseconds; HTTP: its address has it
+    uint16_t address;    // among those
     int64_t adopted_ns;  // by this loop
     Micros active_at;    // something last arrived, or left
     Micros deadline;     // of the request, the draining or the closing
@@ -154,6 +157,7 @@ typedef struct NetListener {
 #define NET_EVENTS_MAX    1024
 #define NET_HASTY_NS      40000             // of reading, and of writing, in a hasty turn
 #define NET_GO_NS         200000            // of reading one connection, in another
+#define NET_ADDRESSES     1024              // a power of two; more than that share
 #define NET_TICK          ((Micros)100000)  // timers are this coarse
 #define NET_WHEEL_SLOTS   512               // a power of two
 
@@ -168,9 +172,8 @@ struct NetLoop {
     NetLink all, ready, dirty, dead, moving;
     NetLink urgent;          // dirty, and prompt
     bool is_hasty;           // net_set_hasty
-    uint32_t events_from;    // which of the events come first in a hasty turn
     bool others_wait;        // for the next turn: in this one somebody was first
-    Recent most_use;         // of the connection that has most
+    Recent most_use;         // of the connection, or address, that has most
     Recent new_use;          // of those that are new, together
     int64_t looked_ns;       // at the clock: the last go began or ended
     int64_t go_until_ns;     // of the one that goes on
@@ -183,6 +186,8 @@ struct NetLoop {
     char date[30];
     int64_t date_second;
     NetStats stats;
+    uint64_t address_salt;
+    Recent address_use[NET_ADDRESSES];
     IoEvent events[NET_EVENTS_MAX];
     uint8_t scratch[NET_SCRATCH_BYTES];
 };
@@ -205,6 +210,7 @@ void accept_some(NetLoop *loop, NetListener *listener);
 void event_run(const IoEvent *event);  // of a connection
 
 // order.c
+void order_address(NetConn *conn);         // it has come, from its peer
 void order_run(NetLoop *loop, int count);  // those that are ready, and so many events
 bool order_is_hasty(const NetLoop *loop);
 bool order_go_is_over(const NetLoop *loop);  // what is left waits for the connection's next go

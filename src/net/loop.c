@@ -1,7 +1,7 @@
 // loop.c: a turn.
 //
 // PICTURE
-//   net_turn:   reap the dead ─> poll ─> ready list and events (order.c) ─> inbox ─> timers ─> hand-overs
+//   net_turn:   reap the dead ─> poll ─> inbox ─> ready list and events (order.c) ─> timers ─> hand-overs
 //   (caller)    run what arrived, write the log, sync
 //   net_flush:  one writev for each dirty connection
 //
@@ -63,6 +63,7 @@ Err net_open(const Io *io, const NetLimits *limits, const NetHandler *handler, N
     link_init(&loop->moving);
     for (size_t i = 0; i < NET_WHEEL_SLOTS; i++)
         link_init(&loop->wheel[i]);
+    io->random_bytes(io->world, &loop->address_salt, sizeof loop->address_salt);
     loop->now = clock_us(loop);
     loop->tick = loop->now / NET_TICK;
     Err err = io->net_poller_open(io->world, &loop->poller);
@@ -240,6 +241,7 @@ static void conn_adopt(NetLoop *loop, NetConn *conn) {
     link_append(&loop->all, &conn->in_all);
     loop->conn_count++;
     conn->adopted_ns = loop->now * 1000;
+    order_address(conn);
     conn_timer(conn);
     conn_watch(conn);
 }
@@ -332,14 +334,11 @@ static void moved_in(NetLoop *loop, NetConn *conn) {
     conn->loop = loop;
     conn->active_at = loop->now;
     conn->watch_read = conn->watch_write = conn->out_stuck = false;
+    conn->has_moved = true;
     conn_adopt(loop, conn);
     if (conn->state == CONN_DEAD) return;
     if (conn->out.count) conn_dirty(conn);
-    if (conn->state == CONN_PG)
-        loop->handler.moved(loop->handler.ctx, conn);
-    else
-        loop->handler.request(loop->handler.ctx, conn, &conn->work->request);
-    if (!conn->move_to) conn_run(conn);
+    conn_ready(conn);
 }
 
 static void inbox_run(NetLoop *loop) {
@@ -407,8 +406,8 @@ Err net_turn(NetLoop *loop, int64_t timeout_us) {
                                  &count);
     if (err != OK) return err;
     loop->now = clock_us(loop);
-    order_run(loop, count);
     inbox_run(loop);
+    order_run(loop, count);
     timers_run(loop);  // after reading, so that being held up ourselves makes nobody look idle
     moving_hand_over(loop);
     reap(loop);

@@ -1165,6 +1165,94 @@ TEST(net, a_flood_of_connections_does_not_come_before_who_was_there) {
     app_close(&app);
 }
 
+TEST(net, requests_from_one_address_count_as_one_however_many_connections_bring_them) {
+    enum { MANY = 30, ROUNDS = 10 };
+    App app;
+    Io io;
+    int sockets[MANY];
+    app_open(&app, NULL);
+    int talker = dial_ws(&app);
+    for (int i = 0; i < MANY; i++)
+        sockets[i] = dial(&app);
+    turn(&app);
+    by_hand(&app, &io, 50000);
+    hand_ns += 2 * RECENT_WINDOW_NS;
+    for (int round = 0; round < ROUNDS; round++) {  // each takes as much as the talker
+        int requests = app.requests, messages = app.messages;
+        for (int i = 0; i < MANY; i++)
+            put(&app, sockets[i], "GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
+        send_frame(&app, talker, 0x82, BYTES("z", 1));
+        turn(&app);
+        EXPECT_EQ(app.messages, messages + 1);
+        if (round) EXPECT_EQ(app.requests, requests);
+        turns(&app, MANY);
+        EXPECT_EQ(app.requests, requests + MANY);
+    }
+    for (int i = 0; i < MANY; i++)
+        hang_up(&app, sockets[i]);
+    hang_up(&app, talker);
+    app_close(&app);
+}
+
+TEST(net, in_hasty_turns_who_was_read_longest_ago_is_first) {
+    enum { MANY = 5 };
+    App app;
+    Io io;
+    int sockets[MANY];
+    app_open(&app, NULL);
+    for (int i = 0; i < MANY; i++)
+        sockets[i] = dial_ws(&app);
+    by_hand(&app, &io, NET_HASTY_NS);  // one a turn
+    net_set_hasty(app.loop, true);
+    say(&app, sockets, "abcde");
+    for (int i = 0; i < 2 * MANY; i++) {  // and each of them asks again as soon as it was read
+        int last = app.order[strlen(app.order) - 1] - 'a';
+        send_frame(&app, sockets[last], 0x82, BYTES(&"abcde"[last], 1));
+        turn(&app);
+    }
+    EXPECT_STR(app.order, "abcdeabcdea");
+    for (int i = 0; i < MANY; i++)
+        hang_up(&app, sockets[i]);
+    app_close(&app);
+}
+
+TEST(net, connections_that_come_from_another_loop_wait_for_their_turn) {
+    enum { MANY = 10 };
+    App app, other = {0};
+    Io io;
+    int sockets[MANY];
+    Buf got = {0};
+    app_open(&app, NULL);
+    NetHandler handler = app_handler(&other);
+    EXPECT_OK(net_open(app.io, NULL, &handler, &other.loop));
+    for (int i = 0; i < MANY; i++) {
+        sockets[i] = dial(&app);
+        put(&app, sockets[i], "GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
+        while (net_stats(app.loop).connections == 0)
+            turn(&app);
+        app.move_to = other.loop;
+        turns(&app, 2);
+        EXPECT_EQ(net_stats(app.loop).connections, 0);
+    }
+    other.io = app.io;
+    by_hand(&other, &io, NET_HASTY_NS);
+    net_set_hasty(other.loop, true);
+    turn(&other);
+    EXPECT_EQ(net_stats(other.loop).connections, MANY);
+    EXPECT_EQ(other.requests, 1);
+    turns(&other, MANY);
+    EXPECT_EQ(other.requests, MANY);
+    get_some(&app, sockets[MANY - 1], &got);
+    expect_has(&got, "GET /a?");
+    buf_deinit(&got);
+    for (int i = 0; i < MANY; i++)
+        hang_up(&app, sockets[i]);
+    turns(&other, 3);
+    EXPECT_EQ(other.closes, MANY);
+    net_close(&other.loop);
+    app_close(&app);
+}
+
 TEST(net, a_frame_is_freed_by_whom_it_names) {
     int buried = 0;
     NetFrame *frame = net_frame_raw(BYTES("x", 1)), *again = frame;

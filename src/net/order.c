@@ -3,8 +3,9 @@
 // PICTURE
 //   ready, events ─┬─ prompt ──> all of them
 //                  ├─ light ───> who used least first, until the dear ones among them took too long
-//                  └─ others ──> all; in a hasty turn as many as can be in NET_HASTY_NS, and none in a turn
-//                                in which somebody was first, unless they waited in the last
+//                  └─ others ──> all; in a hasty turn as many as can be in NET_HASTY_NS, who was read longest ago
+//                                first, and none in a turn in which somebody was first, unless they waited in
+//                                the last
 //
 //   Reading is work, and not little: frames are unmasked, tokens made and verified, requests answered on the
 //   spot. What a database does for its clients its own loop shares out (node/fair.h); a flood of pings, or of
@@ -16,6 +17,10 @@
 //   Of connections that flood together some have less than half of the greediest, for a while. So the light ones
 //   that are dear wait as well, behind those that ask for less.
 //
+//   HTTP has many connections for one who asks, and one connection for many: what they take together is charged to
+//   the address that they are from. A thousand and some accounts have room for all addresses, so two of them may be
+//   taken for one, by a hash that nobody can foretell (stochastic fairness queueing, McKenney 1990).
+//
 //   One go of a connection ends when its time is over: what it has read and not handed up waits for its next.
 //
 // ALWAYS TRUE
@@ -25,6 +30,9 @@
 #include "net/conn.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+#include "base/blake3.h"
 
 // Who uses so much makes others light. Of a hundred connections that flood together each uses so much.
 #define GREEDY_NS (RECENT_WINDOW_NS / 100)
@@ -46,40 +54,63 @@ static bool is_new(const NetConn *conn, int64_t now_ns) {
     return now_ns - conn->adopted_ns < RECENT_WINDOW_NS;
 }
 
-static bool is_light(NetLoop *loop, NetConn *conn) {
-    if (is_new(conn, loop->looked_ns)) return false;
-    return recent_is_little(&conn->use, &loop->most_use, GREEDY_NS, loop->looked_ns);
+void order_address(NetConn *conn) {
+    char name[sizeof conn->peer + sizeof conn->loop->address_salt];
+    size_t len = strlen(conn->peer);
+    while (len && conn->peer[len - 1] != ':')
+        len--;  // the port
+    memcpy(name, &conn->loop->address_salt, sizeof conn->loop->address_salt);
+    memcpy(name + sizeof conn->loop->address_salt, conn->peer, len);
+    uint8_t hash[BLAKE3_LEN];
+    blake3(BYTES(name, sizeof conn->loop->address_salt + len), hash);
+    conn->address = load_u16(hash) % NET_ADDRESSES;
 }
 
-static void go_begin(NetLoop *loop) {
+static Recent *use_of(NetConn *conn) {
+    bool own = conn->tag.is_pg || conn->state == CONN_WS || conn->state == CONN_WS_CLOSING;
+    return own ? &conn->use : &conn->loop->address_use[conn->address];
+}
+
+static bool is_light(NetLoop *loop, NetConn *conn) {
+    if (is_new(conn, loop->looked_ns)) return false;
+    return recent_is_little(use_of(conn), &loop->most_use, GREEDY_NS, loop->looked_ns);
+}
+
+static void go_begin(NetLoop *loop, NetTag *tag) {
+    tag->went_ns = loop->looked_ns;
     loop->go_until_ns = loop->looked_ns + (order_is_hasty(loop) ? NET_HASTY_NS / 2 : NET_GO_NS);
 }
 
-static void go_end(NetLoop *loop, NetConn *conn) {
+// `use` is whose the go was when it began.
+static void go_end(NetLoop *loop, const NetConn *conn, Recent *use) {
     int64_t now_ns = loop_clock_ns(loop);
     int64_t took_ns = now_ns - loop->looked_ns;
-    recent_charge(&conn->use, &loop->most_use, took_ns, now_ns);
+    recent_charge(use, &loop->most_use, took_ns, now_ns);
     if (is_new(conn, now_ns)) recent_charge(&loop->new_use, &loop->most_use, took_ns, now_ns);
     loop->looked_ns = now_ns;
 }
 
 static void ready_go(NetLoop *loop, NetConn *conn) {
     link_take_out(&conn->in_ready);
-    go_begin(loop);
+    Recent *use = use_of(conn);
+    go_begin(loop, &conn->tag);
     conn_run(conn);
     if (!conn->move_to && conn_has_unread(conn)) conn_readable(conn);
-    go_end(loop, conn);
+    go_end(loop, conn, use);
 }
 
 static void event_go(NetLoop *loop, const IoEvent *event) {
-    go_begin(loop);
-    if (((NetTag *)event->tag)->is_listener) {
+    NetTag *tag = event->tag;
+    go_begin(loop, tag);
+    if (tag->is_listener) {
         accept_some(loop, event->tag);
         loop->looked_ns = loop_clock_ns(loop);
         return;
     }
+    NetConn *conn = event->tag;
+    Recent *use = use_of(conn);
     event_run(event);
-    go_end(loop, event->tag);
+    go_end(loop, conn, use);
 }
 
 static NetConn *ready_front(NetLink *list) {
@@ -109,7 +140,7 @@ static bool first_add(NetLoop *loop,
     conn->is_light = is_light(loop, conn);
     if (conn->is_light) loop->light_until_ns = loop->looked_ns + LIGHT_WITHIN_NS;
     if (!conn->is_light && !conn->is_prompt) return false;
-    int64_t used = conn->is_prompt ? -1 : recent_used(&conn->use, loop->looked_ns);
+    int64_t used = conn->is_prompt ? -1 : recent_used(use_of(conn), loop->looked_ns);
     all[*count] = (First){conn, event, used, *count};
     ++*count;
     return true;
@@ -150,8 +181,21 @@ static void ready_back(NetLoop *loop, NetLink *left) {
     link_splice(&loop->ready, left);
 }
 
-// An event that is left out is reported again, as the poller is level-triggered; perhaps in the same order, so
-// each time others begin.
+// Of those that are left, the one that was read longest ago.
+static uint32_t longest_ago(const NetLoop *loop, const bool *is_done, uint32_t count) {
+    uint32_t found = 0;
+    int64_t found_ns = INT64_MAX;
+    for (uint32_t i = 0; i < count; i++) {
+        int64_t went_ns = ((const NetTag *)loop->events[i].tag)->went_ns;
+        if (is_done[i] || went_ns >= found_ns) continue;
+        found = i;
+        found_ns = went_ns;
+    }
+    return found;
+}
+
+// An event that is left out is reported again, as the poller is level-triggered, and in what order is the poller's
+// affair: whoever is always in front must not be always first.
 static void others_go(NetLoop *loop, NetLink *ready, const bool *is_done, uint32_t count) {
     int64_t began_ns = loop->looked_ns;
     bool hasty = order_is_hasty(loop);
@@ -160,14 +204,13 @@ static void others_go(NetLoop *loop, NetLink *ready, const bool *is_done, uint32
         if (hasty && loop->looked_ns >= began_ns + NET_HASTY_NS / 2) break;
     }
     ready_back(loop, ready);
-    uint32_t from = hasty ? loop->events_from : 0, i = 0;
-    for (; i < count; i++) {
+    uint32_t from = hasty ? longest_ago(loop, is_done, count) : 0;
+    for (uint32_t i = 0; i < count; i++) {
         uint32_t at = (from + i) % count;
         if (is_done[at]) continue;
         event_go(loop, &loop->events[at]);
         if (hasty && loop->looked_ns >= began_ns + NET_HASTY_NS) break;
     }
-    loop->events_from = from + i + 1;
 }
 
 static bool is_crowded(NetLoop *loop) {

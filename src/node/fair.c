@@ -279,18 +279,23 @@ void fair_again(Fair *fair, FairEntry *entry) {
 
 // ── whose turn ─────────────────────────────────────────────────────────────────────────────────
 
+static void charge_party(Fair *fair, FairParty *p, int64_t cost, int64_t now_ns) {
+    if (!p->since_ns) p->since_ns = now_ns;
+    recent_charge(&p->use, &fair->most_use, cost, now_ns);
+    if (is_new(p, now_ns)) recent_charge(&fair->new_use, &fair->most_use, cost, now_ns);
+    recent_charge(&p->work, &fair->most_work, cost, now_ns);
+    int64_t credit = p->credit_ns - cost;
+    p->credit_ns = MAX(credit, -DEBT_SHARES * fair->share_ns);
+}
+
 static void charge(Fair *fair, int64_t now_ns) {
-    FairParty *p = fair->served;
-    if (p) {
-        int64_t cost = MAX(now_ns - fair->served_since_ns, 0);
-        if (!p->since_ns) p->since_ns = now_ns;
-        recent_charge(&p->use, &fair->most_use, cost, now_ns);
-        if (is_new(p, now_ns)) recent_charge(&fair->new_use, &fair->most_use, cost, now_ns);
-        recent_charge(&p->work, &fair->most_work, cost, now_ns);
-        int64_t credit = p->credit_ns - cost;
-        p->credit_ns = MAX(credit, -DEBT_SHARES * fair->share_ns);
-    }
+    if (fair->served)
+        charge_party(fair, fair->served, MAX(now_ns - fair->served_since_ns, 0), now_ns);
     fair->served_since_ns = now_ns;
+}
+
+void fair_used(Fair *fair, const FairEntry *entry, int64_t ns, int64_t now_ns) {
+    charge_party(fair, entry->party, MAX(ns, 0), now_ns);
 }
 
 void fair_excuse(Fair *fair, int64_t ns) {
@@ -319,13 +324,17 @@ static void served_back(Fair *fair) {
 }
 
 void fair_turn_begin(Fair *fair) {
-    fair->any_served = fair->rest_next = fair->others_next = false;
+    // Not `rest_next`: turns may be so short that only the first of their fresh ones is served.
+    fair->any_served = fair->others_next = false;
     fair->may_begin_round = true;
 }
 
 void fair_turn_end(Fair *fair, int64_t now_ns) {
     charge(fair, now_ns);
     served_back(fair);
+    // Nobody waits for his next share, so everybody may have it. Else who asks for little at a time would owe more
+    // and more where nobody else owes anything.
+    if (!fair->rings[FAIR_REST].first) fair->round++;
 }
 
 static int64_t best_credit(const Fair *fair) {

@@ -164,6 +164,8 @@ bool fair_is_crowded(const Fair *fair, int64_t now_ns);
 bool fair_sparse_within(const Fair *fair, int64_t within_ns, int64_t now_ns);  // was anybody?
 // Of the time since the last fair_take, so much was nobody's: the machine ran somebody else.
 void fair_excuse(Fair *fair, int64_t ns);
+// Of the loop's time outside of turns, so much was spent for the entry's party: it was let in.
+void fair_used(Fair *fair, const FairEntry *entry, int64_t ns, int64_t now_ns);
 // A worker spent so much time for the entry's party.
 void fair_worked(Fair *fair, const FairEntry *entry, int64_t ns, int64_t now_ns);
 // The entry that was taken has more to do: it keeps its place for a burst of messages.

@@ -461,6 +461,60 @@ TEST(fair, newcomers_without_end_do_not_starve_who_was_there) {
     world_deinit(&w);
 }
 
+TEST(fair, what_it_takes_to_let_newcomers_in_is_theirs) {
+    for (int let_in = 0; let_in < 2; let_in++) {
+        World w;
+        world_init(&w, 250 * US);
+        Client *old = client_add(&w, 1, 20 * US);
+        old->one_in_flight = true;
+        bool was_sparse = false;
+        for (uint32_t round = 0; round < 300;
+             round++) {  // every millisecond one call and one visit, 20 µs each
+            FairEntry visitor;
+            Identity id = named(1000 + round);
+            EXPECT_OK(fair_join(&w.fair, &visitor, &id, true));
+            if (let_in) fair_used(&w.fair, &visitor, 100 * US, w.now);
+            fair_ready(&w.fair, &visitor);
+            fair_turn_begin(&w.fair);
+            for (FairEntry *entry; (entry = fair_take(&w.fair, w.now));) {
+                if (entry == &old->entry) was_sparse = entry->was_sparse;
+                w.now += 20 * US;
+            }
+            fair_turn_end(&w.fair, w.now);
+            fair_leave(&w.fair, &visitor, w.now);
+            w.now += 960 * US;
+            fair_ready(&w.fair, &old->entry);
+        }
+        EXPECT_EQ(was_sparse, let_in);
+        world_deinit(&w);
+    }
+}
+
+TEST(fair, one_who_asks_for_little_does_not_come_to_owe_where_nobody_does) {
+    World w;
+    world_init(&w, 250 * US);
+    Client *c = client_add(&w, 1, 20 * US);
+    c->one_in_flight = true;
+    for (int i = 0; i < 100; i++) {
+        EXPECT(c->entry.party->is_fresh);
+        turn(&w);
+    }
+    world_deinit(&w);
+}
+
+TEST(fair, turns_of_a_single_call_each_are_for_those_in_debt_too) {
+    World w;
+    world_init(&w, 250 * US);
+    w.turn_ns = 1;
+    Client *owes = client_add(&w, 1, 300 * US);
+    for (uint32_t i = 0; i < 10; i++)
+        client_add(&w, 2 + i, 20 * US)->one_in_flight = true;
+    for (int i = 0; i < 100; i++)
+        turn(&w);
+    EXPECT(owes->calls > 3);
+    world_deinit(&w);
+}
+
 TEST(fair, over_the_rate_calls_wait_each_once_and_in_order) {
     World w;
     world_init(&w, 250 * US);

@@ -15,6 +15,7 @@ static Session *session_of_request(Request *r, SessionKind kind) {
         .confirmed = true,
         .token = r->caller.token,
         .claims = r->caller.payload,
+        .began_ns = r->began_ns,
     };
     r->node->io->random_bytes(r->node->io->world,
                               options.connection.le,
@@ -200,6 +201,7 @@ void route_subscribe(Request *r) {
         .packing = params.packing,
         .token = r->caller.token,
         .claims = r->caller.payload,
+        .began_ns = r->began_ns,
     };
     Session *s = session_new(r->db, &options);
     if (!s) {

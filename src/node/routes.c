@@ -410,6 +410,7 @@ static void on_request(void *ctx, NetConn *conn, const HttpRequest *http) {
     NodeLoop *loop = ctx;
     Arena arena = {0};
     Request r = {.loop = loop, .node = loop->node, .conn = conn, .http = http, .arena = &arena};
+    r.began_ns = loop->node->io->clock_monotonic_ns(loop->node->io->world);
     char allowed[128];
     const Route *route = route_find(http, r.params, &r.param_count, allowed, sizeof allowed);
     if (route) {

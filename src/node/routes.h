@@ -31,8 +31,9 @@ typedef struct Request {
     Node *node;
     NetConn *conn;
     const HttpRequest *http;
-    Arena *arena;   // until the request was handled
-    Str params[2];  // of the path, percent-decoded
+    int64_t began_ns;  // of the monotonic clock, when it was looked at first
+    Arena *arena;      // until the request was handled
+    Str params[2];     // of the path, percent-decoded
     uint32_t param_count;
     bool has_caller, is_new_caller;  // new: of no name, it was given one for this request
     AuthClaims caller;

@@ -49,6 +49,11 @@ Session *session_new(Database *db, const SessionOptions *o) {
         mem_free(s);
         return NULL;
     }
+    if (o->began_ns) {
+        const Io *io = db->loop->node->io;
+        int64_t now_ns = io->clock_monotonic_ns(io->world);
+        fair_used(&db->fair, &s->fair, now_ns - o->began_ns, now_ns);
+    }
     db->v1_count += wire_is_v1(s->protocol);
     db->ours_count += s->speaks_ours;
     s->next = db->sessions;

@@ -132,8 +132,8 @@ struct NetConn {
     OutQueue out;
     HttpWork *work;
     WsReader ws;
-    Recent use;          // of the loop's time, in nanoseconds; HTTP: its address has it
-    uint16_t address;    // among those
+    Recent use;          // of the loop's time, in nanoseconds
+    uint16_t address;    // HTTP: among those to whom it is charged
     int64_t adopted_ns;  // by this loop
     Micros active_at;    // something last arrived, or left
     Micros deadline;     // of the request, the draining or the closing
@@ -174,6 +174,7 @@ struct NetLoop {
     bool is_hasty;           // net_set_hasty
     bool others_wait;        // for the next turn: in this one somebody was first
     Recent most_use;         // of the connection, or address, that has most
+    Recent most_http_use;    // of the connection of HTTP that has most
     Recent new_use;          // of those that are new, together
     int64_t looked_ns;       // at the clock: the last go began or ended
     int64_t go_until_ns;     // of the one that goes on

@@ -240,7 +240,7 @@ static void accept_resume(NetLoop *loop) {
 static void conn_adopt(NetLoop *loop, NetConn *conn) {
     link_append(&loop->all, &conn->in_all);
     loop->conn_count++;
-    conn->adopted_ns = loop->now * 1000;
+    conn->adopted_ns = conn->tag.went_ns = loop->now * 1000;
     order_address(conn);
     conn_timer(conn);
     conn_watch(conn);

@@ -1194,6 +1194,40 @@ TEST(net, requests_from_one_address_count_as_one_however_many_connections_bring_
     app_close(&app);
 }
 
+TEST(net, of_the_connections_of_one_address_those_that_ask_for_little_are_first) {
+    enum { MANY = 30, ROUNDS = 10 };
+    App app;
+    Io io;
+    int sockets[MANY];
+    Buf got = {0};
+    app_open(&app, NULL);
+    for (int i = 0; i < MANY; i++)
+        sockets[i] = dial(&app);
+    int rare = dial(&app);
+    turn(&app);
+    by_hand(&app, &io, 50000);
+    hand_ns += 2 * RECENT_WINDOW_NS;
+    for (int round = 0; round < ROUNDS; round++) {
+        for (int i = 0; i < MANY; i++)
+            put(&app, sockets[i], "GET /a HTTP/1.1\r\nHost: a\r\n\r\n");
+        if (round == ROUNDS - 1) put(&app, rare, "GET /rare HTTP/1.1\r\nHost: a\r\n\r\n");
+        int requests = app.requests;
+        turn(&app);
+        if (round == ROUNDS - 1) {
+            get_some(&app, rare, &got);
+            expect_has(&got, "GET /rare?");
+            EXPECT(app.requests < requests + 5);
+        }
+        turns(&app, MANY);
+    }
+    EXPECT_EQ(app.requests, MANY * ROUNDS + 1);
+    buf_deinit(&got);
+    for (int i = 0; i < MANY; i++)
+        hang_up(&app, sockets[i]);
+    hang_up(&app, rare);
+    app_close(&app);
+}
+
 TEST(net, in_hasty_turns_who_was_read_longest_ago_is_first) {
     enum { MANY = 5 };
     App app;

@@ -3,9 +3,9 @@
 // PICTURE
 //   ready, events ─┬─ prompt ──> all of them
 //                  ├─ light ───> who used least first, until the dear ones among them took too long
-//                  └─ others ──> all; in a hasty turn as many as can be in NET_HASTY_NS, who was read longest ago
-//                                first, and none in a turn in which somebody was first, unless they waited in
-//                                the last
+//                  │             … and that is all, unless the others waited in the last turn
+//                  ├─ little ──> HTTP, light but for others of its address: as the light ones
+//                  └─ others ──> all; in a hasty turn as many as can be in NET_HASTY_NS, who was read longest ago first
 //
 //   Reading is work, and not little: frames are unmasked, tokens made and verified, requests answered on the
 //   spot. What a database does for its clients its own loop shares out (node/fair.h); a flood of pings, or of
@@ -19,7 +19,8 @@
 //
 //   HTTP has many connections for one who asks, and one connection for many: what they take together is charged to
 //   the address that they are from. A thousand and some accounts have room for all addresses, so two of them may be
-//   taken for one, by a hash that nobody can foretell (stochastic fairness queueing, McKenney 1990).
+//   taken for one, by a hash that nobody can foretell (stochastic fairness queueing, McKenney 1990). Behind a proxy all
+//   have one address, so those of its connections that use little come before the rest of them.
 //
 //   One go of a connection ends when its time is over: what it has read and not handed up waits for its next.
 //
@@ -36,6 +37,8 @@
 
 // Who uses so much makes others light. Of a hundred connections that flood together each uses so much.
 #define GREEDY_NS (RECENT_WINDOW_NS / 100)
+// … among the connections of HTTP.
+#define GREEDY_HTTP_NS (GREEDY_NS / 4)
 // Of the light ones: a go is dear for what it takes beyond, and so much of that is too much.
 #define CHEAP_NS 10000
 #define DEAR_NS  NET_HASTY_NS
@@ -66,14 +69,24 @@ void order_address(NetConn *conn) {
     conn->address = load_u16(hash) % NET_ADDRESSES;
 }
 
-static Recent *use_of(NetConn *conn) {
-    bool own = conn->tag.is_pg || conn->state == CONN_WS || conn->state == CONN_WS_CLOSING;
-    return own ? &conn->use : &conn->loop->address_use[conn->address];
+static bool is_http(const NetConn *conn) {
+    return !conn->tag.is_pg && conn->state != CONN_WS && conn->state != CONN_WS_CLOSING;
 }
 
-static bool is_light(NetLoop *loop, NetConn *conn) {
-    if (is_new(conn, loop->looked_ns)) return false;
-    return recent_is_little(use_of(conn), &loop->most_use, GREEDY_NS, loop->looked_ns);
+static Recent *use_of(NetConn *conn) {
+    return is_http(conn) ? &conn->loop->address_use[conn->address] : &conn->use;
+}
+
+typedef enum Rank { RANK_PROMPT, RANK_LIGHT, RANK_LITTLE, RANK_OTHER } Rank;
+
+static Rank rank_of(NetLoop *loop, NetConn *conn) {
+    int64_t now_ns = loop->looked_ns;
+    if (conn->is_prompt) return RANK_PROMPT;
+    if (is_new(conn, now_ns)) return RANK_OTHER;
+    if (recent_is_little(use_of(conn), &loop->most_use, GREEDY_NS, now_ns)) return RANK_LIGHT;
+    bool little =
+        is_http(conn) && recent_is_little(&conn->use, &loop->most_http_use, GREEDY_HTTP_NS, now_ns);
+    return little ? RANK_LITTLE : RANK_OTHER;
 }
 
 static void go_begin(NetLoop *loop, NetTag *tag) {
@@ -82,10 +95,11 @@ static void go_begin(NetLoop *loop, NetTag *tag) {
 }
 
 // `use` is whose the go was when it began.
-static void go_end(NetLoop *loop, const NetConn *conn, Recent *use) {
+static void go_end(NetLoop *loop, NetConn *conn, Recent *use) {
     int64_t now_ns = loop_clock_ns(loop);
     int64_t took_ns = now_ns - loop->looked_ns;
     recent_charge(use, &loop->most_use, took_ns, now_ns);
+    if (use != &conn->use) recent_charge(&conn->use, &loop->most_http_use, took_ns, now_ns);
     if (is_new(conn, now_ns)) recent_charge(&loop->new_use, &loop->most_use, took_ns, now_ns);
     loop->looked_ns = now_ns;
 }
@@ -122,55 +136,65 @@ static NetConn *ready_front(NetLink *list) {
 typedef struct First {
     NetConn *conn;
     const IoEvent *event;  // NULL: it is ready
-    int64_t used;          // -1: prompt
+    Rank rank;
+    int64_t used;
     uint32_t order;
 } First;
 
+typedef struct Firsts {
+    uint32_t count, next;
+    First all[2 * NET_EVENTS_MAX];
+} Firsts;
+
 static int first_compare(const void *a, const void *b) {
     const First *x = a, *y = b;
+    if (x->rank != y->rank) return x->rank < y->rank ? -1 : 1;
     if (x->used != y->used) return x->used < y->used ? -1 : 1;
     return x->order < y->order ? -1 : 1;
 }
 
-static bool first_add(NetLoop *loop,
-                      First *all,
-                      uint32_t *count,
-                      NetConn *conn,
-                      const IoEvent *event) {
-    conn->is_light = is_light(loop, conn);
-    if (conn->is_light) loop->light_until_ns = loop->looked_ns + LIGHT_WITHIN_NS;
-    if (!conn->is_light && !conn->is_prompt) return false;
-    int64_t used = conn->is_prompt ? -1 : recent_used(use_of(conn), loop->looked_ns);
-    all[*count] = (First){conn, event, used, *count};
-    ++*count;
+static bool first_add(NetLoop *loop, Firsts *firsts, NetConn *conn, const IoEvent *event) {
+    Rank rank = rank_of(loop, conn);
+    conn->is_light = rank == RANK_LIGHT;
+    if (rank == RANK_OTHER) return false;
+    if (rank != RANK_PROMPT) loop->light_until_ns = loop->looked_ns + LIGHT_WITHIN_NS;
+    Recent *use = rank == RANK_LITTLE ? &conn->use : use_of(conn);
+    int64_t used = rank == RANK_PROMPT ? 0 : recent_used(use, loop->looked_ns);
+    firsts->all[firsts->count] = (First){conn, event, rank, used, firsts->count};
+    firsts->count++;
     return true;
 }
 
 // Those of a list that are first, as far as there is room.
-static void first_ready(NetLoop *loop, NetLink *from, NetLink *to, First *all, uint32_t *count) {
-    for (NetLink *link = from->next, *next; link != from && *count < NET_EVENTS_MAX; link = next) {
+static void first_ready(NetLoop *loop, NetLink *from, NetLink *to, Firsts *firsts) {
+    for (NetLink *link = from->next, *next; link != from && firsts->count < NET_EVENTS_MAX;
+         link = next) {
         NetConn *conn = CONTAINER_OF(link, NetConn, in_ready);
         next = link->next;
-        if (!first_add(loop, all, count, conn, NULL)) continue;
+        if (!first_add(loop, firsts, conn, NULL)) continue;
         link_take_out(link);
         link_append(to, link);
     }
 }
 
-// True: somebody was read.
-static bool first_go(NetLoop *loop, const First *all, uint32_t count) {
+// Those that are left, up to `last`. True: somebody was read.
+static bool first_go(NetLoop *loop, Firsts *firsts, Rank last) {
     int64_t dear_ns = 0;
-    uint32_t i = 0;
-    for (; i < count && (all[i].used < 0 || dear_ns < DEAR_NS); i++) {
+    bool any = false;
+    for (; firsts->next < firsts->count; firsts->next++) {
+        const First *first = &firsts->all[firsts->next];
+        if (first->rank > last) break;
+        if (first->rank != RANK_PROMPT && dear_ns >= DEAR_NS) continue;
         int64_t began_ns = loop->looked_ns;
-        if (all[i].event) {
-            event_go(loop, all[i].event);
-        } else if (!link_is_alone(&all[i].conn->in_ready)) {  // (2)
-            ready_go(loop, all[i].conn);
+        any = true;
+        if (first->event) {
+            event_go(loop, first->event);
+        } else if (!link_is_alone(&first->conn->in_ready)) {  // (2)
+            ready_go(loop, first->conn);
         }
         dear_ns += MAX(loop->looked_ns - began_ns - CHEAP_NS, 0);
     }
-    return i > 0;
+    return any;
 }
 
 // ── the others ─────────────────────────────────────────────────────────────────────────────────
@@ -220,24 +244,25 @@ static bool is_crowded(NetLoop *loop) {
 // What becomes ready meanwhile waits for the next turn: nobody starves.
 void order_run(NetLoop *loop, int events) {
     bool is_done[NET_EVENTS_MAX] = {0};
-    First all[2 * NET_EVENTS_MAX];
-    uint32_t count = 0;
+    Firsts firsts;
+    firsts.count = firsts.next = 0;
     NetLink first, others;
     link_init(&first);
     link_init(&others);
     link_splice(&others, &loop->ready);
     loop->looked_ns = loop_clock_ns(loop);
     if (is_crowded(loop)) {
-        first_ready(loop, &others, &first, all, &count);
+        first_ready(loop, &others, &first, &firsts);
         for (int i = 0; i < events; i++) {
             NetTag *tag = loop->events[i].tag;
             if (tag->is_listener) continue;
-            is_done[i] = first_add(loop, all, &count, (NetConn *)tag, &loop->events[i]);
+            is_done[i] = first_add(loop, &firsts, (NetConn *)tag, &loop->events[i]);
         }
-        qsort(all, count, sizeof *all, first_compare);
-        bool any = first_go(loop, all, count);
-        ready_back(loop, &first);
+        qsort(firsts.all, firsts.count, sizeof *firsts.all, first_compare);
+        bool any = first_go(loop, &firsts, RANK_LIGHT);
         loop->others_wait = any && !loop->others_wait;
+        if (!loop->others_wait) (void)first_go(loop, &firsts, RANK_LITTLE);
+        ready_back(loop, &first);
         if (loop->others_wait) {
             ready_back(loop, &others);
             return;

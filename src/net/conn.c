@@ -570,6 +570,12 @@ void net_conn_set_data(NetConn *conn, void *data) {
 const char *net_conn_peer(const NetConn *conn) {
     return conn->peer;
 }
+Str net_conn_address(const NetConn *conn) {
+    Str peer = str_from(conn->peer);
+    while (peer.len && peer.ptr[peer.len - 1] != ':')
+        peer.len--;
+    return peer;
+}
 NetLoop *net_conn_loop(const NetConn *conn) {
     return conn->loop;
 }

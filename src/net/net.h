@@ -182,6 +182,7 @@ void net_finish(NetConn *conn);
 void *net_conn_data(const NetConn *conn);
 void net_conn_set_data(NetConn *conn, void *data);
 const char *net_conn_peer(const NetConn *conn);
+Str net_conn_address(const NetConn *conn);  // the peer without its port; as long as the connection
 NetLoop *net_conn_loop(const NetConn *conn);
 
 // Answers. `headers` are added to Content-Length, Connection, Date and the CORS ones of §1.1 (for

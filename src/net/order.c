@@ -31,7 +31,6 @@
 #include "net/conn.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/blake3.h"
 
@@ -58,15 +57,13 @@ static bool is_new(const NetConn *conn, int64_t now_ns) {
 }
 
 void order_address(NetConn *conn) {
-    char name[sizeof conn->peer + sizeof conn->loop->address_salt];
-    size_t len = strlen(conn->peer);
-    while (len && conn->peer[len - 1] != ':')
-        len--;  // the port
-    memcpy(name, &conn->loop->address_salt, sizeof conn->loop->address_salt);
-    memcpy(name + sizeof conn->loop->address_salt, conn->peer, len);
-    uint8_t hash[BLAKE3_LEN];
-    blake3(BYTES(name, sizeof conn->loop->address_salt + len), hash);
-    conn->address = load_u16(hash) % NET_ADDRESSES;
+    Blake3 hash;
+    uint8_t out[BLAKE3_LEN];
+    blake3_init(&hash);
+    blake3_add(&hash, BYTES(&conn->loop->address_salt, sizeof conn->loop->address_salt));
+    blake3_add(&hash, str_bytes(net_conn_address(conn)));
+    blake3_end(&hash, out);
+    conn->address = load_u16(out) % NET_ADDRESSES;
 }
 
 static bool is_http(const NetConn *conn) {

@@ -468,8 +468,8 @@ TEST(fair, what_it_takes_to_let_newcomers_in_is_theirs) {
         Client *old = client_add(&w, 1, 20 * US);
         old->one_in_flight = true;
         bool was_sparse = false;
-        for (uint32_t round = 0; round < 300;
-             round++) {  // every millisecond one call and one visit, 20 µs each
+        // Every millisecond one call and one visit, 20 µs each.
+        for (uint32_t round = 0; round < 300; round++) {
             FairEntry visitor;
             Identity id = named(1000 + round);
             EXPECT_OK(fair_join(&w.fair, &visitor, &id, true));

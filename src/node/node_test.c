@@ -2,6 +2,7 @@
 // server is node_testing.h's.
 #include "node/node_testing.h"
 
+#include <stdatomic.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -140,6 +141,32 @@ TEST(node, a_full_lane_refuses_and_goes_on) {
     EXPECT_EQ(refused + done, CALLS);
     EXPECT(ws_call(c, 4, 1, "nap", 1, 0));
     EXPECT_EQ(ws_result(c), 1);
+    close(c->socket);
+    mem_free(c);
+    world_end(&world);
+}
+
+// A world in which the making of a connection's id, which is part of letting a client in, takes 3 ms.
+static _Atomic int64_t let_in_ns;
+static int64_t clock_with_that(void *world) {
+    return io_real()->clock_monotonic_ns(world) + atomic_load(&let_in_ns);
+}
+static void random_that_takes_long(void *world, void *into, size_t len) {
+    io_real()->random_bytes(world, into, len);
+    if (len == sizeof(ConnectionId)) atomic_fetch_add(&let_in_ns, 3000000);
+}
+
+TEST(node, who_is_let_in_owes_what_it_took) {
+    Io io = *io_real();
+    io.clock_monotonic_ns = clock_with_that;
+    io.random_bytes = random_that_takes_long;
+    World world = {.io = &io};
+    world_start(&world);
+    EXPECT_EQ(publish(&world, 0), 200);
+    Client *c = MEM_NEW(Client);
+    uint64_t before = metric(&world, "lightcone_identities_in_debt_total");
+    ws_open(c, world.port);
+    EXPECT(metric(&world, "lightcone_identities_in_debt_total") > before);
     close(c->socket);
     mem_free(c);
     world_end(&world);

@@ -94,10 +94,7 @@ void session_free(Session **handle) {
 
 Identity session_party_of_address(const NetConn *conn) {
     Identity party;
-    Str peer = str_from(net_conn_peer(conn));
-    while (peer.len && peer.ptr[peer.len - 1] != ':')
-        peer.len--;  // the port
-    blake3(str_bytes(peer), party.le);
+    blake3(str_bytes(net_conn_address(conn)), party.le);
     return party;
 }
 

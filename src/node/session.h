@@ -162,8 +162,7 @@ typedef struct SessionOptions {
     WirePacking packing;
     Str token, claims;      // copied
     const Identity *party;  // on whose account it is worked on; NULL: its own
-    int64_t
-        began_ns;  // when the loop began to look at what it asks, which it is charged for; 0: nothing
+    int64_t began_ns;       // from then on the loop's time is charged to it; 0: from its first turn
 } SessionOptions;
 Session *session_new(Database *database, const SessionOptions *options);  // NULL: no memory
 // Who names nobody is somebody else in each HTTP request. What he asks for is done on his address's account.

@@ -13,12 +13,17 @@
 // The flooders are Node processes, which take a core for 80,000 calls a second. `calls in C` and `many in C` are
 // the same floods by bench/load: several times as many calls for less of the machine, as from one beside it.
 //
+// `…, cores left`: the same flood by a process that gets a core only when nobody else wants it (SCHED_IDLE), as if
+// it had a machine of its own: what is left is what the server makes the others wait. `its rate` is what a flooder
+// gets done a second, which shows whether it is still one.
 // `…, 16 others`: sixteen polite clients instead of one, each with an identity of its own.
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { Flooder, publishFlood, roundsFor } from '../tests/e2e/flood_support.mjs';
 import { newIdentity } from '../tests/e2e/support.mjs';
 
 const kinds = ['calls', 'calls in C', 'subscribe', 'heavy', 'slow', 'many', 'many in C', 'silent', 'pings', 'visits', 'http', 'sql', 'requests'];
+const left = ', cores left';
+const leaving = ['calls', 'subscribe', 'many', 'visits'].map(kind => kind + left);
 const sixteen = ', 16 others';
 const crowds = ['calls', 'calls in C', 'heavy'].map(kind => kind + sixteen);
 
@@ -46,13 +51,15 @@ class FloodInC {
 }
 
 // `server` has {url, port}, and so has `other`; `load(words)` runs bench/load and gives its figures by name, `tool` is it.
-// Gives {kind: [{alone, beside}, …]} with p50 and p99 in milliseconds and `waited` in percent.
+// Gives {kind: [{alone, beside, rate}, …]} with p50 and p99 in milliseconds, `waited` in percent, and the flooder's rate
+// a second, NaN where it does not count.
 export async function fairness(server, other, { seconds, rounds, load, tool }) {
   const { token } = await newIdentity(server);
   await publishFlood(server, 'fairness', token);
   const burn = { heavy: await roundsFor(server, 'fairness', 1.7), slow: await roundsFor(server, 'fairness', 100) };
   const asked = process.env.KINDS?.split(',').map(kind => kind.trim());
-  const all = [...kinds, ...crowds, 'elsewhere'].filter(kind => !asked || asked.includes(kind) || kind === 'elsewhere');
+  const isAsked = name => !asked || asked.includes(name.split(',')[0]);
+  const all = [...kinds, ...leaving, ...crowds, 'elsewhere'].filter(name => isAsked(name) || name === 'elsewhere');
   const figures = Object.fromEntries(all.map(kind => [kind, []]));
   const measure = async clients => {
     const took = await load(['--url', `127.0.0.1:${server.port}`, '--database', 'fairness', '--protocol', 'v3', '--call', 'tick',
@@ -62,16 +69,19 @@ export async function fairness(server, other, { seconds, rounds, load, tool }) {
   for (let round = 0; round < rounds; round++) {
     for (const [name, taken] of Object.entries(figures)) {
       const clients = name.endsWith(sixteen) ? 16 : 1;
-      const kind = name.replace(sixteen, '');
+      const kind = name.replace(sixteen, '').replace(left, '');
       const alone = await measure(clients);
       const size = kind === 'subscribe' ? 1_000_000 : kind === 'silent' ? 2000 : 16_000;
       const control = kind === 'elsewhere';
       const flooder = floodsInC[kind] ? new FloodInC(tool, server, 'fairness', kind, { token })
         : new Flooder(control ? other : server, 'fairness', control ? 'calls' : kind, { size, burn: burn[kind], token });
       await flooder.begun();
+      if (name.endsWith(left)) execFileSync('chrt', ['--all-tasks', '--idle', '--pid', '0', String(flooder.worker.pid)]);
+      const [before, began] = [flooder.done, performance.now()];
       const beside = await measure(clients);
+      const rate = ((flooder.done - before) / (performance.now() - began)) * 1000;
       await flooder.stop();
-      taken.push({ alone, beside });
+      taken.push({ alone, beside, rate });
     }
   }
   return figures;

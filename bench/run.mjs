@@ -258,6 +258,7 @@ async function fair() {
     record('fairness', `${kind}: p50 beside it / alone`, ratio('p50'), 'ratio');
     record('fairness', `${kind}: p99 alone`, all('alone', 'p99'), 'ms');
     record('fairness', `${kind}: the client itself waited, beside it`, all('beside', 'waited'), '%');
+    if (rows[0].rate >= 0) record('fairness', `${kind}: its rate`, rows.map(row => row.rate), '1/s');
     record('fairness', `${kind}: p99 beside it / alone`, ratio('p99'), 'ratio', kind === 'elsewhere' ? null : atMost(2));
     if (kind === 'elsewhere') continue;
     const control = figures.elsewhere.map(row => row.beside.p99);

@@ -39,10 +39,10 @@ static inline void recent_charge(Recent *recent, Recent *most, int64_t used, int
     most->here = MAX(most->here, recent->here);
 }
 
-// Less than half of whoever uses most, who uses a good deal: at least `greedy`.
-static inline bool recent_is_little(Recent *recent, Recent *most, int64_t greedy, int64_t now_ns) {
-    int64_t used_most = recent_used(most, now_ns);
-    return used_most >= greedy && recent_used(recent, now_ns) * 2 < used_most;
+// Less than half of what whoever uses most uses beyond `chance`: of many who want alike some have had twice as much as
+// others in any window, and these are not little for that.
+static inline bool recent_is_little(Recent *recent, Recent *most, int64_t chance, int64_t now_ns) {
+    return recent_used(recent, now_ns) * 2 < recent_used(most, now_ns) - chance;
 }
 
 // Nothing in this window, nor in the one before.

@@ -10,11 +10,11 @@
 //   Reading is work, and not little: frames are unmasked, tokens made and verified, requests answered on the
 //   spot. What a database does for its clients its own loop shares out (node/fair.h); a flood of pings, or of
 //   requests that no database is asked for, is seen here only. So the time that reading takes is charged to
-//   the connection, and who uses less than half of what the greediest uses is *light*: it is read and written
+//   the connection, and who uses much less than the greediest (recent.h) is *light*: it is read and written
 //   first, and while it is about turns are hasty. Where all take alike nobody is light. Nobody is who came less
 //   than a window ago, and those count as one among the greedy: else a flood of connections would hide what it is.
 //
-//   Of connections that flood together some have less than half of the greediest, for a while. So the light ones
+//   Of connections that flood together some have much less than the greediest, for a while. So the light ones
 //   that are dear wait as well, behind those that ask for less.
 //
 //   HTTP has many connections for one who asks, and one connection for many: what they take together is charged to
@@ -34,10 +34,10 @@
 
 #include "base/blake3.h"
 
-// Who uses so much makes others light. Of a hundred connections that flood together each uses so much.
-#define GREEDY_NS (RECENT_WINDOW_NS / 100)
+// Who uses no more makes nobody light: of many who ask alike some have had three times as much as others.
+#define CHANCE_NS (RECENT_WINDOW_NS / 50)
 // … among the connections of HTTP.
-#define GREEDY_HTTP_NS (GREEDY_NS / 4)
+#define CHANCE_HTTP_NS (CHANCE_NS / 4)
 // Of the light ones: a go is dear for what it takes beyond, and so much of that is too much.
 #define CHEAP_NS 10000
 #define DEAR_NS  NET_HASTY_NS
@@ -80,9 +80,9 @@ static Rank rank_of(NetLoop *loop, NetConn *conn) {
     int64_t now_ns = loop->looked_ns;
     if (conn->is_prompt) return RANK_PROMPT;
     if (is_new(conn, now_ns)) return RANK_OTHER;
-    if (recent_is_little(use_of(conn), &loop->most_use, GREEDY_NS, now_ns)) return RANK_LIGHT;
+    if (recent_is_little(use_of(conn), &loop->most_use, CHANCE_NS, now_ns)) return RANK_LIGHT;
     bool little =
-        is_http(conn) && recent_is_little(&conn->use, &loop->most_http_use, GREEDY_HTTP_NS, now_ns);
+        is_http(conn) && recent_is_little(&conn->use, &loop->most_http_use, CHANCE_HTTP_NS, now_ns);
     return little ? RANK_LITTLE : RANK_OTHER;
 }
 
@@ -235,7 +235,7 @@ static void others_go(NetLoop *loop, NetLink *ready, const bool *is_done, uint32
 }
 
 static bool is_crowded(NetLoop *loop) {
-    return loop->is_hasty || recent_used(&loop->most_use, loop->looked_ns) >= GREEDY_NS;
+    return loop->is_hasty || recent_used(&loop->most_use, loop->looked_ns) > CHANCE_NS;
 }
 
 // What becomes ready meanwhile waits for the next turn: nobody starves.

@@ -187,7 +187,7 @@ TEST(order, light_ones_that_are_dear_do_not_hold_up_a_turn) {
 }
 
 TEST(order, a_flood_of_connections_does_not_come_before_who_was_there) {
-    enum { MANY = 20 };
+    enum { MANY = 30 };
     App app;
     Io io;
     int sockets[MANY + 1];
@@ -196,7 +196,7 @@ TEST(order, a_flood_of_connections_does_not_come_before_who_was_there) {
     by_hand(&app, &io, 100000);  // each new one costs 0.1 ms to let in
     for (int i = 0; i < MANY; i++)
         sockets[i] = dial_ws(&app);
-    say(&app, sockets, "aaaaaaaaaaaaaaaaaaaaz");
+    say(&app, sockets, "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaz");
     EXPECT(app.order[0] == 'z');
     EXPECT(strlen(app.order) < MANY / 2);
     turns(&app, MANY);
@@ -215,7 +215,7 @@ TEST(order, requests_from_one_address_count_as_one_however_many_connections_brin
     for (int i = 0; i < MANY; i++)
         sockets[i] = dial(&app);
     turn(&app);
-    by_hand(&app, &io, 50000);
+    by_hand(&app, &io, 150000);
     hand_ns += 2 * RECENT_WINDOW_NS;
     for (int round = 0; round < ROUNDS; round++) {  // each takes as much as the talker
         int requests = app.requests, messages = app.messages;
@@ -243,7 +243,7 @@ TEST(order, of_the_connections_of_one_address_those_that_ask_for_little_are_firs
         sockets[i] = dial(&app);
     int rare = dial(&app);
     turn(&app);
-    by_hand(&app, &io, 50000);
+    by_hand(&app, &io, 150000);
     hand_ns += 2 * RECENT_WINDOW_NS;
     for (int round = 0; round < ROUNDS; round++) {
         ask_all(&app, sockets, MANY);

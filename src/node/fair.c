@@ -13,8 +13,8 @@
 #define TABLE_LEAST    64
 #define IDLE_LEAST     64
 
-// Who uses so much of a window makes others sparse. Of a hundred that flood together each uses so much.
-#define GREEDY_NS (RECENT_WINDOW_NS / 100)
+// What somebody may use of a window and make nobody sparse: of sixty-four who take alike some have 3 ms, others 1.
+#define CHANCE_NS (RECENT_WINDOW_NS / 50)
 // … or light: a reducer that needs 2 ms every 50 ms is nobody's trouble.
 #define BUSY_NS (RECENT_WINDOW_NS / 25)
 
@@ -199,7 +199,7 @@ static bool is_new(const FairParty *p, int64_t now_ns) {
 
 static bool uses_little(Fair *fair, FairParty *p, int64_t now_ns) {
     if (is_new(p, now_ns)) return false;
-    return recent_is_little(&p->use, &fair->most_use, GREEDY_NS, now_ns);
+    return recent_is_little(&p->use, &fair->most_use, CHANCE_NS, now_ns);
 }
 
 // Pay the shares of the rounds that passed. A share cannot be saved up.

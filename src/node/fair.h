@@ -16,7 +16,7 @@
 //   the rest: a polite client does not queue behind those that always have something to do (as in
 //   fq_codel, RFC 8290), and identities made for one call each cannot starve the others.
 //
-//   Who is fresh and takes less than half of the time of the one who takes most is `sparse`, and comes before the
+//   Who is fresh and takes much less time than the one who takes most (recent.h) is `sparse`, and comes before the
 //   fresh, in alternation with all others: one who sends his calls a few at a time is fresh each time, and
 //   uses up a share nevertheless. While one of them waits, who is not sparse goes on a message at a time, not a share.
 //   The turn wants to know: he gets his answer as soon as the disk allows it. Where all take alike nobody is sparse, and
@@ -25,8 +25,8 @@
 //   Nobody is sparse who was served first less than a window ago; those count as one when it is asked who takes
 //   most. Else a crowd that comes and goes, each a name of its own, would hide that it takes all there is.
 //
-//   A share is of the loop's time. What workers do for a party is its work as well: who has less than half of the
-//   work of the one who has most is `light`, and beside him the calls of the others should not be long
+//   A share is of the loop's time. What workers do for a party is its work as well: who has much less work
+//   done than the one who has most is `light`, and beside him the calls of the others should not be long
 //   (fair_is_crowded). Without the workers' time a party whose long calls were sent to them would soon seem to take
 //   nothing, and they would come back to the loop, until it had taken enough there to be sent away again.
 //

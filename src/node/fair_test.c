@@ -490,6 +490,45 @@ TEST(fair, what_it_takes_to_let_newcomers_in_is_theirs) {
     }
 }
 
+// 64 clients with 40 calls of 10 µs each, asked for together and again up to 40 ms after the last was answered: in a
+// window some have twice as much as others.
+TEST(fair, of_many_who_want_alike_hardly_anybody_is_sparse) {
+    World w;
+    uint32_t taken = 0, sparse = 0;
+    uint32_t state = 1;
+    int64_t asks_ns[64] = {0};
+    uint32_t left[64] = {0};
+    world_init(&w, 250 * US);
+    for (uint32_t i = 0; i < ARRAY_LEN(asks_ns); i++)
+        client_add(&w, i, 10 * US);
+    fair_clear_ready(&w.fair);
+    while (w.now < 5 * SECOND) {
+        for (uint32_t i = 0; i < w.count; i++) {
+            if (left[i] || asks_ns[i] > w.now) continue;
+            left[i] = 40;
+            fair_ready(&w.fair, &w.client[i].entry);
+        }
+        fair_turn_begin(&w.fair);
+        for (FairEntry *entry; (entry = fair_take(&w.fair, w.now));) {
+            uint32_t i = (uint32_t)(CONTAINER_OF(entry, Client, entry) - w.client);
+            taken++;
+            sparse += entry->was_sparse;
+            w.now += 10 * US;
+            if (--left[i]) {
+                fair_again(&w.fair, entry);
+                continue;
+            }
+            state = state * 1664525 + 1013904223;
+            asks_ns[i] = w.now + state % (40 * MS);
+        }
+        fair_turn_end(&w.fair, w.now);
+        w.now += 200 * US;  // the sync
+    }
+    EXPECT(taken > 100000);
+    EXPECT(sparse < taken / 50);
+    world_deinit(&w);
+}
+
 TEST(fair, one_who_asks_for_little_does_not_come_to_owe_where_nobody_does) {
     World w;
     world_init(&w, 250 * US);
